@@ -1,0 +1,244 @@
+//! Connecting to an upstream: every address of a name, raced (RFC 8305), within one bound.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::{
+    net::TcpSocket,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use super::{
+    resolver::Resolver,
+    stream::{SocketOptions, Stream},
+};
+use crate::{
+    addr::{Address, SocketName},
+    error::reason_text,
+    forward::Forward,
+    outcome::{CloseReason, Outcome},
+};
+
+/// How long an attempt may be silent before the next address is tried beside it (RFC 8305 section 5).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Between two attempts at a Unix socket whose backlog is full: such a connect fails at once instead of waiting.
+const UNIX_RETRY: Duration = Duration::from_millis(10);
+
+/// A connected upstream with the names of its socket, which are known from connecting.
+pub(crate) struct Connected {
+    pub stream: Stream,
+    pub peer: SocketName,
+    pub local: SocketName,
+}
+
+/// Connects as `forward` says, or gives the reason why not.
+pub(crate) async fn connect(forward: &Forward, resolver: &Resolver, options: &SocketOptions) -> Result<Connected, Outcome> {
+    let started = Instant::now();
+    let deadline = started + forward.connect_timeout;
+    let attempt = async {
+        match &forward.address {
+            Address::Unix(path) => connect_unix(path).await,
+            Address::Inet { host, port } => match forward.address.socket_addr() {
+                Some(address) => connect_tcp(address, forward.source, options).await.map_err(Outcome::from_connect),
+                None => {
+                    let found = resolver.resolve(host).await?;
+                    race(&order(&found, *port, forward.source), forward.source, options).await
+                }
+            },
+        }
+    };
+    match timeout_at(deadline, attempt).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(outcome)) => Err(outcome.about(&forward.address)),
+        Err(_) => {
+            let seconds = forward.connect_timeout.as_secs_f64();
+            let why = format!("no answer within {seconds} s");
+            Err(Outcome::explained(CloseReason::ConnectTimeout, why).about(&forward.address))
+        }
+    }
+}
+
+/// The order in which addresses are tried: families by turns, the resolver's favourite first (RFC 8305 section 4).
+/// With a source address only its family can work.
+fn order(found: &Arc<[SocketAddr]>, port: u16, source: Option<IpAddr>) -> Vec<SocketAddr> {
+    let usable = |address: &&SocketAddr| source.is_none_or(|source| source.is_ipv4() == address.is_ipv4());
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in found.iter().filter(usable) {
+        let mut address = *address;
+        address.set_port(port);
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    let first_is_v4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
+    let (first, second): (Vec<SocketAddr>, Vec<SocketAddr>) =
+        addresses.iter().partition(|address| address.is_ipv4() == first_is_v4);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut ordered = Vec::with_capacity(addresses.len());
+    loop {
+        let pair = (first.next(), second.next());
+        ordered.extend(pair.0);
+        ordered.extend(pair.1);
+        if pair == (None, None) {
+            return ordered;
+        }
+    }
+}
+
+/// Starts an attempt at the next address when the last one failed, or was silent for [`ATTEMPT_DELAY`].
+/// The first connection wins; the others are dropped. If all fail, the first failure is the one told.
+async fn race(addresses: &[SocketAddr], source: Option<IpAddr>, options: &SocketOptions) -> Result<Connected, Outcome> {
+    let mut waiting = addresses.iter();
+    let mut running = FuturesUnordered::new();
+    let mut first_failure = None;
+    loop {
+        let next = waiting.next();
+        match next {
+            Some(address) => running.push(connect_tcp(*address, source, options)),
+            None if running.is_empty() => {
+                let no_address = || Outcome::explained(CloseReason::ConnectFailed, "no address of the source's family");
+                return Err(first_failure.map_or_else(no_address, Outcome::from_connect));
+            }
+            None => {}
+        }
+        let patience = Instant::now() + ATTEMPT_DELAY;
+        tokio::select! {
+            biased;
+            Some(ended) = running.next() => match ended {
+                Ok(stream) => return Ok(stream),
+                Err(failure) => { first_failure.get_or_insert(failure); }
+            },
+            () = sleep_until(patience), if waiting.len() > 0 => {}
+        }
+    }
+}
+
+async fn connect_tcp(address: SocketAddr, source: Option<IpAddr>, options: &SocketOptions) -> io::Result<Connected> {
+    let socket = new_socket(address, source, options)?;
+    let stream = socket.connect(address).await?;
+    // A port of ours that nobody listens on can be chosen as the source: then TCP connects to itself.
+    let local = stream.local_addr()?;
+    if local == address {
+        return Err(io::Error::from(io::ErrorKind::ConnectionRefused));
+    }
+    // 0.0.0.0 and [::] are connected to as this machine's own address; only the kernel knows which.
+    let peer = if address.ip().is_unspecified() { stream.peer_addr()? } else { address };
+    Ok(Connected { stream: stream.into(), peer: peer.into(), local: local.into() })
+}
+
+fn new_socket(address: SocketAddr, source: Option<IpAddr>, options: &SocketOptions) -> io::Result<TcpSocket> {
+    let domain = Domain::for_address(address);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let socket = {
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        socket
+    };
+    options.apply(&SockRef::from(&socket));
+    if let Some(source) = source {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            use std::os::fd::AsFd;
+            // Without it every connection would take a port of its own from the whole range.
+            let _ = super::kernel::bind_address_no_port(socket.as_fd());
+        }
+        // Not the connect's own failure: EADDRNOTAVAIL means another thing there.
+        let fault = |error| io::Error::other(format!("source {source} cannot be used ({})", reason_text(&error)));
+        socket.bind(&SocketAddr::new(source, 0).into()).map_err(fault)?;
+    }
+    Ok(TcpSocket::from_std_stream(socket.into()))
+}
+
+#[cfg(unix)]
+async fn connect_unix(path: &str) -> Result<Connected, Outcome> {
+    let name = path.strip_prefix('@').map_or_else(|| path.to_owned(), |name| format!("\0{name}"));
+    loop {
+        match tokio::net::UnixStream::connect(&name).await {
+            Ok(stream) => {
+                let local = SocketName::Unix(String::new());
+                return Ok(Connected { stream: stream.into(), peer: SocketName::Unix(path.to_owned()), local });
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(UNIX_RETRY).await,
+            Err(error) => return Err(Outcome::from_connect(error)),
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn connect_unix(_: &str) -> Result<Connected, Outcome> {
+    Err(Outcome::explained(CloseReason::ConnectFailed, "this system has no Unix sockets"))
+}
+
+impl Outcome {
+    /// The reason a connect failed for.
+    fn from_connect(error: io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        let reason = match error.kind() {
+            Kind::ConnectionRefused | Kind::NotFound => CloseReason::Refused,
+            Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown | Kind::PermissionDenied => {
+                CloseReason::Unreachable
+            }
+            Kind::TimedOut => CloseReason::ConnectTimeout,
+            Kind::AddrNotAvailable => CloseReason::PortExhausted,
+            _ if is_exhaustion(&error) => CloseReason::FdExhausted,
+            _ => CloseReason::ConnectFailed,
+        };
+        let hint = match reason {
+            CloseReason::PortExhausted => "; widen net.ipv4.ip_local_port_range, or use more source addresses",
+            CloseReason::FdExhausted => "; raise the limit of open files (ulimit -n), or lower max_connections",
+            _ => "",
+        };
+        let what = if reason == CloseReason::FdExhausted { "no descriptor is left: " } else { "" };
+        Self::explained(reason, format!("{what}{}{hint}", reason_text(&error)))
+    }
+
+    /// The same, naming the target.
+    fn about(self, target: &Address) -> Self {
+        let error = self.error.unwrap_or_default();
+        Self::explained(self.reason, format!("cannot connect to {target}: {error}"))
+    }
+}
+
+/// Whether the system is out of descriptors or memory: a state that passes, and is nobody's fault at the other end.
+pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    {
+        matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+    }
+    #[cfg(not(unix))]
+    {
+        // WSAEMFILE, WSAENOBUFS
+        matches!(error.raw_os_error(), Some(10024 | 10055)) || error.kind() == io::ErrorKind::OutOfMemory
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(texts: &[&str]) -> Arc<[SocketAddr]> {
+        texts.iter().map(|text| SocketAddr::new(text.parse().unwrap(), 0)).collect()
+    }
+
+    #[test]
+    fn families_take_turns_and_the_favourite_is_first() {
+        let found = addresses(&["::1", "::2", "::3", "10.0.0.1", "::1"]);
+        let ordered: Vec<String> = order(&found, 80, None).iter().map(ToString::to_string).collect();
+        assert_eq!(ordered, ["[::1]:80", "10.0.0.1:80", "[::2]:80", "[::3]:80"]);
+    }
+
+    #[test]
+    fn a_source_address_leaves_its_own_family() {
+        let found = addresses(&["::1", "10.0.0.1"]);
+        assert_eq!(order(&found, 80, Some("10.0.0.9".parse().unwrap())), ["10.0.0.1:80".parse().unwrap()]);
+    }
+}

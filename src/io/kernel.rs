@@ -1,0 +1,64 @@
+//! The few socket calls no safe crate offers.
+#![allow(unsafe_code)] // System calls that socket2, rustix and tokio offer no safe form of; each is argued for where it stands.
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod linux {
+    use std::{
+        io,
+        os::fd::{AsRawFd, BorrowedFd},
+    };
+
+    /// Bytes that the peer's kernel has not acknowledged yet (SIOCOUTQ, tcp(7)); for a Unix socket, not read yet.
+    pub(crate) fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<usize> {
+        let mut bytes: libc::c_int = 0;
+        // SAFETY: the descriptor is open for the borrow's time, and SIOCOUTQ (= TIOCOUTQ) writes one int, which `bytes` is.
+        let status = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+        if status < 0 { Err(io::Error::last_os_error()) } else { Ok(usize::try_from(bytes).unwrap_or(0)) }
+    }
+
+    /// Lets `bind` fix the source address but leave the port to `connect`, which may then use one port
+    /// towards many upstreams (IP_BIND_ADDRESS_NO_PORT, ip(7)).
+    pub(crate) fn bind_address_no_port(socket: BorrowedFd<'_>) -> io::Result<()> {
+        let on: libc::c_int = 1;
+        let size = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(4);
+        // SAFETY: the descriptor is open for the borrow's time, and the option takes one int of the given size, which it only reads.
+        let status = unsafe {
+            libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, (&raw const on).cast(), size)
+        };
+        if status < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) use linux::{bind_address_no_port, unacknowledged};
+
+/// Runs `f` with every signal blocked in this thread: the threads it starts inherit that, so the embedding
+/// program's signals go to its own threads.
+#[cfg(unix)]
+pub(crate) fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
+    // SAFETY: both sets are plain data that the calls fill before anyone reads them; a thread's mask is its own.
+    let before = unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        let mut before: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, &raw mut before);
+        before
+    };
+    let result = f();
+    // SAFETY: `before` is the mask that the first call stored.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
+    result
+}
+
+#[cfg(not(unix))]
+pub(crate) fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
+    f()
+}
+
+/// Has the calling thread's runtime tell when `socket` can be read, or has a client to accept.
+#[cfg(unix)]
+pub(crate) fn watch_readable(socket: socket2::Socket) -> std::io::Result<tokio::io::unix::AsyncFd<socket2::Socket>> {
+    // SAFETY: a Socket owns one open descriptor and names no other until it is dropped, and here it is not replaced.
+    let watched = unsafe { tokio::io::unix::AsyncFd::register_with_interest(socket, tokio::io::Interest::READABLE) };
+    watched.map_err(std::io::Error::from)
+}

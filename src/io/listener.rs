@@ -1,0 +1,315 @@
+//! The bound socket that accepts clients.
+
+use std::{io, net::SocketAddr};
+
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+
+use super::{
+    port_owner::owner_of,
+    stream::{SocketOptions, Stream},
+};
+use crate::{
+    addr::{Address, SocketName},
+    error::{Error, ErrorKind, reason_text},
+};
+
+/// A listening socket. A Unix socket's file is removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: Socket,
+    name: SocketName,
+    file: Option<SocketFile>,
+}
+
+/// A client as `accept` gave it: not yet known to any runtime.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    socket: Socket,
+    peer: SockAddr,
+}
+
+impl Listener {
+    /// Binds and listens. On return a client's connect succeeds.
+    pub(crate) fn bind(address: &Address, backlog: u32, reuse_port: bool, options: &SocketOptions) -> Result<Self, Error> {
+        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+        let (socket, file) = match address {
+            Address::Inet { host, port } => (bind_inet(address, host, *port, reuse_port, options)?, None),
+            Address::Unix(path) => bind_unix(path)?,
+        };
+        let fault = |error: io::Error| bind_error(address, error);
+        socket.listen(backlog).map_err(fault)?;
+        socket.set_nonblocking(true).map_err(fault)?;
+        let name = socket_name(&socket.local_addr().map_err(fault)?);
+        Ok(Self { socket, name, file })
+    }
+
+    /// What the system makes of a backlog of this length, if it is less.
+    pub(crate) fn shortened_backlog(backlog: u32) -> Option<u32> {
+        somaxconn().filter(|most| *most < backlog)
+    }
+
+    pub(crate) fn name(&self) -> &SocketName {
+        &self.name
+    }
+}
+
+/// One waiting client, or `WouldBlock`.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn accept(socket: &Socket) -> io::Result<Accepted> {
+    let (socket, peer) = socket.accept4(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)?;
+    Ok(Accepted { socket, peer })
+}
+
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+fn accept(socket: &Socket) -> io::Result<Accepted> {
+    let (socket, peer) = socket.accept()?;
+    socket.set_nonblocking(true)?;
+    Ok(Accepted { socket, peer })
+}
+
+/// A listener that the runtime of one thread wakes.
+#[derive(Debug)]
+#[cfg(unix)]
+pub(crate) struct Ready {
+    socket: tokio::io::unix::AsyncFd<Socket>,
+    _file: Option<SocketFile>,
+}
+
+#[cfg(unix)]
+impl Ready {
+    /// Registers with the calling thread's runtime. Only the listener: its clients go to other threads unregistered.
+    pub(crate) fn new(listener: Listener) -> io::Result<Self> {
+        let Listener { socket, file, .. } = listener;
+        super::kernel::watch_readable(socket).map(|socket| Self { socket, _file: file })
+    }
+
+    /// The next client.
+    pub(crate) async fn accept(&self) -> io::Result<Accepted> {
+        self.socket.async_io(tokio::io::Interest::READABLE, accept).await
+    }
+
+    /// A client that waits already, or `WouldBlock`.
+    pub(crate) fn try_accept(&self) -> io::Result<Accepted> {
+        accept(self.socket.get_ref())
+    }
+}
+
+/// A listener that the runtime of one thread wakes.
+#[derive(Debug)]
+#[cfg(not(unix))]
+pub(crate) struct Ready(tokio::net::TcpListener);
+
+#[cfg(not(unix))]
+impl Ready {
+    /// Registers with the calling thread's runtime.
+    pub(crate) fn new(listener: Listener) -> io::Result<Self> {
+        tokio::net::TcpListener::from_std(listener.socket.into()).map(Self)
+    }
+
+    /// The next client, taken back from this thread's runtime because another's may get it.
+    pub(crate) async fn accept(&self) -> io::Result<Accepted> {
+        let (stream, peer) = self.0.accept().await?;
+        Ok(Accepted { socket: stream.into_std()?.into(), peer: peer.into() })
+    }
+
+    /// A client that waits already, or `WouldBlock`.
+    pub(crate) fn try_accept(&self) -> io::Result<Accepted> {
+        use futures_util::FutureExt;
+        self.accept().now_or_never().unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
+    }
+}
+
+impl Accepted {
+    /// The stream, registered with the runtime of the calling thread.
+    /// Linux's accepted sockets have the listener's options; elsewhere they are set again.
+    pub(crate) fn into_stream(self, options: &SocketOptions) -> io::Result<Stream> {
+        #[cfg(unix)]
+        if self.peer.domain() == Domain::UNIX {
+            return tokio::net::UnixStream::from_std(self.socket.into()).map(Stream::from);
+        }
+        if !cfg!(any(target_os = "linux", target_os = "android")) {
+            options.apply(&SockRef::from(&self.socket));
+        }
+        tokio::net::TcpStream::from_std(self.socket.into()).map(Stream::from)
+    }
+
+    /// The number of its descriptor. Where there are none, 0.
+    pub(crate) fn descriptor(&self) -> u64 {
+        #[cfg(unix)]
+        {
+            use std::os::fd::AsRawFd;
+            u64::try_from(self.socket.as_raw_fd()).unwrap_or(0)
+        }
+        #[cfg(not(unix))]
+        0
+    }
+
+    pub(crate) fn peer(&self) -> SocketName {
+        socket_name(&self.peer)
+    }
+
+    pub(crate) fn local(&self) -> io::Result<SocketName> {
+        self.socket.local_addr().map(|address| socket_name(&address))
+    }
+}
+
+fn socket_name(address: &SockAddr) -> SocketName {
+    if let Some(address) = address.as_socket() {
+        return address.into();
+    }
+    #[cfg(unix)]
+    if let Some(name) = address.as_abstract_namespace() {
+        return SocketName::Unix(format!("@{}", String::from_utf8_lossy(name)));
+    }
+    #[cfg(unix)]
+    if let Some(path) = address.as_pathname() {
+        return SocketName::Unix(path.to_string_lossy().into_owned());
+    }
+    SocketName::Unix(String::new())
+}
+
+fn bind_inet(address: &Address, host: &str, port: u16, reuse_port: bool, options: &SocketOptions) -> Result<Socket, Error> {
+    let target = match address.socket_addr() {
+        Some(target) => target,
+        None => first_address(address, host, port)?,
+    };
+    let open = || -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP))?;
+        if target.is_ipv6() {
+            // Said aloud, because the system's default differs: [::] serves both families, another IPv6 address its own.
+            socket.set_only_v6(!target.ip().is_unspecified())?;
+        }
+        // A restart must not wait for the last run's TIME_WAIT. On Windows the option means something else.
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
+        #[cfg(unix)]
+        if reuse_port {
+            socket.set_reuse_port(true)?;
+        }
+        options.apply(&SockRef::from(&socket));
+        socket.bind(&target.into())?;
+        Ok(socket)
+    };
+    #[cfg(not(unix))]
+    if reuse_port {
+        return Err(Error::new(ErrorKind::Config, "reuse_port: this system has no SO_REUSEPORT; leave it off"));
+    }
+    open().map_err(|error| bind_error(address, error))
+}
+
+/// The address a name stands for on this machine. Blocks while it is looked up.
+fn first_address(address: &Address, host: &str, port: u16) -> Result<SocketAddr, Error> {
+    use std::net::ToSocketAddrs;
+    let unknown = |why: String| {
+        Error::new(ErrorKind::Resolve, format!("cannot listen on {address}: {why}; give one of this machine's IP addresses"))
+    };
+    let found = (host, port).to_socket_addrs().map_err(|error| unknown(format!("the name does not resolve ({error})")))?;
+    let mut found: Vec<SocketAddr> = found.collect();
+    found.sort_by_key(SocketAddr::is_ipv6);
+    found.first().copied().ok_or_else(|| unknown("the name has no address".into()))
+}
+
+fn bind_error(address: &Address, error: io::Error) -> Error {
+    use io::ErrorKind as Kind;
+    let kind = if error.kind() == Kind::PermissionDenied { ErrorKind::BindPermission } else { ErrorKind::Bind };
+    let why = reason_text(&error);
+    let hint = match (error.kind(), address) {
+        (Kind::AddrInUse, Address::Inet { port, .. }) => match owner_of(*port) {
+            Some(owner) => format!("{owner} listens there; stop it, or choose another port (0 takes a free one)"),
+            None => "another program listens there; stop it, or choose another port (0 takes a free one)".into(),
+        },
+        (Kind::AddrInUse, Address::Unix(_)) => "another program listens there; stop it, or choose another path".into(),
+        (Kind::AddrNotAvailable, _) => "this machine has no such address; give one of its own, or 0.0.0.0 for all".into(),
+        (Kind::PermissionDenied, Address::Inet { port, .. }) if *port < 1024 => {
+            "ports below 1024 need a privilege; use a higher port, give the program CAP_NET_BIND_SERVICE, \
+             or lower net.ipv4.ip_unprivileged_port_start"
+                .into()
+        }
+        (Kind::PermissionDenied, _) => "this user may not create a socket there; choose another place".into(),
+        (Kind::NotFound, _) => "the folder does not exist; make it first".into(),
+        _ => "choose another address".into(),
+    };
+    Error::from_io(kind, format!("cannot listen on {address}: {why}; {hint}"), error)
+}
+
+/// Removes the socket's file if it is still ours.
+#[derive(Debug)]
+struct SocketFile {
+    #[cfg(unix)]
+    path: std::path::PathBuf,
+    #[cfg(unix)]
+    identity: (u64, u64),
+    /// A forked child has the listener too, and must leave the file to its parent.
+    #[cfg(unix)]
+    process: u32,
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::{
+        fs, io,
+        os::unix::{fs::FileTypeExt, fs::MetadataExt, net::UnixStream},
+        path::{Path, PathBuf},
+    };
+
+    use socket2::{Domain, SockAddr, Socket, Type};
+
+    use super::{Address, Error, SocketFile, bind_error};
+
+    /// Device and inode: another file under the same name has others.
+    fn identity(path: &Path) -> io::Result<(u64, u64)> {
+        fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
+    }
+
+    impl Drop for SocketFile {
+        fn drop(&mut self) {
+            let ours = self.process == std::process::id() && identity(&self.path).is_ok_and(|now| now == self.identity);
+            if ours {
+                let _ = fs::remove_file(&self.path);
+            }
+        }
+    }
+
+    pub(super) fn bind_unix(path: &str) -> Result<(Socket, Option<SocketFile>), Error> {
+        let address = Address::Unix(path.to_owned());
+        let fault = |error: io::Error| bind_error(&address, error);
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(fault)?;
+        if let Some(name) = path.strip_prefix('@') {
+            socket.bind(&SockAddr::unix(format!("\0{name}")).map_err(fault)?).map_err(fault)?;
+            return Ok((socket, None));
+        }
+        let file = PathBuf::from(path);
+        remove_stale(&file);
+        socket.bind(&SockAddr::unix(&file).map_err(fault)?).map_err(fault)?;
+        let identity = identity(&file).map_err(fault)?;
+        Ok((socket, Some(SocketFile { path: file, identity, process: std::process::id() })))
+    }
+
+    /// Removes what a killed program left: a socket that nobody listens on. Anything else stays, and makes the bind fail.
+    fn remove_stale(path: &Path) {
+        let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+        let nobody = || UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+        if is_socket && nobody() {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+#[cfg(unix)]
+use unix::bind_unix;
+
+#[cfg(not(unix))]
+fn bind_unix(path: &str) -> Result<(Socket, Option<SocketFile>), Error> {
+    let message = format!("cannot listen on unix:{path}: this system has no Unix sockets; give a port");
+    Err(Error::new(ErrorKind::Bind, message))
+}
+
+#[cfg(target_os = "linux")]
+fn somaxconn() -> Option<u32> {
+    std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn somaxconn() -> Option<u32> {
+    None
+}

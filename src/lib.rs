@@ -1,0 +1,39 @@
+//! The core of interpose: a TCP relay that is true to the wire.
+//!
+//! A [`server::Server`] accepts clients, connects each to the [`forward::Forward`]'s address on a
+//! connection of its own, and moves every byte both ways. Ends are passed on as they were: FIN as FIN, per
+//! direction, after everything before it; RST as RST.
+//!
+//! # Layout
+//!
+//! Layers; a module uses its own layer and lower ones only.
+//!
+//! | layer | modules |
+//! |---|---|
+//! | words | [`error`], [`addr`], [`outcome`], [`stats`], `throttle` |
+//! | sockets | `io`, [`forward`], [`config`], `limits`, `hops`, [`workers`] |
+//! | seam | [`registry`] |
+//! | relay | `relay` |
+//! | server | `connection`, `accept`, [`server`] |
+//! | binding | `python`, only with the feature `python` |
+
+pub mod addr;
+pub mod config;
+pub mod error;
+pub mod forward;
+pub mod outcome;
+pub mod registry;
+pub mod server;
+pub mod stats;
+pub mod workers;
+
+mod accept;
+mod connection;
+mod hops;
+mod io;
+mod limits;
+mod relay;
+mod throttle;
+
+#[cfg(feature = "python")]
+mod python;

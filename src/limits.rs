@@ -1,0 +1,51 @@
+//! How many connections the process can carry.
+
+/// Descriptors left to the rest of the program: its files, its other sockets, our own listeners and runtimes.
+const RESERVE: u64 = 64;
+
+/// Descriptors of one connection: the client's socket and the upstream's.
+const PER_CONNECTION: u64 = 2;
+
+/// The most by default, however many descriptors there are.
+const DEFAULT_MOST: u64 = 10_000;
+
+/// Connections at once when nothing else is asked for.
+pub(crate) fn default_max_connections() -> usize {
+    from_descriptors(descriptor_limit())
+}
+
+/// The descriptor from which on the process is about to run out: the kernel gives the lowest that is free.
+pub(crate) fn scarce_from() -> u64 {
+    descriptor_limit().map_or(u64::MAX, |limit| limit.saturating_sub(RESERVE))
+}
+
+fn from_descriptors(limit: Option<u64>) -> usize {
+    let fit = limit.map_or(DEFAULT_MOST, |limit| limit.saturating_sub(RESERVE) / PER_CONNECTION);
+    // A tiny limit still lets one connection try.
+    usize::try_from(fit.clamp(1, DEFAULT_MOST)).unwrap_or(usize::MAX)
+}
+
+/// The soft limit of open files; `None` is no limit.
+#[cfg(unix)]
+fn descriptor_limit() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
+#[cfg(not(unix))]
+fn descriptor_limit() -> Option<u64> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_a_pair_of_descriptors() {
+        assert_eq!(from_descriptors(Some(1024)), 480);
+        assert_eq!(from_descriptors(Some(1025)), 480);
+        assert_eq!(from_descriptors(Some(10)), 1);
+        assert_eq!(from_descriptors(Some(1 << 20)), 10_000);
+        assert_eq!(from_descriptors(None), 10_000);
+    }
+}

@@ -1,0 +1,92 @@
+//! How a connection ended: one cause, from a closed list, the same word everywhere.
+
+macro_rules! close_reasons {
+    ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
+        /// The one recorded cause of a connection's end. The first cause wins.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum CloseReason { $($(#[$doc])* $name,)* }
+
+        impl CloseReason {
+            /// Every reason, in the order of the documentation.
+            pub const ALL: &'static [CloseReason] = &[$(CloseReason::$name,)*];
+
+            /// The word used in logs, statistics and the Python API.
+            pub fn word(self) -> &'static str {
+                match self { $(CloseReason::$name => $word,)* }
+            }
+        }
+    };
+}
+
+close_reasons! {
+    /// Both sides ended their direction in order (FIN), and everything was delivered.
+    Finished = "finished",
+    /// The client reset the connection (RST), or closed it while data was on its way to it.
+    ClientReset = "client_reset",
+    /// The upstream reset the connection (RST), or closed it while data was on its way to it.
+    UpstreamReset = "upstream_reset",
+    /// The kernel gave the client up: keepalive or retransmission ran out, or the route went away.
+    ClientLost = "client_lost",
+    /// The kernel gave the upstream up: keepalive or retransmission ran out, or the route went away.
+    UpstreamLost = "upstream_lost",
+    /// One direction had ended and nothing moved in the other for `Timeouts::half_close`.
+    HalfCloseTimeout = "half_close_timeout",
+    /// Nothing moved in either direction for `Timeouts::idle`.
+    IdleTimeout = "idle_timeout",
+    /// `close()` was asked for.
+    Closed = "closed",
+    /// `abort()` was asked for.
+    Aborted = "aborted",
+    /// The server stopped and the connection had not finished by the drain's deadline.
+    Stopped = "stopped",
+    /// The upstream refused: nobody listens there.
+    Refused = "refused",
+    /// There is no route to the upstream, or it is forbidden.
+    Unreachable = "unreachable",
+    /// The upstream was not connected within `Forward::connect_timeout`.
+    ConnectTimeout = "connect_timeout",
+    /// The upstream's name does not exist.
+    NameNotFound = "name_not_found",
+    /// The resolver failed to answer for the upstream's name.
+    ResolveFailed = "resolve_failed",
+    /// No descriptor was left for the upstream's socket.
+    FdExhausted = "fd_exhausted",
+    /// No local port was left for the upstream's socket.
+    PortExhausted = "port_exhausted",
+    /// Connecting failed in another way; the connection's error says how.
+    ConnectFailed = "connect_failed",
+    /// The connection leads back to this proxy.
+    LoopDetected = "loop_detected",
+    /// The client reset the connection before the upstream was connected.
+    ClientGone = "client_gone",
+    /// A defect of interpose; the log has it.
+    InternalError = "internal_error",
+}
+
+impl std::fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// A connection's end: the reason, and what there is to say about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The cause.
+    pub reason: CloseReason,
+    /// One line of detail where there is one: the operating system's words, the address, the time waited.
+    pub error: Option<String>,
+}
+
+impl Outcome {
+    /// An end that needs no explanation.
+    pub fn plain(reason: CloseReason) -> Self {
+        Self { reason, error: None }
+    }
+
+    /// An end with its explanation.
+    pub fn explained(reason: CloseReason, error: impl Into<String>) -> Self {
+        Self { reason, error: Some(error.into()) }
+    }
+}

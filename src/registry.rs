@@ -1,0 +1,275 @@
+//! Live connections, and the handles the outside has of them.
+
+use std::{
+    collections::HashMap,
+    hash::{Hash, Hasher},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+    task::Context,
+};
+
+use atomic_waker::AtomicWaker;
+use tokio::sync::Notify;
+
+use crate::{
+    addr::SocketName,
+    outcome::{CloseReason, Outcome},
+    stats::{Direction, Ledger, Meter},
+};
+
+/// What the outside can ask of a connection; a later one replaces a weaker one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Command {
+    /// Deliver what was read, then FIN both ways.
+    Close = 1,
+    /// RST both ways now.
+    Abort = 2,
+    /// The same, because the server stops.
+    Stop = 3,
+}
+
+/// One word from the outside to the task that owns a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    command: AtomicU8,
+    waker: AtomicWaker,
+}
+
+impl Control {
+    pub(crate) fn command(&self) -> Option<Command> {
+        match self.command.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(Command::Close),
+            2 => Some(Command::Abort),
+            _ => Some(Command::Stop),
+        }
+    }
+
+    /// Wakes the task of `cx` at the next command.
+    pub(crate) fn register(&self, cx: &Context<'_>) {
+        self.waker.register(cx.waker());
+    }
+
+    fn request(&self, command: Command) {
+        self.command.fetch_max(command as u8, Ordering::AcqRel);
+        self.waker.wake();
+    }
+}
+
+/// A connection's life as the outside sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// The upstream is not connected yet.
+    Connecting,
+    /// Bytes flow.
+    Open,
+    /// It has ended; its reason is known.
+    Closed,
+}
+
+/// The names of one side's socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SideNames {
+    /// `getpeername`: the other machine's end.
+    pub peer: SocketName,
+    /// `getsockname`: our end.
+    pub local: SocketName,
+}
+
+/// What the task and the handles of one connection share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub id: u64,
+    pub client: SideNames,
+    pub upstream: OnceLock<SideNames>,
+    pub to_upstream: Meter,
+    pub to_client: Meter,
+    pub control: Control,
+    pub outcome: OnceLock<Outcome>,
+}
+
+/// A handle of one connection: valid after its end, when it still tells how it went.
+#[derive(Debug, Clone)]
+pub struct Connection(Arc<Shared>);
+
+impl Connection {
+    /// Unique within its server, counted from 1.
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    /// Where in its life it is.
+    pub fn state(&self) -> State {
+        match (self.0.outcome.get(), self.0.upstream.get()) {
+            (Some(_), _) => State::Closed,
+            (None, Some(_)) => State::Open,
+            (None, None) => State::Connecting,
+        }
+    }
+
+    /// Why it ended, once it has.
+    pub fn reason(&self) -> Option<CloseReason> {
+        self.0.outcome.get().map(|outcome| outcome.reason)
+    }
+
+    /// One line about the end, where there is something to say.
+    pub fn error(&self) -> Option<String> {
+        self.0.outcome.get().and_then(|outcome| outcome.error.clone())
+    }
+
+    /// The client's side.
+    pub fn client(&self) -> SideNames {
+        self.0.client.clone()
+    }
+
+    /// The upstream's side, once connected.
+    pub fn upstream(&self) -> Option<SideNames> {
+        self.0.upstream.get().cloned()
+    }
+
+    /// The bytes of one direction so far.
+    pub fn ledger(&self, direction: Direction) -> Ledger {
+        match direction {
+            Direction::ToUpstream => self.0.to_upstream.ledger(),
+            Direction::ToClient => self.0.to_client.ledger(),
+        }
+    }
+
+    /// Ends it in order: what was read is delivered, then both sides get FIN. No effect once it has ended.
+    pub fn close(&self) {
+        self.0.control.request(Command::Close);
+    }
+
+    /// Ends it at once: both sides get RST, and what was read and not delivered is counted undeliverable.
+    pub fn abort(&self) {
+        self.0.control.request(Command::Abort);
+    }
+}
+
+impl PartialEq for Connection {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Connection {}
+
+impl Hash for Connection {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
+    }
+}
+
+/// The live connections of one server, and the figures of those that ended.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    live: Mutex<HashMap<u64, Arc<Shared>>>,
+    ended: Mutex<Ended>,
+    accepted: AtomicU64,
+    /// Told when the last live connection ends.
+    empty: Notify,
+}
+
+#[derive(Debug)]
+struct Ended {
+    by_reason: Vec<u64>,
+    to_upstream: Ledger,
+    to_client: Ledger,
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Registry {
+    pub(crate) fn new() -> Self {
+        let ended =
+            Ended { by_reason: vec![0; CloseReason::ALL.len()], to_upstream: Ledger::default(), to_client: Ledger::default() };
+        Self { live: Mutex::default(), ended: Mutex::new(ended), accepted: AtomicU64::new(0), empty: Notify::new() }
+    }
+
+    /// Enters a client that was just accepted.
+    pub(crate) fn enter(&self, client: SideNames) -> Arc<Shared> {
+        let id = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
+        let shared = Arc::new(Shared {
+            id,
+            client,
+            upstream: OnceLock::new(),
+            to_upstream: Meter::default(),
+            to_client: Meter::default(),
+            control: Control::default(),
+            outcome: OnceLock::new(),
+        });
+        held(&self.live).insert(id, Arc::clone(&shared));
+        shared
+    }
+
+    /// Records the end. The first outcome wins; the ledger is balanced by it.
+    pub(crate) fn leave(&self, shared: &Shared, outcome: Outcome) {
+        shared.to_upstream.balance();
+        shared.to_client.balance();
+        // Ended before not live: a snapshot may never lack a connection, so it takes the locks in the same order.
+        let mut ended = held(&self.ended);
+        if shared.outcome.set(outcome).is_ok() {
+            let reason = shared.outcome.get().map_or(CloseReason::InternalError, |outcome| outcome.reason);
+            ended.by_reason[reason as usize] += 1;
+            ended.to_upstream.add(shared.to_upstream.ledger());
+            ended.to_client.add(shared.to_client.ledger());
+        }
+        let mut live = held(&self.live);
+        live.remove(&shared.id);
+        if live.is_empty() {
+            self.empty.notify_waiters();
+        }
+    }
+
+    pub(crate) fn connections(&self) -> Vec<Connection> {
+        let mut found: Vec<Connection> = held(&self.live).values().cloned().map(Connection).collect();
+        found.sort_by_key(Connection::id);
+        found
+    }
+
+    pub(crate) fn abort_all(&self) {
+        for shared in held(&self.live).values() {
+            shared.control.request(Command::Stop);
+        }
+    }
+
+    /// Completes when no connection lives.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let notified = self.empty.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if held(&self.live).is_empty() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Accepted, active, closed by reason, and the bytes of both directions.
+    pub(crate) fn totals(&self) -> Totals {
+        let ended = held(&self.ended);
+        let live = held(&self.live);
+        let (mut to_upstream, mut to_client) = (ended.to_upstream, ended.to_client);
+        for shared in live.values() {
+            to_upstream.add(shared.to_upstream.ledger());
+            to_client.add(shared.to_client.ledger());
+        }
+        let closed = CloseReason::ALL.iter().map(|reason| (*reason, ended.by_reason[*reason as usize])).collect();
+        Totals { accepted: self.accepted.load(Ordering::Relaxed), active: live.len(), closed, to_upstream, to_client }
+    }
+}
+
+/// What a registry counts.
+pub(crate) struct Totals {
+    pub accepted: u64,
+    pub active: usize,
+    pub closed: Vec<(CloseReason, u64)>,
+    pub to_upstream: Ledger,
+    pub to_client: Ledger,
+}

@@ -1,0 +1,122 @@
+//! Counting: the byte ledger of a direction, and a server's figures.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::outcome::CloseReason;
+
+/// Which way bytes flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the client to the upstream.
+    ToUpstream,
+    /// From the upstream to the client.
+    ToClient,
+}
+
+/// The bytes of one direction. `read == delivered + undeliverable` once the connection is closed;
+/// while it lives, the difference is what interpose holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Bytes read from the sending side.
+    pub read: u64,
+    /// Bytes that the receiving side's kernel took.
+    pub delivered: u64,
+    /// Bytes that were read and could not be delivered because the connection ended.
+    pub undeliverable: u64,
+}
+
+impl Ledger {
+    /// Adds another ledger's bytes to this one's.
+    pub fn add(&mut self, other: Ledger) {
+        self.read += other.read;
+        self.delivered += other.delivered;
+        self.undeliverable += other.undeliverable;
+    }
+}
+
+/// A ledger that is written by one task and may be read by any thread.
+///
+/// One writer: so a load and a store do, which cost nothing beside an atomic addition's locked bus cycle.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    read: AtomicU64,
+    delivered: AtomicU64,
+    undeliverable: AtomicU64,
+}
+
+fn bump(counter: &AtomicU64, bytes: usize) {
+    counter.store(counter.load(Relaxed) + bytes as u64, Relaxed);
+}
+
+impl Meter {
+    pub(crate) fn read(&self, bytes: usize) {
+        bump(&self.read, bytes);
+    }
+
+    pub(crate) fn delivered(&self, bytes: usize) {
+        bump(&self.delivered, bytes);
+    }
+
+    pub(crate) fn undeliverable(&self, bytes: usize) {
+        bump(&self.undeliverable, bytes);
+    }
+
+    /// What was read and neither delivered nor given up is given up: the connection has ended.
+    pub(crate) fn balance(&self) {
+        let Ledger { read, delivered, undeliverable } = self.ledger();
+        let held = read - delivered - undeliverable;
+        bump(&self.undeliverable, usize::try_from(held).unwrap_or(usize::MAX));
+    }
+
+    /// A snapshot. Taken in an order that never shows more delivered than read.
+    pub(crate) fn ledger(&self) -> Ledger {
+        let undeliverable = self.undeliverable.load(Relaxed);
+        let delivered = self.delivered.load(Relaxed);
+        Ledger { read: self.read.load(Relaxed), delivered, undeliverable }
+    }
+}
+
+/// A server's figures at one moment.
+#[derive(Debug, Clone)]
+pub struct Stats {
+    /// Connections accepted since the start.
+    pub accepted: u64,
+    /// Connections that live now.
+    pub active: usize,
+    /// Connections closed since the start, by reason; every reason is listed.
+    pub closed: Vec<(CloseReason, u64)>,
+    /// Bytes from clients to upstreams, live connections included.
+    pub to_upstream: Ledger,
+    /// Bytes from upstreams to clients, live connections included.
+    pub to_client: Ledger,
+    /// Times that `accept` failed.
+    pub accept_errors: u64,
+    /// Whether the listener waits for a descriptor, or for memory, before it accepts again.
+    pub accept_paused: bool,
+    /// Connections allowed at once; 0 before the start when it depends on the descriptors of the process.
+    pub max_connections: usize,
+}
+
+impl Stats {
+    /// How many connections ended for `reason`.
+    pub fn closed_for(&self, reason: CloseReason) -> u64 {
+        self.closed.iter().find(|(listed, _)| *listed == reason).map_or(0, |(_, count)| *count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_go_beyond_32_bits_and_balance_at_the_end() {
+        let meter = Meter::default();
+        for _ in 0..6 {
+            meter.read(1 << 30);
+            meter.delivered((1 << 30) - 1);
+        }
+        assert_eq!(meter.ledger(), Ledger { read: 6 << 30, delivered: (6 << 30) - 6, undeliverable: 0 });
+        meter.balance();
+        assert_eq!(meter.ledger().undeliverable, 6);
+    }
+}

@@ -1,0 +1,48 @@
+//! At most one log line a second about the same thing.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Lets one line through a second, and tells it how many were held back since the last.
+#[derive(Debug, Default)]
+pub(crate) struct Throttle(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    last: Option<Instant>,
+    held_back: u64,
+}
+
+impl Throttle {
+    /// What to append to the line, or `None` if it is to be held back.
+    pub(crate) fn pass(&self) -> Option<String> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.last.is_some_and(|last| last.elapsed() < INTERVAL) {
+            state.held_back += 1;
+            return None;
+        }
+        state.last = Some(Instant::now());
+        match std::mem::take(&mut state.held_back) {
+            0 => Some(String::new()),
+            count => Some(format!(" ({count} like it not shown)")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_line_within_a_second_is_held_back_and_counted() {
+        let throttle = Throttle::default();
+        assert_eq!(throttle.pass().as_deref(), Some(""));
+        assert_eq!(throttle.pass(), None);
+        throttle.0.lock().unwrap().last = None;
+        assert_eq!(throttle.pass().as_deref(), Some(" (1 like it not shown)"));
+    }
+}

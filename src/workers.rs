@@ -1,0 +1,110 @@
+//! The native runtime: I/O threads, each with a runtime of its own, that never touch an interpreter.
+//!
+//! A connection stays on the worker it is given to, so nothing of it is shared between threads and no
+//! task is stolen: a work-stealing runtime costs 5 to 9 % more per small message.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::{runtime, sync::oneshot};
+
+use crate::{
+    error::{Error, ErrorKind, reason_text},
+    hops::Hops,
+    io::resolver::{MOST_LOOKUPS, Resolver},
+};
+
+/// A set of I/O threads. Clones share it; when the last is dropped the threads end, and with them what runs there.
+#[derive(Debug, Clone)]
+pub struct Workers(Arc<Pool>);
+
+#[derive(Debug)]
+struct Pool {
+    workers: Vec<Worker>,
+    commons: Commons,
+}
+
+/// What all connections on one set of workers share. Not of the process: a forked child starts afresh.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Commons {
+    pub resolver: Resolver,
+    pub hops: Arc<Hops>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    runtime: runtime::Handle,
+    load: Arc<AtomicUsize>,
+    /// Dropped with the pool, which ends the thread.
+    _running: oneshot::Sender<()>,
+}
+
+/// A place on one worker: counts as its load until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Seat(Arc<AtomicUsize>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Workers {
+    /// Starts `count` I/O threads (at least one), named `interpose-io-N`.
+    pub fn start(count: usize) -> Result<Self, Error> {
+        let count = count.max(1);
+        let workers = (0..count).map(Worker::start).collect::<io::Result<Vec<_>>>();
+        let workers = workers.map_err(|error| {
+            let why = reason_text(&error);
+            let message =
+                format!("cannot start {count} I/O threads: {why}; raise the limits of processes and open files (ulimit -u, -n)");
+            Error::from_io(ErrorKind::Runtime, message, error)
+        })?;
+        Ok(Self(Arc::new(Pool { workers, commons: Commons::default() })))
+    }
+
+    /// As many as the processors this thread may run on.
+    pub fn per_core() -> Result<Self, Error> {
+        Self::start(thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    pub(crate) fn commons(&self) -> Commons {
+        self.0.commons.clone()
+    }
+
+    /// The worker with the fewest seats taken.
+    pub(crate) fn seat(&self) -> (runtime::Handle, Seat) {
+        // The pool is never empty: start() makes at least one.
+        let worker = self.0.workers.iter().min_by_key(|worker| worker.load.load(Relaxed)).unwrap_or(&self.0.workers[0]);
+        worker.load.fetch_add(1, Relaxed);
+        (worker.runtime.clone(), Seat(Arc::clone(&worker.load)))
+    }
+}
+
+impl Worker {
+    fn start(index: usize) -> io::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(MOST_LOOKUPS)
+            .thread_name("interpose-dns")
+            .thread_keep_alive(Duration::from_secs(10))
+            .build()?;
+        let handle = runtime.handle().clone();
+        let (running, ended) = oneshot::channel::<()>();
+        let body = move || {
+            let _ = runtime.block_on(ended);
+            // Not drop: a resolver thread may be stuck, and nobody is to wait for it.
+            runtime.shutdown_background();
+        };
+        let name = format!("interpose-io-{index}");
+        crate::io::with_signals_blocked(|| thread::Builder::new().name(name).spawn(body))?;
+        Ok(Self { runtime: handle, load: Arc::default(), _running: running })
+    }
+}
