@@ -1,0 +1,219 @@
+//! The accepting task of a server: nothing slow happens in it.
+
+use std::{
+    io,
+    pin::pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use crate::{
+    connection::{self, Admission, Entry, Reserved},
+    error::reason_text,
+    io::{
+        connector::is_exhaustion,
+        listener::{Accepted, Listener, Ready},
+    },
+    limits,
+    server::Core,
+    workers::Workers,
+};
+
+/// While the process is out of descriptors: how long until the next try. The most is what a freed one may have to wait.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
+
+/// Clients accepted before the thread's connections get their turn.
+const BATCH: u32 = 64;
+
+/// How long aborted connections may take to be gone.
+const ABORT_TIME: Duration = Duration::from_secs(1);
+
+/// Starts the task, on the worker with the least to do.
+pub(crate) fn spawn(core: Arc<Core>, listener: Listener, workers: Workers) {
+    let (runtime, seat) = workers.seat();
+    let announce = Announce(Arc::clone(&core));
+    runtime.spawn(async move {
+        let _announce = announce;
+        announce_start(&core);
+        accept_until_stopped(&core, listener, &workers).await;
+        drain(&core).await;
+        log::info!(target: "interpose::listener", "{}: closed", core.address);
+        drop(seat);
+    });
+}
+
+fn announce_start(core: &Core) {
+    log::info!(target: "interpose::listener", "{}: listening, forwarding to {}", core.address, core.config.forward.address);
+    let asked = core.config.backlog;
+    if let Some(most) = Listener::shortened_backlog(asked) {
+        log::warn!(target: "interpose::listener", "{}: the system cuts backlog {asked} to {most} (net.core.somaxconn)", core.address);
+    }
+}
+
+/// Whatever ends the task, the server is closed then and nobody waits for ever.
+struct Announce(Arc<Core>);
+
+impl Drop for Announce {
+    fn drop(&mut self) {
+        self.0.announce_closed();
+    }
+}
+
+async fn accept_until_stopped(core: &Arc<Core>, listener: Listener, workers: &Workers) {
+    let permits = Arc::new(Semaphore::new(core.max_connections.load(Relaxed).min(Semaphore::MAX_PERMITS)));
+    let mut stop = core.stop_by.subscribe();
+    let ready = match Ready::new(listener) {
+        Ok(ready) => ready,
+        Err(error) => {
+            log::error!(target: "interpose::listener", "{}: cannot accept: {}; the server stops", core.address, reason_text(&error));
+            core.stop_by.send_modify(|by| *by = by.or(Some(Instant::now())));
+            return;
+        }
+    };
+    {
+        let mut stopped = pin!(stop.wait_for(Option::is_some));
+        let mut accepting = pin!(accept(core, &ready, &permits, workers));
+        tokio::select! {
+            biased;
+            _ = &mut stopped => {}
+            () = &mut accepting => {}
+        }
+    }
+    // Clients whose connect succeeded already are served; from the drop on, a connect is refused.
+    while let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+        match ready.try_accept() {
+            Ok(client) => admit(core, client, Admitted { permit, reserved: None }, workers),
+            Err(error) if is_transient(&error) => {}
+            Err(_) => break,
+        }
+    }
+}
+
+/// Accepts until an error that cannot pass.
+async fn accept(core: &Arc<Core>, ready: &Ready, permits: &Arc<Semaphore>, workers: &Workers) {
+    let scarce = limits::scarce_from();
+    let mut pause = PAUSE.0;
+    let mut batch = 0;
+    loop {
+        // A client without a permit stays in the backlog.
+        let Ok(permit) = Arc::clone(permits).acquire_owned().await else { return };
+        let accepted = match reserve(core) {
+            Ok(reserved) => {
+                if reserved.is_some() {
+                    // There is room again, whether a client comes or not.
+                    core.accept_paused.store(false, Relaxed);
+                }
+                ready.accept().await.map(|client| (client, reserved))
+            }
+            Err(error) => Err(error),
+        };
+        match accepted {
+            Ok((client, reserved)) => {
+                if client.descriptor() >= scarce {
+                    core.short_of_descriptors.store(true, Relaxed);
+                }
+                admit(core, client, Admitted { permit, reserved }, workers);
+                pause = PAUSE.0;
+                core.accept_paused.store(false, Relaxed);
+                batch += 1;
+                if batch % BATCH == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            Err(error) if is_transient(&error) => {
+                core.accept_errors.fetch_add(1, Relaxed);
+            }
+            Err(error) if is_exhaustion(&error) => {
+                core.accept_errors.fetch_add(1, Relaxed);
+                core.accept_paused.store(true, Relaxed);
+                core.short_of_descriptors.store(true, Relaxed);
+                if let Some(more) = core.accept_log.pass() {
+                    let why = reason_text(&error);
+                    log::warn!(
+                        target: "interpose::listener",
+                        "{}: accepting is paused: {why}; clients wait in the backlog; raise the limit of open files (ulimit -n), or lower max_connections{more}",
+                        core.address,
+                    );
+                }
+                sleep(pause).await;
+                pause = PAUSE.1.min(pause * 2);
+            }
+            Err(error) => {
+                log::error!(target: "interpose::listener", "{}: cannot accept any more: {}; the server stops", core.address, reason_text(&error));
+                core.stop_by.send_modify(|by| *by = by.or(Some(Instant::now())));
+                return;
+            }
+        }
+    }
+}
+
+/// What lets a client in.
+struct Admitted {
+    permit: OwnedSemaphorePermit,
+    reserved: Option<Reserved>,
+}
+
+fn admit(core: &Arc<Core>, client: Accepted, admitted: Admitted, workers: &Workers) {
+    let (runtime, seat) = workers.seat();
+    let admission = Admission { _permit: admitted.permit, _seat: seat, reserved: admitted.reserved };
+    runtime.spawn(connection::run(Entry::new(core, &client), workers.commons(), client, admission));
+}
+
+/// Keeps a descriptor for the upstream's socket before a client takes one: without the second the first is
+/// worth nothing. Only in a process that is, or has been, short of them; in others it would be a cost for nothing.
+fn reserve(core: &Core) -> io::Result<Option<Reserved>> {
+    if !core.short_of_descriptors.load(Relaxed) {
+        return Ok(None);
+    }
+    match Reserved::new() {
+        Err(error) if is_exhaustion(&error) => Err(error),
+        // Without /dev/null there is no reserve, which is no reason to accept nobody.
+        reserved => Ok(reserved.ok()),
+    }
+}
+
+/// Errors of one client, which is gone; the next is another matter (accept(2)).
+fn is_transient(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    if matches!(error.kind(), Kind::ConnectionAborted | Kind::ConnectionReset | Kind::Interrupted | Kind::TimedOut) {
+        return true;
+    }
+    #[cfg(unix)]
+    {
+        const OF_ONE_CLIENT: &[i32] = &[
+            libc::EPROTO,
+            libc::ENETDOWN,
+            libc::ENETUNREACH,
+            libc::EHOSTDOWN,
+            libc::EHOSTUNREACH,
+            libc::ENOPROTOOPT,
+            libc::EOPNOTSUPP,
+            libc::EPERM,
+        ];
+        error.raw_os_error().is_some_and(|number| OF_ONE_CLIENT.contains(&number))
+    }
+    #[cfg(not(unix))]
+    false
+}
+
+/// Lets connections finish until the deadline, which may still be moved nearer, and aborts the others.
+async fn drain(core: &Arc<Core>) {
+    let mut stop = core.stop_by.subscribe();
+    loop {
+        let by = stop.borrow_and_update().unwrap_or_else(Instant::now);
+        tokio::select! {
+            () = core.registry.emptied() => return,
+            () = sleep_until(by) => break,
+            _ = stop.changed() => {}
+        }
+    }
+    core.registry.abort_all();
+    if timeout(ABORT_TIME, core.registry.emptied()).await.is_err() {
+        log::error!(target: "interpose::listener", "{}: connections were still there {ABORT_TIME:?} after they were aborted", core.address);
+    }
+}

@@ -1,0 +1,130 @@
+//! The ends that are not a FIN both ways.
+
+use std::{future::poll_fn, io, task::Poll, time::Duration};
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{End, Relay};
+use crate::{
+    error::reason_text,
+    io::stream::Stream,
+    outcome::{CloseReason, Outcome},
+    registry::{Command, Shared},
+    stats::Meter,
+};
+
+/// After an orderly close: how long, and for how many bytes per side, a peer that still sends is listened to.
+/// A socket closed with unread bytes sends RST, which can destroy at the peer what was sent to it before.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// Between two looks at what the kernel has not delivered yet: from, to.
+const LOOK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+/// Dropping the relay aborts both sockets, unless it is settled.
+pub(super) async fn finish(mut relay: Relay<'_>, end: End) -> Outcome {
+    match end {
+        End::Finished => Outcome::plain(CloseReason::Finished),
+        End::Closed => {
+            relay.settled = true;
+            let shared = relay.shared;
+            let client = discard(&mut relay.client, &shared.to_upstream, LINGER_BYTES);
+            let upstream = discard(&mut relay.upstream, &shared.to_client, LINGER_BYTES);
+            let both = async { tokio::join!(client, upstream) };
+            tokio::select! {
+                _ = timeout(LINGER, both) => {}
+                () = told_to_abort(shared) => {}
+            }
+            Outcome::plain(CloseReason::Closed)
+        }
+        End::Abort(reason) => Outcome::plain(reason),
+        End::FailedLate => failure(&relay),
+        End::Failed => {
+            let (shared, limit) = (relay.shared, relay.timeouts.half_close);
+            if relay.client_failure.is_none() {
+                wait_acknowledged(&mut relay.client, shared, &shared.to_upstream, limit).await;
+            }
+            if relay.upstream_failure.is_none() {
+                wait_acknowledged(&mut relay.upstream, shared, &shared.to_client, limit).await;
+            }
+            failure(&relay)
+        }
+    }
+}
+
+/// Completes when an abort is asked for.
+async fn told_to_abort(shared: &Shared) {
+    poll_fn(|cx| {
+        shared.control.register(cx);
+        if shared.control.command() >= Some(Command::Abort) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+/// Reads, and gives up, what a peer still sends, until it ends or has sent `most` bytes.
+async fn discard(stream: &mut Stream, meter: &Meter, most: usize) {
+    let mut buffer = [0; 4096];
+    let mut dropped = 0;
+    while dropped < most {
+        match poll_fn(|cx| stream.poll_read(cx, &mut buffer)).await {
+            Ok(0) | Err(_) => return,
+            Ok(bytes) => {
+                meter.read(bytes);
+                meter.undeliverable(bytes);
+                dropped += bytes;
+            }
+        }
+    }
+}
+
+/// Waits until the peer's kernel has everything that was written: RST drops what is still under way. Meanwhile the
+/// peer's own bytes are given up, or one that is blocked in sending would never take what is left for it.
+/// Bounded by `limit` without progress; a command to abort, or the peer's own end, ends the wait.
+async fn wait_acknowledged(stream: &mut Stream, shared: &Shared, meter: &Meter, limit: Option<Duration>) {
+    if !stream.is_tcp() {
+        return;
+    }
+    let (mut pause, longest) = LOOK;
+    let mut left = stream.unacknowledged();
+    let mut since = Instant::now();
+    let mut sends = true;
+    while left > 0 && stream.peer_name().is_ok() && shared.control.command() < Some(Command::Abort) {
+        if sends {
+            sends = timeout(pause, discard(stream, meter, usize::MAX)).await.is_err();
+        } else {
+            sleep(pause).await;
+        }
+        pause = longest.min(pause * 2);
+        let now_left = stream.unacknowledged();
+        if now_left < left {
+            since = Instant::now();
+        }
+        if limit.is_some_and(|limit| since.elapsed() >= limit) {
+            return;
+        }
+        left = now_left;
+    }
+}
+
+/// The side that failed first is the reason.
+fn failure(relay: &Relay<'_>) -> Outcome {
+    let (error, reset, lost, side) = if relay.client_failed_first {
+        (&relay.client_failure, CloseReason::ClientReset, CloseReason::ClientLost, "client")
+    } else {
+        (&relay.upstream_failure, CloseReason::UpstreamReset, CloseReason::UpstreamLost, "upstream")
+    };
+    match error {
+        Some(error) if is_reset(error) => Outcome::explained(reset, format!("the {side} reset the connection")),
+        Some(error) => Outcome::explained(lost, format!("the {side} is gone: {}", reason_text(error))),
+        None => Outcome::plain(CloseReason::InternalError),
+    }
+}
+
+/// What the peer did, rather than the network: RST, or an end that makes our writing pointless.
+fn is_reset(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionReset | Kind::BrokenPipe | Kind::ConnectionAborted | Kind::NotConnected | Kind::WriteZero
+    )
+}

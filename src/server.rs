@@ -1,0 +1,278 @@
+//! A listener, its connections, and their life: bind, start, drain, stop.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Condvar, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    accept,
+    addr::{Address, SocketName},
+    config::Config,
+    error::{Error, ErrorKind},
+    io::{
+        listener::{Accepted, Listener},
+        stream::SocketOptions,
+    },
+    limits,
+    outcome::Outcome,
+    registry::{Connection, Registry, Shared},
+    stats::Stats,
+    throttle::Throttle,
+    workers::Workers,
+};
+
+/// What all tasks of one server share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub config: Config,
+    pub address: SocketName,
+    pub options: SocketOptions,
+    pub registry: Registry,
+    pub accept_errors: AtomicU64,
+    pub accept_paused: AtomicBool,
+    /// The process is about to run out of descriptors, or has before.
+    pub short_of_descriptors: AtomicBool,
+    pub accept_log: Throttle,
+    connect_log: Throttle,
+    pub max_connections: AtomicUsize,
+    /// When to abort what is left, once a stop has begun.
+    pub stop_by: watch::Sender<Option<Instant>>,
+    closed: Closed,
+}
+
+/// Told once, when the last connection of a stopped server has ended.
+#[derive(Debug)]
+struct Closed {
+    blocking: (Mutex<bool>, Condvar),
+    watch: watch::Sender<bool>,
+}
+
+impl Closed {
+    fn new() -> Self {
+        Self { blocking: (Mutex::new(false), Condvar::new()), watch: watch::Sender::new(false) }
+    }
+
+    fn announce(&self) {
+        // First what is_closed() looks at: whoever wait() lets go finds it closed.
+        self.watch.send_replace(true);
+        *self.blocking.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.blocking.1.notify_all();
+    }
+
+    fn wait(&self, timeout: Option<Duration>) -> bool {
+        let closed = self.blocking.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match timeout {
+            None => *self.blocking.1.wait_while(closed, |closed| !*closed).unwrap_or_else(PoisonError::into_inner),
+            Some(timeout) => {
+                let waited = self.blocking.1.wait_timeout_while(closed, timeout, |closed| !*closed);
+                *waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
+    }
+}
+
+/// A server: bound when made, accepting once started. Clones are handles of the same server.
+///
+/// ```
+/// use std::{io::{Read, Write}, net::{TcpListener, TcpStream}, time::Duration};
+/// use interpose::{config::Config, forward::Forward, server::Server, workers::Workers};
+///
+/// let upstream = TcpListener::bind("127.0.0.1:0")?;
+/// let forward = Forward::to(upstream.local_addr()?);
+/// let server = Server::bind(Config::new("127.0.0.1:0".parse()?, forward))?;
+/// server.start(&Workers::start(1)?)?;
+///
+/// let mut client = TcpStream::connect(server.address().to_string())?;
+/// client.write_all(b"ping")?;
+/// let (mut side, _) = upstream.accept()?;
+/// let mut four = [0; 4];
+/// side.read_exact(&mut four)?;
+/// assert_eq!(&four, b"ping");
+///
+/// server.stop(Duration::ZERO);
+/// assert!(server.wait(Some(Duration::from_secs(5))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Server(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    core: Arc<Core>,
+    /// The listener until the accepting task has it; nothing once stopped.
+    listener: Mutex<Option<Listener>>,
+    workers: OnceLock<Workers>,
+}
+
+impl Server {
+    /// Binds and listens: on return a client's connect succeeds, and [`address`](Self::address) is real.
+    pub fn bind(config: Config) -> Result<Self, Error> {
+        config.check()?;
+        let options = SocketOptions { unacknowledged: config.timeouts.unacknowledged };
+        let listener = Listener::bind(&config.listen, config.backlog, config.reuse_port, &options)?;
+        let address = listener.name().clone();
+        let max_connections = AtomicUsize::new(config.limits.max_connections.unwrap_or(0));
+        let core = Core {
+            config,
+            address,
+            options,
+            registry: Registry::new(),
+            accept_errors: AtomicU64::new(0),
+            accept_paused: AtomicBool::new(false),
+            short_of_descriptors: AtomicBool::new(false),
+            accept_log: Throttle::default(),
+            connect_log: Throttle::default(),
+            max_connections,
+            stop_by: watch::Sender::new(None),
+            closed: Closed::new(),
+        };
+        core.refuse_itself()?;
+        Ok(Self(Arc::new(Inner { core: Arc::new(core), listener: Mutex::new(Some(listener)), workers: OnceLock::new() })))
+    }
+
+    /// The name the listener's socket really has.
+    pub fn address(&self) -> &SocketName {
+        &self.0.core.address
+    }
+
+    /// Begins to accept, on these workers. A second start has no effect; a stopped server stays stopped.
+    pub fn start(&self, workers: &Workers) -> Result<(), Error> {
+        let mut listener = self.0.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_stopping() {
+            let message = format!("server {}: it was stopped; make a new server", self.address());
+            return Err(Error::new(ErrorKind::Stopped, message));
+        }
+        if let Some(listener) = listener.take() {
+            let core = &self.0.core;
+            let configured = core.config.limits.max_connections;
+            core.max_connections.store(configured.unwrap_or_else(limits::default_max_connections), Ordering::Relaxed);
+            accept::spawn(Arc::clone(core), listener, workers.clone());
+            let _ = self.0.workers.set(workers.clone());
+        }
+        Ok(())
+    }
+
+    /// Begins to stop and returns at once: clients that wait in the backlog are taken, then the listener is
+    /// closed; connections may finish for `drain` and are aborted then. Of several calls the earliest deadline holds.
+    pub fn stop(&self, drain: Duration) {
+        let mut listener = self.0.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        // Beyond what the clock can count is a year, which nobody waits for either.
+        let deadline = now.checked_add(drain).unwrap_or(now + Duration::from_secs(365 * 86_400));
+        self.0.core.stop_by.send_modify(|by| *by = Some(by.map_or(deadline, |by| by.min(deadline))));
+        if listener.take().is_some() {
+            // It was never started, so there is no task to close it.
+            self.0.core.closed.announce();
+        }
+    }
+
+    /// Blocks until the server has stopped and its last connection has ended. `false`: the time was over first.
+    pub fn wait(&self, timeout: Option<Duration>) -> bool {
+        self.0.core.closed.wait(timeout)
+    }
+
+    /// The same, for a task.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let mut watch = self.0.core.closed.watch.subscribe();
+        let core = Arc::clone(&self.0.core);
+        async move {
+            // The sender lives in `core`, so waiting cannot fail.
+            let _ = watch.wait_for(|closed| *closed).await;
+            drop(core);
+        }
+    }
+
+    /// Whether it has been started.
+    pub fn is_started(&self) -> bool {
+        self.0.workers.get().is_some()
+    }
+
+    /// Whether a stop has begun.
+    pub fn is_stopping(&self) -> bool {
+        self.0.core.stop_by.borrow().is_some()
+    }
+
+    /// Whether it has stopped and its last connection has ended.
+    pub fn is_closed(&self) -> bool {
+        *self.0.core.closed.watch.borrow()
+    }
+
+    /// The live connections, oldest first.
+    pub fn connections(&self) -> Vec<Connection> {
+        self.0.core.registry.connections()
+    }
+
+    /// The figures of this moment.
+    pub fn stats(&self) -> Stats {
+        let core = &self.0.core;
+        let totals = core.registry.totals();
+        Stats {
+            accepted: totals.accepted,
+            active: totals.active,
+            closed: totals.closed,
+            to_upstream: totals.to_upstream,
+            to_client: totals.to_client,
+            accept_errors: core.accept_errors.load(Ordering::Relaxed),
+            accept_paused: core.accept_paused.load(Ordering::Relaxed),
+            max_connections: core.max_connections.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Core {
+    /// Refuses a target that can only be this listener itself.
+    fn refuse_itself(&self) -> Result<(), Error> {
+        let target = self.config.forward.address.socket_addr();
+        let own = match (&self.config.forward.address, &self.address) {
+            (Address::Unix(target), SocketName::Unix(own)) => target == own,
+            _ => target.is_some_and(|target| {
+                let reaches_wildcard = target.ip().is_loopback() || target.ip().is_unspecified();
+                self.address.inet() == Some(target) || (self.is_own_wildcard(target) && reaches_wildcard)
+            }),
+        };
+        if !own {
+            return Ok(());
+        }
+        let message =
+            format!("forward_to {}: it is the listener's own address; forward to the upstream's", self.config.forward.address);
+        Err(Error::new(ErrorKind::Config, message))
+    }
+
+    /// Whether `target` has this listener's port and the listener serves every address of its family, or of both.
+    pub(crate) fn is_own_wildcard(&self, target: SocketAddr) -> bool {
+        let serves = |own: SocketAddr| own.ip().is_unspecified() && (own.is_ipv6() || target.ip().to_canonical().is_ipv4());
+        self.address.inet().is_some_and(|own| serves(own) && own.port() == target.port())
+    }
+
+    /// Our end of an accepted connection. Asked of the kernel only where the listener does not say it.
+    pub(crate) fn client_local(&self, accepted: &Accepted) -> SocketName {
+        match self.address.inet() {
+            Some(own) if own.ip().is_unspecified() => accepted.local().unwrap_or_else(|_| self.address.clone()),
+            _ => self.address.clone(),
+        }
+    }
+
+    /// Logs that a client found no upstream: once a second at most.
+    pub(crate) fn report_failure(&self, shared: &Shared, outcome: &Outcome) {
+        use crate::outcome::CloseReason as Reason;
+        let asked_for = matches!(outcome.reason, Reason::Closed | Reason::Aborted | Reason::Stopped | Reason::ClientGone);
+        if asked_for {
+            return;
+        }
+        if let Some(more) = self.connect_log.pass() {
+            let why = outcome.error.as_deref().unwrap_or_default();
+            log::warn!(target: "interpose::connection", "{}: client {} closed ({}): {why}{more}", shared.id, shared.client.peer, outcome.reason);
+        }
+    }
+
+    pub(crate) fn announce_closed(&self) {
+        self.closed.announce();
+    }
+}
