@@ -1,0 +1,83 @@
+"""interpose puts a proxy between a TCP client and its server, at native speed.
+
+    from interpose import TheServer
+
+    TheServer("", 9090, forward_to=("smtp.example.com", 25)).main_loop()
+
+Every name below is loaded when it is first used, so that importing the package, and `interpose --help`,
+cost next to nothing. Importing starts no thread.
+
+>>> import interpose
+>>> interpose.Forward("smtp.example.com", 25)
+Forward('smtp.example.com:25', connect_timeout=10)
+"""
+
+# The module typing would cost more than the rest of this file. Type checkers take this name as True.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._config import Limits, Timeouts
+    from ._connection import CloseReason, Connection, ConnectionState, Ledger, Side, Stats
+    from ._exceptions import (
+        AddressError,
+        ArgumentTypeError,
+        BindError,
+        BindPermissionError,
+        ConfigError,
+        ForkError,
+        InterposeError,
+        ResolveError,
+        RuntimeStartError,
+        ServerStoppedError,
+    )
+    from ._forward import Forward
+    from ._server import TheServer
+
+    __version__: str
+
+__all__ = [
+    "AddressError",
+    "ArgumentTypeError",
+    "BindError",
+    "BindPermissionError",
+    "CloseReason",
+    "ConfigError",
+    "Connection",
+    "ConnectionState",
+    "ForkError",
+    "Forward",
+    "InterposeError",
+    "Ledger",
+    "Limits",
+    "ResolveError",
+    "RuntimeStartError",
+    "ServerStoppedError",
+    "Side",
+    "Stats",
+    "TheServer",
+    "Timeouts",
+]
+
+_HOMES = {
+    "_config": ("Limits", "Timeouts"),
+    "_connection": ("CloseReason", "Connection", "ConnectionState", "Ledger", "Side", "Stats"),
+    "_forward": ("Forward",),
+    "_server": ("TheServer",),
+}
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name == "__version__":
+        value: object = import_module("importlib.metadata").version("interpose")
+    elif name in __all__:
+        home = next((module for module, names in _HOMES.items() if name in names), "_exceptions")
+        value = getattr(import_module(f"{__name__}.{home}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

@@ -1,0 +1,158 @@
+"""The exceptions of interpose, and the text they carry."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    r"""Return `text` with everything a terminal or a log could act on written as an escape.
+
+    >>> printable("plain é, \x1b[2J\n")
+    'plain é, \\x1b[2J\\n'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+class InterposeError(Exception):
+    """The base of every error of this package. Its text is one line: what, why and what to try.
+
+    >>> from interpose import InterposeError, TheServer
+    >>> try:
+    ...     TheServer("", 70000, "example.org:80")
+    ... except InterposeError as error:
+    ...     print(error)
+    port: it is not between 0 and 65535; give 0 for any free port
+    """
+
+    __module__ = "interpose"
+
+
+class AddressError(InterposeError, ValueError):
+    """A text is not an address.
+
+    >>> from interpose import AddressError, Forward
+    >>> try:
+    ...     Forward("::1:9090")
+    ... except AddressError:
+    ...     print("an IPv6 address needs brackets")
+    an IPv6 address needs brackets
+    """
+
+    __module__ = "interpose"
+
+
+class ConfigError(InterposeError, ValueError):
+    """A setting is missing, out of its range, or contradicts another one.
+
+    >>> from interpose import ConfigError, Limits
+    >>> try:
+    ...     Limits(max_connections=0)
+    ... except ConfigError as error:
+    ...     print(error)
+    max_connections: it is below 1; give at least 1
+    """
+
+    __module__ = "interpose"
+
+
+class ArgumentTypeError(InterposeError, TypeError):
+    """An argument has the wrong type.
+
+    >>> from interpose import ArgumentTypeError, Timeouts
+    >>> try:
+    ...     Timeouts(idle="60")
+    ... except ArgumentTypeError as error:
+    ...     print(error)
+    idle: it is str, not a number of seconds; give a float such as 10.0
+    """
+
+    __module__ = "interpose"
+
+
+class _SystemError(InterposeError, OSError):
+    """An error with the operating system's number, whose text is the message alone."""
+
+    def __str__(self) -> str:
+        return str(self.strerror or super().__str__())
+
+
+class BindError(_SystemError):
+    """The listening socket cannot be had. `errno` has the operating system's number.
+
+    >>> from interpose import BindError, TheServer
+    >>> first = TheServer("", 0, "example.org:80")
+    >>> try:
+    ...     TheServer("", first.address[1], "example.org:80")
+    ... except BindError as error:
+    ...     print(type(error.errno).__name__)
+    int
+    >>> first.stop()
+    """
+
+    __module__ = "interpose"
+
+
+class BindPermissionError(BindError, PermissionError):
+    """The listening socket needs a privilege that this process does not have.
+
+    >>> from interpose import BindError, BindPermissionError
+    >>> issubclass(BindPermissionError, BindError) and issubclass(BindPermissionError, PermissionError)
+    True
+    """
+
+    __module__ = "interpose"
+
+
+class ResolveError(_SystemError):
+    """The name to listen on has no address.
+
+    >>> from interpose import ResolveError
+    >>> issubclass(ResolveError, OSError)
+    True
+    """
+
+    __module__ = "interpose"
+
+
+class ServerStoppedError(InterposeError, RuntimeError):
+    """The server was stopped before; make another one.
+
+    >>> from interpose import ServerStoppedError, TheServer
+    >>> server = TheServer("", 0, "example.org:80")
+    >>> server.stop()
+    >>> try:
+    ...     server.start()
+    ... except ServerStoppedError as error:
+    ...     print(error)
+    server: it was stopped; make a new TheServer
+    """
+
+    __module__ = "interpose"
+
+
+class ForkError(InterposeError, RuntimeError):
+    """The object belongs to the process that this one was forked from.
+
+    >>> from interpose import ForkError
+    >>> issubclass(ForkError, RuntimeError)
+    True
+    """
+
+    __module__ = "interpose"
+
+
+class RuntimeStartError(InterposeError, RuntimeError):
+    """The machine refused a thread, a descriptor or memory that the server needs to run.
+
+    >>> from interpose import RuntimeStartError
+    >>> issubclass(RuntimeStartError, RuntimeError)
+    True
+    """
+
+    __module__ = "interpose"
+
+
+def wrong_type(name: str, value: object, wanted: str, advice: str) -> ArgumentTypeError:
+    """Say that the argument `name` is not what was `wanted`. The value's own text is never asked for."""
+    return ArgumentTypeError(f"{name}: it is {printable(type(value).__name__)}, not {wanted}; {advice}")

@@ -1,0 +1,69 @@
+//! A target with its settings, as Python holds it.
+
+use std::net::IpAddr;
+
+use pyo3::prelude::*;
+
+use super::{
+    convert::{self, Name},
+    errors,
+};
+use crate::{
+    addr::Address,
+    error::{Error, ErrorKind},
+    forward,
+};
+
+#[pyclass(frozen, eq, hash, module = "interpose._native")]
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Forward(pub(super) forward::Forward);
+
+#[pymethods]
+impl Forward {
+    #[new]
+    #[pyo3(signature = (host, port=None, *, connect_timeout=10.0, source=None))]
+    fn new(py: Python<'_>, host: &str, port: Option<u16>, connect_timeout: f64, source: Option<&str>) -> PyResult<Self> {
+        let address = convert::address(py, host, port)?;
+        let mut target = forward::Forward::to(address);
+        if let Some(timeout) = convert::seconds(py, "connect_timeout", Some(connect_timeout))? {
+            target.connect_timeout = timeout;
+        }
+        target.source = source.map(|source| parse_source(py, source, &target.address)).transpose()?;
+        Ok(Self(target))
+    }
+
+    #[getter]
+    fn address(&self) -> Name {
+        Name::of_address(&self.0.address)
+    }
+
+    #[getter]
+    fn connect_timeout(&self) -> f64 {
+        self.0.connect_timeout.as_secs_f64()
+    }
+
+    #[getter]
+    fn source(&self) -> Option<String> {
+        self.0.source.map(|source| source.to_string())
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Forward({:?})", self.0.address.to_string())
+    }
+}
+
+fn parse_source(py: Python<'_>, source: &str, target: &Address) -> PyResult<IpAddr> {
+    let wrong = |why: &str| {
+        let message = format!("source {:?}: {why}", crate::error::printable(source));
+        errors::raise(py, &Error::new(ErrorKind::Config, message))
+    };
+    let ip: IpAddr =
+        source.parse().map_err(|_| wrong("it is not an IP address; give one of this machine's, such as 192.0.2.7"))?;
+    match target.ip() {
+        _ if matches!(target, Address::Unix(_)) => Err(wrong("a Unix socket has no source address; leave it out")),
+        Some(other) if other.is_ipv4() != ip.is_ipv4() => {
+            Err(wrong("it is not of the target's address family; give both as IPv4 or both as IPv6"))
+        }
+        _ => Ok(ip),
+    }
+}

@@ -1,0 +1,160 @@
+//! The core's log, on its way to Python's `logging`.
+//!
+//! I/O threads never attach to the interpreter, so they leave their lines in a bounded ring; one Python thread
+//! takes them out.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use pyo3::prelude::*;
+
+/// Lines that may wait. Beyond it the newest are dropped and counted: the log must not grow without bound.
+const MOST_LINES: usize = 1024;
+
+/// Replaced in a forked child, where the lock may have been held by a thread that is not there any more.
+static RING: LazyLock<ArcSwap<Ring>> = LazyLock::new(|| ArcSwap::from_pointee(Ring::default()));
+
+/// Level as Python's `logging` counts it, logger's name, message.
+type Line = (u8, String, String);
+
+#[derive(Debug, Default)]
+struct Ring {
+    lines: Mutex<Lines>,
+    arrived: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    waiting: VecDeque<Line>,
+    dropped: u64,
+    shut_down: bool,
+}
+
+impl Ring {
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, line: Line) {
+        let mut lines = self.lines();
+        if lines.waiting.len() >= MOST_LINES {
+            lines.dropped += 1;
+            return;
+        }
+        lines.waiting.push_back(line);
+        self.arrived.notify_one();
+    }
+
+    /// What waits, once there is something, or nothing after `timeout`; `None` when nothing will come any more.
+    fn take(&self, timeout: Duration) -> Option<Vec<Line>> {
+        let idle = |lines: &mut Lines| lines.waiting.is_empty() && !lines.shut_down;
+        let waited = self.arrived.wait_timeout_while(self.lines(), timeout, idle);
+        let mut lines = waited.unwrap_or_else(PoisonError::into_inner).0;
+        if lines.waiting.is_empty() && lines.shut_down {
+            return None;
+        }
+        let mut taken: Vec<Line> = lines.waiting.drain(..).collect();
+        if std::mem::take(&mut lines.dropped) > 0 {
+            let message = format!("lines were dropped: more than {MOST_LINES} waited to be logged");
+            taken.push((python_level(Level::Warn), "interpose".to_owned(), message));
+        }
+        Some(taken)
+    }
+}
+
+/// Ends the log: what waits can still be taken.
+pub(super) fn shut_down() {
+    let ring = RING.load_full();
+    ring.lines().shut_down = true;
+    ring.arrived.notify_all();
+}
+
+/// A new ring, for a forked child.
+pub(super) fn start_afresh() {
+    RING.store(Arc::new(Ring::default()));
+}
+
+struct ToRing;
+
+impl Log for ToRing {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level() && metadata.target().starts_with("interpose")
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let name = record.target().replace("::", ".");
+            RING.load().push((python_level(record.level()), name, record.args().to_string()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn python_level(level: Level) -> u8 {
+    match level {
+        Level::Error => 40,
+        Level::Warn => 30,
+        Level::Info => 20,
+        Level::Debug => 10,
+        Level::Trace => 5,
+    }
+}
+
+/// Makes the ring the destination of the core's log. Nothing is logged before `start_logging`.
+pub(super) fn install() {
+    // Only a second import of this library into the process finds a logger there already: this one.
+    let _ = log::set_logger(&ToRing);
+}
+
+/// Queues lines of `level` and above (as `logging` counts levels) from now on.
+#[pyfunction]
+pub(super) fn start_logging(level: i32) {
+    log::set_max_level(match level {
+        ..=9 => LevelFilter::Trace,
+        10..=19 => LevelFilter::Debug,
+        20..=29 => LevelFilter::Info,
+        30..=39 => LevelFilter::Warn,
+        40..=49 => LevelFilter::Error,
+        _ => LevelFilter::Off,
+    });
+}
+
+/// The lines that wait; blocks up to `timeout` seconds for one. `None` after the shutdown, when all are taken.
+#[pyfunction]
+pub(super) fn next_logs(py: Python<'_>, timeout: f64) -> PyResult<Option<Vec<Line>>> {
+    let timeout = super::convert::seconds(py, "timeout", Some(timeout))?.unwrap_or_default();
+    let ring = RING.load_full();
+    Ok(py.detach(|| ring.take(timeout)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_is_bounded_and_says_what_it_lost() {
+        let ring = Ring::default();
+        for _ in 0..MOST_LINES + 5 {
+            ring.push((30, "interpose".into(), "x".into()));
+        }
+        let lines = ring.take(Duration::ZERO).unwrap();
+        assert_eq!(lines.len(), MOST_LINES + 1);
+        assert!(lines[MOST_LINES].2.contains("dropped"));
+        assert_eq!(ring.take(Duration::ZERO), Some(vec![]));
+    }
+
+    #[test]
+    fn after_the_shutdown_what_waits_is_still_given_and_then_none() {
+        let ring = Ring::default();
+        ring.push((30, "interpose".into(), "last".into()));
+        ring.lines().shut_down = true;
+        assert_eq!(ring.take(Duration::ZERO).unwrap().len(), 1);
+        assert_eq!(ring.take(Duration::ZERO), None);
+    }
+}

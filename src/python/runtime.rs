@@ -1,0 +1,225 @@
+//! The process's one native runtime: the workers, the control thread, and the servers that run on them.
+//!
+//! Started with the first server, never at import. The lock is only taken while attached to the interpreter
+//! and never kept while detached: `fork` happens while attached too, so a child never inherits it locked.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    thread,
+    time::{Duration, Instant},
+};
+
+use pyo3::prelude::*;
+use pyo3_async_runtimes::{TaskLocals, generic};
+use tokio::{
+    runtime::{self, Handle},
+    sync::oneshot,
+    task::{JoinError, JoinHandle},
+};
+
+use super::{errors, logging};
+use crate::{
+    error::{Error, ErrorKind},
+    server::Server,
+    workers::Workers,
+};
+
+static RUNTIME: Mutex<Option<Native>> = Mutex::new(None);
+
+/// How long the end of the interpreter waits for aborted connections.
+const EXIT_TIME: Duration = Duration::from_secs(1);
+
+struct Native {
+    workers: Workers,
+    control: Control,
+    servers: Vec<Server>,
+}
+
+/// The thread on which awaitables and other waits of the outside complete. I/O never runs on it.
+struct Control {
+    handle: Handle,
+    /// Dropped to end the thread.
+    running: oneshot::Sender<()>,
+    thread: thread::JoinHandle<()>,
+}
+
+fn lock() -> MutexGuard<'static, Option<Native>> {
+    RUNTIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn with<T>(py: Python<'_>, f: impl FnOnce(&mut Native) -> T) -> PyResult<T> {
+    // The exception is made after the lock is gone: making it runs Python.
+    locked(f).map_err(|error| errors::raise(py, &error))
+}
+
+fn locked<T>(f: impl FnOnce(&mut Native) -> T) -> Result<T, Error> {
+    let mut runtime = lock();
+    let native = match &mut *runtime {
+        Some(native) => native,
+        empty => empty.insert(Native::start()?),
+    };
+    Ok(f(native))
+}
+
+/// Starts the server on the workers of this process.
+pub(super) fn start(py: Python<'_>, server: &Server) -> PyResult<()> {
+    with(py, |native| {
+        native.servers.retain(|known| !known.is_closed());
+        if !server.is_started() {
+            native.servers.push(server.clone());
+        }
+        server.start(&native.workers)
+    })?
+    .map_err(|error| errors::raise(py, &error))
+}
+
+/// Runs a task that never attaches on the control thread.
+pub(super) fn spawn(py: Python<'_>, task: impl Future<Output = ()> + Send + 'static) -> PyResult<()> {
+    with(py, |native| drop(native.control.handle.spawn(task)))
+}
+
+/// An awaitable of the running asyncio loop that completes when `future` does.
+pub(super) fn awaitable<F>(py: Python<'_>, future: F) -> PyResult<Bound<'_, PyAny>>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    with(py, |_| ())?;
+    generic::future_into_py::<ControlRuntime, _, ()>(py, async move {
+        future.await;
+        Ok(())
+    })
+}
+
+impl Native {
+    fn start() -> Result<Self, Error> {
+        Ok(Self { workers: Workers::per_core()?, control: Control::start()?, servers: Vec::new() })
+    }
+}
+
+impl Control {
+    fn start() -> Result<Self, Error> {
+        let start = || -> io::Result<Self> {
+            // One blocking thread: it only hands results to Python.
+            let runtime = runtime::Builder::new_current_thread()
+                .enable_time()
+                .max_blocking_threads(1)
+                .thread_name("interpose-await")
+                .build()?;
+            let handle = runtime.handle().clone();
+            let (running, ended) = oneshot::channel::<()>();
+            let body = move || {
+                let _ = runtime.block_on(ended);
+                runtime.shutdown_timeout(EXIT_TIME);
+            };
+            let builder = thread::Builder::new().name("interpose-control".to_owned());
+            let thread = crate::io::with_signals_blocked(|| builder.spawn(body))?;
+            Ok(Self { handle, running, thread })
+        };
+        start().map_err(|error| {
+            let message = format!("cannot start the control thread: {error}; raise the limit of processes (ulimit -u)");
+            Error::from_io(ErrorKind::Runtime, message, error)
+        })
+    }
+}
+
+/// Stops every server of the process at once, and the runtime with them. For the interpreter's exit.
+#[pyfunction]
+pub(super) fn shutdown(py: Python<'_>) {
+    let native = lock().take();
+    py.detach(|| {
+        if let Some(Native { workers, control, servers }) = native {
+            let deadline = Instant::now() + EXIT_TIME;
+            servers.iter().for_each(|server| server.stop(Duration::ZERO));
+            for server in &servers {
+                server.wait(Some(deadline.saturating_duration_since(Instant::now())));
+            }
+            drop(control.running);
+            // Its time is bounded: it may be handing a result to a loop that does not run any more.
+            let _ = control.thread.join();
+            drop(workers);
+        }
+    });
+    logging::shut_down();
+}
+
+/// In a forked child none of the runtime's threads exists: what they owned is left alone, and the next server
+/// starts a runtime of the child's own.
+#[pyfunction]
+pub(super) fn forget_after_fork() {
+    // Not dropped: its sockets and its epoll instances are still the parent's.
+    std::mem::forget(lock().take());
+    logging::start_afresh();
+}
+
+/// The control thread, as pyo3-async-runtimes wants to see a runtime.
+struct ControlRuntime;
+
+struct Joined(JoinHandle<()>);
+
+struct Failed(JoinError);
+
+impl generic::JoinError for Failed {
+    fn is_panic(&self) -> bool {
+        self.0.is_panic()
+    }
+
+    fn into_panic(self) -> Box<dyn std::any::Any + Send + 'static> {
+        self.0.into_panic()
+    }
+}
+
+impl Future for Joined {
+    type Output = Result<(), Failed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map_err(Failed)
+    }
+}
+
+fn handle() -> Handle {
+    // The first spawn comes from awaitable(), attached, after the runtime was made; the others from tasks on it.
+    Handle::try_current().unwrap_or_else(|_| match &*lock() {
+        Some(native) => native.control.handle.clone(),
+        None => unreachable!("an awaitable is made only while the runtime is there"),
+    })
+}
+
+impl generic::Runtime for ControlRuntime {
+    type JoinError = Failed;
+    type JoinHandle = Joined;
+
+    fn spawn<F>(fut: F) -> Joined
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Joined(handle().spawn(fut))
+    }
+
+    fn spawn_blocking<F>(f: F) -> Joined
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        Joined(handle().spawn_blocking(f))
+    }
+}
+
+tokio::task_local! {
+    static LOCALS: TaskLocals;
+}
+
+impl generic::ContextExt for ControlRuntime {
+    fn scope<F, R>(locals: TaskLocals, fut: F) -> Pin<Box<dyn Future<Output = R> + Send>>
+    where
+        F: Future<Output = R> + Send + 'static,
+    {
+        Box::pin(LOCALS.scope(locals, fut))
+    }
+
+    fn get_task_locals() -> Option<TaskLocals> {
+        LOCALS.try_with(Clone::clone).ok()
+    }
+}

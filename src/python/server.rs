@@ -1,0 +1,164 @@
+//! A server, as Python holds it.
+
+use std::{io::Write, time::Duration};
+
+use pyo3::{prelude::*, types::PyDict};
+
+use super::{
+    convert::{self, Name},
+    errors,
+    forward::Forward,
+    handle::Connection,
+    runtime,
+};
+use crate::{
+    addr::Address,
+    config::{Config, Limits, Timeouts},
+    error::{Error, ErrorKind},
+    server,
+    stats::Ledger,
+};
+
+#[pyclass(frozen, module = "interpose._native")]
+pub(super) struct Server {
+    server: server::Server,
+    /// The process that made it: only there do its threads and its locks work.
+    process: u32,
+}
+
+impl Server {
+    /// The server, unless this is a forked child.
+    fn here(&self, py: Python<'_>) -> PyResult<&server::Server> {
+        if self.process == std::process::id() {
+            return Ok(&self.server);
+        }
+        let message = format!(
+            "server {}: it was made in process {}, which this one was forked from; make a new server here, or start processes with spawn",
+            self.server.address(),
+            self.process
+        );
+        Err(errors::raise(py, &Error::new(ErrorKind::Forked, message)))
+    }
+}
+
+#[pymethods]
+impl Server {
+    #[new]
+    #[pyo3(signature = (host, port, forward, *, half_close, idle, unacknowledged, max_connections, backlog, reuse_port))]
+    #[expect(clippy::too_many_arguments, reason = "the façade gives every setting by name")]
+    fn new(
+        py: Python<'_>,
+        host: &str,
+        port: Option<u16>,
+        forward: &Forward,
+        half_close: Option<f64>,
+        idle: Option<f64>,
+        unacknowledged: Option<f64>,
+        max_connections: Option<usize>,
+        backlog: u32,
+        reuse_port: bool,
+    ) -> PyResult<Self> {
+        let listen: Address = convert::address(py, host, port)?;
+        let config = Config {
+            timeouts: Timeouts {
+                half_close: convert::seconds(py, "half_close", half_close)?,
+                idle: convert::seconds(py, "idle", idle)?,
+                unacknowledged: convert::seconds(py, "unacknowledged", unacknowledged)?,
+            },
+            limits: Limits { max_connections },
+            backlog,
+            reuse_port,
+            ..Config::new(listen, forward.0.clone())
+        };
+        // Detached: the listener's name may have to be looked up.
+        let server = py.detach(|| server::Server::bind(config)).map_err(|error| errors::raise(py, &error))?;
+        Ok(Self { server, process: std::process::id() })
+    }
+
+    #[getter]
+    fn address(&self) -> Name {
+        Name::of_socket(self.server.address())
+    }
+
+    #[getter]
+    fn started(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.here(py)?.is_started())
+    }
+
+    #[getter]
+    fn stopping(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.here(py)?.is_stopping())
+    }
+
+    #[getter]
+    fn is_closed(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.here(py)?.is_closed())
+    }
+
+    fn start(&self, py: Python<'_>) -> PyResult<()> {
+        runtime::start(py, self.here(py)?)
+    }
+
+    fn stop(&self, py: Python<'_>, drain: f64) -> PyResult<()> {
+        let drain = convert::seconds(py, "drain", Some(drain))?.unwrap_or_default();
+        self.here(py)?.stop(drain);
+        Ok(())
+    }
+
+    /// Waits with the interpreter released. Signals do not interrupt it.
+    #[pyo3(signature = (timeout))]
+    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let timeout: Option<Duration> = convert::seconds(py, "timeout", timeout)?;
+        let server = self.here(py)?;
+        Ok(py.detach(|| server.wait(timeout)))
+    }
+
+    /// A descriptor, the caller's own, that can be read from when the server is closed.
+    #[cfg(unix)]
+    fn closed_fd(&self, py: Python<'_>) -> PyResult<i32> {
+        use std::os::fd::IntoRawFd;
+        let closed = self.here(py)?.closed();
+        let (reader, mut writer) = std::io::pipe()?;
+        runtime::spawn(py, async move {
+            closed.await;
+            // A byte, not only the end of the pipe: a forked child may hold a copy of the writer for as long as it lives.
+            let _ = writer.write_all(b".");
+        })?;
+        Ok(reader.into_raw_fd())
+    }
+
+    /// An awaitable of the running loop that completes when the server is closed.
+    fn closed<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        runtime::awaitable(py, self.here(py)?.closed())
+    }
+
+    fn connections(&self, py: Python<'_>) -> PyResult<Vec<Connection>> {
+        Ok(self.here(py)?.connections().into_iter().map(Connection).collect())
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = self.here(py)?.stats();
+        let closed = PyDict::new(py);
+        for (reason, count) in &stats.closed {
+            closed.set_item(reason.word(), count)?;
+        }
+        let dict = PyDict::new(py);
+        dict.set_item("accepted", stats.accepted)?;
+        dict.set_item("active", stats.active)?;
+        dict.set_item("closed", closed)?;
+        dict.set_item("to_upstream", ledger(py, stats.to_upstream)?)?;
+        dict.set_item("to_client", ledger(py, stats.to_client)?)?;
+        dict.set_item("accept_errors", stats.accept_errors)?;
+        dict.set_item("accept_paused", stats.accept_paused)?;
+        dict.set_item("max_connections", stats.max_connections)?;
+        Ok(dict)
+    }
+}
+
+fn ledger(py: Python<'_>, ledger: Ledger) -> PyResult<Bound<'_, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("read", ledger.read)?;
+    dict.set_item("delivered", ledger.delivered)?;
+    dict.set_item("undeliverable", ledger.undeliverable)?;
+    Ok(dict)
+}
