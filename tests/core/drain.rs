@@ -1,0 +1,182 @@
+//! LC-03 to LC-06 and LC-16: a stop lets connections finish, and ends what does not.
+
+use std::{
+    net::SocketAddr,
+    sync::Barrier,
+    thread,
+    time::{Duration, Instant},
+};
+
+use interpose::{outcome::CloseReason, server::Server};
+
+use crate::{
+    kernel::is_listening,
+    pattern::{Pattern, Prng},
+    peers::{DEADLINE, End, Peer, until},
+    running::{IoThreads, Running, closed, to, wait_end},
+    upstreams::{Echo, Upstream, is_refused},
+};
+
+/// LC-03 and LC-05: a hundred transfers run when the stop comes. All of them finish, and nobody new is let in.
+#[test]
+fn a_drain_loses_nothing() {
+    const CLIENTS: u64 = 100;
+    let echo = Echo::start();
+    let running = Running::start_on(&IoThreads::start(2), to(echo.address()));
+    let midway = Barrier::new(CLIENTS as usize + 1);
+    thread::scope(|scope| {
+        for number in 0..CLIENTS {
+            let client = Peer::connect(running.address());
+            let midway = &midway;
+            scope.spawn(move || transfer(client, number, midway));
+        }
+        midway.wait();
+        running.server.stop(DEADLINE * 2);
+        until("the listener is closed", || !is_listening(running.address()));
+        assert!(is_refused(running.address()));
+        assert!(!running.server.is_closed());
+        midway.wait();
+    });
+    assert!(running.server.wait(Some(DEADLINE)));
+    assert_eq!(closed(&running.server), [(CloseReason::Finished, CLIENTS)]);
+    let stats = running.server.stats();
+    assert_eq!(stats.to_upstream, stats.to_client);
+    assert_eq!(stats.to_client.undeliverable, 0);
+}
+
+/// Echoes a pattern in turns, then ends in order. Half-way, with bytes under way, it meets the others.
+fn transfer(mut client: Peer, number: u64, midway: &Barrier) {
+    let (mut prng, mut out, mut back) = (Prng::new(number), Pattern::new(number), Pattern::new(number));
+    for turn in 0..20 {
+        let size = prng.size(20_000) as u64;
+        client.send_pattern(&mut out, size, || 5000);
+        if turn == 10 {
+            midway.wait();
+            midway.wait();
+        }
+        client.receive_pattern(&mut back, size);
+    }
+    client.half_close();
+    client.expect(End::Eof);
+    assert_eq!(back.position(), out.position());
+}
+
+/// LC-04: who has not finished by the deadline is reset, both sides; who has is not touched.
+#[test]
+fn a_drain_ends_at_its_deadline() {
+    let upstream = Upstream::new();
+    let running = Running::start(to(upstream.address()));
+    let mut endless = Peer::connect(running.address());
+    let mut endless_side = upstream.accept();
+    let connection = running.connection_of(endless.name());
+    let mut brief = Peer::connect(running.address());
+    let mut brief_side = upstream.accept();
+    let grace = Duration::from_millis(400);
+    let start = Instant::now();
+    running.server.stop(grace);
+    brief.send(b"quick");
+    assert_eq!(brief_side.receive_exactly(5), b"quick");
+    brief.half_close();
+    brief_side.half_close();
+    brief.expect(End::Eof);
+    brief_side.expect(End::Eof);
+    endless.expect(End::Reset);
+    assert!(start.elapsed() >= grace, "{:?}", start.elapsed());
+    endless_side.expect(End::Reset);
+    assert_eq!(wait_end(&connection), CloseReason::Stopped);
+    assert!(running.server.wait(Some(DEADLINE)));
+    assert_eq!(closed(&running.server), [(CloseReason::Finished, 1), (CloseReason::Stopped, 1)]);
+}
+
+#[test]
+fn the_earliest_deadline_of_several_stops_holds() {
+    for deadlines in [[3600, 0], [0, 3600]] {
+        let echo = Echo::start();
+        let running = Running::start(to(echo.address()));
+        let mut client = Peer::connect(running.address());
+        running.connection_of(client.name());
+        for seconds in deadlines {
+            running.server.stop(Duration::from_secs(seconds));
+        }
+        client.expect(End::Reset);
+        assert!(running.server.wait(Some(DEADLINE)));
+    }
+}
+
+/// The clock cannot count as far as `Duration::MAX`.
+#[test]
+fn a_drain_may_have_no_end() {
+    let echo = Echo::start();
+    let running = Running::start(to(echo.address()));
+    let mut client = Peer::connect(running.address());
+    running.connection_of(client.name());
+    running.server.stop(Duration::MAX);
+    until("the listener is closed", || !is_listening(running.address()));
+    client.send(b"x");
+    assert_eq!(client.receive_exactly(1), b"x");
+    client.half_close();
+    client.expect(End::Eof);
+    assert!(running.server.wait(Some(DEADLINE)));
+}
+
+/// LC-06: a client whose connect has succeeded is served, even if nobody had accepted it when the stop came.
+#[test]
+fn the_backlog_is_served_before_the_listener_closes() {
+    let echo = Echo::start();
+    let server = Server::bind(to(echo.address())).unwrap();
+    let address: SocketAddr = server.address().inet().unwrap();
+    let mut waiting: Vec<_> = (0..100).map(|_| Peer::connect(address)).collect();
+    let io = IoThreads::start(1);
+    server.start(&io.workers).unwrap();
+    server.stop(DEADLINE * 2);
+    for (number, client) in (0..100).zip(&mut waiting) {
+        client.send(&[number]);
+        assert_eq!(client.receive_exactly(1), [number]);
+    }
+    until("the listener is closed", || !is_listening(address));
+    assert!(is_refused(address));
+    assert!(!server.is_closed() && server.stats().active == 100, "{:?}", server.stats());
+    for client in &mut waiting {
+        client.half_close();
+        client.expect(End::Eof);
+    }
+    assert!(server.wait(Some(DEADLINE)));
+    assert_eq!(closed(&server), [(CloseReason::Finished, 100)]);
+}
+
+/// LC-16: a peer that takes nothing cannot hold up a stop.
+#[test]
+fn a_stalled_connection_does_not_delay_a_stop() {
+    let upstream = Upstream::new();
+    let running = Running::start(to(upstream.address()));
+    let mut client = Peer::connect_with(running.address(), Some(16_384));
+    let mut server = upstream.accept();
+    let connection = running.connection_of(client.name());
+    client.send_until_blocked(&mut Pattern::new(1), 64 << 20);
+    server.send_until_blocked(&mut Pattern::new(2), 64 << 20);
+    running.server.stop(Duration::ZERO);
+    assert!(running.server.wait(Some(DEADLINE)));
+    assert_eq!(wait_end(&connection), CloseReason::Stopped);
+    assert_eq!(server.receive_to_end(&mut Pattern::new(1)).1, End::Reset);
+}
+
+/// Connections that wait for a place while the server drains are not kept hanging.
+#[test]
+fn a_stop_turns_away_who_waits_for_a_place() {
+    let upstream = Upstream::new();
+    let mut config = to(upstream.address());
+    config.limits.max_connections = Some(1);
+    let running = Running::start(config);
+    let mut served = Peer::connect(running.address());
+    let mut side = upstream.accept();
+    let mut waiting = Peer::connect(running.address());
+    running.server.stop(DEADLINE * 2);
+    until("the listener is closed", || !is_listening(running.address()));
+    waiting.expect(End::Reset);
+    served.send(b"x");
+    assert_eq!(side.receive_exactly(1), b"x");
+    served.close();
+    side.expect(End::Eof);
+    side.close();
+    assert!(running.server.wait(Some(DEADLINE)));
+}

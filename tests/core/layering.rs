@@ -1,0 +1,300 @@
+//! The plan of docs/architecture.md, checked: which module may use which, where `unsafe` may stand,
+//! that the core knows nothing of its Python binding, and that no file grows past reading.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use rust_text::{Token, code_tokens};
+
+mod rust_text;
+
+/// From the lowest layer to the highest. A module may use those of its own layer and of lower ones.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("words", &["error", "addr", "outcome", "stats", "throttle"]),
+    ("sockets", &["io", "forward", "config", "limits", "workers", "hops"]),
+    ("seam", &["registry"]),
+    ("relay", &["relay"]),
+    ("server", &["accept", "connection", "server"]),
+    ("binding", &["python"]),
+];
+
+/// The files that may contain `unsafe`, each with the reason it cannot do without.
+const UNSAFE: &[(&str, &str)] = &[("src/io/kernel.rs", "socket options, signal masks and readiness that no safe crate offers")];
+
+const LONGEST_FILE: usize = 400;
+
+#[test]
+fn modules_use_their_own_layer_and_lower_ones() {
+    assert_none(sources().iter().flat_map(arrows_upwards));
+}
+
+#[test]
+fn the_plan_has_no_module_that_does_not_exist() {
+    let there: BTreeSet<String> = sources().iter().filter_map(Source::module).collect();
+    let planned = LAYERS.iter().flat_map(|(_, modules)| modules.iter()).map(ToString::to_string);
+    assert_none(planned.filter(|module| !there.contains(module)).map(|module| format!("{module}: planned, but not in src")));
+}
+
+#[test]
+fn only_the_binding_names_python() {
+    assert_none(sources().iter().flat_map(names_of_python));
+}
+
+#[test]
+fn unsafe_stands_only_where_it_is_listed() {
+    let sources = sources();
+    assert_none(sources.iter().flat_map(|source| unsafe_outside(source, UNSAFE)));
+    let needless =
+        UNSAFE.iter().filter(|(path, _)| !sources.iter().any(|source| source.path == *path && !unsafe_lines(source).is_empty()));
+    assert_none(needless.map(|(path, _)| format!("{path}: listed, but has no unsafe")));
+}
+
+#[test]
+fn no_file_is_longer_than_one_can_read() {
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "python", "benches", "examples"] {
+        collect(&root().join(folder), &["rs", "py", "pyi"], &mut files);
+    }
+    assert!(files.len() > 10, "the walk finds the tree: {files:?}");
+    assert_none(files.iter().map(|path| Source::read(path)).filter_map(|source| too_long(&source)));
+}
+
+/// One source file: its path from the root of the project, and its text.
+struct Source {
+    path: String,
+    text: String,
+}
+
+impl Source {
+    fn read(path: &Path) -> Self {
+        let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let path = path.strip_prefix(root()).expect("below the root").to_string_lossy().replace('\\', "/");
+        Self { path, text }
+    }
+
+    /// The top-level module it belongs to; `None` for lib.rs, which wires them all.
+    fn module(&self) -> Option<String> {
+        let first = self.path.strip_prefix("src/")?.split('/').next()?.trim_end_matches(".rs");
+        (first != "lib").then(|| first.to_owned())
+    }
+
+    /// Whether `super` in it is the crate itself.
+    fn is_top_level(&self) -> bool {
+        self.path.matches('/').count() == 1 || self.path.ends_with("/mod.rs") && self.path.matches('/').count() == 2
+    }
+
+    fn at(&self, line: usize, problem: impl AsRef<str>) -> String {
+        format!("{}:{line}: {}", self.path, problem.as_ref())
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources() -> Vec<Source> {
+    let mut files = Vec::new();
+    collect(&root().join("src"), &["rs"], &mut files);
+    assert!(files.len() > 10, "the walk finds the sources: {files:?}");
+    files.iter().map(|path| Source::read(path)).collect()
+}
+
+fn collect(folder: &Path, endings: &[&str], files: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("a readable folder").path()).collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            collect(&path, endings, files);
+        } else if path.extension().is_some_and(|ending| endings.iter().any(|known| ending == *known)) {
+            files.push(path);
+        }
+    }
+}
+
+fn assert_none(problems: impl Iterator<Item = String>) {
+    let problems: Vec<String> = problems.collect();
+    assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+}
+
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|(_, modules)| modules.contains(&module))
+}
+
+fn arrows_upwards(source: &Source) -> Vec<String> {
+    let Some(module) = source.module() else { return Vec::new() };
+    let Some(own) = layer(&module) else {
+        return vec![source.at(1, format!("the module {module} is in no layer"))];
+    };
+    let judge = |(used, line): (String, usize)| match layer(&used) {
+        None => Some(source.at(line, format!("crate::{used} is no module of the plan; name things through their module"))),
+        Some(theirs) if theirs > own => {
+            let (from, to) = (LAYERS[own].0, LAYERS[theirs].0);
+            Some(source.at(line, format!("{module} ({from}) may not use {used} ({to})")))
+        }
+        Some(_) => None,
+    };
+    modules_used(source).into_iter().filter_map(judge).collect()
+}
+
+/// The top-level modules that a file names: `crate::x`, `crate::{x, y::z}`, and `super` where that is the crate.
+fn modules_used(source: &Source) -> Vec<(String, usize)> {
+    let tokens = code_tokens(&source.text);
+    let text = |index: usize| tokens.get(index).map_or("", |token| token.text.as_str());
+    let mut used = Vec::new();
+    for index in 0..tokens.len() {
+        let beyond = match (text(index), text(index + 1)) {
+            ("crate", "::") => index + 2,
+            ("super", "::") if text(index + 2) == "super" => index + 4,
+            ("super", "::") if source.is_top_level() && text(index.wrapping_sub(2)) != "super" => index + 2,
+            _ => continue,
+        };
+        let by_super = text(index) == "super";
+        for first in first_segments(&tokens, beyond) {
+            let name = tokens[first].text.clone();
+            // Below `mod tests` in a file, `super` is that file: only names of modules are arrows there.
+            let arrow = if by_super { layer(&name).is_some() } else { text(first + 1) != "!" };
+            if arrow {
+                used.push((name, tokens[first].line));
+            }
+        }
+    }
+    used
+}
+
+/// Where the first segment stands of each path that a use tree, beginning at `start`, has.
+fn first_segments(tokens: &[Token], start: usize) -> Vec<usize> {
+    match tokens.get(start) {
+        Some(token) if token.is_word() => return vec![start],
+        Some(token) if token.text == "{" => {}
+        _ => return Vec::new(),
+    }
+    let mut firsts = Vec::new();
+    let mut depth = 1;
+    for index in start + 1..tokens.len() {
+        let opens_path = depth == 1 && matches!(tokens[index - 1].text.as_str(), "{" | ",");
+        match tokens[index].text.as_str() {
+            "{" => depth += 1,
+            "}" => depth -= 1,
+            _ if opens_path && tokens[index].is_word() => firsts.push(index),
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    firsts
+}
+
+fn names_of_python(source: &Source) -> Vec<String> {
+    let module = source.module();
+    if module.as_deref() == Some("python") {
+        return Vec::new();
+    }
+    let is_root = module.is_none();
+    let is_python = |word: &str| {
+        let lower = word.to_lowercase();
+        lower.starts_with("pyo3") || lower.contains("python") && !(is_root && word == "python")
+    };
+    let tokens = code_tokens(&source.text).into_iter().filter(|token| is_python(&token.text));
+    tokens.map(|token| source.at(token.line, format!("{} in the core; it belongs into src/python", token.text))).collect()
+}
+
+fn unsafe_lines(source: &Source) -> Vec<usize> {
+    code_tokens(&source.text).iter().filter(|token| token.text == "unsafe").map(|token| token.line).collect()
+}
+
+fn unsafe_outside(source: &Source, allowed: &[(&str, &str)]) -> Vec<String> {
+    if allowed.iter().any(|(path, _)| source.path == *path) {
+        return Vec::new();
+    }
+    unsafe_lines(source).into_iter().map(|line| source.at(line, "unsafe in a file that is not listed for it")).collect()
+}
+
+fn too_long(source: &Source) -> Option<String> {
+    let lines = source.text.lines().count();
+    (lines > LONGEST_FILE).then(|| source.at(lines, format!("{lines} lines; more than {LONGEST_FILE} tell two stories")))
+}
+
+/// The checker, checked on sources made up for it.
+mod checker {
+    use super::*;
+
+    fn source(path: &str, text: &str) -> Source {
+        Source { path: path.to_owned(), text: text.to_owned() }
+    }
+
+    fn arrows(path: &str, text: &str) -> Vec<String> {
+        arrows_upwards(&source(path, text))
+    }
+
+    #[test]
+    fn reports_every_spelling_of_an_arrow_upwards() {
+        let spellings = [
+            "use crate::server::Server;",
+            "use crate::{addr::Address, server::Server};",
+            "use crate::{\n    error::{Error, ErrorKind},\n    server,\n};",
+            "fn f() { crate::server::stop() }",
+            "pub(in crate::server) fn f() {}",
+            "use super::super::server::Server;",
+        ];
+        for text in spellings {
+            let found = arrows("src/io/stream.rs", text);
+            assert_eq!(found.len(), 1, "{text}: {found:?}");
+            assert!(found[0].contains("io (sockets) may not use server (server)"), "{found:?}");
+        }
+        assert_eq!(arrows("src/addr.rs", "\nuse super::io::stream;"), ["src/addr.rs:2: addr (words) may not use io (sockets)"]);
+        assert_eq!(arrows("src/relay/mod.rs", "use super::server;").len(), 1);
+    }
+
+    #[test]
+    fn lets_arrows_down_and_across_pass() {
+        assert!(
+            arrows("src/server.rs", "use crate::{connection, relay::Relay, io::{listener, stream}, error::Error};").is_empty()
+        );
+        assert!(arrows("src/relay/copy.rs", "use super::server; use crate::relay; mod tests { use super::*; }").is_empty());
+        assert!(arrows("src/addr.rs", "mod tests { use super::{Address, parse}; }").is_empty());
+        assert!(arrows("src/lib.rs", "pub use crate::server::Server;").is_empty());
+    }
+
+    #[test]
+    fn reports_what_the_plan_does_not_know() {
+        assert!(arrows("src/bridge.rs", "")[0].contains("bridge is in no layer"));
+        assert!(arrows("src/server.rs", "use crate::Error;")[0].contains("crate::Error is no module"));
+    }
+
+    #[test]
+    fn reads_code_and_neither_comments_nor_literals() {
+        let text = r##"
+            // crate::server, unsafe, pyo3
+            /* crate::server /* unsafe */ pyo3 */
+            const A: &str = "crate::server \" unsafe pyo3";
+            const B: &str = r#"crate::server " unsafe pyo3"#;
+            const C: [char; 3] = ['"', '\'', '/'];
+            fn f<'a>(_: &'a str) {}
+        "##;
+        let source = source("src/addr.rs", text);
+        assert!(arrows_upwards(&source).is_empty());
+        assert!(unsafe_outside(&source, &[]).is_empty());
+        assert!(names_of_python(&source).is_empty());
+    }
+
+    #[test]
+    fn reports_unsafe_and_python_in_the_core() {
+        let bad = source("src/relay/copy.rs", "use pyo3::Python;\nunsafe { f() }\n#![deny(unsafe_code)]");
+        assert_eq!(names_of_python(&bad).len(), 2);
+        assert_eq!(unsafe_outside(&bad, &[]), ["src/relay/copy.rs:2: unsafe in a file that is not listed for it"]);
+        assert!(unsafe_outside(&bad, &[("src/relay/copy.rs", "reason")]).is_empty());
+        assert!(names_of_python(&source("src/python/mod.rs", "use pyo3::Python;")).is_empty());
+        assert!(names_of_python(&source("src/lib.rs", "mod python;")).is_empty());
+    }
+
+    #[test]
+    fn reports_a_file_that_is_too_long() {
+        assert!(too_long(&source("src/addr.rs", &"\n".repeat(400))).is_none());
+        assert!(too_long(&source("src/addr.rs", &"\n".repeat(401))).is_some());
+    }
+}

@@ -1,0 +1,195 @@
+//! CN-17 and CN-18: connections that would go round in circles.
+
+use std::net::SocketAddr;
+
+use interpose::{config::Config, error::ErrorKind, forward::Forward, outcome::CloseReason, server::Server};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::{
+    child::{alone_under, is_possible},
+    connect::failed_connection,
+    folder::Folder,
+    peers::{Peer, until},
+    running::{IoThreads, Running},
+    upstreams::{Unserved, is_refused},
+};
+
+/// A port that is ours to listen on, on every address.
+struct Port(Socket);
+
+impl Port {
+    fn new() -> Self {
+        let socket = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
+        socket.set_only_v6(false).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        socket.bind(&SockAddr::from("[::]:0".parse::<SocketAddr>().unwrap())).unwrap();
+        Self(socket)
+    }
+
+    fn number(&self) -> u16 {
+        self.0.local_addr().unwrap().as_socket().unwrap().port()
+    }
+}
+
+fn bind(listen: &str, target: &str) -> Result<Server, interpose::error::Error> {
+    Server::bind(Config::new(listen.parse().unwrap(), Forward::to(target.parse::<interpose::addr::Address>().unwrap())))
+}
+
+#[test]
+fn the_own_listener_is_refused_as_target_where_that_is_certain() {
+    let spellings = [
+        ("127.0.0.1", "127.0.0.1"),
+        ("[::1]", "[::1]"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("0.0.0.0", "127.9.9.9"),
+        ("0.0.0.0", "0.0.0.0"),
+        ("[::]", "[::1]"),
+        ("[::]", "[::]"),
+        ("[::]", "127.0.0.1"),
+        ("localhost", "localhost"),
+    ];
+    for (listen, target) in spellings {
+        let port = Port::new();
+        let (listen, target) = (format!("{listen}:{}", port.number()), format!("{target}:{}", port.number()));
+        let error = bind(&listen, &target).expect_err(&format!("{listen} -> {target}"));
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        assert!(error.to_string().contains("the listener's own address"), "{error}");
+    }
+}
+
+/// A listener on every IPv4 address says nothing about IPv6: offering a service of the other family is legitimate.
+#[test]
+fn another_family_is_another_target() {
+    let upstream = std::net::TcpListener::bind("[::1]:0").unwrap();
+    let port = upstream.local_addr().unwrap().port();
+    let server = bind(&format!("0.0.0.0:{port}"), &format!("[::1]:{port}")).unwrap();
+    let io = IoThreads::start(1);
+    server.start(&io.workers).unwrap();
+    let mut client = Peer::connect(SocketAddr::from(([127, 0, 0, 1], port)));
+    let mut side = Peer::new(upstream.accept().unwrap().0);
+    client.send(b"over");
+    assert_eq!(side.receive_exactly(4), b"over");
+    server.stop(std::time::Duration::ZERO);
+    assert!(server.wait(Some(crate::peers::DEADLINE)));
+}
+
+/// Where only the connection shows it, the connection is ended, once.
+#[test]
+fn the_own_listener_is_found_out_by_the_first_connection() {
+    let spellings = [
+        ("127.0.0.1", "localhost"),
+        ("127.0.0.1", "[::ffff:127.0.0.1]"),
+        ("127.0.0.1", "0.0.0.0"),
+        ("0.0.0.0", "localhost"),
+        ("[::]", "[::ffff:127.0.0.1]"),
+        ("[::]", "0.0.0.0"),
+    ];
+    for (listen, target) in spellings {
+        let port = Port::new();
+        let (listen, target) = (format!("{listen}:{}", port.number()), format!("{target}:{}", port.number()));
+        let server = match bind(&listen, &target) {
+            Ok(server) => server,
+            Err(error) => {
+                // Found out even earlier: better still.
+                assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+                continue;
+            }
+        };
+        let io = IoThreads::start(1);
+        server.start(&io.workers).unwrap();
+        Peer::connect_and_be_reset(SocketAddr::from(([127, 0, 0, 1], port.number())));
+        let stats = || server.stats();
+        until(&format!("{listen} -> {target} has ended"), || stats().active == 0);
+        assert!(stats().closed_for(CloseReason::LoopDetected) >= 1, "{listen} -> {target}: {:?}", stats());
+        assert!(stats().accepted <= 16, "{listen} -> {target}: {:?}", stats());
+        server.stop(std::time::Duration::ZERO);
+        assert!(server.wait(Some(crate::peers::DEADLINE)));
+    }
+}
+
+#[test]
+fn a_loop_through_two_listeners_is_cut() {
+    let (first, second) = (Port::new(), Port::new());
+    let local = |port: &Port| format!("127.0.0.1:{}", port.number());
+    let io = IoThreads::start(1);
+    let servers = [bind(&local(&first), &local(&second)).unwrap(), bind(&local(&second), &local(&first)).unwrap()];
+    for server in &servers {
+        server.start(&io.workers).unwrap();
+    }
+    Peer::connect_and_be_reset(local(&first).parse().unwrap());
+    let accepted = || servers.iter().map(|server| server.stats().accepted).sum::<u64>();
+    until("every connection of the loop has ended", || servers.iter().all(|server| server.stats().active == 0));
+    let cut: u64 = servers.iter().map(|server| server.stats().closed_for(CloseReason::LoopDetected)).sum();
+    assert_eq!(cut, 1);
+    assert!((3..=16).contains(&accepted()), "{} connections", accepted());
+    for server in &servers {
+        server.stop(std::time::Duration::ZERO);
+        assert!(server.wait(Some(crate::peers::DEADLINE)));
+    }
+}
+
+/// A chain is not a loop: five servers, one behind the other.
+#[test]
+fn a_chain_of_listeners_works() {
+    let echo = crate::upstreams::Echo::start();
+    let io = IoThreads::start(1);
+    let mut chain = vec![Running::start_on(&io, crate::running::to(echo.address()))];
+    for _ in 0..4 {
+        let next = Running::start_on(&io, crate::running::to(chain.last().unwrap().address()));
+        chain.push(next);
+    }
+    crate::connect::assert_echoes(chain.last().unwrap().address());
+    for running in &chain {
+        running.wait_closed_for(CloseReason::Finished, 1);
+    }
+}
+
+/// Four local ports, one of them the target's: TCP connects to itself soon.
+const FEW_PORTS: &[&str] = &[
+    "unshare",
+    "--map-root-user",
+    "--net",
+    "sh",
+    "-c",
+    "ip link set lo up && echo 40000 40003 > /proc/sys/net/ipv4/ip_local_port_range && exec \"$@\"",
+    "sh",
+];
+
+fn connects_to_itself(target: SocketAddr) -> bool {
+    std::net::TcpStream::connect(target).is_ok_and(|stream| stream.local_addr().unwrap() == target)
+}
+
+/// Clients come through a Unix socket, because they would take ports too.
+fn all_are_refused(target: SocketAddr, clients: u64) {
+    let folder = Folder::new();
+    let mut config = crate::running::to(target);
+    config.listen = folder.address("listener");
+    let running = Running::start(config);
+    for _ in 0..clients {
+        let mut client = folder.connect("listener");
+        let _ = client.try_send(b"who is there?");
+        let mut answer = [0; 64];
+        assert!(!matches!(client.receive(&mut answer), Ok(1..)), "the client got its own bytes back");
+    }
+    running.wait_closed_for(CloseReason::Refused, clients);
+}
+
+#[test]
+fn a_connection_to_itself_is_refused() {
+    if !is_possible(FEW_PORTS) {
+        // Then by chance only, so more for the form than for the find.
+        return all_are_refused(Unserved::new().address(), 500);
+    }
+    alone_under(FEW_PORTS, concat!(module_path!(), "::a_connection_to_itself_is_refused"), || {
+        let target: SocketAddr = "127.0.0.1:40002".parse().unwrap();
+        assert!((0..200).any(|_| connects_to_itself(target)), "the provocation does not provoke");
+        assert!((0..20).any(|_| is_refused(target)));
+        all_are_refused(target, 200);
+        assert_eq!(failed_connection_of(target), "cannot connect to 127.0.0.1:40002: connection refused");
+    });
+}
+
+fn failed_connection_of(target: SocketAddr) -> String {
+    let running = Running::start(crate::running::to(target));
+    failed_connection(&running).error().unwrap()
+}

@@ -1,0 +1,26 @@
+//! Black-box tests of the core: peers on plain blocking sockets around servers of the public API.
+//!
+//! `conformance` is what every relay path must do; the rest is about servers, and does not depend on the path.
+
+mod conformance;
+
+mod addresses;
+mod binding;
+mod connect;
+mod drain;
+mod lifecycle;
+mod loops;
+mod several_addresses;
+mod timeouts;
+mod unix;
+
+mod layering;
+
+// What the tests are made with.
+mod child;
+mod folder;
+mod kernel;
+mod pattern;
+mod peers;
+mod running;
+mod upstreams;
