@@ -1,0 +1,59 @@
+"""The default bounds at their full length: two minutes each."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from deadline import poll
+from net.namespaces import network, require_root
+from peers import Echo, connect, echo, ending, fate, listener
+from proxies import Scripted
+
+
+@pytest.mark.timeout(200)
+def test_silent_dead_peer_is_found_by_keepalive(tmp_path: Path) -> None:
+    """BP-13: nothing is in flight, every packet is dropped: 60 s of silence and six probes, 10 s apart."""
+    require_root("nft")
+    with network() as net, Echo(net.far.listener(net.far_address)) as upstream:
+        servers = [{"forward": upstream.address}]
+        with Scripted(tmp_path, servers, prefix=net.near.prefix) as proxy:
+            with net.near.connect(proxy.address, 150.0) as client:
+                assert echo(client, b"hello") == b"hello"
+                net.far.firewall("iifname veth0 drop")
+                begin = time.monotonic()
+                assert ending(client) == ("reset", b"")
+                assert 110 <= time.monotonic() - begin <= 130
+            poll(lambda: proxy.closed("upstream_lost") == 1, 5, "the reason is counted")
+
+
+@pytest.mark.timeout(200)
+def test_half_closed_for_ever_ends_after_two_minutes(tmp_path: Path) -> None:
+    """HC-07 with the default: the client has ended its half, the upstream never answers and never ends."""
+    with listener() as listening, Scripted(tmp_path, [{"forward": listening.getsockname()}]) as proxy:
+        with connect(proxy.address, 150.0) as client:
+            client.sendall(b"question")
+            client.shutdown(socket.SHUT_WR)
+            accepted, _ = listening.accept()
+            with accepted:
+                accepted.settimeout(150.0)
+                assert ending(accepted) == ("eof", b"question")
+                begin = time.monotonic()
+                assert ending(client) == ("reset", b"")
+                assert 115 <= time.monotonic() - begin <= 130
+        poll(lambda: proxy.closed("half_close_timeout") == 1, 5, "the reason is counted")
+
+
+@pytest.mark.timeout(100)
+def test_connect_is_given_up_after_ten_seconds(tmp_path: Path) -> None:
+    """CN-02 with the default."""
+    require_root()
+    with network() as net:
+        servers = [{"forward": [net.dead_address, 80]}]
+        with Scripted(tmp_path, servers, prefix=net.near.prefix) as proxy:
+            begin = time.monotonic()
+            assert fate(lambda: net.near.connect(proxy.address, 20.0)) == ("reset", b"")
+            assert 9.8 <= time.monotonic() - begin <= 11.5
+            poll(lambda: proxy.closed("connect_timeout") == 1, 5, "the reason is counted")

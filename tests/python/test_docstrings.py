@@ -1,0 +1,48 @@
+"""Every public name says what it is, and its examples run."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+
+import interpose
+import pytest
+
+CLASSES = [getattr(interpose, name) for name in interpose.__all__]
+MODULES = ["_config", "_exceptions", "_forward"]
+
+
+def run(found: object, name: str, names: dict[str, object] | None = None) -> int:
+    examples = 0
+    # False: the classes live in other modules than the one that shows them.
+    for test in doctest.DocTestFinder().find(found, name, module=False, globs=names or {}):
+        runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+        result = runner.run(test)
+        assert result.failed == 0, f"an example in {test.name} fails"
+        examples += result.attempted
+    return examples
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_examples_of_the_class_run(kind: type) -> None:
+    without = {interpose.Connection, interpose.Side}  # they come from a server; its own example shows them
+    assert run(kind, kind.__name__) > 0 or kind in without
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_of_the_module_run(name: str) -> None:
+    module = importlib.import_module(f"interpose.{name}")
+    functions = [value for value in vars(module).values() if inspect.isfunction(value)]
+    assert sum(run(value, value.__name__, vars(module)) for value in functions) > 0
+
+
+def test_examples_of_the_package_run() -> None:
+    assert run(interpose.__doc__, "interpose") > 0
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_every_public_member_has_a_docstring(kind: type) -> None:
+    members = [value for name, value in vars(kind).items() if not name.startswith("_")]
+    described = [value for value in members if inspect.isfunction(value) or isinstance(value, property)]
+    assert [value for value in described if not value.__doc__] == []

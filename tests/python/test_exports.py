@@ -1,0 +1,113 @@
+"""What the package gives away, and what it costs to import."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import interpose
+import pytest
+from scripts import passes
+
+PUBLIC = {
+    "AddressError",
+    "ArgumentTypeError",
+    "BindError",
+    "BindPermissionError",
+    "CloseReason",
+    "ConfigError",
+    "Connection",
+    "ConnectionState",
+    "ForkError",
+    "Forward",
+    "InterposeError",
+    "Ledger",
+    "Limits",
+    "ResolveError",
+    "RuntimeStartError",
+    "ServerStoppedError",
+    "Side",
+    "Stats",
+    "TheServer",
+    "Timeouts",
+}
+
+
+def test_all_is_the_public_api() -> None:
+    assert set(interpose.__all__) == PUBLIC
+    assert list(interpose.__all__) == sorted(interpose.__all__)
+    assert set(dir(interpose)) >= PUBLIC | {"__version__"}
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_every_name_is_a_documented_class(name: str) -> None:
+    value = getattr(interpose, name)
+    assert isinstance(value, type)
+    assert value.__name__ == name
+    assert value.__doc__
+
+
+def test_a_star_import_gives_exactly_all() -> None:
+    names: dict[str, object] = {}
+    exec("from interpose import *", names)
+    assert {name for name in names if not name.startswith("__")} == PUBLIC
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'TheSerever'"):
+        getattr(interpose, "TheSer" + "ever")
+    assert not hasattr(interpose, "argparse")
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    from importlib.metadata import version
+
+    assert interpose.__version__ == version("interpose")
+
+
+def test_a_reload_keeps_the_classes() -> None:
+    before = interpose.TheServer
+    assert importlib.reload(interpose) is interpose
+    assert interpose.TheServer is before
+
+
+def test_a_reload_after_use_leaves_a_working_package(tmp_path: Path) -> None:
+    text = """
+        import importlib, interpose
+        from peers import Echo, connect, echo
+        interpose.TheServer("", 0, "example.org:80").start().stop()
+        importlib.reload(interpose)
+        with Echo() as upstream, interpose.TheServer("", 0, upstream.address) as server:
+            with connect(server.address) as sock:
+                print(echo(sock, b"after the reload"))
+    """
+    assert passes(tmp_path, text) == "b'after the reload'\n"
+
+
+def test_an_import_starts_no_thread_and_loads_nothing_heavy(tmp_path: Path) -> None:
+    text = """
+        import os, sys, threading
+        import interpose
+        from_start = {"asyncio", "argparse", "logging", "interpose._native"} & set(sys.modules)
+        interpose.TheServer, interpose.Forward, interpose.Connection
+        later = {"asyncio", "argparse", "http", "multiprocessing"} & set(sys.modules)
+        tasks = len(os.listdir("/proc/self/task")) if os.path.exists("/proc/self/task") else 1
+        print(sorted(from_start), sorted(later), threading.active_count(), tasks)
+    """
+    assert passes(tmp_path, text) == "[] [] 1 1\n"
+
+
+def test_a_server_that_was_not_started_has_no_thread(tmp_path: Path) -> None:
+    text = """
+        import threading, interpose
+        server = interpose.TheServer("", 0, "example.org:80")
+        print([thread.name for thread in threading.enumerate()])
+        server.stop()
+    """
+    assert passes(tmp_path, text) == "['MainThread']\n"
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    folder = Path(str(interpose.__file__)).parent
+    assert (folder / "py.typed").exists()
+    assert (folder / "_native.pyi").exists()

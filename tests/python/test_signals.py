@@ -1,0 +1,190 @@
+"""Signals while the main thread is in main_loop() or stop(): Ctrl-C is an exception within 100 ms."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from processes import Child
+from scripts import passes, python_argv
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+
+INTERRUPTED = """
+    import os, signal, threading, time
+    from interpose import TheServer
+    from peers import Echo, connect, echo, ending
+    upstream = Echo()
+    server = TheServer("", 0, upstream.address)
+    client = connect(server.address)
+    pressed = []
+    def press():
+        echo(client, b"main_loop runs")
+        pressed.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+    threading.Thread(target=press).start()
+    try:
+        server.main_loop()
+    except KeyboardInterrupt:
+        print(time.monotonic() - pressed[0])
+    print(ending(client)[0], server.stats.active, repr(server).split()[-1])
+    try:
+        connect(server.address)
+    except ConnectionRefusedError:
+        print("refused")
+"""
+
+
+def interrupt(folder: Path) -> float:
+    """Return the seconds from Ctrl-C to KeyboardInterrupt; everything is closed by then."""
+    seconds, state, listener = passes(folder, INTERRUPTED).splitlines()
+    assert (state, listener) == ("reset 0 closed>", "refused")
+    return float(seconds)
+
+
+def test_ctrl_c_is_a_keyboard_interrupt_within_100_ms(tmp_path: Path) -> None:
+    # The best of a few: other processes may have the machine for longer than that.
+    assert min(interrupt(tmp_path) for _ in range(3)) < 0.1
+
+
+def test_no_ctrl_c_is_lost_however_early_it_comes(tmp_path: Path) -> None:
+    """One in a few hundred comes between the interpreter's last look for signals and its wait."""
+    text = """
+        import os, signal, threading
+        from interpose import TheServer
+        from peers import Echo, connect, echo
+        upstream = Echo()
+        def press(client):
+            echo(client, b"main_loop runs")
+            os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(300):
+            server = TheServer("", 0, upstream.address)
+            with connect(server.address) as client:
+                thread = threading.Thread(target=press, args=(client,))
+                thread.start()
+                try:
+                    server.main_loop()
+                except KeyboardInterrupt:
+                    thread.join()
+        print("all seen")
+    """
+    assert passes(tmp_path, text) == "all seen\n"
+
+
+def test_main_loop_gives_the_wakeup_descriptor_back(tmp_path: Path) -> None:
+    text = """
+        import os, signal, threading
+        from interpose import TheServer
+        mine = os.pipe()[1]
+        os.set_blocking(mine, False)
+        signal.set_wakeup_fd(mine)
+        server = TheServer("", 0, "example.org:80")
+        threading.Timer(0.05, server.stop).start()
+        server.main_loop()
+        print(signal.set_wakeup_fd(-1) == mine)
+    """
+    assert passes(tmp_path, text) == "True\n"
+
+
+def test_an_uncaught_ctrl_c_ends_the_script_as_usual(tmp_path: Path) -> None:
+    text = """
+        import os, signal, threading
+        from deadline import poll
+        from interpose import TheServer
+        server = TheServer("", 0, "example.org:80")
+        def press():
+            poll(lambda: "started" in repr(server), 10, "started")
+            os.kill(os.getpid(), signal.SIGINT)
+        threading.Thread(target=press).start()
+        server.main_loop()
+    """
+    with Child(python_argv(text), tmp_path) as child:
+        assert child.wait(20) in (-2, 130)
+        assert child.output().rstrip().endswith("KeyboardInterrupt")
+
+
+def test_stop_from_a_signal_handler(tmp_path: Path) -> None:
+    text = """
+        import os, signal, threading
+        from deadline import poll
+        from interpose import TheServer
+        server = TheServer("", 0, "example.org:80")
+        signal.signal(signal.SIGUSR1, lambda *_: server.stop())
+        def press():
+            poll(lambda: "started" in repr(server), 10, "started")
+            os.kill(os.getpid(), signal.SIGUSR1)
+        threading.Thread(target=press).start()
+        server.main_loop()
+        print(repr(server).split()[-1])
+    """
+    assert passes(tmp_path, text) == "closed>\n"
+
+
+def test_stop_in_a_handler_that_interrupts_stop(tmp_path: Path) -> None:
+    text = """
+        import os, signal, threading, time
+        from deadline import poll
+        from interpose import TheServer
+        from peers import Echo, connect, echo
+        upstream = Echo()
+        server = TheServer("", 0, upstream.address).start()
+        client = connect(server.address)
+        echo(client, b"x")
+        signal.signal(signal.SIGUSR1, lambda *_: server.stop(0))
+        def press():
+            poll(lambda: "stopping" in repr(server), 10, "stopping")
+            os.kill(os.getpid(), signal.SIGUSR1)
+        threading.Thread(target=press).start()
+        begin = time.monotonic()
+        server.stop(60)
+        print(time.monotonic() - begin < 5)
+    """
+    assert passes(tmp_path, text) == "True\n"
+
+
+def test_ctrl_c_cuts_a_drain_short(tmp_path: Path) -> None:
+    text = """
+        import os, signal, threading, time
+        from deadline import poll
+        from interpose import TheServer
+        from peers import Echo, connect, echo
+        upstream = Echo()
+        server = TheServer("", 0, upstream.address).start()
+        client = connect(server.address)
+        echo(client, b"x")
+        def press():
+            poll(lambda: "stopping" in repr(server), 10, "stopping")
+            os.kill(os.getpid(), signal.SIGINT)
+        threading.Thread(target=press).start()
+        begin = time.monotonic()
+        try:
+            server.stop(60)
+        except KeyboardInterrupt:
+            print(time.monotonic() - begin < 5, repr(server).split()[-1])
+    """
+    assert passes(tmp_path, text) == "True closed>\n"
+
+
+def test_a_storm_of_other_signals_disturbs_nothing(tmp_path: Path) -> None:
+    text = """
+        import os, signal, threading
+        from interpose import TheServer
+        from peers import Echo, connect, echo
+        seen = []
+        signal.signal(signal.SIGUSR1, lambda *_: seen.append(threading.current_thread() is threading.main_thread()))
+        upstream = Echo()
+        server = TheServer("", 0, upstream.address)
+        def storm():
+            with connect(server.address) as client:
+                for _ in range(300):
+                    os.kill(os.getpid(), signal.SIGUSR1)
+                    assert echo(client, b"calm") == b"calm"
+            server.stop()
+        thread = threading.Thread(target=storm)
+        thread.start()
+        server.main_loop()
+        thread.join(10)
+        print(len(seen) > 0, all(seen), server.stats.closed["finished"])
+    """
+    assert passes(tmp_path, text) == "True True 1\n"
