@@ -1,0 +1,1 @@
+"""Benchmarks: `python3 -m benches.compare`, from the root of a checkout."""

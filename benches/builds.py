@@ -1,0 +1,69 @@
+"""What is measured with and what is measured: the load generator, and interpose from a release wheel."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv-bench"
+BUILD_TIME = 1800
+
+
+class BuildError(Exception):
+    """Something could not be built."""
+
+
+def load_program() -> Path:
+    """Build the load generator; give its path."""
+    # It shares nothing with the library that a slow link would speed up.
+    quick = {"CARGO_PROFILE_BENCH_LTO": "off", "CARGO_PROFILE_BENCH_CODEGEN_UNITS": "16"}
+    command = ["cargo", "bench", "--no-run", "--bench", "load", "--message-format=json-render-diagnostics"]
+    output = _run(command, os.environ | quick)
+    for line in output.splitlines():
+        message = json.loads(line)
+        if message.get("target", {}).get("name") == "load" and message.get("executable"):
+            return Path(message["executable"])
+    raise BuildError("cargo named no executable for the bench target 'load'")
+
+
+def interpose_command() -> Path:
+    """Install this checkout, built for release, into an environment of its own; give the command's path."""
+    command = VENV / "bin" / "interpose"
+    stamp = VENV / "sources.sha256"
+    sources = _digest()
+    if command.exists() and stamp.exists() and stamp.read_text() == sources:
+        return command
+    if not (VENV / "bin" / "python").exists():
+        venv.create(VENV, with_pip=True)
+    stamp.unlink(missing_ok=True)
+    pip = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    _run([*pip, "--force-reinstall", "--no-deps", str(ROOT)], dict(os.environ))
+    stamp.write_text(sources)
+    return command
+
+
+def _digest() -> str:
+    """Sum up everything the wheel is made of."""
+    files = [ROOT / name for name in ("Cargo.toml", "Cargo.lock", "pyproject.toml")]
+    for folder, patterns in (("src", ["*.rs"]), ("python", ["*.py", "*.pyi", "py.typed"])):
+        for pattern in patterns:
+            files += sorted((ROOT / folder).rglob(pattern))
+    digest = hashlib.sha256(sys.version.encode())
+    for file in files:
+        digest.update(f"{file.relative_to(ROOT)}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _run(command: list[str], environment: dict[str, str]) -> str:
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=BUILD_TIME
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BuildError(f"{' '.join(command[:4])} … failed: {error}") from error
+    return done.stdout

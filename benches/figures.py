@@ -1,0 +1,141 @@
+"""Workloads, the figures of one run, and what repeats say together."""
+
+import re
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import Any
+
+GIB = float(1 << 30)
+
+FULL = ("bulk-x1", "bulk-x16", "rr-64-x1", "rr-64-x32", "rr-16384-x32", "crr-x32", "idle-x5000")
+QUICK = ("bulk-x1", "bulk-x16", "rr-64-x1", "rr-64-x32", "crr-x32", "idle-x2000")
+
+_NAME = re.compile(r"(?P<kind>bulk|crr|idle|rr-(?P<size>[0-9]+))-x(?P<connections>[0-9]+)")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """`bulk-xN`, `rr-BYTES-xN`, `crr-xN` or `idle-xN`, with N connections."""
+
+    name: str
+    kind: str
+    connections: int
+    size: int
+
+    @classmethod
+    def parse(cls, name: str) -> "Workload":
+        """Read a name; ValueError says what it may be."""
+        match = _NAME.fullmatch(name)
+        if match is None or int(match["connections"]) == 0:
+            raise ValueError(f"'{name}' is no workload: say bulk-xN, rr-BYTES-xN, crr-xN or idle-xN")
+        return cls(name, match["kind"].split("-")[0], int(match["connections"]), int(match["size"] or 0))
+
+    def order(self, connections: int, seconds: float, warmup: float) -> str:
+        """Word the load generator's order."""
+        size = f" size={self.size}" if self.kind == "rr" else ""
+        return f"{self.kind} connections={connections}{size} seconds={seconds} warmup={warmup}"
+
+    def title(self) -> str:
+        """Name it for a table."""
+        if self.kind == "rr":
+            size = f"{self.size // 1024} KiB" if self.size >= 1024 else f"{self.size} B"
+            return f"rr {size} x{self.connections}"
+        return f"{self.kind} x{self.connections}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One measurement of one peer."""
+
+    workload: str
+    peer: str
+    repeat: int
+    figures: dict[str, float] = field(default_factory=dict[str, float])
+    # The share of the two CPUs that went to other programs meanwhile.
+    foreign: float = 0.0
+    error: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Give what JSON can hold."""
+        return asdict(self)
+
+
+def figures_of(workload: Workload, raw: dict[str, Any], *, direct: bool) -> dict[str, float]:
+    """Work out CPU per unit of work and rates from what the load generator counted."""
+    if workload.kind == "idle":
+        return {"memory": (raw["memory_after"] - raw["memory_before"]) / raw["held"]}
+    units = {"bulk": raw["bytes"] / GIB, "rr": raw["replies"], "crr": raw["connections"]}[workload.kind]
+    if units == 0:
+        raise ValueError("nothing was moved while it was measured")
+    # Without a proxy, the floor is what both ends cost.
+    cpu = raw["load_cpu"] if direct else raw["proxy_cpu"]
+    if workload.kind == "bulk":
+        return {"cpu": cpu / units, "rate": raw["bytes"] * 8e-9 / raw["seconds"]}
+    latencies = {name: float(raw[name]) for name in ("p50", "p90", "p99", "p999")}
+    return {"cpu": cpu / units * 1e6, "rate": units / raw["seconds"], **latencies}
+
+
+def foreign_share(raw: dict[str, Any], proxy_cpu: int, load_cpu: int) -> float:
+    """Tell which share of the two CPUs was used by neither the proxy nor the load generator."""
+    busy = raw.get("cpus")
+    if busy is None:
+        return 0.0
+    others = busy[proxy_cpu] + busy[load_cpu] - raw["proxy_cpu"] - raw["load_cpu"]
+    return max(0.0, float(others) / (2 * float(raw["seconds"])))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A figure over the repeats."""
+
+    middle: float
+    lowest: float
+    highest: float
+
+    def spread(self) -> float:
+        """Give half the range, as a share of the median."""
+        return (self.highest - self.lowest) / 2 / self.middle if self.middle else 0.0
+
+
+class Results:
+    """All runs of one comparison."""
+
+    def __init__(self, runs: list[Run], machine: dict[str, str]) -> None:
+        self.runs = runs
+        self.machine = machine
+
+    def workloads(self) -> list[Workload]:
+        """List what was measured, in order."""
+        return [Workload.parse(name) for name in dict.fromkeys(run.workload for run in self.runs)]
+
+    def values(self, workload: str, peer: str, figure: str) -> dict[int, float]:
+        """Give a figure by repeat."""
+        return {
+            run.repeat: run.figures[figure]
+            for run in self.runs
+            if run.workload == workload and run.peer == peer and figure in run.figures
+        }
+
+    def summary(self, workload: str, peer: str, figure: str) -> Summary | None:
+        """Sum up a figure; None if it was not measured."""
+        return _summary(list(self.values(workload, peer, figure).values()))
+
+    def against(self, workload: str, peer: str, other: str, figure: str, *, ratio: bool = True) -> Summary | None:
+        """Sum up the ratio to, or the difference from, another peer in the same repeat."""
+        mine, theirs = self.values(workload, peer, figure), self.values(workload, other, figure)
+        both = sorted(mine.keys() & theirs.keys())
+        if ratio:
+            return _summary([mine[repeat] / theirs[repeat] for repeat in both if theirs[repeat]])
+        return _summary([mine[repeat] - theirs[repeat] for repeat in both])
+
+    def errors(self) -> list[Run]:
+        """List the runs that gave no figures."""
+        return [run for run in self.runs if run.error]
+
+    def noise(self) -> Summary:
+        """Sum up the share of the CPUs that other programs took."""
+        return _summary([run.foreign for run in self.runs if "cpu" in run.figures]) or Summary(0.0, 0.0, 0.0)
+
+
+def _summary(values: list[float]) -> Summary | None:
+    return Summary(median(values), min(values), max(values)) if values else None

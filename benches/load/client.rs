@@ -1,0 +1,92 @@
+//! The client's end of a connection.
+
+use std::io::{self, ErrorKind};
+use std::net::TcpStream;
+use std::time::Instant;
+
+use crate::backend::{DOWNLOAD, ECHO, REPLY, stream_read, stream_write};
+use crate::engine::Next;
+use crate::plan::{REQUEST, Workload};
+use crate::tally::Tally;
+
+pub struct Client {
+    workload: Workload,
+    /// What is left to send of the current request.
+    to_send: usize,
+    /// What came of the current reply.
+    received: usize,
+    /// Whether a byte came back yet.
+    started: bool,
+    sent_at: Instant,
+}
+
+impl Client {
+    pub fn new(workload: Workload) -> Self {
+        Self { workload, to_send: request_size(workload), received: 0, started: false, sent_at: Instant::now() }
+    }
+
+    pub fn progress(&mut self, stream: &TcpStream, buffer: &mut [u8], tally: &mut Tally) -> io::Result<Next> {
+        if self.to_send > 0 {
+            return self.send(stream, buffer);
+        }
+        match stream_read(stream, buffer)? {
+            None => Ok(Next::Read),
+            Some(0) => self.ended(tally),
+            Some(count) => self.take(count, stream, buffer, tally),
+        }
+    }
+
+    /// Sends the request: its first byte tells the backend what is wanted, and so do the others.
+    fn send(&mut self, stream: &TcpStream, buffer: &mut [u8]) -> io::Result<Next> {
+        let count = self.to_send.min(buffer.len());
+        buffer[..count].fill(letter(self.workload));
+        self.to_send -= stream_write(stream, &buffer[..count])?.unwrap_or(0);
+        Ok(if self.to_send > 0 { Next::Write } else { Next::Read })
+    }
+
+    fn take(&mut self, count: usize, stream: &TcpStream, buffer: &mut [u8], tally: &mut Tally) -> io::Result<Next> {
+        if !self.started {
+            self.started = true;
+            tally.started += 1;
+        }
+        self.received += count;
+        match self.workload {
+            Workload::Bulk => tally.bytes += count as u64,
+            Workload::RequestReply { size } if self.received == size => {
+                let now = Instant::now();
+                tally.reply(now - self.sent_at);
+                self.received = 0;
+                self.to_send = size;
+                self.sent_at = now;
+                return self.send(stream, buffer);
+            }
+            Workload::RequestReply { .. } | Workload::Connect | Workload::Idle => {}
+        }
+        Ok(Next::Read)
+    }
+
+    /// The other end closed: right only after the one reply of [`Workload::Connect`].
+    fn ended(&self, tally: &mut Tally) -> io::Result<Next> {
+        if self.workload == Workload::Connect && self.received == REQUEST {
+            tally.connected(self.sent_at.elapsed());
+            return Ok(Next::Close);
+        }
+        Err(io::Error::new(ErrorKind::UnexpectedEof, format!("the connection ended after {} bytes", self.received)))
+    }
+}
+
+fn request_size(workload: Workload) -> usize {
+    match workload {
+        Workload::Bulk | Workload::Idle => 1,
+        Workload::RequestReply { size } => size,
+        Workload::Connect => REQUEST,
+    }
+}
+
+fn letter(workload: Workload) -> u8 {
+    match workload {
+        Workload::Bulk => DOWNLOAD,
+        Workload::RequestReply { .. } | Workload::Idle => ECHO,
+        Workload::Connect => REPLY,
+    }
+}

@@ -1,0 +1,100 @@
+//! Runs one plan and says what came out.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::engine::Engine;
+use crate::meter;
+use crate::plan::{Plan, Workload};
+
+/// Connections opened at once: a proxy's backlog need not hold more.
+const OPENING: usize = 64;
+/// Within this all connections of a plan have to carry a first byte.
+const START: Duration = Duration::from_secs(30);
+/// What a proxy gets to put its house in order before its memory is read.
+const SETTLE: Duration = Duration::from_millis(300);
+
+pub fn measure(engine: &mut Engine, plan: &Plan) -> io::Result<String> {
+    match plan.workload {
+        Workload::Idle => idle(engine, plan),
+        Workload::Bulk | Workload::RequestReply { .. } | Workload::Connect => rate(engine, plan),
+    }
+}
+
+fn rate(engine: &mut Engine, plan: &Plan) -> io::Result<String> {
+    let target = plan.target.unwrap_or_else(|| engine.address());
+    if plan.workload == Workload::Connect {
+        engine.again = Some((target, plan.workload));
+    }
+    open(engine, plan, target, plan.connections)?;
+    engine.turn_until(Instant::now() + plan.warmup)?;
+    engine.tally.restart();
+    let before = meter::read(plan.proxy)?;
+    let begin = Instant::now();
+    engine.turn_until(begin + plan.window)?;
+    let seconds = begin.elapsed().as_secs_f64();
+    let after = meter::read(plan.proxy)?;
+    engine.close_clients();
+
+    let tally = &mut engine.tally;
+    let mut text = format!(
+        "{{\"seconds\": {seconds:.6}, \"bytes\": {}, \"replies\": {}, \"connections\": {}, \
+         \"errors\": {}, \"proxy_cpu\": {:.3}, \"load_cpu\": {:.3}",
+        tally.bytes,
+        tally.replies,
+        tally.connections,
+        tally.errors,
+        after.proxy - before.proxy,
+        after.load - before.load,
+    );
+    if let Some([p50, p90, p99, p999]) = tally.quantiles([0.5, 0.9, 0.99, 0.999]) {
+        write!(text, ", \"p50\": {p50:.1}, \"p90\": {p90:.1}, \"p99\": {p99:.1}, \"p999\": {p999:.1}")
+            .map_err(io::Error::other)?;
+    }
+    let busy: Vec<String> = after.cpus.iter().zip(&before.cpus).map(|(after, before)| format!("{:.2}", after - before)).collect();
+    write!(text, ", \"cpus\": [{}]}}", busy.join(", ")).map_err(io::Error::other)?;
+    Ok(text)
+}
+
+/// The memory of a proxy that has served a few connections, then of the same with many idle ones.
+fn idle(engine: &mut Engine, plan: &Plan) -> io::Result<String> {
+    let target = plan.target.unwrap_or_else(|| engine.address());
+    let proxy = plan.proxy.unwrap_or_else(std::process::id);
+    open(engine, plan, target, OPENING.min(plan.connections))?;
+    engine.close_clients();
+    engine.turn_until(Instant::now() + SETTLE)?;
+    let before = meter::memory(proxy)?;
+
+    engine.tally.started = 0;
+    open(engine, plan, target, plan.connections)?;
+    engine.turn_until(Instant::now() + SETTLE)?;
+    let after = meter::memory(proxy)?;
+    Ok(format!(
+        "{{\"held\": {}, \"errors\": {}, \"memory_before\": {before}, \"memory_after\": {after}}}",
+        engine.tally.started, engine.tally.errors
+    ))
+}
+
+/// Opens this many clients, and waits until a byte came back over each.
+fn open(engine: &mut Engine, plan: &Plan, target: SocketAddr, connections: usize) -> io::Result<()> {
+    for opened in 1..=connections {
+        engine.open(target, plan.workload)?;
+        all_started(engine, opened.saturating_sub(OPENING))?;
+    }
+    all_started(engine, connections)
+}
+
+fn all_started(engine: &mut Engine, connections: usize) -> io::Result<()> {
+    let deadline = Instant::now() + START;
+    while engine.tally.started < connections {
+        if Instant::now() >= deadline {
+            let started = engine.tally.started;
+            let why = engine.tally.first_error.clone().unwrap_or_default();
+            return Err(io::Error::other(format!("only {started} of {connections} connections carried a byte: {why}")));
+        }
+        engine.turn(deadline)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+"""Tables of a comparison, as Markdown: for the terminal and for docs/performance.md."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from .figures import Results, Summary, Workload
+from .goals import verdicts
+from .peers.programs import DIRECT, OURS, Peer
+
+BEGIN = "<!-- figures: begin (written by python3 -m benches.compare --write) -->"
+END = "<!-- figures: end -->"
+
+NOTHING = "-"
+# What the others are put in proportion to.
+BASE = "haproxy"
+UNITS = {"bulk": "CPU-s/GiB", "rr": "CPU-µs/request", "crr": "CPU-µs/connection"}
+RATES = {"bulk": "Gbit/s", "rr": "requests/s", "crr": "connections/s"}
+
+Cell = Callable[[Peer, Workload], str]
+
+
+def report(results: Results, peers: list[Peer]) -> str:
+    """Give all tables and what has to be known about the run."""
+    measured = {run.peer for run in results.runs}
+    rows = [peer for peer in peers if peer.name in measured]
+    active = [workload for workload in results.workloads() if workload.kind != "idle"]
+    with_latency = [workload for workload in active if workload.kind == "rr"]
+    parts = [
+        _about(results),
+        _table("CPU per unit of work", rows, active, _cpu(results), UNITS),
+        _table("CPU per unit of work, in proportion to HAProxy", rows, active, _ratio(results), {}),
+        _table("Rates", rows, active, _rate(results), RATES),
+        _table(
+            "Latency: median / 99th percentile, µs; in brackets what it adds to direct",
+            rows,
+            with_latency,
+            _latency(results),
+            {},
+        ),
+        _table("Memory of an idle connection, bytes", rows, _idle(results), _memory(results), {}),
+        _judgement(results),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def write(page: Path, text: str) -> None:
+    """Replace what stands between the markers."""
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{page} lacks the line '{BEGIN}' or '{END}'")
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+
+
+def _about(results: Results) -> str:
+    noise = results.noise()
+    lines = [f"* {name}: {value}" for name, value in results.machine.items() if value]
+    lines.append(
+        f"* other programs took {noise.middle:.0%} of the two CPUs in the median run, {noise.highest:.0%} in the worst"
+        + ("" if noise.middle <= 0.05 else ": **the machine was busy, so rates and latencies mean little here**")
+    )
+    lines += [f"* failed: {run.peer}, {run.workload}, repeat {run.repeat + 1}: {run.error}" for run in results.errors()]
+    return "\n".join(lines)
+
+
+def _table(title: str, peers: list[Peer], workloads: list[Workload], cell: Cell, units: dict[str, str]) -> str:
+    if not workloads:
+        return ""
+    heads = [f"{w.title()} {units.get(w.kind, '')}".strip() for w in workloads]
+    rows: list[str] = []
+    for peer in peers:
+        cells = [cell(peer, workload) for workload in workloads]
+        if any(text != NOTHING for text in cells):
+            rows.append(f"| {peer.title} | {' | '.join(cells)} |")
+    head = [f"### {title}", "", f"| | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
+    return "\n".join(head + rows) if rows else ""
+
+
+def _idle(results: Results) -> list[Workload]:
+    return [workload for workload in results.workloads() if workload.kind == "idle"]
+
+
+def _with_spread(summary: Summary | None, digits: int) -> str:
+    return f"{summary.middle:,.{digits}f} ±{summary.spread():.0%}" if summary else NOTHING
+
+
+def _cpu(results: Results) -> Cell:
+    def cell(peer: Peer, workload: Workload) -> str:
+        return _with_spread(results.summary(workload.name, peer.name, "cpu"), 3 if workload.kind == "bulk" else 1)
+
+    return cell
+
+
+def _rate(results: Results) -> Cell:
+    def cell(peer: Peer, workload: Workload) -> str:
+        return _with_spread(results.summary(workload.name, peer.name, "rate"), 1 if workload.kind == "bulk" else 0)
+
+    return cell
+
+
+def _ratio(results: Results) -> Cell:
+    def cell(peer: Peer, workload: Workload) -> str:
+        if peer.name in (DIRECT, BASE):
+            return NOTHING
+        ratio = results.against(workload.name, peer.name, BASE, "cpu")
+        return f"{ratio.middle:.2f} ({ratio.lowest:.2f} to {ratio.highest:.2f})" if ratio else NOTHING
+
+    return cell
+
+
+def _latency(results: Results) -> Cell:
+    def cell(peer: Peer, workload: Workload) -> str:
+        half = results.summary(workload.name, peer.name, "p50")
+        most = results.summary(workload.name, peer.name, "p99")
+        if half is None or most is None:
+            return NOTHING
+        text = f"{half.middle:,.0f} / {most.middle:,.0f}"
+        more = [results.against(workload.name, peer.name, DIRECT, figure, ratio=False) for figure in ("p50", "p99")]
+        if peer.name == DIRECT or workload.connections > 1:
+            # With many connections at once a latency is mostly the time in a queue.
+            return text
+        return (
+            text
+            + "".join(f"{mark}{added.middle:+,.0f}" for mark, added in zip((" (", " / "), more, strict=True) if added)
+            + ")"
+        )
+
+    return cell
+
+
+def _memory(results: Results) -> Cell:
+    def cell(peer: Peer, workload: Workload) -> str:
+        return _with_spread(results.summary(workload.name, peer.name, "memory"), 0)
+
+    return cell
+
+
+def _judgement(results: Results) -> str:
+    lines = [verdict.line() for verdict in verdicts(results)]
+    if not lines:
+        return ""
+    return "\n".join([f"### {OURS} against its goals", "", "```text", *lines, "```"])
