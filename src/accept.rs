@@ -13,7 +13,8 @@ use tokio::{
 };
 
 use crate::{
-    connection::{self, Admission, Entry, Reserved},
+    connection,
+    entry::{Admission, Entry, Reserved},
     error::reason_text,
     io::{
         connector::is_exhaustion,
@@ -48,7 +49,8 @@ pub(crate) fn spawn(core: Arc<Core>, listener: Listener, workers: Workers) {
 }
 
 fn announce_start(core: &Core) {
-    log::info!(target: "interpose::listener", "{}: listening, forwarding to {}", core.address, core.config.forward.address);
+    let target = core.config.forward.as_ref().map_or_else(|| "where on_accept says".to_owned(), |f| f.address.to_string());
+    log::info!(target: "interpose::listener", "{}: listening, forwarding to {target}", core.address);
     let asked = core.config.backlog;
     if let Some(most) = Listener::shortened_backlog(asked) {
         log::warn!(target: "interpose::listener", "{}: the system cuts backlog {asked} to {most} (net.core.somaxconn)", core.address);
@@ -159,9 +161,19 @@ struct Admitted {
 }
 
 fn admit(core: &Arc<Core>, client: Accepted, admitted: Admitted, workers: &Workers) {
+    let Admitted { permit, reserved } = admitted;
+    let entry = Entry::new(core, &client);
+    if let Some(attendant) = entry.attendant()
+        && attendant.interest().needs_lane()
+    {
+        let lane = attendant.lane.clone();
+        let admission = Admission { _permit: permit, seat: None, reserved };
+        lane.spawn(connection::run(entry, workers.clone(), client, admission));
+        return;
+    }
     let (runtime, seat) = workers.seat();
-    let admission = Admission { _permit: admitted.permit, _seat: seat, reserved: admitted.reserved };
-    runtime.spawn(connection::run(Entry::new(core, &client), workers.commons(), client, admission));
+    let admission = Admission { _permit: permit, seat: Some(seat), reserved };
+    runtime.spawn(connection::run(entry, workers.clone(), client, admission));
 }
 
 /// Keeps a descriptor for the upstream's socket before a client takes one: without the second the first is

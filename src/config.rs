@@ -5,11 +5,11 @@ use std::time::Duration;
 use crate::{
     addr::Address,
     error::{Error, ErrorKind},
-    forward::Forward,
+    forward::{Forward, check_limit},
 };
 
-/// The longest limit that every clock can add to its now.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+/// One read's most, and so a chunk's.
+pub(crate) const MOST_CHUNK: usize = 256 * 1024;
 
 /// How long a connection may stay without progress. `None` is no limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,31 +42,39 @@ pub struct Limits {
 pub struct Config {
     /// Where to listen.
     pub listen: Address,
-    /// Where to connect.
-    pub forward: Forward,
+    /// Where to connect. Without it, the hook `on_accept` has to say.
+    pub forward: Option<Forward>,
     /// Time limits.
     pub timeouts: Timeouts,
     /// Quantity limits.
     pub limits: Limits,
     /// Clients the kernel may queue before they are accepted. Default 1,024.
     pub backlog: u32,
+    /// The most of one chunk that a hook sees, in bytes, up to 256 KiB. Default 64 KiB.
+    pub chunk: usize,
     /// Let several listeners share the port (SO_REUSEPORT). Default off.
     pub reuse_port: bool,
 }
 
 impl Config {
     /// The default settings for one listener and one target.
-    pub fn new(listen: Address, forward: Forward) -> Self {
-        Self { listen, forward, timeouts: Timeouts::default(), limits: Limits::default(), backlog: 1024, reuse_port: false }
+    pub fn new(listen: Address, forward: impl Into<Option<Forward>>) -> Self {
+        Self {
+            listen,
+            forward: forward.into(),
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            backlog: 1024,
+            chunk: 64 * 1024,
+            reuse_port: false,
+        }
     }
 
     /// Refuses what cannot work, before a socket is made.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let wrong = |message: &str| Err(Error::new(ErrorKind::Config, message));
-        if matches!(self.forward.address, Address::Inet { port: 0, .. }) {
-            return wrong("forward_to: port 0 is not a port to connect to; give the port the upstream listens on");
-        }
-        if self.listen == self.forward.address {
+        self.forward.as_ref().map_or(Ok(()), Forward::check)?;
+        if self.forward.as_ref().is_some_and(|forward| forward.address == self.listen) {
             return wrong("forward_to: it is the listener's own address; forward to the upstream's");
         }
         if self.limits.max_connections == Some(0) {
@@ -79,14 +87,11 @@ impl Config {
             ("half_close", self.timeouts.half_close),
             ("idle", self.timeouts.idle),
             ("unacknowledged", self.timeouts.unacknowledged),
-            ("connect_timeout", Some(self.forward.connect_timeout)),
         ];
-        if let Some((name, _)) = timeouts.iter().find(|(_, value)| value.is_some_and(|value| value > LONGEST)) {
-            return wrong(&format!("{name}: more than 100 years cannot be counted; give less, or None for no limit"));
+        timeouts.iter().try_for_each(|(name, value)| value.map_or(Ok(()), |value| check_limit(name, value)))?;
+        if !(1..=MOST_CHUNK).contains(&self.chunk) {
+            return wrong("buffer_size: it is not between 1 and 262,144 bytes; give 65,536 unless there is a reason");
         }
-        match timeouts.iter().find(|(_, value)| *value == Some(Duration::ZERO)) {
-            Some((name, _)) => wrong(&format!("{name}: 0 seconds would end every connection; give more, or None for no limit")),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }

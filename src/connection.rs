@@ -4,17 +4,20 @@ use std::{
     future::poll_fn,
     io,
     net::SocketAddr,
-    pin::pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    pin::{Pin, pin},
+    sync::atomic::Ordering::Relaxed,
     task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::{sync::OwnedSemaphorePermit, time::sleep};
+use tokio::time::sleep;
 
 use crate::{
     addr::SocketName,
+    control::Command,
+    entry::{Admission, Attendance, Entry},
     error::reason_text,
+    hooks::{Decision, Interest},
     hops::{Hop, MOST_HOPS},
     io::{
         connector::{self, Connected},
@@ -22,66 +25,109 @@ use crate::{
         stream::Stream,
     },
     outcome::{CloseReason, Outcome},
-    registry::{Command, Registry, Shared, SideNames},
-    relay,
+    registry::{Shared, SideNames},
+    relay::{self, Done},
     server::Core,
-    workers::{Commons, Seat},
+    stats::Direction,
+    workers::{Commons, Workers},
 };
 
 /// How long a connection to ourselves is remembered: it waits in our own backlog, so it is accepted soon.
 const CIRCLE_MEMORY: Duration = Duration::from_secs(1);
 
-/// What a connection holds of the server's bounds until it has ended.
-#[derive(Debug)]
-pub(crate) struct Admission {
-    pub _permit: OwnedSemaphorePermit,
-    pub _seat: Seat,
-    pub reserved: Option<Reserved>,
+/// A connection's task: what it needs wherever it runs.
+struct Task {
+    entry: Entry,
+    workers: Workers,
+    admission: Admission,
+    on_lane: bool,
+    /// The memory of it, if it stays on this machine.
+    hop: Option<Hop>,
 }
 
-/// A descriptor kept for the upstream's socket.
-#[derive(Debug)]
-pub(crate) struct Reserved {
-    #[cfg(unix)]
-    _file: std::fs::File,
-}
-
-impl Reserved {
-    #[cfg(unix)]
-    pub(crate) fn new() -> io::Result<Self> {
-        std::fs::File::open("/dev/null").map(|file| Self { _file: file })
-    }
-
-    #[cfg(not(unix))]
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self {})
-    }
-}
-
-/// Carries an accepted client to its end. Runs on the worker that the admission's seat is on.
-pub(crate) async fn run(entry: Entry, commons: Commons, accepted: Accepted, mut admission: Admission) {
-    let (core, shared) = (Arc::clone(&entry.core), &entry.shared);
+/// Carries an accepted client to its end. Runs on the worker that the admission's seat is on, or on the entry's lane
+/// if it has none.
+pub(crate) async fn run(entry: Entry, workers: Workers, accepted: Accepted, mut admission: Admission) {
+    let shared = &entry.shared;
     log::debug!(target: "interpose::connection", "{}: accepted from {}", shared.id, shared.client.peer);
-    let outcome = match accepted.into_stream(&core.options) {
-        Ok(client) => carry(&core, commons, shared, client, admission.reserved.take()).await,
-        Err(error) => Outcome::explained(CloseReason::ClientGone, reason_text(&error)),
+    drop(admission.reserved.take());
+    let on_lane = admission.seat.is_none();
+    let mut task = Task { entry, workers, admission, on_lane, hop: None };
+    let done = match accepted.into_stream(&task.entry.core.options) {
+        Ok(client) => task.carry(client).await,
+        Err(error) => Done::Over(Outcome::explained(CloseReason::ClientGone, reason_text(&error))),
     };
-    entry.end(outcome);
-    drop(admission);
+    task.follow(done);
 }
 
-async fn carry(core: &Core, commons: Commons, shared: &Shared, client: Stream, reserved: Option<Reserved>) -> Outcome {
-    drop(reserved);
-    // Boxed: what connecting needs in memory is gone before the relay starts.
-    match Box::pin(open(core, commons, shared, Unserved(Some(client)))).await {
-        Ok((client, upstream, _hop)) => relay::run(client, upstream, shared, &core.config.timeouts).await,
-        Err(outcome) => {
-            if outcome.reason == CloseReason::FdExhausted {
-                core.short_of_descriptors.store(true, Relaxed);
-            }
-            core.report_failure(shared, &outcome);
-            outcome
+impl Task {
+    async fn carry(&mut self, client: Stream) -> Done {
+        let mut client = Unserved(Some(client));
+        // Boxed: what connecting needs in memory is gone before the relay starts.
+        let outcome = match Box::pin(open(self, &client)).await {
+            Ok(upstream) => match client.0.take() {
+                Some(client) => return relay::run(client, upstream, self.order()).await,
+                None => Outcome::plain(CloseReason::InternalError),
+            },
+            Err(outcome) => outcome,
+        };
+        let Entry { core, shared, .. } = &self.entry;
+        if outcome.reason == CloseReason::FdExhausted {
+            core.short_of_descriptors.store(true, Relaxed);
         }
+        core.report_failure(shared, &outcome);
+        if shared.has_injected(Direction::ToClient)
+            && let Some(stream) = &mut client.0
+            && Box::pin(relay::say_goodbye(stream, shared, &core.config.timeouts)).await
+        {
+            client.0 = None;
+        }
+        Done::Over(outcome)
+    }
+
+    fn order(&self) -> relay::Order<'_> {
+        relay::Order {
+            shared: &self.entry.shared,
+            timeouts: &self.entry.core.config.timeouts,
+            attendant: self.entry.attendant(),
+            on_lane: self.on_lane,
+        }
+    }
+
+    /// Ends the connection, or goes on with it where it belongs.
+    fn follow(mut self, done: Done) {
+        let sides = match done {
+            Done::Over(outcome) => {
+                self.entry.end(outcome, self.admission);
+                return;
+            }
+            Done::Moved(sides) => sides,
+        };
+        self.on_lane = !self.on_lane;
+        let lane = match &mut self.entry.attendance {
+            Some(attendance) if self.on_lane => {
+                attendance.known = true;
+                self.admission.seat = None;
+                Some(attendance.attendant.lane.clone())
+            }
+            _ => None,
+        };
+        match lane {
+            Some(lane) => lane.spawn(self.go_on(sides)),
+            None => {
+                let (runtime, seat) = self.workers.seat();
+                self.admission.seat = Some(seat);
+                runtime.spawn(self.go_on(sides));
+            }
+        }
+    }
+
+    /// Boxed, because it ends in a task of the same kind.
+    fn go_on(self, sides: relay::Sides) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            let done = relay::go_on(sides, self.order()).await;
+            self.follow(done);
+        })
     }
 }
 
@@ -103,36 +149,84 @@ impl Drop for Unserved {
     }
 }
 
-/// The two sides of a connection, and the memory of it if it stays on this machine.
-type Sides = (Stream, Stream, Option<Hop>);
-
 /// Connects the upstream, unless the client or the outside ends the connection first.
-async fn open(core: &Core, commons: Commons, shared: &Shared, mut client: Unserved) -> Result<Sides, Outcome> {
+async fn open(task: &mut Task, client: &Unserved) -> Result<Stream, Outcome> {
+    let Entry { core, shared, .. } = &task.entry;
+    let commons = task.workers.commons();
     refuse_circle(core, &commons, shared)?;
-    let mut connecting = pin!(connector::connect(&core.config.forward, &commons.resolver, &core.options));
-    let connected = poll_fn(|cx| {
-        shared.control.register(cx);
-        match shared.control.command() {
-            Some(Command::Close) => return Poll::Ready(Err(Outcome::plain(CloseReason::Closed))),
-            Some(Command::Abort) => return Poll::Ready(Err(Outcome::plain(CloseReason::Aborted))),
-            Some(Command::Stop) => return Poll::Ready(Err(Outcome::plain(CloseReason::Stopped))),
-            None => {}
-        }
-        if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
-            return Poll::Ready(connected);
-        }
-        // Only RST is leaving. A FIN may be a client that has said all it wants to, and bytes stay in the kernel.
-        client.poll_failure(cx).map(|error| Err(Outcome::explained(CloseReason::ClientGone, reason_text(&error))))
-    })
-    .await?;
-    let Connected { stream: upstream, peer, local } = connected;
+    let attendance = task.entry.attendance.as_ref();
+    let reached = unless_ended(reach(core, &commons, attendance, task.on_lane), shared, client).await?;
+    let Some(Connected { stream: upstream, peer, local }) = reached else {
+        let _ = shared.upstream.set(None);
+        return Ok(Stream::nowhere());
+    };
     let names = note_names(core, &commons, shared, &upstream, (peer, local))?;
     // Once more: the connection that led here may have been remembered only after it was accepted here.
     let passed = refuse_circle(core, &commons, shared).inspect_err(|_| upstream.abort_on_close())?;
     let hop = names.and_then(|(peer, local)| commons.hops.remember(local, peer, passed));
-    match client.0.take() {
-        Some(client) => Ok((client, upstream, hop)),
-        None => Err(Outcome::plain(CloseReason::InternalError)),
+    if let Some(Attendance { attendant, .. }) = attendance
+        && attendant.interest().has(Interest::CONNECT)
+    {
+        let asked = attendant.ask(task.on_lane, |hooks, connection| hooks.on_connect(connection));
+        let asked = async { asked.await.map_err(Outcome::from) };
+        unless_ended(asked, shared, client).await.inspect_err(|_| upstream.abort_on_close())?;
+    }
+    task.hop = hop;
+    Ok(upstream)
+}
+
+/// The outcome of `work`, unless the client leaves or the outside ends the connection before it is done.
+async fn unless_ended<T>(
+    work: impl Future<Output = Result<T, Outcome>>,
+    shared: &Shared,
+    client: &Unserved,
+) -> Result<T, Outcome> {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        shared.control.register(cx);
+        if let Some(Command::Abort | Command::Stop) = shared.control.command() {
+            let stopped = shared.control.command() == Some(Command::Stop);
+            let reason = if stopped { CloseReason::Stopped } else { CloseReason::Aborted };
+            return Poll::Ready(Err(Outcome::plain(reason)));
+        }
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(done);
+        }
+        if shared.control.command() == Some(Command::Close) {
+            return Poll::Ready(Err(Outcome::plain(CloseReason::Closed)));
+        }
+        // Only RST is leaving. A FIN may be a client that has said all it wants to, and bytes stay in the kernel.
+        client.poll_failure(cx).map(|error| Err(Outcome::explained(CloseReason::ClientGone, reason_text(&error))))
+    })
+    .await
+}
+
+/// Asks where the client goes, and connects there. Nothing is connected for one that goes nowhere.
+async fn reach(
+    core: &Core,
+    commons: &Commons,
+    attendance: Option<&Attendance>,
+    on_lane: bool,
+) -> Result<Option<Connected>, Outcome> {
+    let decision = match attendance {
+        Some(Attendance { attendant, .. }) if attendant.interest().has(Interest::ACCEPT) => {
+            attendant.ask(on_lane, |hooks, connection| hooks.on_accept(connection)).await.map_err(Outcome::from)?
+        }
+        _ => Decision::Default,
+    };
+    let failed = |error: String| Outcome::explained(CloseReason::ConnectFailed, error);
+    match decision {
+        Decision::Default => match &core.config.forward {
+            Some(forward) => connector::connect(forward, &commons.resolver, &core.options).await.map(Some),
+            None => Err(failed("there is no forward_to, and on_accept named no target; give one of the two".to_owned())),
+        },
+        Decision::Forward(forward) => {
+            forward.check().map_err(|error| failed(error.to_string()))?;
+            connector::connect(&forward, &commons.resolver, &core.options).await.map(Some)
+        }
+        Decision::Connected(socket) => connector::adopt(socket, &core.options).map(Some),
+        Decision::Nowhere => Ok(None),
+        Decision::Refuse => Err(Outcome::plain(CloseReason::Rejected)),
     }
 }
 
@@ -142,7 +236,7 @@ fn refuse_circle(core: &Core, commons: &Commons, shared: &Shared) -> Result<u8, 
     if passed < MOST_HOPS {
         return Ok(passed);
     }
-    Err(loop_detected(core, &format!("it passed {passed} listeners of this process before")))
+    Err(loop_detected(&core.address, &format!("the client passed {passed} listeners of this process before")))
 }
 
 /// Makes the upstream's names known, and refuses one that is our own listener. Gives the peer's and the local address.
@@ -154,6 +248,7 @@ fn note_names(
     (peer, local): (SocketName, SocketName),
 ) -> Result<Option<(SocketAddr, SocketAddr)>, Outcome> {
     let inet = peer.inet().zip(local.inet());
+    let target = peer.clone();
     if peer == core.address || inet.is_some_and(|(peer, local)| core.is_own_wildcard(peer) && peer.ip() == local.ip()) {
         upstream.abort_on_close();
         if let Some(hop) = inet.and_then(|(peer, local)| commons.hops.remember(local, peer, MOST_HOPS)) {
@@ -163,64 +258,15 @@ fn note_names(
                 drop(hop);
             });
         }
-        return Err(loop_detected(core, "the target is this server's own listener"));
+        return Err(loop_detected(&target, "the target is this server's own listener"));
     }
-    let _ = shared.upstream.set(SideNames { peer, local });
+    let _ = shared.upstream.set(Some(SideNames { peer, local }));
     Ok(inet)
 }
 
-fn loop_detected(core: &Core, why: &str) -> Outcome {
-    let target = &core.config.forward.address;
+fn loop_detected(at: &SocketName, why: &str) -> Outcome {
     Outcome::explained(
         CloseReason::LoopDetected,
-        format!("connecting to {target} would go round in circles: {why}; forward to another address"),
+        format!("the connection would go round in circles at {at}: {why}; forward to another address"),
     )
-}
-
-/// A connection's place in the registry. It ends there once, however its task ends.
-pub(crate) struct Entry {
-    core: Arc<Core>,
-    shared: Arc<Shared>,
-    outcome: Option<Outcome>,
-}
-
-impl Entry {
-    /// Entered before the task exists, so that a stop in between knows of the connection.
-    pub(crate) fn new(core: &Arc<Core>, accepted: &Accepted) -> Self {
-        let names = SideNames { peer: accepted.peer(), local: core.client_local(accepted) };
-        Self { core: Arc::clone(core), shared: core.registry.enter(names), outcome: None }
-    }
-
-    fn end(mut self, outcome: Outcome) {
-        self.outcome = Some(outcome);
-    }
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        let outcome = self.outcome.take().unwrap_or_else(|| {
-            // A task that is dropped went with its runtime; one that panicked is our defect.
-            if std::thread::panicking() {
-                log::error!(target: "interpose::connection", "{}: ended by a defect of interpose (panic)", self.shared.id);
-                Outcome::plain(CloseReason::InternalError)
-            } else {
-                Outcome::plain(CloseReason::Stopped)
-            }
-        });
-        let registry: &Registry = &self.core.registry;
-        registry.leave(&self.shared, outcome);
-        if log::log_enabled!(target: "interpose::connection", log::Level::Debug) {
-            log_end(&self.shared);
-        }
-    }
-}
-
-fn log_end(shared: &Shared) {
-    let (up, down) = (shared.to_upstream.ledger(), shared.to_client.ledger());
-    let reason = shared.outcome.get().map_or("", |outcome| outcome.reason.word());
-    log::debug!(
-        target: "interpose::connection",
-        "{}: closed ({reason}), to_upstream {} of {} bytes, to_client {} of {} bytes",
-        shared.id, up.delivered, up.read, down.delivered, down.read,
-    );
 }

@@ -11,16 +11,19 @@
 //! | layer | modules |
 //! |---|---|
 //! | words | [`error`], [`addr`], [`outcome`], [`stats`], `throttle` |
-//! | sockets | `io`, [`forward`], [`config`], `limits`, `hops`, [`workers`] |
-//! | seam | [`registry`] |
+//! | sockets | `io`, [`forward`], [`config`], `limits`, `hops`, [`workers`], [`lane`] |
+//! | seam | [`hooks`], [`registry`], [`inbox`], `control` |
 //! | relay | `relay` |
-//! | server | `connection`, `accept`, [`server`] |
+//! | server | `connection`, `entry`, `accept`, [`server`] |
 //! | binding | `python`, only with the feature `python` |
 
 pub mod addr;
 pub mod config;
 pub mod error;
 pub mod forward;
+pub mod hooks;
+pub mod inbox;
+pub mod lane;
 pub mod outcome;
 pub mod registry;
 pub mod server;
@@ -29,6 +32,8 @@ pub mod workers;
 
 mod accept;
 mod connection;
+mod control;
+mod entry;
 mod hops;
 mod io;
 mod limits;

@@ -60,6 +60,10 @@ close_reasons! {
     LoopDetected = "loop_detected",
     /// The client reset the connection before the upstream was connected.
     ClientGone = "client_gone",
+    /// `on_accept` refused the client.
+    Rejected = "rejected",
+    /// A hook failed; the log has it.
+    CallbackError = "callback_error",
     /// A defect of interpose; the log has it.
     InternalError = "internal_error",
 }

@@ -1,63 +1,25 @@
 //! Live connections, and the handles the outside has of them.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     hash::{Hash, Hasher},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    task::Context,
 };
 
-use atomic_waker::AtomicWaker;
+use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::{
     addr::SocketName,
+    control::{Command, Control},
+    hooks::Interest,
+    inbox::{Inbox, Patience, Refused},
     outcome::{CloseReason, Outcome},
     stats::{Direction, Ledger, Meter},
 };
-
-/// What the outside can ask of a connection; a later one replaces a weaker one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub(crate) enum Command {
-    /// Deliver what was read, then FIN both ways.
-    Close = 1,
-    /// RST both ways now.
-    Abort = 2,
-    /// The same, because the server stops.
-    Stop = 3,
-}
-
-/// One word from the outside to the task that owns a connection.
-#[derive(Debug, Default)]
-pub(crate) struct Control {
-    command: AtomicU8,
-    waker: AtomicWaker,
-}
-
-impl Control {
-    pub(crate) fn command(&self) -> Option<Command> {
-        match self.command.load(Ordering::Acquire) {
-            0 => None,
-            1 => Some(Command::Close),
-            2 => Some(Command::Abort),
-            _ => Some(Command::Stop),
-        }
-    }
-
-    /// Wakes the task of `cx` at the next command.
-    pub(crate) fn register(&self, cx: &Context<'_>) {
-        self.waker.register(cx.waker());
-    }
-
-    fn request(&self, command: Command) {
-        self.command.fetch_max(command as u8, Ordering::AcqRel);
-        self.waker.wake();
-    }
-}
 
 /// A connection's life as the outside sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,16 +46,72 @@ pub struct SideNames {
 pub(crate) struct Shared {
     pub id: u64,
     pub client: SideNames,
-    pub upstream: OnceLock<SideNames>,
+    /// `None` inside: there is no upstream.
+    pub upstream: OnceLock<Option<SideNames>>,
     pub to_upstream: Meter,
     pub to_client: Meter,
     pub control: Control,
     pub outcome: OnceLock<Outcome>,
+    /// Made by the first injection: few connections ever see one.
+    inboxes: OnceLock<Box<Inboxes>>,
+}
+
+#[derive(Debug, Default)]
+struct Inboxes {
+    to_upstream: Inbox,
+    to_client: Inbox,
+}
+
+impl Inboxes {
+    fn of(&self, direction: Direction) -> &Inbox {
+        match direction {
+            Direction::ToUpstream => &self.to_upstream,
+            Direction::ToClient => &self.to_client,
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn meter(&self, direction: Direction) -> &Meter {
+        match direction {
+            Direction::ToUpstream => &self.to_upstream,
+            Direction::ToClient => &self.to_client,
+        }
+    }
+
+    /// What is injected in `direction`, if anything ever was.
+    pub(crate) fn inbox(&self, direction: Direction) -> Option<&Inbox> {
+        self.inboxes.get().map(|inboxes| inboxes.of(direction))
+    }
+
+    /// Whether something injected in `direction` waits.
+    pub(crate) fn has_injected(&self, direction: Direction) -> bool {
+        self.inbox(direction).is_some_and(Inbox::has_some)
+    }
+
+    /// Takes no more injections in `direction`. Gives what waited.
+    pub(crate) fn finish_inbox(&self, direction: Direction) -> VecDeque<Bytes> {
+        self.control.over.add(direction);
+        self.inbox(direction).map(Inbox::end).unwrap_or_default()
+    }
+
+    /// The same; what waited is given up, and counted as that.
+    pub(crate) fn end_inbox(&self, direction: Direction) {
+        let lost = self.finish_inbox(direction).iter().map(Bytes::len).sum();
+        self.meter(direction).added(lost);
+        self.meter(direction).undeliverable(lost);
+    }
 }
 
 /// A handle of one connection: valid after its end, when it still tells how it went.
 #[derive(Debug, Clone)]
 pub struct Connection(Arc<Shared>);
+
+impl From<Arc<Shared>> for Connection {
+    fn from(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+}
 
 impl Connection {
     /// Unique within its server, counted from 1.
@@ -127,7 +145,7 @@ impl Connection {
 
     /// The upstream's side, once connected.
     pub fn upstream(&self) -> Option<SideNames> {
-        self.0.upstream.get().cloned()
+        self.0.upstream.get().cloned().flatten()
     }
 
     /// The bytes of one direction so far.
@@ -136,6 +154,38 @@ impl Connection {
             Direction::ToUpstream => self.0.to_upstream.ledger(),
             Direction::ToClient => self.0.to_client.ledger(),
         }
+    }
+
+    /// Sends `data` behind what goes in `direction` already, whole and in the order of the calls.
+    pub fn inject(&self, direction: Direction, data: Bytes, patience: Patience) -> Result<(), Refused> {
+        if self.0.control.over.has(direction) {
+            return Err(Refused::Ended);
+        }
+        self.0.inboxes.get_or_init(Box::default).of(direction).put(data, patience)?;
+        self.0.control.wake();
+        Ok(())
+    }
+
+    /// Ends one direction in order: no more of its source is read, what was read is delivered, then FIN.
+    pub fn half_close(&self, direction: Direction) {
+        self.0.control.end(direction);
+    }
+
+    /// No hook sees `direction` from the next chunk on.
+    pub fn pass_through(&self, direction: Direction) {
+        self.0.control.pass_through(direction);
+    }
+
+    /// The hooks that are not asked any more.
+    pub(crate) fn passed_through(&self) -> Interest {
+        let passed = &self.0.control.passed_through;
+        if passed.is_empty() {
+            return Interest::NONE;
+        }
+        let of = |direction| if passed.has(direction) { Interest::recv(direction) } else { Interest::NONE };
+        let both = of(Direction::ToUpstream).with(of(Direction::ToClient));
+        // An end is only worth asking about while some direction is seen.
+        if passed.has(Direction::ToUpstream) && passed.has(Direction::ToClient) { both.with(Interest::EOF) } else { both }
     }
 
     /// Ends it in order: what was read is delivered, then both sides get FIN. No effect once it has ended.
@@ -169,6 +219,8 @@ pub(crate) struct Registry {
     live: Mutex<HashMap<u64, Arc<Shared>>>,
     ended: Mutex<Ended>,
     accepted: AtomicU64,
+    /// Connections that have ended, and whose hooks have still to be told.
+    untold: AtomicUsize,
     /// Told when the last live connection ends.
     empty: Notify,
 }
@@ -188,7 +240,13 @@ impl Registry {
     pub(crate) fn new() -> Self {
         let ended =
             Ended { by_reason: vec![0; CloseReason::ALL.len()], to_upstream: Ledger::default(), to_client: Ledger::default() };
-        Self { live: Mutex::default(), ended: Mutex::new(ended), accepted: AtomicU64::new(0), empty: Notify::new() }
+        Self {
+            live: Mutex::default(),
+            ended: Mutex::new(ended),
+            accepted: AtomicU64::new(0),
+            untold: AtomicUsize::new(0),
+            empty: Notify::new(),
+        }
     }
 
     /// Enters a client that was just accepted.
@@ -202,6 +260,7 @@ impl Registry {
             to_client: Meter::default(),
             control: Control::default(),
             outcome: OnceLock::new(),
+            inboxes: OnceLock::new(),
         });
         held(&self.live).insert(id, Arc::clone(&shared));
         shared
@@ -209,8 +268,10 @@ impl Registry {
 
     /// Records the end. The first outcome wins; the ledger is balanced by it.
     pub(crate) fn leave(&self, shared: &Shared, outcome: Outcome) {
-        shared.to_upstream.balance();
-        shared.to_client.balance();
+        for direction in [Direction::ToUpstream, Direction::ToClient] {
+            shared.end_inbox(direction);
+            shared.meter(direction).balance();
+        }
         // Ended before not live: a snapshot may never lack a connection, so it takes the locks in the same order.
         let mut ended = held(&self.ended);
         if shared.outcome.set(outcome).is_ok() {
@@ -226,10 +287,28 @@ impl Registry {
         }
     }
 
+    /// One more connection whose end its hooks are to be told.
+    pub(crate) fn to_be_told(&self) {
+        self.untold.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// They were told, or cannot be.
+    pub(crate) fn told(&self) {
+        self.untold.fetch_sub(1, Ordering::AcqRel);
+        self.empty.notify_waiters();
+    }
+
     pub(crate) fn connections(&self) -> Vec<Connection> {
         let mut found: Vec<Connection> = held(&self.live).values().cloned().map(Connection).collect();
         found.sort_by_key(Connection::id);
         found
+    }
+
+    /// Has every connection look around: what is wanted of it has changed.
+    pub(crate) fn wake_all(&self) {
+        for shared in held(&self.live).values() {
+            shared.control.wake();
+        }
     }
 
     pub(crate) fn abort_all(&self) {
@@ -238,13 +317,13 @@ impl Registry {
         }
     }
 
-    /// Completes when no connection lives.
+    /// Completes when no connection lives, and every hook was told of the ends.
     pub(crate) async fn emptied(&self) {
         loop {
             let notified = self.empty.notified();
             tokio::pin!(notified);
             notified.as_mut().enable();
-            if held(&self.live).is_empty() {
+            if held(&self.live).is_empty() && self.untold.load(Ordering::Acquire) == 0 {
                 return;
             }
             notified.await;

@@ -16,10 +16,13 @@ use crate::{
     addr::{Address, SocketName},
     config::Config,
     error::{Error, ErrorKind},
+    forward::Forward,
+    hooks::{Hooked, Hooks, Interest},
     io::{
         listener::{Accepted, Listener},
         stream::SocketOptions,
     },
+    lane::{LaneHandle, Lanes},
     limits,
     outcome::Outcome,
     registry::{Connection, Registry, Shared},
@@ -42,6 +45,8 @@ pub(crate) struct Core {
     pub accept_log: Throttle,
     connect_log: Throttle,
     pub max_connections: AtomicUsize,
+    /// Who sees and changes what flows, once somebody does.
+    pub hooked: OnceLock<Arc<Hooked>>,
     /// When to abort what is left, once a stop has begun.
     pub stop_by: watch::Sender<Option<Instant>>,
     closed: Closed,
@@ -130,6 +135,7 @@ impl Server {
             accept_log: Throttle::default(),
             connect_log: Throttle::default(),
             max_connections,
+            hooked: OnceLock::new(),
             stop_by: watch::Sender::new(None),
             closed: Closed::new(),
         };
@@ -140,6 +146,26 @@ impl Server {
     /// The name the listener's socket really has.
     pub fn address(&self) -> &SocketName {
         &self.0.core.address
+    }
+
+    /// Has these hooks asked, on these lanes, for what [`set_interest`](Self::set_interest) says. Once only; for
+    /// connections that are accepted from then on.
+    pub fn hook(&self, hooks: Arc<dyn Hooks>, lanes: impl IntoIterator<Item = LaneHandle>) {
+        let mut lanes = lanes.into_iter();
+        if let Some(first) = lanes.next() {
+            let chunk = self.0.core.config.chunk;
+            let _ = self.0.core.hooked.set(Arc::new(Hooked::new(hooks, Lanes::new(first, lanes.collect()), chunk)));
+        }
+    }
+
+    /// Which hooks are wanted from now on. Live connections follow before their next chunk.
+    pub fn set_interest(&self, interest: Interest) {
+        if let Some(hooked) = self.0.core.hooked.get()
+            && hooked.interest() != interest
+        {
+            hooked.set_interest(interest);
+            self.0.core.registry.wake_all();
+        }
     }
 
     /// Begins to accept, on these workers. A second start has no effect; a stopped server stays stopped.
@@ -221,6 +247,7 @@ impl Server {
             to_client: totals.to_client,
             accept_errors: core.accept_errors.load(Ordering::Relaxed),
             accept_paused: core.accept_paused.load(Ordering::Relaxed),
+            callback_errors: core.hooked.get().map_or(0, |hooked| hooked.hooks.errors()),
             max_connections: core.max_connections.load(Ordering::Relaxed),
         }
     }
@@ -229,8 +256,9 @@ impl Server {
 impl Core {
     /// Refuses a target that can only be this listener itself.
     fn refuse_itself(&self) -> Result<(), Error> {
-        let target = self.config.forward.address.socket_addr();
-        let own = match (&self.config.forward.address, &self.address) {
+        let Some(Forward { address, .. }) = &self.config.forward else { return Ok(()) };
+        let target = address.socket_addr();
+        let own = match (address, &self.address) {
             (Address::Unix(target), SocketName::Unix(own)) => target == own,
             _ => target.is_some_and(|target| {
                 let reaches_wildcard = target.ip().is_loopback() || target.ip().is_unspecified();
@@ -240,8 +268,7 @@ impl Core {
         if !own {
             return Ok(());
         }
-        let message =
-            format!("forward_to {}: it is the listener's own address; forward to the upstream's", self.config.forward.address);
+        let message = format!("forward_to {address}: it is the listener's own address; forward to the upstream's");
         Err(Error::new(ErrorKind::Config, message))
     }
 
@@ -262,8 +289,12 @@ impl Core {
     /// Logs that a client found no upstream: once a second at most.
     pub(crate) fn report_failure(&self, shared: &Shared, outcome: &Outcome) {
         use crate::outcome::CloseReason as Reason;
-        let asked_for = matches!(outcome.reason, Reason::Closed | Reason::Aborted | Reason::Stopped | Reason::ClientGone);
-        if asked_for {
+        // Asked for, or told of already by whoever ran the hook.
+        let told = matches!(
+            outcome.reason,
+            Reason::Closed | Reason::Aborted | Reason::Stopped | Reason::ClientGone | Reason::Rejected | Reason::CallbackError
+        );
+        if told {
             return;
         }
         if let Some(more) = self.connect_log.pass() {

@@ -13,15 +13,30 @@ pub enum Direction {
     ToClient,
 }
 
-/// The bytes of one direction. `read == delivered + undeliverable` once the connection is closed;
+impl Direction {
+    /// The other way.
+    #[must_use]
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::ToUpstream => Self::ToClient,
+            Self::ToClient => Self::ToUpstream,
+        }
+    }
+}
+
+/// The bytes of one direction. `read + added == delivered + dropped + undeliverable` once the connection is closed;
 /// while it lives, the difference is what interpose holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// Bytes read from the sending side.
     pub read: u64,
+    /// Bytes that a hook put in the place of others, or that were injected.
+    pub added: u64,
     /// Bytes that the receiving side's kernel took.
     pub delivered: u64,
-    /// Bytes that were read and could not be delivered because the connection ended.
+    /// Bytes that were read, and that a hook dropped or replaced.
+    pub dropped: u64,
+    /// Bytes that could not be delivered because the connection ended.
     pub undeliverable: u64,
 }
 
@@ -29,7 +44,9 @@ impl Ledger {
     /// Adds another ledger's bytes to this one's.
     pub fn add(&mut self, other: Ledger) {
         self.read += other.read;
+        self.added += other.added;
         self.delivered += other.delivered;
+        self.dropped += other.dropped;
         self.undeliverable += other.undeliverable;
     }
 }
@@ -40,7 +57,9 @@ impl Ledger {
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     read: AtomicU64,
+    added: AtomicU64,
     delivered: AtomicU64,
+    dropped: AtomicU64,
     undeliverable: AtomicU64,
 }
 
@@ -53,26 +72,36 @@ impl Meter {
         bump(&self.read, bytes);
     }
 
+    pub(crate) fn added(&self, bytes: usize) {
+        bump(&self.added, bytes);
+    }
+
     pub(crate) fn delivered(&self, bytes: usize) {
         bump(&self.delivered, bytes);
+    }
+
+    pub(crate) fn dropped(&self, bytes: usize) {
+        bump(&self.dropped, bytes);
     }
 
     pub(crate) fn undeliverable(&self, bytes: usize) {
         bump(&self.undeliverable, bytes);
     }
 
-    /// What was read and neither delivered nor given up is given up: the connection has ended.
+    /// What came in and went nowhere is given up: the connection has ended.
     pub(crate) fn balance(&self) {
-        let Ledger { read, delivered, undeliverable } = self.ledger();
-        let held = read - delivered - undeliverable;
+        let Ledger { read, added, delivered, dropped, undeliverable } = self.ledger();
+        let held = (read + added) - delivered - dropped - undeliverable;
         bump(&self.undeliverable, usize::try_from(held).unwrap_or(usize::MAX));
     }
 
-    /// A snapshot. Taken in an order that never shows more delivered than read.
+    /// A snapshot. Taken in an order that never shows more going out than came in.
     pub(crate) fn ledger(&self) -> Ledger {
         let undeliverable = self.undeliverable.load(Relaxed);
         let delivered = self.delivered.load(Relaxed);
-        Ledger { read: self.read.load(Relaxed), delivered, undeliverable }
+        let dropped = self.dropped.load(Relaxed);
+        let added = self.added.load(Relaxed);
+        Ledger { read: self.read.load(Relaxed), added, delivered, dropped, undeliverable }
     }
 }
 
@@ -93,6 +122,8 @@ pub struct Stats {
     pub accept_errors: u64,
     /// Whether the listener waits for a descriptor, or for memory, before it accepts again.
     pub accept_paused: bool,
+    /// Calls of hooks that failed.
+    pub callback_errors: u64,
     /// Connections allowed at once; 0 before the start when it depends on the descriptors of the process.
     pub max_connections: usize,
 }
@@ -115,7 +146,7 @@ mod tests {
             meter.read(1 << 30);
             meter.delivered((1 << 30) - 1);
         }
-        assert_eq!(meter.ledger(), Ledger { read: 6 << 30, delivered: (6 << 30) - 6, undeliverable: 0 });
+        assert_eq!(meter.ledger(), Ledger { read: 6 << 30, delivered: (6 << 30) - 6, ..Ledger::default() });
         meter.balance();
         assert_eq!(meter.ledger().undeliverable, 6);
     }

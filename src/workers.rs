@@ -32,7 +32,7 @@ struct Pool {
 }
 
 /// What all connections on one set of workers share. Not of the process: a forked child starts afresh.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Commons {
     pub resolver: Resolver,
     pub hops: Arc<Hops>,
@@ -67,7 +67,8 @@ impl Workers {
                 format!("cannot start {count} I/O threads: {why}; raise the limits of processes and open files (ulimit -u, -n)");
             Error::from_io(ErrorKind::Runtime, message, error)
         })?;
-        Ok(Self(Arc::new(Pool { workers, commons: Commons::default() })))
+        let commons = Commons { resolver: Resolver::on(workers[0].runtime.clone()), hops: Arc::default() };
+        Ok(Self(Arc::new(Pool { workers, commons })))
     }
 
     /// As many as the processors this thread may run on.

@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use super::{
+    listener::socket_name,
     resolver::Resolver,
     stream::{SocketOptions, Stream},
 };
@@ -156,6 +157,20 @@ fn new_socket(address: SocketAddr, source: Option<IpAddr>, options: &SocketOptio
         socket.bind(&SocketAddr::new(source, 0).into()).map_err(fault)?;
     }
     Ok(TcpSocket::from_std_stream(socket.into()))
+}
+
+/// Takes over a socket that somebody else has connected.
+pub(crate) fn adopt(socket: Socket, options: &SocketOptions) -> Result<Connected, Outcome> {
+    let adopt = || -> io::Result<Connected> {
+        let (peer, local) = (socket_name(&socket.peer_addr()?), socket_name(&socket.local_addr()?));
+        if peer.inet().is_some() {
+            options.apply(&SockRef::from(&socket));
+        }
+        Ok(Connected { stream: Stream::of_socket(socket)?, peer, local })
+    };
+    adopt().map_err(|error| {
+        Outcome::explained(CloseReason::ConnectFailed, format!("the upstream that was given: {}", reason_text(&error)))
+    })
 }
 
 #[cfg(unix)]

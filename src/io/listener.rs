@@ -153,7 +153,7 @@ impl Accepted {
     }
 }
 
-fn socket_name(address: &SockAddr) -> SocketName {
+pub(super) fn socket_name(address: &SockAddr) -> SocketName {
     if let Some(address) = address.as_socket() {
         return address.into();
     }

@@ -9,7 +9,10 @@ use std::{
 };
 
 use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, watch},
+};
 
 use crate::outcome::{CloseReason, Outcome};
 
@@ -40,15 +43,15 @@ pub(crate) struct Resolver(Arc<Shared>);
 struct Shared {
     names: Mutex<HashMap<String, Entry>>,
     turns: Semaphore,
-}
-
-impl Default for Resolver {
-    fn default() -> Self {
-        Self(Arc::new(Shared { names: Mutex::default(), turns: Semaphore::new(MOST_LOOKUPS) }))
-    }
+    runtime: Handle,
 }
 
 impl Resolver {
+    /// One whose lookups run in the blocking threads of this runtime, whoever asks.
+    pub(crate) fn on(runtime: Handle) -> Self {
+        Self(Arc::new(Shared { names: Mutex::default(), turns: Semaphore::new(MOST_LOOKUPS), runtime }))
+    }
+
     fn names(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         self.0.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -94,7 +97,7 @@ impl Resolver {
         names.insert(host.to_owned(), Entry::Asking(receiver.clone()));
         let (resolver, name) = (self.clone(), host.to_owned());
         // A task of its own: if the system refuses the thread, that is the end of this task only, and the channel tells.
-        tokio::spawn(async move {
+        self.0.runtime.spawn(async move {
             let turn = resolver.0.turns.acquire().await;
             let asked = name.clone();
             #[expect(clippy::disallowed_methods, reason = "bounded by the turns, and each name is asked once at a time")]

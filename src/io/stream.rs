@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{SockRef, Socket, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, Interest, ReadBuf},
     net::TcpStream,
@@ -32,6 +32,39 @@ enum Connected {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
+    /// No socket: takes everything, and ends when it is told the end. It has nothing to wake anybody for.
+    Nowhere {
+        ended: bool,
+    },
+}
+
+/// A connected socket between two runtimes. Dropped in between, it is aborted.
+#[derive(Debug)]
+pub(crate) struct Unregistered(Option<Bare>);
+
+#[derive(Debug)]
+enum Bare {
+    Socket(Socket),
+    Nowhere { ended: bool },
+}
+
+impl Unregistered {
+    /// The stream, registered with the runtime of the calling thread.
+    pub(crate) fn register(mut self) -> io::Result<Stream> {
+        match self.0.take() {
+            Some(Bare::Socket(socket)) => Stream::of_socket(socket),
+            Some(Bare::Nowhere { ended }) => Ok(Stream { socket: Connected::Nowhere { ended }, blocked: false }),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl Drop for Unregistered {
+    fn drop(&mut self) {
+        if let Some(Bare::Socket(socket)) = &self.0 {
+            let _ = socket.set_linger(Some(Duration::ZERO));
+        }
+    }
 }
 
 /// What every TCP socket of ours is set to.
@@ -72,11 +105,12 @@ impl SocketOptions {
 }
 
 macro_rules! each {
-    ($self:expr, $stream:ident => $do:expr) => {
+    ($self:expr, $stream:ident => $do:expr, nowhere => $none:expr) => {
         match $self {
             Connected::Tcp($stream) => $do,
             #[cfg(unix)]
             Connected::Unix($stream) => $do,
+            Connected::Nowhere { .. } => $none,
         }
     };
 }
@@ -95,13 +129,46 @@ impl From<UnixStream> for Stream {
 }
 
 impl Stream {
+    /// No socket at all: what a connection without an upstream has in its place.
+    pub(crate) fn nowhere() -> Self {
+        Self { socket: Connected::Nowhere { ended: false }, blocked: false }
+    }
+
+    /// A connected socket of either family, registered with the runtime of the calling thread.
+    pub(crate) fn of_socket(socket: Socket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        #[cfg(unix)]
+        if socket.domain()? == socket2::Domain::UNIX {
+            return UnixStream::from_std(socket.into()).map(Self::from);
+        }
+        TcpStream::from_std(socket.into()).map(Self::from)
+    }
+
+    /// Takes it from its runtime, for another thread's.
+    pub(crate) fn unregister(self) -> io::Result<Unregistered> {
+        let bare = match self.socket {
+            Connected::Tcp(stream) => Bare::Socket(stream.into_std()?.into()),
+            #[cfg(unix)]
+            Connected::Unix(stream) => Bare::Socket(stream.into_std()?.into()),
+            Connected::Nowhere { ended } => Bare::Nowhere { ended },
+        };
+        Ok(Unregistered(Some(bare)))
+    }
+
     pub(crate) fn is_tcp(&self) -> bool {
         matches!(self.socket, Connected::Tcp(_))
     }
 
+    pub(crate) fn is_nowhere(&self) -> bool {
+        matches!(self.socket, Connected::Nowhere { .. })
+    }
+
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        if let Connected::Nowhere { ended } = self.socket {
+            return if ended { Poll::Ready(Ok(0)) } else { Poll::Pending };
+        }
         let mut buf = ReadBuf::new(buf);
-        ready!(each!(&mut self.socket, stream => Pin::new(stream).poll_read(cx, &mut buf)))?;
+        ready!(each!(&mut self.socket, stream => Pin::new(stream).poll_read(cx, &mut buf), nowhere => Poll::Pending))?;
         Poll::Ready(Ok(buf.filled().len()))
     }
 
@@ -113,7 +180,11 @@ impl Stream {
                 ready!(self.poll_writable(cx))?;
                 self.blocked = false;
             }
-            match self.socket().send_with_flags(data, NO_SIGNAL) {
+            let sent = match self.socket() {
+                Some(socket) => socket.send_with_flags(data, NO_SIGNAL),
+                None => Ok(data.len()),
+            };
+            match sent {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     self.clear_writable();
@@ -133,12 +204,15 @@ impl Stream {
     }
 
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(&self.socket, stream => stream.poll_write_ready(cx))
+        each!(&self.socket, stream => stream.poll_write_ready(cx), nowhere => Poll::Pending)
     }
 
     /// Sends FIN. The kernel sends it after everything that was written.
-    pub(crate) fn half_close(&self) -> io::Result<()> {
-        let socket = self.socket();
+    pub(crate) fn half_close(&mut self) -> io::Result<()> {
+        if let Connected::Nowhere { ended } = &mut self.socket {
+            *ended = true;
+        }
+        let Some(socket) = self.socket() else { return Ok(()) };
         match socket.shutdown(Shutdown::Write) {
             // The connection has failed before, and SO_ERROR has still to tell how.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Err(socket.take_error().ok().flatten().unwrap_or(error)),
@@ -152,6 +226,7 @@ impl Stream {
     /// A reset raises the same readiness as room to write. So that readiness is cleared first: what then
     /// comes is a reset, or news of another kind that is cleared again.
     pub(crate) fn poll_failure(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let Some(socket) = self.socket() else { return Poll::Pending };
         if self.blocked {
             // The write that waits for room will be woken, and will find the failure itself.
             return Poll::Pending;
@@ -166,7 +241,7 @@ impl Stream {
             }
             // The runtime keeps "closed" for good, so there is nothing to wait for any more. Without an error it is
             // no failure: both directions have ended, and what the peer sent may still be there to be read.
-            return match self.socket().take_error() {
+            return match socket.take_error() {
                 Ok(Some(error)) | Err(error) => Poll::Ready(error),
                 Ok(None) => Poll::Pending,
             };
@@ -175,7 +250,7 @@ impl Stream {
 
     fn clear_writable(&self) {
         let blocked = || -> io::Result<()> { Err(io::ErrorKind::WouldBlock.into()) };
-        let _ = each!(&self.socket, stream => stream.try_io(Interest::WRITABLE, blocked));
+        let _ = each!(&self.socket, stream => stream.try_io(Interest::WRITABLE, blocked), nowhere => Ok(()));
     }
 
     /// Whether the readiness cannot be cleared.
@@ -198,14 +273,15 @@ impl Stream {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         {
             use std::os::fd::AsFd;
-            each!(&self.socket, stream => super::kernel::unacknowledged(stream.as_fd())).unwrap_or(0)
+            each!(&self.socket, stream => super::kernel::unacknowledged(stream.as_fd()), nowhere => Ok(0)).unwrap_or(0)
         }
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         0
     }
 
-    pub(crate) fn socket(&self) -> SockRef<'_> {
-        each!(&self.socket, stream => SockRef::from(stream))
+    /// The socket, where there is one.
+    pub(crate) fn socket(&self) -> Option<SockRef<'_>> {
+        each!(&self.socket, stream => Some(SockRef::from(stream)), nowhere => None)
     }
 
     pub(crate) fn peer_name(&self) -> io::Result<SocketName> {
@@ -213,6 +289,7 @@ impl Stream {
             Connected::Tcp(stream) => stream.peer_addr().map(SocketName::from),
             #[cfg(unix)]
             Connected::Unix(stream) => stream.peer_addr().map(|address| unix_name(&address.into())),
+            Connected::Nowhere { .. } => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 }

@@ -6,11 +6,13 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{End, Relay};
 use crate::{
+    config::Timeouts,
+    control::Command,
     error::reason_text,
     io::stream::Stream,
     outcome::{CloseReason, Outcome},
-    registry::{Command, Shared},
-    stats::Meter,
+    registry::Shared,
+    stats::{Direction, Meter},
 };
 
 /// After an orderly close: how long, and for how many bytes per side, a peer that still sends is listened to.
@@ -38,9 +40,11 @@ pub(super) async fn finish(mut relay: Relay<'_>, end: End) -> Outcome {
             Outcome::plain(CloseReason::Closed)
         }
         End::Abort(reason) => Outcome::plain(reason),
+        End::Refused(failed) => Outcome::explained(failed.reason, failed.error),
+        End::Moved => Outcome::plain(CloseReason::InternalError),
         End::FailedLate => failure(&relay),
         End::Failed => {
-            let (shared, limit) = (relay.shared, relay.timeouts.half_close);
+            let (shared, limit) = (relay.shared, relay.order.timeouts.half_close);
             if relay.client_failure.is_none() {
                 wait_acknowledged(&mut relay.client, shared, &shared.to_upstream, limit).await;
             }
@@ -49,6 +53,36 @@ pub(super) async fn finish(mut relay: Relay<'_>, end: End) -> Outcome {
             }
             failure(&relay)
         }
+    }
+}
+
+/// Delivers to a client without an upstream what was injected for it, then FIN, and listens for a while as after a
+/// `close()`. Gives whether it got that far; the socket is to be aborted otherwise.
+pub(crate) async fn say_goodbye(client: &mut Stream, shared: &Shared, timeouts: &Timeouts) -> bool {
+    let meter = &shared.to_client;
+    let deliver = async {
+        for data in shared.finish_inbox(Direction::ToClient) {
+            meter.added(data.len());
+            let mut rest = &data[..];
+            while !rest.is_empty() {
+                let taken = poll_fn(|cx| client.poll_write(cx, rest)).await?;
+                meter.delivered(taken);
+                rest = &rest[taken..];
+            }
+        }
+        client.half_close()?;
+        let _ = timeout(LINGER, discard(client, &shared.to_upstream, LINGER_BYTES)).await;
+        Ok::<(), io::Error>(())
+    };
+    let bounded = async {
+        match timeouts.half_close {
+            Some(limit) => timeout(limit, deliver).await.is_ok_and(|delivered| delivered.is_ok()),
+            None => deliver.await.is_ok(),
+        }
+    };
+    tokio::select! {
+        delivered = bounded => delivered,
+        () = told_to_abort(shared) => false,
     }
 }
 

@@ -6,48 +6,103 @@
 //! * A side that does not take bytes stops the reading of the other. Nothing else is affected.
 
 mod ending;
+mod inspected;
+mod patience;
 mod pump;
 
 use std::{
     cell::RefCell,
     future::poll_fn,
-    io,
-    pin::Pin,
+    io, mem,
     task::{Context, Poll},
-    time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
-
-use self::pump::{BUFFER, Ends, Fault, Phase, Pump, Turn};
+use self::{
+    inspected::Stage,
+    patience::Patience,
+    pump::{BUFFER, Ends, Fault, Phase, Pump, Turn},
+};
 use crate::{
     config::Timeouts,
-    io::stream::Stream,
+    control::Command,
+    hooks::{Attendant, Failed},
+    io::stream::{Stream, Unregistered},
     outcome::{CloseReason, Outcome},
-    registry::{Command, Shared},
+    registry::Shared,
+    stats::Direction::{self, ToClient, ToUpstream},
 };
+
+pub(crate) use ending::say_goodbye;
 
 thread_local! {
     /// What this thread's relays read into. Nothing stays in it between two polls.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Relays until the connection is over, and ends both sockets accordingly.
-pub(crate) async fn run(client: Stream, upstream: Stream, shared: &Shared, timeouts: &Timeouts) -> Outcome {
-    let mut relay = Relay::new(client, upstream, shared, timeouts);
+/// Whose connection a relay carries, and within what bounds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Order<'a> {
+    pub shared: &'a Shared,
+    pub timeouts: &'a Timeouts,
+    /// Who may want to see what flows.
+    pub attendant: Option<&'a Attendant>,
+    /// Whether the calling thread is the attendant's lane.
+    pub on_lane: bool,
+}
+
+/// Both sides and what is between them, on no runtime. Dropped, it is an abort.
+#[derive(Debug)]
+pub(crate) struct Sides {
+    client: Unregistered,
+    upstream: Unregistered,
+    to_upstream: Pump,
+    to_client: Pump,
+}
+
+/// What became of a relay.
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// The connection is over.
+    Over(Outcome),
+    /// It goes on: on the lane if it was not there, else on a thread of the native runtime.
+    Moved(Sides),
+}
+
+/// Relays between two streams of this thread's runtime until the connection is over, and ends both sockets
+/// accordingly, or until it belongs on another thread.
+pub(crate) async fn run(client: Stream, upstream: Stream, order: Order<'_>) -> Done {
+    carry(Relay::new((client, upstream), (Pump::new(), Pump::new()), order)).await
+}
+
+/// Goes on with a relay that was moved to this thread.
+pub(crate) async fn go_on(sides: Sides, order: Order<'_>) -> Done {
+    let Sides { client, upstream, to_upstream, to_client } = sides;
+    match (client.register(), upstream.register()) {
+        (Ok(client), Ok(upstream)) => carry(Relay::new((client, upstream), (to_upstream, to_client), order)).await,
+        (client, upstream) => {
+            let registered = [client.as_ref().ok(), upstream.as_ref().ok()];
+            registered.iter().flatten().for_each(|stream| stream.abort_on_close());
+            let error = client.err().or(upstream.err()).unwrap_or_else(|| io::ErrorKind::Other.into());
+            Done::Over(Outcome::explained(CloseReason::InternalError, crate::error::reason_text(&error)))
+        }
+    }
+}
+
+async fn carry(mut relay: Relay<'_>) -> Done {
     let end = poll_fn(|cx| relay.poll(cx)).await;
     match end {
         End::Finished => {
             relay.settled = true;
-            Outcome::plain(CloseReason::Finished)
+            Done::Over(Outcome::plain(CloseReason::Finished))
         }
+        End::Moved => relay.detach(),
         // Boxed: what an end needs in memory is not kept by the many that still run.
-        end => Box::pin(ending::finish(relay, end)).await,
+        end => Done::Over(Box::pin(ending::finish(relay, end)).await),
     }
 }
 
 /// How the relay proper ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
     /// FIN both ways, everything delivered.
     Finished,
@@ -59,6 +114,10 @@ enum End {
     Closed,
     /// Abort now, for this reason.
     Abort(CloseReason),
+    /// A hook failed.
+    Refused(Failed),
+    /// Not an end: it goes on elsewhere.
+    Moved,
 }
 
 #[derive(Debug)]
@@ -75,39 +134,76 @@ struct Relay<'a> {
     /// The end was passed on to both sides in order, or as an abort that was seen to.
     settled: bool,
     patience: Patience,
+    refused: Option<Failed>,
+    order: Order<'a>,
     shared: &'a Shared,
-    timeouts: &'a Timeouts,
 }
 
 impl<'a> Relay<'a> {
-    fn new(client: Stream, upstream: Stream, shared: &'a Shared, timeouts: &'a Timeouts) -> Self {
+    fn new((client, upstream): (Stream, Stream), (to_upstream, to_client): (Pump, Pump), order: Order<'a>) -> Self {
         Self {
             client,
             upstream,
-            to_upstream: Pump::new(),
-            to_client: Pump::new(),
+            to_upstream,
+            to_client,
             client_failure: None,
             upstream_failure: None,
             client_failed_first: false,
             closing: false,
             settled: false,
             patience: Patience::default(),
-            shared,
-            timeouts,
+            refused: None,
+            order,
+            shared: order.shared,
+        }
+    }
+
+    /// Takes the sides off this thread's runtime.
+    fn detach(&mut self) -> Done {
+        self.settled = true;
+        let take = |stream: &mut Stream| mem::replace(stream, Stream::nowhere()).unregister();
+        match (take(&mut self.client), take(&mut self.upstream)) {
+            (Ok(client), Ok(upstream)) => {
+                let take = |pump: &mut Pump| mem::replace(pump, Pump::new());
+                let (to_upstream, to_client) = (take(&mut self.to_upstream), take(&mut self.to_client));
+                Done::Moved(Sides { client, upstream, to_upstream, to_client })
+            }
+            (client, upstream) => {
+                let error = client.err().or(upstream.err()).unwrap_or_else(|| io::ErrorKind::Other.into());
+                Done::Over(Outcome::explained(CloseReason::InternalError, crate::error::reason_text(&error)))
+            }
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let polled = self.poll_once(cx);
+        if let (true, Some(attendant)) = (self.order.on_lane, self.order.attendant) {
+            attendant.hooked.hooks.turn_over();
+        }
+        polled
+    }
+
+    fn poll_once(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         if let Some(end) = self.obey(cx) {
             return Poll::Ready(end);
         }
+        if self.is_misplaced() {
+            return Poll::Ready(End::Moved);
+        }
+        let stalled = self.to_client.is_stalled();
         let (up, down, discarded) = SCRATCH.with_borrow_mut(|scratch| {
             if scratch.is_empty() {
                 scratch.resize(BUFFER, 0);
             }
             (self.turn_to_upstream(scratch, cx), self.turn_to_client(scratch, cx), self.discard(scratch, cx))
         });
-        let (moved, more) = (up.moved || down.moved, up.more || down.more || discarded.more);
+        if let Some(failed) = self.refused.take() {
+            return Poll::Ready(End::Refused(failed));
+        }
+        let moved = up.moved || down.moved;
+        // What held the first direction back may be gone since it had its turn.
+        let let_go = stalled && !self.to_client.is_stalled() && self.order.attendant.is_some();
+        let more = up.more || down.more || discarded.more || let_go;
         let failed = up.failed || down.failed || discarded.failed || (!self.is_over() && self.watch(cx));
         if self.is_over() {
             return Poll::Ready(self.end());
@@ -119,10 +215,31 @@ impl<'a> Relay<'a> {
         self.poll_patience(moved, cx)
     }
 
+    /// Whether it belongs on another thread. Only while nothing is ending: from then on it stays.
+    fn is_misplaced(&self) -> bool {
+        let Some(attendant) = self.order.attendant else { return false };
+        attendant.interest().needs_lane() != self.order.on_lane && !self.closing && !self.is_ending()
+    }
+
+    fn stage(&self, direction: Direction, opposite_stalled: bool) -> Stage<'a> {
+        match self.order.attendant {
+            Some(attendant) if self.order.on_lane => Stage::of(attendant, direction, opposite_stalled),
+            _ => Stage::native(direction),
+        }
+    }
+
     /// What the outside asked for.
     fn obey(&mut self, cx: &Context<'_>) -> Option<End> {
         // Anew each time, and before the look: a command takes the waker with it, and another may follow.
         self.shared.control.register(cx);
+        let ended = &self.shared.control.ended;
+        if !ended.is_empty() {
+            for (direction, pump) in [(ToUpstream, &mut self.to_upstream), (ToClient, &mut self.to_client)] {
+                if ended.has(direction) {
+                    pump.end();
+                }
+            }
+        }
         match self.shared.control.command()? {
             Command::Close => {
                 self.closing = true;
@@ -139,23 +256,32 @@ impl<'a> Relay<'a> {
     // it first, the next read of that socket looks like an orderly end.
 
     fn turn_to_upstream(&mut self, scratch: &mut [u8], cx: &mut Context<'_>) -> Turn {
-        let ends = Ends { source: &mut self.client, destination: &mut self.upstream, meter: &self.shared.to_upstream };
-        let mut turn = self.to_upstream.turn(ends, scratch, cx);
+        let stage = self.stage(ToUpstream, self.to_client.is_stalled());
+        let (source, destination) = (&mut self.client, &mut self.upstream);
+        let ends = Ends { source, destination, direction: ToUpstream, shared: self.shared };
+        let mut turn = self.to_upstream.turn(ends, &stage, scratch, cx);
         match turn.fault.take() {
             None => {}
             Some(Fault::Source(error)) => turn.failed = self.client_failed(error),
             Some(Fault::Destination(error)) => turn.failed = self.upstream_failed(error),
+            Some(Fault::Hook(failed)) => self.refused = Some(failed),
         }
         turn
     }
 
     fn turn_to_client(&mut self, scratch: &mut [u8], cx: &mut Context<'_>) -> Turn {
-        let ends = Ends { source: &mut self.upstream, destination: &mut self.client, meter: &self.shared.to_client };
-        let mut turn = self.to_client.turn(ends, scratch, cx);
+        if self.refused.is_some() {
+            return Turn::default();
+        }
+        let stage = self.stage(ToClient, self.to_upstream.is_stalled());
+        let (source, destination) = (&mut self.upstream, &mut self.client);
+        let ends = Ends { source, destination, direction: ToClient, shared: self.shared };
+        let mut turn = self.to_client.turn(ends, &stage, scratch, cx);
         match turn.fault.take() {
             None => {}
             Some(Fault::Source(error)) => turn.failed = self.upstream_failed(error),
             Some(Fault::Destination(error)) => turn.failed = self.client_failed(error),
+            Some(Fault::Hook(failed)) => self.refused = Some(failed),
         }
         turn
     }
@@ -201,7 +327,7 @@ impl<'a> Relay<'a> {
         self.client_failed_first |= self.upstream_failure.is_none();
         self.to_upstream.failed_source |= !is_behind_fin(&error);
         self.client_failure.get_or_insert(error);
-        self.to_client.cut(&self.shared.to_client);
+        self.to_client.cut(self.shared, ToClient);
         true
     }
 
@@ -209,7 +335,7 @@ impl<'a> Relay<'a> {
     fn upstream_failed(&mut self, error: io::Error) -> bool {
         self.to_client.failed_source |= !is_behind_fin(&error);
         self.upstream_failure.get_or_insert(error);
-        self.to_upstream.cut(&self.shared.to_upstream);
+        self.to_upstream.cut(self.shared, ToUpstream);
         true
     }
 
@@ -237,7 +363,8 @@ impl<'a> Relay<'a> {
 
     fn poll_patience(&mut self, moved: bool, cx: &mut Context<'_>) -> Poll<End> {
         let ending = self.is_ending();
-        let limit = if ending { self.timeouts.half_close } else { self.timeouts.idle };
+        let timeouts = self.order.timeouts;
+        let limit = if ending { timeouts.half_close } else { timeouts.idle };
         let in_kernel = || (self.client.unacknowledged(), self.upstream.unacknowledged());
         match self.patience.poll(limit, moved, in_kernel, cx) {
             Poll::Pending => Poll::Pending,
@@ -265,130 +392,4 @@ impl Drop for Relay<'_> {
 /// ECONNRESET again: then nothing of ours is left for the peer, and the end that it may hide is given as a reset.)
 fn is_behind_fin(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe
-}
-
-/// Looks at the kernel's buffers within one limit.
-const LOOKS: u32 = 4;
-
-/// A bound on the time without progress. Costs nothing, not even a look at the clock, while there is no limit.
-#[derive(Debug, Default)]
-struct Patience {
-    timer: Option<Box<Timer>>,
-}
-
-#[derive(Debug)]
-struct Timer {
-    limit: Duration,
-    /// When something last moved.
-    since: Instant,
-    /// Bytes in the kernel on their way to the client and to the upstream, when last looked at.
-    in_kernel: Option<(usize, usize)>,
-    sleep: Pin<Box<Sleep>>,
-}
-
-impl Patience {
-    /// `moved` says whether this turn made progress; `in_kernel` tells what the kernel has still to deliver. That
-    /// is asked now and then: a slow reader empties the kernel's buffer long before it takes more from us.
-    fn poll(
-        &mut self,
-        limit: Option<Duration>,
-        moved: bool,
-        in_kernel: impl Fn() -> (usize, usize),
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
-        let Some(limit) = limit else {
-            self.timer = None;
-            return Poll::Pending;
-        };
-        let timer = match &mut self.timer {
-            Some(timer) if timer.limit == limit => {
-                if moved {
-                    timer.since = Instant::now();
-                    timer.in_kernel = None;
-                }
-                timer
-            }
-            timer => {
-                let since = Instant::now();
-                let sleep = Box::pin(sleep_until(since + limit / LOOKS));
-                timer.insert(Box::new(Timer { limit, since, in_kernel: None, sleep }))
-            }
-        };
-        // The timer is not moved with every byte: when it fires, it is set anew. It fires four times a limit, to see
-        // whether the kernel delivers.
-        while timer.sleep.as_mut().poll(cx).is_ready() {
-            let now = Instant::now();
-            let waiting = in_kernel();
-            if timer.in_kernel.replace(waiting).is_some_and(|before| before != waiting) {
-                timer.since = now;
-            }
-            if timer.since + limit <= now {
-                return Poll::Ready(());
-            }
-            timer.sleep.as_mut().reset((timer.since + limit).min(now + limit / LOOKS));
-        }
-        Poll::Pending
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::pending;
-
-    use super::*;
-
-    /// Polls the patience once a second for `seconds`, with progress where `moves` says so.
-    async fn lasts(limit: Option<u64>, seconds: u64, moves: impl Fn(u64) -> bool) -> Option<u64> {
-        let mut patience = Patience::default();
-        for second in 0..seconds {
-            let limit = limit.map(Duration::from_secs);
-            let over = poll_fn(|cx| Poll::Ready(patience.poll(limit, moves(second), || (0, 0), cx).is_ready())).await;
-            if over {
-                return Some(second);
-            }
-            tokio::time::advance(Duration::from_secs(1)).await;
-        }
-        None
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn patience_ends_after_its_limit_without_progress() {
-        assert_eq!(lasts(Some(120), 1000, |_| false).await, Some(120));
-        assert_eq!(lasts(None, 1000, |_| false).await, None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn progress_starts_the_limit_anew() {
-        assert_eq!(lasts(Some(120), 1000, |second| second % 100 == 0).await, None);
-        assert_eq!(lasts(Some(120), 1000, |second| second == 50).await, Some(170));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_the_kernel_delivers_is_progress() {
-        let mut patience = Patience::default();
-        let limit = Some(Duration::from_secs(120));
-        let started = Instant::now();
-        let queued = || (0, 5000_usize.saturating_sub(10 * usize::try_from(started.elapsed().as_secs()).unwrap()));
-        poll_fn(|cx| patience.poll(limit, false, queued, cx)).await;
-        assert_eq!(started.elapsed().as_secs(), 630, "empty at 500 s, found so at the next look at 510 s");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_the_kernel_cannot_deliver_is_none() {
-        let mut patience = Patience::default();
-        let started = Instant::now();
-        poll_fn(|cx| patience.poll(Some(Duration::from_secs(120)), false, || (0, 5000), cx)).await;
-        assert_eq!(started.elapsed().as_secs(), 120);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_timer_wakes_a_task_that_nothing_else_wakes() {
-        let mut patience = Patience::default();
-        let started = Instant::now();
-        tokio::select! {
-            () = poll_fn(|cx| patience.poll(Some(Duration::from_secs(120)), false, || (0, 0), cx)) => {}
-            () = pending() => {}
-        }
-        assert_eq!(started.elapsed().as_secs(), 120);
-    }
 }

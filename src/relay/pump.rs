@@ -1,15 +1,25 @@
 //! One direction of a relay.
 
 use std::{
+    collections::VecDeque,
     io,
     task::{Context, Poll},
 };
 
-use crate::{io::stream::Stream, stats::Meter};
+use bytes::{Buf, Bytes};
+
+use super::inspected::Stage;
+use crate::{
+    config::MOST_CHUNK,
+    hooks::{EndVerdict, Failed, Verdict},
+    io::stream::Stream,
+    registry::Shared,
+    stats::{Direction, Meter},
+};
 
 /// One read's most, and so the most a stalled direction holds: half the system calls per GiB of 64 KiB, and
 /// no better beyond. The buffer belongs to the worker thread, not to the connection.
-pub(super) const BUFFER: usize = 256 * 1024;
+pub(super) const BUFFER: usize = MOST_CHUNK;
 
 /// Bytes moved before other connections of the thread get their turn.
 const TURN: usize = 4 * BUFFER;
@@ -18,6 +28,8 @@ const TURN: usize = 4 * BUFFER;
 pub(super) enum Phase {
     /// The source may send more.
     Open,
+    /// The source has ended, and a hook withholds that from the destination.
+    Withheld,
     /// The source has ended: what is pending is delivered, then the end itself is.
     Ending,
     /// Everything read was delivered, and the end was passed on.
@@ -26,11 +38,12 @@ pub(super) enum Phase {
     Cut,
 }
 
-/// Which socket failed a pump.
+/// What failed a pump: one of its sockets, or a hook.
 #[derive(Debug)]
 pub(super) enum Fault {
     Source(io::Error),
     Destination(io::Error),
+    Hook(Failed),
 }
 
 /// What a turn did.
@@ -50,26 +63,34 @@ pub(super) struct Pump {
     pub phase: Phase,
     /// The source has failed: its end is passed on as an abort, by whoever owns the sockets, not as FIN.
     pub failed_source: bool,
-    /// Read, but not taken by the destination yet. Empty, without memory, while the destination keeps up.
-    pending: Vec<u8>,
-    start: usize,
+    /// To be delivered, but not taken by the destination yet. Empty, without memory, while the destination keeps up.
+    pending: VecDeque<Bytes>,
     /// The source has nothing more to read.
     source_ended: bool,
 }
 
-/// The sockets of a turn, and where its bytes are counted.
+/// The sockets of a turn, and whose they are.
 pub(super) struct Ends<'a> {
     pub source: &'a mut Stream,
     pub destination: &'a mut Stream,
-    pub meter: &'a Meter,
+    pub direction: Direction,
+    pub shared: &'a Shared,
 }
 
 impl Ends<'_> {
+    fn meter(&self) -> &Meter {
+        self.shared.meter(self.direction)
+    }
+
     fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         match self.destination.poll_write(cx, data) {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             Poll::Ready(Ok(bytes)) => {
-                self.meter.delivered(bytes);
+                if self.destination.is_nowhere() {
+                    self.meter().dropped(bytes);
+                } else {
+                    self.meter().delivered(bytes);
+                }
                 Poll::Ready(Ok(bytes))
             }
             other => other,
@@ -79,7 +100,7 @@ impl Ends<'_> {
 
 impl Pump {
     pub(super) fn new() -> Self {
-        Self { phase: Phase::Open, failed_source: false, pending: Vec::new(), start: 0, source_ended: false }
+        Self { phase: Phase::Open, failed_source: false, pending: VecDeque::new(), source_ended: false }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -91,33 +112,34 @@ impl Pump {
         self.phase == Phase::Open && self.pending.is_empty()
     }
 
+    /// Whether it waits for its destination.
+    pub(super) fn is_stalled(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// Reads no more; what is pending is still delivered.
     pub(super) fn end(&mut self) {
-        if self.phase == Phase::Open {
+        if matches!(self.phase, Phase::Open | Phase::Withheld) {
             self.phase = Phase::Ending;
         }
     }
 
     /// The destination takes nothing any more.
-    pub(super) fn cut(&mut self, meter: &Meter) {
+    pub(super) fn cut(&mut self, shared: &Shared, direction: Direction) {
         if !self.is_over() {
-            meter.undeliverable(self.pending.len() - self.start);
-            self.forget_pending();
+            shared.meter(direction).undeliverable(self.pending.iter().map(Bytes::len).sum());
+            shared.end_inbox(direction);
+            self.pending = VecDeque::new();
             self.phase = Phase::Cut;
         }
     }
 
-    fn forget_pending(&mut self) {
-        self.pending = Vec::new();
-        self.start = 0;
-    }
-
     /// Moves what can be moved now. Without a fault and without `more`, the sockets wake the task.
-    pub(super) fn turn(&mut self, mut ends: Ends<'_>, buffer: &mut [u8], cx: &mut Context<'_>) -> Turn {
+    pub(super) fn turn(&mut self, mut ends: Ends<'_>, stage: &Stage<'_>, buffer: &mut [u8], cx: &mut Context<'_>) -> Turn {
         let mut turn = Turn::default();
         let mut moved = 0;
         while !self.is_over() {
-            match self.step(&mut ends, buffer, cx) {
+            match self.step(&mut ends, stage, buffer, cx) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(bytes)) => {
                     turn.moved = true;
@@ -127,6 +149,10 @@ impl Pump {
                     turn.fault = Some(fault);
                     break;
                 }
+            }
+            if stage.asks() && ends.shared.control.command().is_some() {
+                // A hook has ended the connection: no more is read for it. The command has woken the task.
+                break;
             }
             if moved >= TURN {
                 turn.more = true;
@@ -163,23 +189,34 @@ impl Pump {
         turn
     }
 
-    fn step(&mut self, ends: &mut Ends<'_>, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
-        if self.start < self.pending.len() {
+    fn step(
+        &mut self,
+        ends: &mut Ends<'_>,
+        stage: &Stage<'_>,
+        buffer: &mut [u8],
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<usize, Fault>> {
+        if !self.pending.is_empty() {
             return self.deliver_pending(ends, cx);
         }
-        if self.phase == Phase::Ending {
-            return Poll::Ready(self.pass_end(ends));
+        if ends.shared.has_injected(ends.direction) {
+            return Poll::Ready(Ok(self.take_injected(ends)));
         }
-        match ends.source.poll_read(cx, buffer) {
+        match self.phase {
+            Phase::Open if stage.is_held(ends.shared) => return Poll::Pending,
+            Phase::Open => {}
+            Phase::Ending => return Poll::Ready(self.pass_end(ends)),
+            Phase::Withheld | Phase::Ended | Phase::Cut => return Poll::Pending,
+        }
+        match ends.source.poll_read(cx, stage.room(buffer)) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(0)) => {
                 self.source_ended = true;
-                self.phase = Phase::Ending;
-                Poll::Ready(Ok(0))
+                self.source_end(ends, stage)
             }
             Poll::Ready(Ok(bytes)) => {
-                ends.meter.read(bytes);
-                self.deliver(ends, &buffer[..bytes], cx)
+                ends.meter().read(bytes);
+                self.chunk(ends, stage, &buffer[..bytes], cx)
             }
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => Poll::Ready(Ok(0)),
             Poll::Ready(Err(error)) => {
@@ -190,19 +227,67 @@ impl Pump {
         }
     }
 
+    fn chunk(&mut self, ends: &mut Ends<'_>, stage: &Stage<'_>, data: &[u8], cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
+        match stage.chunk(data) {
+            Ok(Verdict::Pass) => self.deliver(ends, data, cx),
+            Ok(Verdict::Drop) => {
+                ends.meter().dropped(data.len());
+                Poll::Ready(Ok(data.len()))
+            }
+            Ok(Verdict::Replace(instead)) => {
+                ends.meter().dropped(data.len());
+                self.add(ends, instead);
+                Poll::Ready(Ok(data.len()))
+            }
+            Err(failed) => {
+                ends.meter().undeliverable(data.len());
+                Poll::Ready(Err(Fault::Hook(failed)))
+            }
+        }
+    }
+
+    fn source_end(&mut self, ends: &Ends<'_>, stage: &Stage<'_>) -> Poll<Result<usize, Fault>> {
+        match stage.end() {
+            Ok(EndVerdict::Pass(last)) => {
+                self.add(ends, last);
+                self.phase = Phase::Ending;
+            }
+            Ok(EndVerdict::Withhold) => self.phase = Phase::Withheld,
+            Err(failed) => return Poll::Ready(Err(Fault::Hook(failed))),
+        }
+        Poll::Ready(Ok(0))
+    }
+
+    /// Puts bytes that were not read behind what is pending.
+    fn add(&mut self, ends: &Ends<'_>, data: impl IntoIterator<Item = Bytes>) -> usize {
+        let mut added = 0;
+        for bytes in data {
+            added += bytes.len();
+            if !bytes.is_empty() {
+                self.pending.push_back(bytes);
+            }
+        }
+        ends.meter().added(added);
+        added
+    }
+
+    fn take_injected(&mut self, ends: &Ends<'_>) -> usize {
+        let injected = ends.shared.inbox(ends.direction).map(crate::inbox::Inbox::take);
+        self.add(ends, injected.into_iter().flatten())
+    }
+
     fn deliver(&mut self, ends: &mut Ends<'_>, data: &[u8], cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
         let mut start = 0;
         while start < data.len() {
             match ends.poll_write(cx, &data[start..]) {
                 Poll::Ready(Ok(bytes)) => start += bytes,
                 Poll::Ready(Err(error)) => {
-                    ends.meter.undeliverable(data.len() - start);
+                    ends.meter().undeliverable(data.len() - start);
                     return Poll::Ready(Err(Fault::Destination(error)));
                 }
                 Poll::Pending => {
                     // The buffer is the thread's; what stays must not.
-                    self.pending = data[start..].to_vec();
-                    self.start = 0;
+                    self.pending.push_back(Bytes::copy_from_slice(&data[start..]));
                     // Delivered bytes are progress even so; the next step finds the destination busy and waits.
                     return Poll::Ready(Ok(start));
                 }
@@ -212,12 +297,16 @@ impl Pump {
     }
 
     fn deliver_pending(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
-        match ends.poll_write(cx, &self.pending[self.start..]) {
+        let Some(first) = self.pending.front_mut() else { return Poll::Ready(Ok(0)) };
+        match ends.poll_write(cx, first) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(bytes)) => {
-                self.start += bytes;
-                if self.start == self.pending.len() {
-                    self.forget_pending();
+                first.advance(bytes);
+                if first.is_empty() {
+                    self.pending.pop_front();
+                }
+                if self.pending.is_empty() {
+                    self.pending = VecDeque::new();
                 }
                 Poll::Ready(Ok(bytes))
             }
@@ -225,7 +314,12 @@ impl Pump {
         }
     }
 
-    fn pass_end(&mut self, ends: &Ends<'_>) -> Result<usize, Fault> {
+    fn pass_end(&mut self, ends: &mut Ends<'_>) -> Result<usize, Fault> {
+        // What was injected until now goes out before the end; what comes later is refused.
+        let late = ends.shared.finish_inbox(ends.direction);
+        if self.add(ends, late) > 0 {
+            return Ok(0);
+        }
         if !self.failed_source {
             ends.destination.half_close().map_err(Fault::Destination)?;
         }

@@ -12,7 +12,7 @@ use interpose::{
 use crate::{
     connect::assert_echoes,
     peers::Peer,
-    running::{IoThreads, Running, to},
+    running::{IoThreads, Running, forward, to},
     upstreams::{Echo, Unserved, Upstream, is_refused},
 };
 
@@ -107,8 +107,8 @@ fn settings_that_cannot_work_are_refused_before_a_socket_is_made() {
     refused(|config| config.timeouts.half_close = Some(Duration::ZERO), "half_close: ");
     refused(|config| config.timeouts.idle = Some(Duration::ZERO), "idle: ");
     refused(|config| config.timeouts.unacknowledged = Some(Duration::ZERO), "unacknowledged: ");
-    refused(|config| config.forward.connect_timeout = Duration::ZERO, "connect_timeout: ");
-    refused(|config| config.forward.address = "host:0".parse().unwrap(), "forward_to: ");
+    refused(|config| forward(config).connect_timeout = Duration::ZERO, "connect_timeout: ");
+    refused(|config| forward(config).address = "host:0".parse().unwrap(), "forward_to: ");
 }
 
 /// The kernel's queue is as long as was asked for: 40 clients wait for a server that has not started.

@@ -18,14 +18,14 @@ use crate::{
     kernel::{self, SYN_SENT},
     pattern::Pattern,
     peers::{DEADLINE, End, Peer, pass, until},
-    running::{IoThreads, Running, to, wait_end},
+    running::{IoThreads, Running, forward, to, wait_end},
     upstreams::{Echo, Silent, Unserved, Upstream},
 };
 
 /// A server whose upstream does not answer, and time to see what that does.
 fn towards_silence(silent: &Silent) -> Running {
     let mut config = to(silent.address());
-    config.forward.connect_timeout = DEADLINE * 2;
+    forward(&mut config).connect_timeout = DEADLINE * 2;
     Running::start(config)
 }
 
@@ -91,7 +91,7 @@ fn a_failed_connection_says_where_and_why() {
 fn a_connect_is_bounded() {
     let silent = Silent::new();
     let mut config = to(silent.address());
-    config.forward.connect_timeout = Duration::from_millis(300);
+    forward(&mut config).connect_timeout = Duration::from_millis(300);
     let running = Running::start(config);
     let start = Instant::now();
     let mut client = Peer::connect(running.address());
@@ -224,7 +224,7 @@ fn a_banner_arrives_at_a_silent_client() {
 #[test]
 fn a_name_that_does_not_resolve_resets_the_client() {
     let mut config = to(Unserved::new().address());
-    config.forward.address = "name.invalid:80".parse().unwrap();
+    forward(&mut config).address = "name.invalid:80".parse().unwrap();
     let running = Running::start(config);
     let connection = failed_connection(&running);
     // A machine without any name server cannot tell that a name does not exist.
@@ -239,7 +239,7 @@ fn a_name_that_does_not_resolve_resets_the_client() {
 fn localhost_reaches_an_ipv4_upstream() {
     let echo = Echo::start();
     let mut config = to(echo.address());
-    config.forward.address = format!("localhost:{}", echo.address().port()).parse().unwrap();
+    forward(&mut config).address = format!("localhost:{}", echo.address().port()).parse().unwrap();
     let running = Running::start(config);
     assert_echoes(running.address());
 }
@@ -257,7 +257,7 @@ pub fn assert_echoes(address: SocketAddr) {
 fn a_source_address_is_what_the_upstream_sees() {
     let upstream = Upstream::new();
     let mut config = to(upstream.address());
-    config.forward.source = Some("127.0.0.2".parse().unwrap());
+    forward(&mut config).source = Some("127.0.0.2".parse().unwrap());
     let running = Running::start(config);
     let client = Peer::connect(running.address());
     let connection = running.connection_of(client.name());
@@ -273,7 +273,7 @@ fn a_source_address_is_what_the_upstream_sees() {
 #[test]
 fn a_source_address_of_another_machine_is_told() {
     let mut config = to(Unserved::new().address());
-    config.forward.source = Some("203.0.113.7".parse().unwrap());
+    forward(&mut config).source = Some("203.0.113.7".parse().unwrap());
     let running = Running::start(config);
     let connection = failed_connection(&running);
     assert_eq!(connection.reason(), Some(CloseReason::ConnectFailed));

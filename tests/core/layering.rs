@@ -14,10 +14,10 @@ mod rust_text;
 /// From the lowest layer to the highest. A module may use those of its own layer and of lower ones.
 const LAYERS: &[(&str, &[&str])] = &[
     ("words", &["error", "addr", "outcome", "stats", "throttle"]),
-    ("sockets", &["io", "forward", "config", "limits", "workers", "hops"]),
-    ("seam", &["registry"]),
+    ("sockets", &["io", "forward", "config", "limits", "workers", "hops", "lane"]),
+    ("seam", &["control", "inbox", "hooks", "registry"]),
     ("relay", &["relay"]),
-    ("server", &["accept", "connection", "server"]),
+    ("server", &["accept", "connection", "entry", "server"]),
     ("binding", &["python"]),
 ];
 

@@ -2,7 +2,8 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -10,10 +11,12 @@ use interpose::{
     addr::Address,
     config::Config,
     forward::Forward,
+    hooks::{Hooks, Interest},
+    lane::{Lane, LaneHandle},
     outcome::CloseReason,
     registry::{Connection, State},
     server::Server,
-    stats::Direction,
+    stats::{Direction, Ledger},
     workers::Workers,
 };
 
@@ -68,6 +71,39 @@ pub struct Running {
     pub io: IoThreads,
     /// Where it forwards to.
     pub target: Address,
+    lanes: Vec<LaneThread>,
+}
+
+/// A thread that drives a lane until its server is closed and nobody is on it.
+struct LaneThread {
+    handle: LaneHandle,
+    id: u32,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl LaneThread {
+    fn start(server: &Server) -> Self {
+        let lane = Lane::new(|| {}).unwrap();
+        let handle = lane.handle();
+        let closed = server.closed();
+        let (tell, told) = mpsc::sync_channel(1);
+        let body = move || {
+            tell.send(rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()).unwrap();
+            let on_it = lane.handle();
+            lane.run(async {
+                closed.await;
+                on_it.emptied().await;
+            });
+            lane.shut_down();
+        };
+        let thread = thread::Builder::new().name("lane".to_owned()).spawn(body).unwrap();
+        Self { handle, id: told.recv().unwrap(), thread: Some(thread) }
+    }
+}
+
+/// The settings of the target.
+pub fn forward(config: &mut Config) -> &mut Forward {
+    config.forward.as_mut().unwrap()
 }
 
 pub fn loopback() -> Address {
@@ -85,10 +121,29 @@ impl Running {
     }
 
     pub fn start_on(io: &IoThreads, config: Config) -> Self {
-        let target = config.forward.address.clone();
+        let target = config.forward.as_ref().map_or_else(loopback, |forward| forward.address.clone());
         let server = Server::bind(config).unwrap();
         server.start(&io.workers).unwrap();
-        Self { server, io: io.clone(), target }
+        Self { server, io: io.clone(), target, lanes: Vec::new() }
+    }
+
+    /// With hooks of this interest, on a lane of its own.
+    pub fn start_hooked(config: Config, hooks: Arc<dyn Hooks>, interest: Interest) -> Self {
+        let mut running = Self::bind_hooked(config, hooks, interest, 1);
+        running.server.start(&running.io.workers).unwrap();
+        running.io.threads.extend(running.lanes.iter().map(|lane| lane.id));
+        running
+    }
+
+    /// The same, not started, with this many lanes.
+    pub fn bind_hooked(config: Config, hooks: Arc<dyn Hooks>, interest: Interest, lanes: usize) -> Self {
+        let target = config.forward.as_ref().map_or_else(loopback, |forward| forward.address.clone());
+        let io = IoThreads::start(1);
+        let server = Server::bind(config).unwrap();
+        let lanes: Vec<LaneThread> = (0..lanes).map(|_| LaneThread::start(&server)).collect();
+        server.hook(hooks, lanes.iter().map(|lane| lane.handle.clone()));
+        server.set_interest(interest);
+        Self { server, io, target, lanes }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -119,7 +174,11 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.server.stop(Duration::ZERO);
         let closed = self.server.wait(Some(DEADLINE));
-        assert!(closed || std::thread::panicking(), "the server did not close");
+        assert!(closed || thread::panicking(), "the server did not close");
+        for lane in &mut self.lanes {
+            let ended = lane.thread.take().map(JoinHandle::join);
+            assert!(thread::panicking() || ended.is_some_and(|ended| ended.is_ok()), "the lane did not end well");
+        }
     }
 }
 
@@ -133,7 +192,8 @@ pub fn wait_end(connection: &Connection) -> CloseReason {
     until("the connection ended", || connection.state() == State::Closed);
     for direction in [Direction::ToUpstream, Direction::ToClient] {
         let ledger = connection.ledger(direction);
-        assert_eq!(ledger.read, ledger.delivered + ledger.undeliverable, "{direction:?}: {ledger:?} does not balance");
+        let Ledger { read, added, delivered, dropped, undeliverable } = ledger;
+        assert_eq!(read + added, delivered + dropped + undeliverable, "{direction:?}: {ledger:?} does not balance");
     }
     connection.reason().expect("a closed connection has a reason")
 }

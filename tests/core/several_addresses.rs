@@ -9,7 +9,7 @@ use crate::{
     connect::{assert_echoes, failed_connection},
     folder::Folder,
     peers::{DEADLINE, End, Peer},
-    running::{Running, to},
+    running::{Running, forward, to},
     upstreams::{Echo, Silent, Unserved, Upstream},
 };
 
@@ -28,8 +28,8 @@ const OWN_HOSTS: &[&str] = &[
 
 fn towards(name: &str, port: u16) -> Running {
     let mut config = to(Unserved::new().address());
-    config.forward.address = format!("{name}:{port}").parse().unwrap();
-    config.forward.connect_timeout = DEADLINE * 2;
+    forward(&mut config).address = format!("{name}:{port}").parse().unwrap();
+    forward(&mut config).connect_timeout = DEADLINE * 2;
     Running::start(config)
 }
 
@@ -134,7 +134,7 @@ fn a_source_address_shares_ports_between_targets() {
             let name = number.to_string();
             let mut config = to(upstream.address());
             config.listen = folder.address(&name);
-            config.forward.source = Some("127.0.0.5".parse().unwrap());
+            forward(&mut config).source = Some("127.0.0.5".parse().unwrap());
             let running = Running::start(config);
             let pairs: Vec<(Peer, Peer)> = (0..8).map(|_| (folder.connect(&name), upstream.accept())).collect();
             open.push((running, pairs));

@@ -29,7 +29,7 @@ use crate::{
     folder::{Folder, accept, bounded},
     pattern::Pattern,
     peers::{DEADLINE, End, Peer, until},
-    running::{Running, to, wait_end},
+    running::{Running, forward, to, wait_end},
     upstreams::{Unserved, Upstream},
 };
 
@@ -149,7 +149,7 @@ fn a_unix_upstream_that_never_reads_stops_the_client() {
 fn a_missing_unix_upstream_is_refused() {
     let folder = Folder::new();
     let mut config = to(Unserved::new().address());
-    config.forward.address = folder.address("nobody");
+    forward(&mut config).address = folder.address("nobody");
     let running = Running::start(config);
     let connection = failed_connection(&running);
     assert_eq!(connection.reason(), Some(CloseReason::Refused));

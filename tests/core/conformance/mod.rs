@@ -3,10 +3,12 @@
 //! A case is written for two peers: `near`, which acts, and `far`, which sees the effect through the proxy. The
 //! [`Rig`] says which relay path lies between them and whether the client or the upstream is the near one.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use interpose::{
     config::Timeouts,
+    hooks::{Decision, EndVerdict, Failed, Hooks, Interest, Verdict},
     outcome::CloseReason,
     registry::{Connection, State},
     stats::{Direction, Ledger},
@@ -32,6 +34,10 @@ pub const BUFFER: u64 = 256 * 1024;
 pub enum Path {
     /// Nobody looks at the bytes.
     Native,
+    /// Hooks see every chunk and every end, and let all pass.
+    Inspected,
+    /// Hooks put a copy in the place of every chunk.
+    Replaced,
 }
 
 /// Which side is the near one.
@@ -94,6 +100,8 @@ impl Rig {
         config.timeouts = setup.timeouts.clone();
         let running = match self.path {
             Path::Native => Running::start(config),
+            Path::Inspected => Running::start_hooked(config, Arc::new(Watching { replaces: false }), WATCHING),
+            Path::Replaced => Running::start_hooked(config, Arc::new(Watching { replaces: true }), WATCHING),
         };
         Site { rig: *self, setup, upstream, pairing: Mutex::new(()), running }
     }
@@ -145,13 +153,23 @@ impl Link {
     /// The ledger of what near sends to far.
     pub fn out(&self) -> Ledger {
         let (direction, _) = self.rig.by_acting(Direction::ToUpstream, Direction::ToClient);
-        self.connection.ledger(direction)
+        self.ledger(direction)
     }
 
     /// The ledger of what far sends to near.
     pub fn back(&self) -> Ledger {
         let (_, direction) = self.rig.by_acting(Direction::ToUpstream, Direction::ToClient);
-        self.connection.ledger(direction)
+        self.ledger(direction)
+    }
+
+    /// What came in and went out. What was replaced by its copy counts as passed.
+    fn ledger(&self, direction: Direction) -> Ledger {
+        let ledger = self.connection.ledger(direction);
+        match self.rig.path {
+            Path::Native | Path::Inspected => assert_eq!((ledger.added, ledger.dropped), (0, 0)),
+            Path::Replaced => assert!(ledger.added <= ledger.dropped && ledger.dropped <= ledger.read, "{ledger:?}"),
+        }
+        Ledger { added: 0, dropped: 0, ..ledger }
     }
 
     /// Waits for the end: the ledgers balance and the reason is this one (named as if the client acted).
@@ -169,7 +187,7 @@ impl Link {
 
 /// The ledger of a direction that carried everything.
 pub fn whole(bytes: u64) -> Ledger {
-    Ledger { read: bytes, delivered: bytes, undeliverable: 0 }
+    Ledger { read: bytes, delivered: bytes, ..Ledger::default() }
 }
 
 /// What interpose holds of a direction.
@@ -250,15 +268,55 @@ macro_rules! tests {
     };
 }
 
-mod native {
-    mod client_acts {
-        use crate::conformance::{Acting, Path};
-        for_each_case!(tests Path::Native, Acting::Client);
+macro_rules! path {
+    ($name:ident $path:expr) => {
+        mod $name {
+            mod client_acts {
+                use crate::conformance::{Acting, Path};
+                for_each_case!(tests $path, Acting::Client);
+            }
+            mod upstream_acts {
+                use crate::conformance::{Acting, Path};
+                for_each_case!(tests $path, Acting::Upstream);
+            }
+        }
+    };
+}
+path!(native Path::Native);
+path!(inspected Path::Inspected);
+path!(replaced Path::Replaced);
+
+/// Hooks that change nothing for the peers.
+#[derive(Debug)]
+struct Watching {
+    replaces: bool,
+}
+
+const WATCHING: Interest = Interest::TO_UPSTREAM.with(Interest::TO_CLIENT).with(Interest::EOF);
+
+impl Hooks for Watching {
+    fn on_accept(&self, _: &Connection) -> Result<Decision, Failed> {
+        Ok(Decision::Default)
     }
-    mod upstream_acts {
-        use crate::conformance::{Acting, Path};
-        for_each_case!(tests Path::Native, Acting::Upstream);
+
+    fn on_connect(&self, _: &Connection) -> Result<(), Failed> {
+        Ok(())
     }
+
+    fn on_recv(&self, _: &Connection, _: Direction, chunk: &[u8]) -> Result<Verdict, Failed> {
+        if !self.replaces {
+            return Ok(Verdict::Pass);
+        }
+        // In two pieces, so that order matters too.
+        let (first, second) = chunk.split_at(chunk.len() / 2);
+        Ok(Verdict::Replace(vec![Bytes::copy_from_slice(first), Bytes::copy_from_slice(second)]))
+    }
+
+    fn on_eof(&self, _: &Connection, _: Direction) -> Result<EndVerdict, Failed> {
+        Ok(EndVerdict::Pass(Vec::new()))
+    }
+
+    fn on_close(&self, _: &Connection, _: bool) {}
 }
 
 fn run(name: &str, path: Path, acting: Acting) {

@@ -1,0 +1,96 @@
+//! What the outside asks of the task that owns a connection.
+
+use std::{
+    sync::atomic::{AtomicU8, Ordering},
+    task::Context,
+};
+
+use atomic_waker::AtomicWaker;
+
+use crate::stats::Direction;
+
+/// An end that is asked for; a later one replaces a weaker one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Command {
+    /// Deliver what was read, then FIN both ways.
+    Close = 1,
+    /// RST both ways now.
+    Abort = 2,
+    /// The same, because the server stops.
+    Stop = 3,
+}
+
+/// A set of directions that any thread may add to.
+#[derive(Debug, Default)]
+pub(crate) struct Directions(AtomicU8);
+
+impl Directions {
+    const fn bit(direction: Direction) -> u8 {
+        match direction {
+            Direction::ToUpstream => 1,
+            Direction::ToClient => 2,
+        }
+    }
+
+    pub(crate) fn has(&self, direction: Direction) -> bool {
+        self.0.load(Ordering::Acquire) & Self::bit(direction) != 0
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.load(Ordering::Acquire) == 0
+    }
+
+    pub(crate) fn add(&self, direction: Direction) {
+        self.0.fetch_or(Self::bit(direction), Ordering::AcqRel);
+    }
+}
+
+/// One word from the outside to the task that owns a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    command: AtomicU8,
+    /// Directions to be ended: no more is read, what was read is delivered, FIN.
+    pub ended: Directions,
+    /// Directions that no hook is to see any more.
+    pub passed_through: Directions,
+    /// Directions that take nothing any more.
+    pub over: Directions,
+    waker: AtomicWaker,
+}
+
+impl Control {
+    pub(crate) fn command(&self) -> Option<Command> {
+        match self.command.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(Command::Close),
+            2 => Some(Command::Abort),
+            _ => Some(Command::Stop),
+        }
+    }
+
+    /// Wakes the task of `cx` at the next word.
+    pub(crate) fn register(&self, cx: &Context<'_>) {
+        self.waker.register(cx.waker());
+    }
+
+    /// Has the task look around.
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
+    }
+
+    pub(crate) fn request(&self, command: Command) {
+        self.command.fetch_max(command as u8, Ordering::AcqRel);
+        self.waker.wake();
+    }
+
+    pub(crate) fn end(&self, direction: Direction) {
+        self.ended.add(direction);
+        self.waker.wake();
+    }
+
+    pub(crate) fn pass_through(&self, direction: Direction) {
+        self.passed_through.add(direction);
+        self.waker.wake();
+    }
+}

@@ -1,0 +1,164 @@
+//! A connection's place in its server: entered when accepted, left once, whatever happens to its task.
+
+use std::{io, sync::Arc};
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::{
+    hooks::{Attendant, Hooked, Interest},
+    io::listener::Accepted,
+    lane::LaneSeat,
+    outcome::{CloseReason, Outcome},
+    registry::{Connection, Shared, SideNames},
+    server::Core,
+    workers::Seat,
+};
+
+/// What a connection holds of the server's bounds until it has ended.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    pub _permit: OwnedSemaphorePermit,
+    /// Its place on a thread of the native runtime; none while it is on a lane.
+    pub seat: Option<Seat>,
+    pub reserved: Option<Reserved>,
+}
+
+/// A descriptor kept for the upstream's socket.
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    #[cfg(unix)]
+    _file: std::fs::File,
+}
+
+impl Reserved {
+    #[cfg(unix)]
+    pub(crate) fn new() -> io::Result<Self> {
+        std::fs::File::open("/dev/null").map(|file| Self { _file: file })
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {})
+    }
+}
+
+/// A connection's place in the registry. It ends there once, however its task ends.
+pub(crate) struct Entry {
+    pub core: Arc<Core>,
+    pub shared: Arc<Shared>,
+    pub attendance: Option<Attendance>,
+    outcome: Option<Outcome>,
+    admission: Option<Admission>,
+}
+
+/// A connection's share in the hooks of its server.
+#[derive(Debug)]
+pub(crate) struct Attendance {
+    pub attendant: Attendant,
+    /// Whether the hooks have been asked, or may have been: then they have to be told of the end.
+    pub known: bool,
+    seat: LaneSeat,
+}
+
+impl Attendance {
+    fn new(hooked: &Arc<Hooked>, shared: &Arc<Shared>) -> Self {
+        let lane = hooked.lanes.least_loaded().clone();
+        let seat = lane.seat();
+        let attendant = Attendant { hooked: Arc::clone(hooked), lane, connection: Connection::from(Arc::clone(shared)) };
+        Self { known: attendant.interest() != Interest::NONE, attendant, seat }
+    }
+}
+
+impl Entry {
+    /// Entered before the task exists, so that a stop in between knows of the connection.
+    pub(crate) fn new(core: &Arc<Core>, accepted: &Accepted) -> Self {
+        let names = SideNames { peer: accepted.peer(), local: core.client_local(accepted) };
+        let shared = core.registry.enter(names);
+        let attendance = core.hooked.get().map(|hooked| Attendance::new(hooked, &shared));
+        Self { core: Arc::clone(core), shared, attendance, outcome: None, admission: None }
+    }
+
+    pub(crate) fn attendant(&self) -> Option<&Attendant> {
+        self.attendance.as_ref().map(|attendance| &attendance.attendant)
+    }
+
+    /// The end. What the connection holds of the bounds is given back once its hooks know.
+    pub(crate) fn end(mut self, outcome: Outcome, admission: Admission) {
+        self.outcome = Some(outcome);
+        self.admission = Some(admission);
+    }
+
+    /// What has to be told to the hooks, if anything. Whoever waits for the last connection waits for it too.
+    fn message(&mut self) -> Option<Message> {
+        let Attendance { attendant, known, seat } = self.attendance.take()?;
+        let wanted = attendant.hooked.interest().has(Interest::CLOSE);
+        (known || wanted).then(|| {
+            self.core.registry.to_be_told();
+            let told = Told { core: Arc::clone(&self.core), _seat: seat, _admission: self.admission.take() };
+            Message { attendant, wanted, told }
+        })
+    }
+}
+
+/// A connection's end, on its way to the hooks.
+struct Message {
+    attendant: Attendant,
+    wanted: bool,
+    told: Told,
+}
+
+impl Message {
+    /// Tells it, on the lane. The lane's queue is bounded by the permits that wait in it.
+    fn send(self) {
+        let Self { attendant: Attendant { hooked, lane, connection }, wanted, told } = self;
+        lane.spawn(async move {
+            hooked.hooks.on_close(&connection, wanted);
+            drop(told);
+        });
+    }
+}
+
+/// Dropped when the hooks were told, or with the lane that would have told them.
+struct Told {
+    core: Arc<Core>,
+    _seat: LaneSeat,
+    _admission: Option<Admission>,
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.core.registry.told();
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let outcome = self.outcome.take().unwrap_or_else(|| {
+            // A task that is dropped went with its runtime; one that panicked is our defect.
+            if std::thread::panicking() {
+                log::error!(target: "interpose::connection", "{}: ended by a defect of interpose (panic)", self.shared.id);
+                Outcome::plain(CloseReason::InternalError)
+            } else {
+                Outcome::plain(CloseReason::Stopped)
+            }
+        });
+        let message = self.message();
+        self.core.registry.leave(&self.shared, outcome);
+        if let Some(message) = message {
+            message.send();
+        }
+        if log::log_enabled!(target: "interpose::connection", log::Level::Debug) {
+            log_end(&self.shared);
+        }
+    }
+}
+
+fn log_end(shared: &Shared) {
+    let (up, down) = (shared.to_upstream.ledger(), shared.to_client.ledger());
+    let reason = shared.outcome.get().map_or("", |outcome| outcome.reason.word());
+    log::debug!(
+        target: "interpose::connection",
+        "{}: closed ({reason}), to_upstream {} of {} bytes, to_client {} of {} bytes",
+        shared.id, up.delivered, up.read, down.delivered, down.read,
+    );
+}

@@ -1,0 +1,203 @@
+//! The seam between a connection and whoever wants to see and change it: what is asked, when, and the answers.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
+};
+
+use bytes::Bytes;
+
+use crate::{
+    forward::Forward,
+    lane::{LaneHandle, Lanes},
+    outcome::{CloseReason, Outcome},
+    registry::Connection,
+    stats::Direction,
+};
+
+/// Which hooks somebody wants: a set. What nobody wants costs nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Interest(u8);
+
+impl Interest {
+    /// No hook at all.
+    pub const NONE: Self = Self(0);
+    /// [`Hooks::on_accept`].
+    pub const ACCEPT: Self = Self(1);
+    /// [`Hooks::on_connect`].
+    pub const CONNECT: Self = Self(2);
+    /// [`Hooks::on_recv`] for what the client sends.
+    pub const TO_UPSTREAM: Self = Self(4);
+    /// [`Hooks::on_recv`] for what the upstream sends.
+    pub const TO_CLIENT: Self = Self(8);
+    /// [`Hooks::on_eof`].
+    pub const EOF: Self = Self(16);
+    /// [`Hooks::on_close`].
+    pub const CLOSE: Self = Self(32);
+
+    /// Both sets together.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// This set without the other.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether the two have a hook in common.
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// [`Hooks::on_recv`] for one direction.
+    pub const fn recv(direction: Direction) -> Self {
+        match direction {
+            Direction::ToUpstream => Self::TO_UPSTREAM,
+            Direction::ToClient => Self::TO_CLIENT,
+        }
+    }
+
+    /// Whether a relay has to ask while it runs, and so has to run on a lane.
+    pub(crate) const fn needs_lane(self) -> bool {
+        self.has(Self(Self::TO_UPSTREAM.0 | Self::TO_CLIENT.0 | Self::EOF.0))
+    }
+}
+
+/// Where a client goes: the answer of [`Hooks::on_accept`].
+#[derive(Debug)]
+pub enum Decision {
+    /// To the server's own forward.
+    Default,
+    /// To this one.
+    Forward(Forward),
+    /// To an upstream that is connected already.
+    Connected(socket2::Socket),
+    /// Nowhere: there is no upstream, and the hooks answer.
+    Nowhere,
+    /// The client is refused.
+    Refuse,
+}
+
+/// What becomes of a chunk: the answer of [`Hooks::on_recv`].
+#[derive(Debug)]
+pub enum Verdict {
+    /// It goes on as it came.
+    Pass,
+    /// It goes no further.
+    Drop,
+    /// These go on in its place, in this order.
+    Replace(Vec<Bytes>),
+}
+
+/// What becomes of an end of stream: the answer of [`Hooks::on_eof`].
+#[derive(Debug)]
+pub enum EndVerdict {
+    /// It is passed on, after these.
+    Pass(Vec<Bytes>),
+    /// It is withheld: the direction stays open for what is injected, until it is ended from outside.
+    Withhold,
+}
+
+/// A hook did not answer. Whoever runs it has told its user; the connection ends with this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// [`CloseReason::CallbackError`], or [`CloseReason::Stopped`] if the hook ended the server.
+    pub reason: CloseReason,
+    /// One line: which hook, and how.
+    pub error: String,
+}
+
+impl From<Failed> for Outcome {
+    fn from(failed: Failed) -> Self {
+        Self::explained(failed.reason, failed.error)
+    }
+}
+
+/// Somebody who sees and changes what flows. Every call is made on the connection's lane, one at a time.
+pub trait Hooks: Send + Sync + fmt::Debug {
+    /// A client was accepted. Nothing was read from it, and nothing is connected yet.
+    fn on_accept(&self, connection: &Connection) -> Result<Decision, Failed>;
+
+    /// The upstream is connected. Nothing was read from either side yet.
+    fn on_connect(&self, connection: &Connection) -> Result<(), Failed>;
+
+    /// A chunk was read. Its borders mean nothing; each byte comes once and in order.
+    fn on_recv(&self, connection: &Connection, direction: Direction, chunk: &[u8]) -> Result<Verdict, Failed>;
+
+    /// The sending side of a direction has ended it in order, and `on_recv` has seen all of it.
+    fn on_eof(&self, connection: &Connection, direction: Direction) -> Result<EndVerdict, Failed>;
+
+    /// The connection is over. Called once, after every other, whatever was of interest: it is the time to forget it.
+    fn on_close(&self, connection: &Connection, wanted: bool);
+
+    /// A relay that runs on the lane gives others their turn.
+    fn turn_over(&self) {}
+
+    /// How many calls have failed.
+    fn errors(&self) -> u64 {
+        0
+    }
+}
+
+/// The hooks of a server and the lanes they run on.
+#[derive(Debug)]
+pub(crate) struct Hooked {
+    pub hooks: Arc<dyn Hooks>,
+    pub lanes: Lanes,
+    /// The most that one chunk has.
+    pub chunk: usize,
+    interest: AtomicU8,
+}
+
+impl Hooked {
+    pub(crate) fn new(hooks: Arc<dyn Hooks>, lanes: Lanes, chunk: usize) -> Self {
+        Self { hooks, lanes, chunk, interest: AtomicU8::new(0) }
+    }
+
+    pub(crate) fn interest(&self) -> Interest {
+        Interest(self.interest.load(Relaxed))
+    }
+
+    pub(crate) fn set_interest(&self, interest: Interest) {
+        self.interest.store(interest.0, Relaxed);
+    }
+}
+
+/// One connection's share in the hooks: which they are, and the lane it stays with.
+#[derive(Debug, Clone)]
+pub(crate) struct Attendant {
+    pub hooked: Arc<Hooked>,
+    pub lane: LaneHandle,
+    pub connection: Connection,
+}
+
+impl Attendant {
+    /// What is wanted of this connection now.
+    pub(crate) fn interest(&self) -> Interest {
+        self.hooked.interest().without(self.connection.passed_through())
+    }
+
+    /// Has `question` asked on the lane and waits for the answer; here and now if this is the lane.
+    pub(crate) async fn ask<T, F>(&self, on_lane: bool, question: F) -> Result<T, Failed>
+    where
+        T: Send + 'static,
+        F: FnOnce(&dyn Hooks, &Connection) -> Result<T, Failed> + Send + 'static,
+    {
+        if on_lane {
+            return question(&*self.hooked.hooks, &self.connection);
+        }
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let (hooks, connection) = (Arc::clone(&self.hooked.hooks), self.connection.clone());
+        self.lane.spawn(async move {
+            let _ = answer.send(question(&*hooks, &connection));
+        });
+        let gone = Failed { reason: CloseReason::Stopped, error: "the lane has ended".to_owned() };
+        answered.await.unwrap_or(Err(gone))
+    }
+}

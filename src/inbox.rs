@@ -1,0 +1,148 @@
+//! What is injected into a live connection, until its relay takes it.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+/// Bytes that may wait before a sender has to wait as well. A call is taken whole as long as fewer wait.
+pub const WAITING: usize = 256 * 1024;
+
+/// The same for a sender that cannot wait, because the relay itself runs on its thread.
+pub const WAITING_ON_LANE: usize = 1024 * 1024;
+
+/// Why an injection was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// That direction has ended.
+    Ended,
+    /// As much waits as may.
+    Full,
+}
+
+/// How long a sender waits for room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Not at all: it runs where the relay does.
+    OnLane,
+    /// At most this long; `None` is no limit.
+    Wait(Option<Duration>),
+}
+
+/// The injections of one direction that wait for its relay, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    /// Whether anything waits, so that a relay need not look.
+    flagged: AtomicBool,
+    state: Mutex<State>,
+    room: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Bytes>,
+    bytes: usize,
+    ended: bool,
+}
+
+impl Inbox {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts `data` behind what waits, once there is room.
+    pub(crate) fn put(&self, data: Bytes, patience: Patience) -> Result<(), Refused> {
+        let (most, deadline) = match patience {
+            Patience::OnLane => (WAITING_ON_LANE, Some(Instant::now())),
+            Patience::Wait(limit) => (WAITING, limit.and_then(|limit| Instant::now().checked_add(limit))),
+        };
+        let mut state = self.state();
+        while !state.ended && state.bytes >= most {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            state = match left {
+                Some(Duration::ZERO) => return Err(Refused::Full),
+                Some(left) => self.room.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.room.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        if state.ended {
+            return Err(Refused::Ended);
+        }
+        state.bytes += data.len();
+        state.waiting.push_back(data);
+        self.flagged.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether something waits.
+    pub(crate) fn has_some(&self) -> bool {
+        self.flagged.load(Ordering::Acquire)
+    }
+
+    /// All that waits.
+    pub(crate) fn take(&self) -> VecDeque<Bytes> {
+        let mut state = self.state();
+        self.flagged.store(false, Ordering::Release);
+        state.bytes = 0;
+        self.room.notify_all();
+        std::mem::take(&mut state.waiting)
+    }
+
+    /// Takes nothing any more. Gives what was waiting.
+    pub(crate) fn end(&self) -> VecDeque<Bytes> {
+        self.state().ended = true;
+        self.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Patience {
+        Patience::Wait(Some(Duration::ZERO))
+    }
+
+    #[test]
+    fn a_call_is_taken_whole_while_less_than_the_bound_waits() {
+        let inbox = Inbox::default();
+        inbox.put(Bytes::from(vec![1; WAITING - 1]), now()).unwrap();
+        inbox.put(Bytes::from(vec![2; 3 * WAITING]), now()).unwrap();
+        assert_eq!(inbox.put(Bytes::from_static(b"x"), now()), Err(Refused::Full));
+        let sizes: Vec<usize> = inbox.take().iter().map(Bytes::len).collect();
+        assert_eq!(sizes, [WAITING - 1, 3 * WAITING]);
+        assert!(!inbox.has_some());
+        inbox.put(Bytes::from_static(b"x"), now()).unwrap();
+    }
+
+    #[test]
+    fn a_sender_on_the_lane_has_more_room_and_never_waits() {
+        let inbox = Inbox::default();
+        inbox.put(Bytes::from(vec![0; WAITING]), Patience::OnLane).unwrap();
+        inbox.put(Bytes::from(vec![0; WAITING_ON_LANE]), Patience::OnLane).unwrap();
+        assert_eq!(inbox.put(Bytes::new(), Patience::OnLane), Err(Refused::Full));
+    }
+
+    #[test]
+    fn one_that_waits_is_let_go_by_room_and_by_the_end() {
+        let inbox = Inbox::default();
+        let full = || inbox.put(Bytes::from(vec![0; WAITING]), Patience::Wait(None));
+        full().unwrap();
+        std::thread::scope(|scope| {
+            let waiting = std::thread::Builder::new().spawn_scoped(scope, full).unwrap();
+            // Whether it waits already or comes to wait: the room is there either way.
+            while !inbox.has_some() {}
+            inbox.take();
+            assert_eq!(waiting.join().unwrap(), Ok(()));
+            let waiting = std::thread::Builder::new().spawn_scoped(scope, full).unwrap();
+            inbox.end();
+            assert_eq!(waiting.join().unwrap(), Err(Refused::Ended));
+        });
+    }
+}

@@ -1,0 +1,117 @@
+//! Lanes: threads of the embedding program on which hooks run, together with the connections that need them.
+//!
+//! A lane is a runtime of one thread. Who drives it decides what that thread is; the core only spawns onto it.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use tokio::{
+    runtime::{self, Handle, Runtime},
+    sync::Notify,
+};
+
+use crate::error::{Error, ErrorKind, reason_text};
+
+/// A runtime for one thread to drive.
+#[derive(Debug)]
+pub struct Lane {
+    runtime: Runtime,
+    handle: LaneHandle,
+}
+
+/// A way to give a lane work.
+#[derive(Debug, Clone)]
+pub struct LaneHandle {
+    runtime: Handle,
+    load: Arc<Load>,
+}
+
+#[derive(Debug, Default)]
+struct Load {
+    seats: AtomicUsize,
+    empty: Notify,
+}
+
+/// A place on one lane: counts as its load until it is dropped.
+#[derive(Debug)]
+pub(crate) struct LaneSeat(Arc<Load>);
+
+impl Drop for LaneSeat {
+    fn drop(&mut self) {
+        if self.0.seats.fetch_sub(1, Relaxed) == 1 {
+            self.0.empty.notify_one();
+        }
+    }
+}
+
+impl Lane {
+    /// A lane that nobody drives yet. `idle` is called on its thread whenever nothing is ready to run there.
+    pub fn new(idle: impl Fn() + Send + Sync + 'static) -> Result<Self, Error> {
+        let build =
+            || -> io::Result<Runtime> { runtime::Builder::new_current_thread().enable_all().on_thread_park(idle).build() };
+        let runtime = build().map_err(|error| {
+            let message = format!("cannot make a lane: {}; raise the limit of open files (ulimit -n)", reason_text(&error));
+            Error::from_io(ErrorKind::Runtime, message, error)
+        })?;
+        let handle = LaneHandle { runtime: runtime.handle().clone(), load: Arc::default() };
+        Ok(Self { runtime, handle })
+    }
+
+    /// How to give it work.
+    pub fn handle(&self) -> LaneHandle {
+        self.handle.clone()
+    }
+
+    /// Drives it in this thread until `end` completes; gives what that gives.
+    pub fn run<T>(&self, end: impl Future<Output = T>) -> T {
+        self.runtime.block_on(end)
+    }
+
+    /// Ends it, and what still runs on it, without waiting for anything.
+    pub fn shut_down(self) {
+        self.runtime.shutdown_background();
+    }
+}
+
+impl LaneHandle {
+    /// Runs a task on the lane.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(task);
+    }
+
+    pub(crate) fn seat(&self) -> LaneSeat {
+        self.load.seats.fetch_add(1, Relaxed);
+        LaneSeat(Arc::clone(&self.load))
+    }
+
+    /// Completes when no connection has a place on it.
+    pub async fn emptied(&self) {
+        while self.load.seats.load(Relaxed) > 0 {
+            self.load.empty.notified().await;
+        }
+    }
+}
+
+/// The lanes of one server: at least one.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    first: LaneHandle,
+    more: Vec<LaneHandle>,
+}
+
+impl Lanes {
+    pub(crate) fn new(first: LaneHandle, more: Vec<LaneHandle>) -> Self {
+        Self { first, more }
+    }
+
+    /// The lane with the fewest connections.
+    pub(crate) fn least_loaded(&self) -> &LaneHandle {
+        let load = |lane: &&LaneHandle| lane.load.seats.load(Relaxed);
+        std::iter::once(&self.first).chain(&self.more).min_by_key(load).unwrap_or(&self.first)
+    }
+}
