@@ -76,7 +76,7 @@ impl Task {
             core.short_of_descriptors.store(true, Relaxed);
         }
         core.report_failure(shared, &outcome);
-        if shared.has_injected(Direction::ToClient)
+        if (shared.has_injected(Direction::ToClient) || outcome.reason == CloseReason::Closed)
             && let Some(stream) = &mut client.0
             && Box::pin(relay::say_goodbye(stream, shared, &core.config.timeouts)).await
         {

@@ -16,9 +16,16 @@ use std::{
 use tokio::{runtime, sync::oneshot};
 
 use crate::{
+    addr::SocketName,
     error::{Error, ErrorKind, reason_text},
+    forward::Forward,
     hops::Hops,
-    io::resolver::{MOST_LOOKUPS, Resolver},
+    io::{
+        connector::{self, Connected},
+        resolver::{MOST_LOOKUPS, Resolver},
+        stream::SocketOptions,
+    },
+    outcome::{CloseReason, Outcome},
 };
 
 /// A set of I/O threads. Clones share it; when the last is dropped the threads end, and with them what runs there.
@@ -45,6 +52,9 @@ struct Worker {
     /// Dropped with the pool, which ends the thread.
     _running: oneshot::Sender<()>,
 }
+
+/// A connected socket, its peer's name and its own; or why there is none.
+pub type Connecting = Result<(socket2::Socket, SocketName, SocketName), Outcome>;
 
 /// A place on one worker: counts as its load until it is dropped.
 #[derive(Debug)]
@@ -74,6 +84,22 @@ impl Workers {
     /// As many as the processors this thread may run on.
     pub fn per_core() -> Result<Self, Error> {
         Self::start(thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// Connects as `forward` says, and gives the socket, which is on no runtime then, or why there is none.
+    pub fn connect(&self, forward: Forward, done: impl FnOnce(Connecting) + Send + 'static) {
+        let (runtime, seat) = self.seat();
+        let resolver = self.0.commons.resolver.clone();
+        runtime.spawn(async move {
+            let options = SocketOptions { unacknowledged: None };
+            let connected = connector::connect(&forward, &resolver, &options).await;
+            done(connected.and_then(|Connected { stream, peer, local }| {
+                let socket = stream.into_socket();
+                let fault = |error| Outcome::explained(CloseReason::ConnectFailed, reason_text(&error));
+                Ok((socket.map_err(fault)?, peer, local))
+            }));
+            drop(seat);
+        });
     }
 
     pub(crate) fn commons(&self) -> Commons {

@@ -16,19 +16,25 @@ Forward('smtp.example.com:25', connect_timeout=10)
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._config import Limits, Timeouts
-    from ._connection import CloseReason, Connection, ConnectionState, Ledger, Side, Stats
+    from ._connection import Connection, Side
     from ._exceptions import (
         AddressError,
         ArgumentTypeError,
         BindError,
         BindPermissionError,
         ConfigError,
+        ConnectError,
+        ConnectionClosedError,
         ForkError,
         InterposeError,
+        LaneError,
         ResolveError,
         RuntimeStartError,
+        SendBufferFullError,
+        SendTimeoutError,
         ServerStoppedError,
     )
+    from ._figures import CloseReason, ConnectionPhase, Ledger, Stats
     from ._forward import Forward
     from ._server import TheServer
 
@@ -41,15 +47,20 @@ __all__ = [
     "BindPermissionError",
     "CloseReason",
     "ConfigError",
+    "ConnectError",
     "Connection",
-    "ConnectionState",
+    "ConnectionClosedError",
+    "ConnectionPhase",
     "ForkError",
     "Forward",
     "InterposeError",
+    "LaneError",
     "Ledger",
     "Limits",
     "ResolveError",
     "RuntimeStartError",
+    "SendBufferFullError",
+    "SendTimeoutError",
     "ServerStoppedError",
     "Side",
     "Stats",
@@ -59,7 +70,8 @@ __all__ = [
 
 _HOMES = {
     "_config": ("Limits", "Timeouts"),
-    "_connection": ("CloseReason", "Connection", "ConnectionState", "Ledger", "Side", "Stats"),
+    "_connection": ("Connection", "Side"),
+    "_figures": ("CloseReason", "ConnectionPhase", "Ledger", "Stats"),
     "_forward": ("Forward",),
     "_server": ("TheServer",),
 }

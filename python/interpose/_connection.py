@@ -1,156 +1,35 @@
-"""Connections, their two sides, and what is counted about them."""
+"""Connections and their two sides."""
 
 from __future__ import annotations
 
-import enum
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, NoReturn
+import time
+from typing import Any, NoReturn, TypeAlias
 
 from . import _native
-from ._exceptions import ArgumentTypeError, ForkError
+from ._config import seconds
+from ._exceptions import ArgumentTypeError, SendTimeoutError
+from ._figures import CloseReason, ConnectionPhase, Ledger
 from ._forward import SocketName, address_text
 
+Buffer: TypeAlias = bytes | bytearray | memoryview
+"""What can be sent."""
 
-class ConnectionState(enum.StrEnum):
-    """Where a connection is in its life.
-
-    >>> from interpose import ConnectionState
-    >>> ConnectionState.OPEN == "open"
-    True
-    """
-
-    CONNECTING = "connecting"
-    """The client is there, the upstream is not yet."""
-    OPEN = "open"
-    """Both sides are there and bytes flow."""
-    CLOSED = "closed"
-    """Over; the reason and the counters are final."""
-
-
-class CloseReason(enum.StrEnum):
-    """The one recorded cause of a connection's end. The first cause wins.
-
-    >>> from interpose import CloseReason
-    >>> CloseReason("client_reset") is CloseReason.CLIENT_RESET
-    True
-    """
-
-    FINISHED = "finished"
-    """Both sides ended in order, and everything was delivered."""
-    CLIENT_RESET = "client_reset"
-    """The client reset the connection, or closed it while data was on its way to it."""
-    UPSTREAM_RESET = "upstream_reset"
-    """The upstream reset the connection, or closed it while data was on its way to it."""
-    CLIENT_LOST = "client_lost"
-    """The kernel gave the client up: it no longer answered, or the route went away."""
-    UPSTREAM_LOST = "upstream_lost"
-    """The kernel gave the upstream up: it no longer answered, or the route went away."""
-    HALF_CLOSE_TIMEOUT = "half_close_timeout"
-    """One direction had ended and the other stood still for `Timeouts.half_close`."""
-    IDLE_TIMEOUT = "idle_timeout"
-    """Both directions stood still for `Timeouts.idle`."""
-    CLOSED = "closed"
-    """`Connection.close()` was called."""
-    ABORTED = "aborted"
-    """`Connection.abort()` was called."""
-    STOPPED = "stopped"
-    """The server stopped, and the connection had not finished when the drain was over."""
-    REFUSED = "refused"
-    """Nobody listens at the upstream's address."""
-    UNREACHABLE = "unreachable"
-    """There is no route to the upstream, or it is forbidden."""
-    CONNECT_TIMEOUT = "connect_timeout"
-    """The upstream was not connected within `Forward.connect_timeout`."""
-    NAME_NOT_FOUND = "name_not_found"
-    """The upstream's name does not exist."""
-    RESOLVE_FAILED = "resolve_failed"
-    """The resolver gave no answer for the upstream's name."""
-    FD_EXHAUSTED = "fd_exhausted"
-    """No descriptor was left for the upstream's socket."""
-    PORT_EXHAUSTED = "port_exhausted"
-    """No local port was left for the upstream's socket."""
-    CONNECT_FAILED = "connect_failed"
-    """Connecting failed in another way; `Connection.error` says how."""
-    LOOP_DETECTED = "loop_detected"
-    """The connection leads back to this proxy."""
-    CLIENT_GONE = "client_gone"
-    """The client reset the connection before the upstream was connected."""
-    INTERNAL_ERROR = "internal_error"
-    """A defect of interpose; the log has it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """The bytes of one direction. Once the connection is closed, `read == delivered + undeliverable`.
-
-    * `read`: bytes taken from the sending side.
-    * `delivered`: bytes that the receiving side's kernel accepted.
-    * `undeliverable`: bytes that were read and could not be delivered any more.
-
-    >>> from interpose import Ledger
-    >>> Ledger(read=10, delivered=8, undeliverable=2)
-    Ledger(read=10, delivered=8, undeliverable=2)
-    """
-
-    read: int
-    delivered: int
-    undeliverable: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """What a server has done so far: a snapshot.
-
-    * `accepted`: connections ever accepted. `active`: those that live.
-    * `closed`: how many ended for each CloseReason, zeros included.
-    * `to_upstream`, `to_client`: the Ledger of each direction, live connections included.
-    * `accept_errors`: accepts that failed. `accept_paused`: whether accepting waits for descriptors or memory.
-    * `max_connections`: the limit in force.
-
-    >>> from interpose import CloseReason, TheServer
-    >>> server = TheServer("", 0, "example.org:80")
-    >>> server.stats.accepted, server.stats.closed[CloseReason.FINISHED]
-    (0, 0)
-    >>> server.stop()
-    """
-
-    accepted: int
-    active: int
-    closed: Mapping[CloseReason, int]
-    to_upstream: Ledger
-    to_client: Ledger
-    accept_errors: int
-    accept_paused: bool
-    max_connections: int
-
-
-def stats_of(values: dict[str, Any]) -> Stats:
-    """Return the Stats that the native side's dictionary means."""
-    return Stats(
-        accepted=values["accepted"],
-        active=values["active"],
-        closed={CloseReason(word): number for word, number in values["closed"].items()},
-        to_upstream=Ledger(**values["to_upstream"]),
-        to_client=Ledger(**values["to_client"]),
-        accept_errors=values["accept_errors"],
-        accept_paused=values["accept_paused"],
-        max_connections=values["max_connections"],
-    )
+# Python runs signal handlers between two waits, so this bounds how late Ctrl-C can be.
+_SLICE_SECONDS = 0.05
+_NO_LIMIT = float("inf")
 
 
 class Side:
     """One end of a connection: the client's or the upstream's. Two Sides of the same end are equal.
 
-    It comes from `Connection.client` or `Connection.upstream` and stays valid after the end.
+    It comes to callbacks, or from `Connection.client` and `Connection.upstream`, and stays valid after the end.
     """
 
-    __slots__ = ("_client", "_native", "_pid")
+    __slots__ = ("_client", "_connection", "_native")
 
-    def __init__(self, native: _native.Connection, pid: int, is_client: bool) -> None:
-        self._native = native
-        self._pid = pid
+    def __init__(self, connection: Connection, is_client: bool) -> None:
+        self._connection = connection
+        self._native = connection._native  # pyright: ignore[reportPrivateUsage]
         self._client = is_client
 
     @property
@@ -161,23 +40,81 @@ class Side:
     @property
     def connection(self) -> Connection:
         """The connection this is a side of."""
-        return Connection(self._native, self._pid)
+        return self._connection
 
     @property
     def other(self) -> Side | None:
-        """The opposite side; None for the client's while there is no upstream yet."""
-        connection = self.connection
-        return connection.upstream if self._client else connection.client
+        """The opposite side; None for the client's while there is no upstream."""
+        return self._connection.upstream if self._client else self._connection.client
 
     def getpeername(self) -> SocketName:
         """Return the peer's address: `(host, port)`, or `"unix:/path"` (`"unix:"` if it has no name)."""
-        name = self._native.client_peer if self._client else self._native.upstream_peer
+        native = self._native
+        name = native.client_peer if self._client else native.upstream_peer
         return "unix:" if name is None else name
 
     def getsockname(self) -> SocketName:
         """Return our own address on this side, in the form of getpeername()."""
-        name = self._native.client_local if self._client else self._native.upstream_local
+        native = self._native
+        name = native.client_local if self._client else native.upstream_local
         return "unix:" if name is None else name
+
+    def send(self, data: Buffer, timeout: float | None = None) -> int:
+        """Send `data` to this peer, whole, behind what goes there already; return its length.
+
+        Of several calls, from whatever threads, none is mixed with another or with a chunk. In a callback it
+        returns at once, and the data goes out after the chunk that the callback was called for; when 1 MiB
+        waits for a peer that does not read, SendBufferFullError. In other threads it waits while 256 KiB or
+        more are on their way to the peer, at most `timeout` seconds (None is no limit), then SendTimeoutError.
+        It does not wait for the peer to receive anything. Raises ConnectionClosedError, ArgumentTypeError,
+        ForkError.
+
+        >>> import socket
+        >>> from interpose import Forward, TheServer
+        >>> def greet(conn):
+        ...     conn.client.send(b"hello")
+        ...     return Forward.NOWHERE
+        >>> with TheServer("", 0, on_accept=greet) as server:
+        ...     with socket.create_connection(server.address) as client:
+        ...         client.recv(5)
+        b'hello'
+        """
+        native, to_upstream = self._native, not self._client
+        limit = _NO_LIMIT if timeout is None else seconds("timeout", timeout, zero=True)
+        sent = native.send(to_upstream, data, 0.0)
+        end = time.monotonic() + limit if sent is None else 0.0
+        while sent is None:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise SendTimeoutError(
+                    f"send: {self!r} had no room for it in {limit:g} s, because its peer does not read; "
+                    "give it longer, or close the connection"
+                )
+            sent = native.send(to_upstream, data, min(left, _SLICE_SECONDS))
+        return sent
+
+    def sendall(self, data: Buffer, timeout: float | None = None) -> None:
+        """Do what send() does, under the name that sockets have for it."""
+        self.send(data, timeout)
+
+    def half_close(self) -> None:
+        """Send this peer an end of stream after all that is on its way to it; the other direction lives on.
+
+        No more is read from the other side. It returns at once. Raises ForkError.
+        """
+        self._native.half_close(not self._client)
+
+    def passthrough(self) -> None:
+        """Show no more of what this side sends to any callback: that direction is relayed natively from here on.
+
+        It returns at once; the chunk that a callback was called for just now is still subject to its answer.
+        Raises ForkError.
+        """
+        self._native.pass_through(self._client)
+
+    def close(self) -> None:
+        """End the connection in order, as Connection.close() does."""
+        self._connection.close()
 
     def __repr__(self) -> str:
         return f"<{'client' if self._client else 'upstream'} {address_text(self.getpeername())}>"
@@ -185,26 +122,30 @@ class Side:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Side):
             return NotImplemented
-        return self._client == other._client and self._native == other._native
+        return self._client == other._client and self._connection == other._connection
 
     def __hash__(self) -> int:
-        return hash((self._native, self._client))
+        return hash((self._connection, self._client))
 
     def __reduce__(self) -> NoReturn:
         raise ArgumentTypeError("side: it cannot be pickled or copied, it names a live socket; send its getpeername()")
 
 
 class Connection:
-    """A client's side and its upstream's side. Two Connections of the same id of a server are equal.
+    """A client's side and its upstream's side.
 
-    It comes from `TheServer.connections` and stays valid after the end; its reason and counters are final then.
+    It comes to callbacks, or from `TheServer.connections`, as one object for each connection; it stays valid
+    after the end, and its reason and counters are final then.
     """
 
-    __slots__ = ("_native", "_pid")
+    __slots__ = ("__weakref__", "_native", "state")
 
-    def __init__(self, native: _native.Connection, pid: int) -> None:
+    state: Any
+    """Yours: whatever you want to keep with the connection. None at first."""
+
+    def __init__(self, native: _native.Connection) -> None:
         self._native = native
-        self._pid = pid
+        self.state = None
 
     @property
     def id(self) -> int:
@@ -214,17 +155,17 @@ class Connection:
     @property
     def client(self) -> Side:
         """The client's side."""
-        return Side(self._native, self._pid, True)
+        return Side(self, True)
 
     @property
     def upstream(self) -> Side | None:
-        """The upstream's side; None until it is connected."""
-        return None if self._native.upstream_peer is None else Side(self._native, self._pid, False)
+        """The upstream's side; None until it is connected, and for good if the client goes nowhere."""
+        return None if self._native.upstream_peer is None else Side(self, False)
 
     @property
-    def state(self) -> ConnectionState:
+    def phase(self) -> ConnectionPhase:
         """Connecting, open or closed."""
-        return ConnectionState(self._native.state)
+        return ConnectionPhase(self._native.phase)
 
     @property
     def reason(self) -> CloseReason | None:
@@ -247,27 +188,30 @@ class Connection:
         """The bytes from the upstream to the client, so far."""
         return Ledger(*self._native.ledger(False))
 
+    def passthrough(self) -> None:
+        """Show nothing more of it to callbacks: it is relayed natively from here on, as if nobody had asked.
+
+        Only `on_close` is still called. It returns at once. Raises ForkError.
+        """
+        self._native.pass_through(True)
+        self._native.pass_through(False)
+
     def close(self) -> None:
         """End it in order: what was read is delivered, then both sides get an end of stream.
 
-        It returns at once. Raises ForkError.
+        It returns at once. In a callback, the chunk that it was called for is delivered as its answer says,
+        and no other callback but `on_close` is called any more. Raises ForkError.
         """
-        self._check_process()
         self._native.close()
 
     def abort(self) -> None:
         """Reset both sides now; what was read and not delivered is undeliverable. Raises ForkError."""
-        self._check_process()
         self._native.abort()
-
-    def _check_process(self) -> None:
-        if os.getpid() != self._pid:
-            raise ForkError("connection: it belongs to the process this one was forked from; end it there")
 
     def __repr__(self) -> str:
         upstream = self.upstream
         names = f"{self.client!r} {'' if upstream is None else f'{upstream!r} '}"
-        return f"<Connection {self.id} {names}{self.reason or self.state}>"
+        return f"<Connection {self.id} {names}{self.reason or self.phase}>"
 
     def __eq__(self, other: object) -> bool:
         return self._native == other._native if isinstance(other, Connection) else NotImplemented

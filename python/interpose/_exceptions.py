@@ -153,6 +153,61 @@ class RuntimeStartError(InterposeError, RuntimeError):
     __module__ = "interpose"
 
 
+class ConnectError(InterposeError, ConnectionError):
+    """The upstream cannot be connected. Only what connects at once raises it; a client's connection ends instead.
+
+    >>> from interpose import ConnectError
+    >>> issubclass(ConnectError, OSError)
+    True
+    """
+
+    __module__ = "interpose"
+
+
+class ConnectionClosedError(InterposeError, ConnectionError):
+    """The connection has ended, or that direction of it, so nothing can be sent.
+
+    >>> from interpose import ConnectionClosedError
+    >>> issubclass(ConnectionClosedError, ConnectionError)
+    True
+    """
+
+    __module__ = "interpose"
+
+
+class SendBufferFullError(InterposeError, BlockingIOError):
+    """A callback sent to a peer that does not read, and as much waits for it as may. Nothing of the call was taken.
+
+    >>> from interpose import SendBufferFullError
+    >>> issubclass(SendBufferFullError, BlockingIOError)
+    True
+    """
+
+    __module__ = "interpose"
+
+
+class SendTimeoutError(InterposeError, TimeoutError):
+    """There was no room for the data within the timeout. Nothing of the call was taken.
+
+    >>> from interpose import SendTimeoutError
+    >>> issubclass(SendTimeoutError, TimeoutError)
+    True
+    """
+
+    __module__ = "interpose"
+
+
+class LaneError(InterposeError, RuntimeError):
+    """The thread runs the callbacks of a server already, so it cannot run another's main loop.
+
+    >>> from interpose import LaneError
+    >>> issubclass(LaneError, RuntimeError)
+    True
+    """
+
+    __module__ = "interpose"
+
+
 def wrong_type(name: str, value: object, wanted: str, advice: str) -> ArgumentTypeError:
     """Say that the argument `name` is not what was `wanted`. The value's own text is never asked for."""
     return ArgumentTypeError(f"{name}: it is {printable(type(value).__name__)}, not {wanted}; {advice}")

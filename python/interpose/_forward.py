@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, cast
 
 from . import _native
 from ._config import host_text, port_number, seconds
 from ._exceptions import ConfigError, printable, wrong_type
+
+if TYPE_CHECKING:
+    from ._connection import Side
 
 SocketName: TypeAlias = tuple[str, int] | str
 """`(host, port)`, or `"unix:/path"`. The host of an IPv6 address has no brackets."""
@@ -35,6 +38,9 @@ class Forward:
 
     It cannot be changed, and compares by value. Raises ArgumentTypeError, AddressError and ConfigError.
 
+    `Forward.NOWHERE` is for `on_accept` to return: the client gets no upstream, and callbacks answer it. Without
+    a host it is only good for start().
+
     >>> from interpose import Forward
     >>> Forward("smtp.example.com", 25, connect_timeout=3).address
     ('smtp.example.com', 25)
@@ -42,15 +48,28 @@ class Forward:
     True
     """
 
-    __slots__ = ("_native",)
+    __slots__ = ("_native", "_settings")
+
+    NOWHERE: ClassVar[Forward]
 
     def __init__(
-        self, host: str, port: int | None = None, *, connect_timeout: float = 10.0, source: str | None = None
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        *,
+        connect_timeout: float = 10.0,
+        source: str | None = None,
     ) -> None:
-        host = host_text("host", host)
         limit = seconds("connect_timeout", connect_timeout)
         if source is not None:
             source = host_text("source", source)
+        self._settings = (limit, source)
+        self._native: _native.Forward | None = None
+        if host is None:
+            if port is not None:
+                raise ConfigError('host: it is missing, and the port is not; give both, as in Forward("host", 80)')
+            return
+        host = host_text("host", host)
         if port is not None:
             port = port_number(port)
             if host.startswith("unix:"):
@@ -61,59 +80,94 @@ class Forward:
 
     @property
     def address(self) -> SocketName:
-        """`(host, port)` or `"unix:/path"`, as it was asked for: a name stays a name."""
-        return self._native.address
+        """`(host, port)` or `"unix:/path"`, as it was asked for: a name stays a name.
+
+        Raises ConfigError if it has no host.
+        """
+        return native_forward(self).address
 
     @property
     def connect_timeout(self) -> float:
         """Seconds that name lookup and connecting may take together."""
-        return self._native.connect_timeout
+        return self._settings[0]
 
     @property
     def source(self) -> str | None:
         """The local IP address to connect from, or None."""
-        return self._native.source
+        return self._settings[1]
+
+    def start(self, host: str | None = None, port: int | None = None) -> Side | Literal[False]:
+        """Connect now, and return the connected side, or False if that fails; the log says why.
+
+        The tutorial's way: `on_accept` pairs the side with a client in `TheServer.channel`. `host` and `port` take
+        the place of this Forward's own. It blocks, so it is better to return a Forward from `on_accept`, which
+        delays nobody. Raises what Forward raises.
+
+        >>> from interpose import Forward
+        >>> Forward().start("127.0.0.1", 1)
+        False
+        """
+        from ._tutorial import connect
+
+        timeout, source = self._settings
+        return connect(self if host is None else Forward(host, port, connect_timeout=timeout, source=source))
 
     def __repr__(self) -> str:
+        if self._native is None:
+            return "Forward.NOWHERE" if self is Forward.NOWHERE else "Forward()"
         source = "" if self.source is None else f", source={self.source!r}"
         return f"Forward({address_text(self.address)!r}, connect_timeout={self.connect_timeout:g}{source})"
 
     def __eq__(self, other: object) -> bool:
-        return self._native == other._native if isinstance(other, Forward) else NotImplemented
+        if not isinstance(other, Forward):
+            return NotImplemented
+        if self._native is None or other._native is None:
+            return self is other
+        return self._native == other._native
 
     def __hash__(self) -> int:
         return hash(self._native)
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (self.address, self.connect_timeout, self.source)
+    def __reduce__(self) -> str | tuple[object, ...]:
+        if self is Forward.NOWHERE:
+            return _nowhere, ()
+        return _rebuild, (None if self._native is None else self.address, *self._settings)
 
 
-def _rebuild(address: SocketName, connect_timeout: float, source: str | None) -> Forward:
-    host, port = (address, None) if isinstance(address, str) else address
+def _rebuild(address: SocketName | None, connect_timeout: float, source: str | None) -> Forward:
+    host, port = address if isinstance(address, tuple) else (address, None)
     return Forward(host, port, connect_timeout=connect_timeout, source=source)
+
+
+def _nowhere() -> Forward:
+    return Forward.NOWHERE
+
+
+Forward.NOWHERE = Forward()
 
 
 ForwardTo: TypeAlias = tuple[str, int] | str | Forward
 """What a server's `forward_to` may be."""
 
 
-def forward_of(value: object) -> Forward:
-    """Return the Forward that `value` means, or raise what Forward raises."""
+def forward_of(value: object, name: str = "forward_to") -> Forward:
+    """Return the Forward that `value` means, or raise what Forward raises; `name` is what it is called."""
     if isinstance(value, Forward):
         return value
     if isinstance(value, str):
         return Forward(value)
     advice = 'write ("host", 80), "host:80", "unix:/path" or a Forward'
     if not isinstance(value, tuple):
-        raise wrong_type("forward_to", value, "an address", advice)
+        raise wrong_type(name, value, "an address", advice)
     items = cast("tuple[object, ...]", value)
     if len(items) != 2:
-        raise ConfigError(f"forward_to: the tuple has {len(items)} items, not 2; {advice}")
-    return Forward(host_text("forward_to", items[0]), port_number(items[1]))
+        raise ConfigError(f"{name}: the tuple has {len(items)} items, not 2; {advice}")
+    return Forward(host_text(name, items[0]), port_number(items[1]))
 
 
 def native_forward(forward: Forward) -> _native.Forward:
     """Return the native side's twin of `forward`."""
-    address = forward.address
-    host, port = (address, None) if isinstance(address, str) else address
-    return _native.Forward(host, port, connect_timeout=forward.connect_timeout, source=forward.source)
+    native = forward._native  # pyright: ignore[reportPrivateUsage]
+    if native is None:
+        raise ConfigError(f"forward_to: {forward!r} names no target; write Forward('host', 80)")
+    return native

@@ -48,8 +48,20 @@ def _carry() -> None:
     while (records := _native.next_logs(_LOOK_SECONDS)) is not None:
         for number, name, message in records:
             _log(number, name, message)
+        _look_after_callbacks()
         # Not only when it differs from the last look: a server that starts sets it in between.
         _native.start_logging(_logger.getEffectiveLevel())
+
+
+def _look_after_callbacks() -> None:
+    # Only where there are any: the module is loaded with the first server.
+    from ._callback_log import report_stuck
+
+    try:
+        report_stuck()
+    except Exception:  # noqa: BLE001
+        if logging.raiseExceptions:
+            traceback.print_exc()
 
 
 def _log(level: int, name: str, message: str) -> None:

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
+import time
 import warnings
+from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from . import _logging, _native
-from ._config import Limits, Timeouts, count, flag, host_text, port_number, seconds
-from ._connection import Connection, Stats, stats_of
-from ._exceptions import ArgumentTypeError, ConfigError, ForkError, ServerStoppedError, wrong_type
-from ._forward import ForwardTo, SocketName, address_text, forward_of, native_forward
-from ._waiting import wait_at_most, wait_until_closed
+from ._callback_log import report
+from ._config import Limits, Timeouts, count, flag, seconds
+from ._connection import Connection, Side
+from ._exceptions import ArgumentTypeError, ConfigError, ForkError, ServerStoppedError
+from ._figures import Stats, stats_of
+from ._forward import Forward, ForwardTo, SocketName, address_text, forward_of, native_forward
+from ._hooks import HOOKS, AcceptAnswer, Answer, EofAnswer, HookMethods, check, errors_policy, fill, hooks_of, own_hook
+from ._lanes import Lanes
+from ._listen import instance, listen_address, warn_if_public
+from ._tutorial import TutorialAttributes, adapt, forms, refuse_threads
+from ._waiting import wait_at_most
 
 # What stop() may take beyond its drain; the promise is one second.
 _GRACE_SECONDS = 0.9
 
+# A lane is a thread.
+_MOST_THREADS = 256
+_MOST_CHUNK = 256 * 1024
+
 _TIMEOUTS = Timeouts()
 _LIMITS = Limits()
-_Setting = TypeVar("_Setting")
 
 
-class TheServer:
+class TheServer(HookMethods, TutorialAttributes):
     """Forwards every client of a listener to an upstream: every byte, both ways, ends as ends.
 
     It binds and listens at once, so `address` is known and clients may connect; they are served from
@@ -34,7 +44,14 @@ class TheServer:
       whole address: `"9090"`, `"host:9090"`, `"[::1]:9090"`, `"unix:/path"`. An address that every machine can
       reach (`"0.0.0.0"`, `"::"`) is warned about once unless `public=True`.
     * `forward_to`: `(host, port)`, `"host:port"`, `"unix:/path"` or a Forward. None takes the class attribute
-      `forward_to`, for subclasses.
+      `forward_to`, for subclasses; without that, `on_accept` has to say where each client goes.
+    * `on_accept` to `on_close`: callbacks, for the hooks of these names. They may be assigned and deleted later as
+      well, also while it runs (`server.on_recv = f`), or be methods of a subclass; HookMethods says what each is
+      called with and what its answer means.
+    * `callback_threads`: threads that run callbacks; a connection stays on one. With more than one, callbacks of
+      different connections run at once.
+    * `callback_errors`: `"close"`, or `"pass"` to go on as if a callback that raised had answered None.
+    * `buffer_size`: the most bytes of one chunk, up to 262,144.
     * `timeouts`, `limits`: a Timeouts, a Limits.
     * `backlog`: clients that the kernel may queue before they are accepted.
     * `reuse_port`: let other processes listen on the same port too (SO_REUSEPORT).
@@ -52,43 +69,65 @@ class TheServer:
     forward_to: ForwardTo | None = None
     """Where clients are forwarded to: an instance has a Forward; a subclass may set a default."""
 
+    buffer_size: int = 65536
+    """The most bytes of one chunk; a subclass may set a default."""
+
     def __init__(
         self,
         host: str = "",
         port: int | None = None,
         forward_to: ForwardTo | None = None,
         *,
+        on_accept: Callable[[Connection], AcceptAnswer] | None = None,
+        on_connect: Callable[[Connection], None] | None = None,
+        on_recv: Callable[[Side, bytes], Answer] | None = None,
+        on_client_recv: Callable[[Side, bytes], Answer] | None = None,
+        on_upstream_recv: Callable[[Side, bytes], Answer] | None = None,
+        on_eof: Callable[[Side], EofAnswer] | None = None,
+        on_close: Callable[[Connection], None] | None = None,
+        callback_threads: int = 1,
+        callback_errors: str = "close",
         timeouts: Timeouts = _TIMEOUTS,
         limits: Limits = _LIMITS,
+        buffer_size: int | None = None,
         backlog: int = 1024,
         reuse_port: bool = False,
         public: bool = False,
     ) -> None:
-        host, port = _listen_address(host, port)
-        wanted = self.forward_to if forward_to is None else forward_to
-        if wanted is None:
-            raise ConfigError("forward_to: it is missing; give it as the third argument or as a class attribute")
-        forward = forward_of(wanted)
-        timeouts = _instance("timeouts", timeouts, Timeouts)
-        limits = _instance("limits", limits, Limits)
-        backlog = count("backlog", backlog, 1)
-        reuse_port = flag("reuse_port", reuse_port)
-        public = flag("public", public)
+        given = (on_accept, on_connect, on_recv, on_client_recv, on_upstream_recv, on_eof, on_close)
+        for name, callback in zip(HOOKS, given, strict=True):
+            if callback is not None:
+                self.__dict__[name] = check(name, callback)
+        threads = count("callback_threads", callback_threads, 1, _MOST_THREADS)
+        chunk = count("buffer_size", self.buffer_size if buffer_size is None else buffer_size, 1, _MOST_CHUNK)
+        passes_errors = errors_policy(callback_errors)
+        host, port = listen_address(host, port)
+        forward = self._target(forward_to)
+        timeouts = instance("timeouts", timeouts, Timeouts)
+        limits = instance("limits", limits, Limits)
         self._pid = os.getpid()
-        self.forward_to = forward
-        self._native = _native.Server(
+        self._known: dict[int, Connection] = {}
+        self._table = _native.Callbacks(Connection, Side, report, self._known, passes_errors)
+        hooks = hooks_of(self)
+        native = _native.Server(
             host,
             port,
-            native_forward(forward),
+            None if forward is None else native_forward(forward),
             half_close=timeouts.half_close,
             idle=timeouts.idle,
             unacknowledged=timeouts.unacknowledged,
             max_connections=limits.max_connections,
-            backlog=backlog,
-            reuse_port=reuse_port,
+            backlog=count("backlog", backlog, 1),
+            buffer_size=chunk,
+            reuse_port=flag("reuse_port", reuse_port),
         )
-        if not public:
-            _warn_if_public(self._native.address)
+        self.buffer_size, self.forward_to, self._native = chunk, forward, native
+        if forms(self) and threads > 1:
+            refuse_threads()
+        self._lanes = Lanes(native, self._table, threads)
+        self._fill(hooks)
+        if not flag("public", public):
+            warn_if_public(native.address)
 
     @property
     def address(self) -> SocketName:
@@ -104,7 +143,14 @@ class TheServer:
         ...     server.connections
         []
         """
-        return [Connection(native, self._pid) for native in self._ours().connections()]
+        known = self._known
+        live = [known.setdefault(native.id, Connection(native)) for native in self._ours().connections()]
+        if not self._table.wants_close:
+            # Nobody else forgets those that have ended.
+            for connection in [*known.values()]:
+                if connection.reason is not None:
+                    known.pop(connection.id, None)
+        return live
 
     @property
     def stats(self) -> Stats:
@@ -118,10 +164,11 @@ class TheServer:
         return stats_of(self._ours().stats())
 
     def main_loop(self) -> None:
-        """Serve in the calling thread until stop() is called elsewhere.
+        """Serve in the calling thread until stop() is called elsewhere. Callbacks run in this thread.
 
-        Ctrl-C raises KeyboardInterrupt here within 100 ms, and any exception of a signal handler does alike:
-        everything is closed and reset by then. Raises ServerStoppedError, ForkError, RuntimeStartError.
+        Ctrl-C raises KeyboardInterrupt here within 100 ms, and any exception of a signal handler does alike, and
+        SystemExit in a callback: everything is closed and reset by then. Raises ServerStoppedError, ForkError,
+        RuntimeStartError, and LaneError in a thread that runs callbacks of another server.
 
         >>> import threading
         >>> from interpose import TheServer
@@ -129,12 +176,9 @@ class TheServer:
         >>> threading.Timer(0.05, server.stop).start()
         >>> server.main_loop()
         """
-        native = self._ours()
+        native = self._startable()
         try:
-            self.start()
-            wait_until_closed(native)
-        except ServerStoppedError:
-            raise
+            self._lanes.run_here()
         except BaseException:
             self._abort(native)
             raise
@@ -142,17 +186,14 @@ class TheServer:
     def start(self) -> Self:
         """Serve in the background, and return the server. A second call does nothing.
 
-        Raises ServerStoppedError, ForkError, RuntimeStartError.
+        Callbacks run in a thread that is made for them. Raises ServerStoppedError, ForkError, RuntimeStartError.
 
         >>> from interpose import TheServer
         >>> server = TheServer("", 0, "example.org:80").start()
         >>> server.stop()
         """
-        native = self._ours()
-        if native.stopping or native.is_closed:
-            raise ServerStoppedError("server: it was stopped; make a new TheServer")
-        _logging.start()
-        native.start()
+        self._startable()
+        self._lanes.start()
         return self
 
     def stop(self, drain: float = 5.0) -> None:
@@ -161,7 +202,8 @@ class TheServer:
         It always returns, within `drain` seconds and one more. It may be called at any time, from any thread
         and from a signal handler, and more than once; the shortest drain wins. On an event loop's thread it
         blocks the loop: leave `async with` instead. In a signal handler it holds up the handlers of signals that
-        came together with that one: give a short drain there. Ctrl-C cuts the drain short.
+        came together with that one: give a short drain there. Ctrl-C cuts the drain short. In a callback
+        it returns at once, and the server stops.
         Raises ForkError, and for `drain` ArgumentTypeError and ConfigError.
 
         >>> from interpose import TheServer
@@ -172,8 +214,12 @@ class TheServer:
         native = self._ours()
         allowed = seconds("drain", drain, zero=True)
         native.stop(allowed)
+        if _native.on_lane():
+            return
+        end = time.monotonic() + allowed + _GRACE_SECONDS
         try:
             wait_at_most(native, allowed + _GRACE_SECONDS)
+            self._lanes.join(max(0.0, end - time.monotonic()))
         except BaseException:
             self._abort(native)
             raise
@@ -204,6 +250,7 @@ class TheServer:
         except BaseException:
             await self._stop_async(0.0)
             raise
+        self._lanes.raise_ending()
 
     async def wait_closed(self) -> None:
         """Wait until the server is stopped and its last connection is closed. Raises ForkError.
@@ -251,7 +298,8 @@ class TheServer:
             state = "stopping"
         if native.is_closed:
             state = "closed"
-        target = address_text(native_forward(forward_of(self.forward_to)).address)
+        forward = self.forward_to
+        target = address_text(forward.address) if isinstance(forward, Forward) else "where on_accept says"
         return f"<TheServer {address_text(native.address)} -> {target}, {state}>"
 
     def __reduce__(self) -> NoReturn:
@@ -262,9 +310,53 @@ class TheServer:
     if not TYPE_CHECKING:
 
         def __setattr__(self, name: str, value: object) -> None:
-            if name == "forward_to" and "_native" in self.__dict__:
-                raise AttributeError("forward_to: it is fixed once the server listens; make a new TheServer")
+            if name in HOOKS:
+                self._assign(name, value)
+                return
+            if name in ("forward_to", "buffer_size") and "_native" in self.__dict__:
+                raise AttributeError(f"{name}: it is fixed once the server listens; make a new TheServer")
             object.__setattr__(self, name, value)
+
+        def __delattr__(self, name: str) -> None:
+            if name in HOOKS and name in self.__dict__:
+                self._assign(name, None)
+            else:
+                object.__delattr__(self, name)
+
+    def _assign(self, name: str, callback: object) -> None:
+        """Give the hook `name` this callback, or with None what its class has; from the next chunk on."""
+        checked = None if callback is None else check(name, callback)
+        if checked is None:
+            self.__dict__.pop(name, None)
+        else:
+            self.__dict__[name] = checked
+        if "_lanes" in self.__dict__:
+            self._fill(hooks_of(self))
+            if self._ours().started:
+                self._lanes.follow()
+
+    def _fill(self, hooks: dict[str, Callable[..., object]]) -> None:
+        if own := forms(self):
+            adapt(self, own, hooks)
+        fill(self._table, hooks)
+
+    def _target(self, forward_to: ForwardTo | None) -> Forward | None:
+        wanted = self.forward_to if forward_to is None else forward_to
+        if wanted is not None:
+            return forward_of(wanted)
+        if own_hook(self, "on_accept") is None:
+            raise ConfigError(
+                "forward_to: it is missing; give it as the third argument or as a class attribute, "
+                "or give an on_accept that says where each client goes"
+            )
+        return None
+
+    def _startable(self) -> _native.Server:
+        native = self._ours()
+        if native.stopping or native.is_closed:
+            raise ServerStoppedError("server: it was stopped; make a new TheServer")
+        _logging.start()
+        return native
 
     def __del__(self) -> None:
         if "_native" not in self.__dict__ or sys.is_finalizing() or os.getpid() != self._pid:
@@ -303,30 +395,3 @@ class TheServer:
         except BaseException:
             native.stop(0.0)
             raise
-
-
-def _listen_address(host: object, port: object) -> tuple[str, int | None]:
-    text = host_text("host", host)
-    if port is None:
-        if not text:
-            raise ConfigError('port: it is missing; write TheServer("", 9090, ...), or 0 for any free port')
-        return text, None
-    number = port_number(port)
-    if text.startswith("unix:"):
-        raise ConfigError("port: a Unix socket has none; leave it out")
-    return text or "127.0.0.1", number
-
-
-def _instance(name: str, value: object, kind: type[_Setting]) -> _Setting:
-    if not isinstance(value, kind):
-        raise wrong_type(name, value, f"a {kind.__name__}", f"write {kind.__name__}(...)")
-    return value
-
-
-def _warn_if_public(address: SocketName) -> None:
-    if address[0] in ("0.0.0.0", "::"):
-        logging.getLogger("interpose.listener").warning(
-            "listener %s: every machine that can reach this one may connect; "
-            "listen on 127.0.0.1, or say that it is meant to be public",
-            address_text(address),
-        )

@@ -155,6 +155,14 @@ impl Stream {
         Ok(Unregistered(Some(bare)))
     }
 
+    /// The socket alone, for whoever connects by hand.
+    pub(crate) fn into_socket(self) -> io::Result<Socket> {
+        match self.unregister()?.0.take() {
+            Some(Bare::Socket(socket)) => Ok(socket),
+            _ => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
     pub(crate) fn is_tcp(&self) -> bool {
         matches!(self.socket, Connected::Tcp(_))
     }

@@ -8,12 +8,17 @@ use crate::error::{Error, ErrorKind};
 fn class(kind: ErrorKind) -> (&'static str, bool) {
     match kind {
         ErrorKind::Address => ("AddressError", false),
+        ErrorKind::Type => ("ArgumentTypeError", false),
         ErrorKind::Config => ("ConfigError", false),
         ErrorKind::Bind => ("BindError", true),
         ErrorKind::BindPermission => ("BindPermissionError", true),
         ErrorKind::Resolve => ("ResolveError", true),
         ErrorKind::Stopped => ("ServerStoppedError", false),
         ErrorKind::Forked => ("ForkError", false),
+        ErrorKind::Connect => ("ConnectError", false),
+        ErrorKind::Ended => ("ConnectionClosedError", false),
+        ErrorKind::Full => ("SendBufferFullError", false),
+        ErrorKind::Busy => ("LaneError", false),
         ErrorKind::Runtime => ("RuntimeStartError", false),
     }
 }

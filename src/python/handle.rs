@@ -4,15 +4,63 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use pyo3::prelude::*;
 
-use super::convert::Name;
+use super::{
+    answers,
+    convert::{self, Name},
+    errors, lane,
+    runtime::Process,
+};
 use crate::{
+    error::{Error, ErrorKind},
+    inbox::{Patience, Refused, WAITING_ON_LANE},
+    outcome::CloseReason,
     registry::{self, State},
     stats::{Direction, Ledger},
 };
 
 #[pyclass(frozen, eq, module = "interpose._native")]
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Connection(pub(super) registry::Connection);
+pub(super) struct Connection(pub(super) registry::Connection, Process);
+
+fn direction(to_upstream: bool) -> Direction {
+    if to_upstream { Direction::ToUpstream } else { Direction::ToClient }
+}
+
+impl Connection {
+    pub(super) fn new(connection: registry::Connection) -> Self {
+        Self(connection, Process::this())
+    }
+
+    /// The connection, for a word to its task: only the process that made it has that task.
+    fn task(&self, py: Python<'_>) -> PyResult<&registry::Connection> {
+        if self.1 == Process::this() {
+            return Ok(&self.0);
+        }
+        let message = "connection: it belongs to the process this one was forked from; end it there";
+        Err(errors::raise(py, &Error::new(ErrorKind::Forked, message)))
+    }
+
+    /// Why an injection was not taken, for its sender.
+    fn explain(&self, direction: Direction, refused: Refused) -> Error {
+        let (id, peer) = (self.0.id(), if direction == Direction::ToUpstream { "upstream" } else { "client" });
+        match refused {
+            Refused::Ended => {
+                let why = self.0.reason().map_or("that direction has ended", CloseReason::word);
+                let message = format!(
+                    "send: connection {id} takes nothing for its {peer} any more: {why}; look at phase and reason before"
+                );
+                Error::new(ErrorKind::Ended, message)
+            }
+            Refused::Full => {
+                let most = WAITING_ON_LANE / 1024;
+                let message = format!(
+                    "send: {most} KiB wait for the {peer} of connection {id}, which does not read; send less in a callback, or from a thread, where it waits"
+                );
+                Error::new(ErrorKind::Full, message)
+            }
+        }
+    }
+}
 
 #[pymethods]
 impl Connection {
@@ -22,7 +70,7 @@ impl Connection {
     }
 
     #[getter]
-    fn state(&self) -> &'static str {
+    fn phase(&self) -> &'static str {
         match self.0.state() {
             State::Connecting => "connecting",
             State::Open => "open",
@@ -60,19 +108,50 @@ impl Connection {
         self.0.upstream().map(|names| Name::of_socket(&names.local))
     }
 
-    /// `(read, delivered, undeliverable)` bytes of one direction.
-    fn ledger(&self, to_upstream: bool) -> (u64, u64, u64) {
-        let direction = if to_upstream { Direction::ToUpstream } else { Direction::ToClient };
-        let Ledger { read, delivered, undeliverable } = self.0.ledger(direction);
-        (read, delivered, undeliverable)
+    /// `(read, added, delivered, dropped, undeliverable)` bytes of one direction.
+    fn ledger(&self, to_upstream: bool) -> (u64, u64, u64, u64, u64) {
+        let Ledger { read, added, delivered, dropped, undeliverable } = self.0.ledger(direction(to_upstream));
+        (read, added, delivered, dropped, undeliverable)
     }
 
-    fn close(&self) {
-        self.0.close();
+    /// Sends `data` in one direction. Gives how many bytes that are, or None when there was no room within `wait`
+    /// seconds; on a lane, which cannot wait, having none is an error at once.
+    fn send(&self, py: Python<'_>, to_upstream: bool, data: &Bound<'_, PyAny>, wait: f64) -> PyResult<Option<usize>> {
+        let bytes = answers::bytes_of(data).ok_or_else(|| convert::not_bytes(data))?;
+        let (length, direction, connection) = (bytes.len(), direction(to_upstream), self.task(py)?);
+        let sent = if lane::is_here() {
+            connection.inject(direction, bytes, Patience::OnLane)
+        } else {
+            let wait = convert::seconds(py, "timeout", Some(wait))?;
+            py.detach(|| connection.inject(direction, bytes, Patience::Wait(wait)))
+        };
+        match sent {
+            Ok(()) => Ok(Some(length)),
+            Err(Refused::Full) if !lane::is_here() => Ok(None),
+            Err(refused) => Err(errors::raise(py, &self.explain(direction, refused))),
+        }
     }
 
-    fn abort(&self) {
-        self.0.abort();
+    /// Ends one direction in order.
+    fn half_close(&self, py: Python<'_>, to_upstream: bool) -> PyResult<()> {
+        self.task(py)?.half_close(direction(to_upstream));
+        Ok(())
+    }
+
+    /// No callback sees that direction any more.
+    fn pass_through(&self, py: Python<'_>, to_upstream: bool) -> PyResult<()> {
+        self.task(py)?.pass_through(direction(to_upstream));
+        Ok(())
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.task(py)?.close();
+        Ok(())
+    }
+
+    fn abort(&self, py: Python<'_>) -> PyResult<()> {
+        self.task(py)?.abort();
+        Ok(())
     }
 
     fn __hash__(&self) -> u64 {

@@ -1,13 +1,20 @@
 //! The Python binding: the module `interpose._native`, which the package's façade is written on.
 //!
 //! No thread started here ever attaches to the interpreter, except where pyo3-async-runtimes completes an
-//! awaitable, which is on the control thread's side and never on an I/O thread.
+//! awaitable, which is on the control thread's side and never on an I/O thread. Callbacks run on threads of
+//! Python's own, in `lane`.
 
+mod answers;
+mod calls;
 mod convert;
 mod errors;
 mod forward;
 mod handle;
+mod hooks;
+mod kept;
+mod lane;
 mod logging;
+mod outgoing;
 mod runtime;
 mod server;
 
@@ -20,15 +27,33 @@ fn parse_address(py: Python<'_>, text: &str) -> PyResult<convert::Name> {
     Ok(convert::Name::of_address(&address))
 }
 
+/// The callbacks that have run for `least` seconds and do not return, each told once: its name, the seconds, and
+/// the thread as `threading.get_ident()` counts.
+#[pyfunction]
+fn stuck_callbacks(py: Python<'_>, least: f64) -> PyResult<Vec<calls::Stuck>> {
+    Ok(calls::stuck(convert::seconds(py, "least", Some(least))?.unwrap_or_default()))
+}
+
+/// Whether the calling thread runs callbacks.
+#[pyfunction]
+fn on_lane() -> bool {
+    lane::is_here()
+}
+
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     logging::install();
     module.add_class::<forward::Forward>()?;
     module.add_class::<handle::Connection>()?;
+    module.add_class::<hooks::Callbacks>()?;
+    module.add_class::<lane::Lane>()?;
+    module.add_class::<outgoing::Outgoing>()?;
     module.add_class::<server::Server>()?;
     module.add_function(wrap_pyfunction!(parse_address, module)?)?;
     module.add_function(wrap_pyfunction!(logging::start_logging, module)?)?;
     module.add_function(wrap_pyfunction!(logging::next_logs, module)?)?;
+    module.add_function(wrap_pyfunction!(stuck_callbacks, module)?)?;
+    module.add_function(wrap_pyfunction!(on_lane, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::shutdown, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::forget_after_fork, module)?)?;
     Ok(())

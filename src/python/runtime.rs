@@ -7,7 +7,11 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+        mpsc::{Receiver, sync_channel},
+    },
     task::{Context, Poll},
     thread,
     time::{Duration, Instant},
@@ -24,8 +28,9 @@ use tokio::{
 use super::{errors, logging};
 use crate::{
     error::{Error, ErrorKind},
+    forward::Forward,
     server::Server,
-    workers::Workers,
+    workers::{Connecting, Workers},
 };
 
 static RUNTIME: Mutex<Option<Native>> = Mutex::new(None);
@@ -77,9 +82,13 @@ pub(super) fn start(py: Python<'_>, server: &Server) -> PyResult<()> {
     .map_err(|error| errors::raise(py, &error))
 }
 
-/// Runs a task that never attaches on the control thread.
-pub(super) fn spawn(py: Python<'_>, task: impl Future<Output = ()> + Send + 'static) -> PyResult<()> {
-    with(py, |native| drop(native.control.handle.spawn(task)))
+/// Connects on a worker of this process; the answer comes through the channel.
+pub(super) fn connect(py: Python<'_>, forward: Forward) -> PyResult<Receiver<Connecting>> {
+    let (answer, answered) = sync_channel(1);
+    with(py, |native| {
+        native.workers.connect(forward, move |connected| drop(answer.send(connected)));
+    })?;
+    Ok(answered)
 }
 
 /// An awaitable of the running asyncio loop that completes when `future` does.
@@ -153,6 +162,31 @@ pub(super) fn forget_after_fork() {
     // Not dropped: its sockets and its epoll instances are still the parent's.
     std::mem::forget(lock().take());
     logging::start_afresh();
+    FORKS.fetch_add(1, Relaxed);
+}
+
+/// How many forks lead to this process.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// A process among those that forks have made of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Process(u32);
+
+impl Process {
+    /// The calling one.
+    pub(super) fn this() -> Self {
+        Self(FORKS.load(Relaxed))
+    }
+}
+
+/// Ends the process if it is a child that a callback of `lane` has forked: the lane's sockets are the parent's.
+pub(super) fn end_forked_child(lane: Process) {
+    if lane != Process::this() {
+        eprintln!(
+            "interpose: a process that a callback forked came back from the callback; end it with os._exit() or exec there"
+        );
+        std::process::abort();
+    }
 }
 
 /// The control thread, as pyo3-async-runtimes wants to see a runtime.

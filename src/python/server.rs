@@ -1,6 +1,6 @@
 //! A server, as Python holds it.
 
-use std::{io::Write, time::Duration};
+use std::time::Duration;
 
 use pyo3::{prelude::*, types::PyDict};
 
@@ -9,6 +9,8 @@ use super::{
     errors,
     forward::Forward,
     handle::Connection,
+    hooks::Callbacks,
+    lane::Lane,
     runtime,
 };
 use crate::{
@@ -28,7 +30,7 @@ pub(super) struct Server {
 
 impl Server {
     /// The server, unless this is a forked child.
-    fn here(&self, py: Python<'_>) -> PyResult<&server::Server> {
+    pub(super) fn here(&self, py: Python<'_>) -> PyResult<&server::Server> {
         if self.process == std::process::id() {
             return Ok(&self.server);
         }
@@ -44,18 +46,19 @@ impl Server {
 #[pymethods]
 impl Server {
     #[new]
-    #[pyo3(signature = (host, port, forward, *, half_close, idle, unacknowledged, max_connections, backlog, reuse_port))]
+    #[pyo3(signature = (host, port, forward, *, half_close, idle, unacknowledged, max_connections, backlog, buffer_size, reuse_port))]
     #[expect(clippy::too_many_arguments, reason = "the façade gives every setting by name")]
     fn new(
         py: Python<'_>,
         host: &str,
         port: Option<u16>,
-        forward: &Forward,
+        forward: Option<&Forward>,
         half_close: Option<f64>,
         idle: Option<f64>,
         unacknowledged: Option<f64>,
         max_connections: Option<usize>,
         backlog: u32,
+        buffer_size: usize,
         reuse_port: bool,
     ) -> PyResult<Self> {
         let listen: Address = convert::address(py, host, port)?;
@@ -67,8 +70,9 @@ impl Server {
             },
             limits: Limits { max_connections },
             backlog,
+            chunk: buffer_size,
             reuse_port,
-            ..Config::new(listen, forward.0.clone())
+            ..Config::new(listen, forward.map(|forward| forward.0.clone()))
         };
         // Detached: the listener's name may have to be looked up.
         let server = py.detach(|| server::Server::bind(config)).map_err(|error| errors::raise(py, &error))?;
@@ -95,6 +99,20 @@ impl Server {
         Ok(self.here(py)?.is_closed())
     }
 
+    /// Has these callbacks called, on these lanes. Once only.
+    fn hook(&self, py: Python<'_>, callbacks: &Callbacks, lanes: Vec<Bound<'_, Lane>>) -> PyResult<()> {
+        let server = self.here(py)?;
+        server.hook(callbacks.hooks(), lanes.iter().map(|lane| lane.get().handle()));
+        server.set_interest(callbacks.interest());
+        Ok(())
+    }
+
+    /// Has what the callbacks want now from now on.
+    fn rehook(&self, py: Python<'_>, callbacks: &Callbacks) -> PyResult<()> {
+        self.here(py)?.set_interest(callbacks.interest());
+        Ok(())
+    }
+
     fn start(&self, py: Python<'_>) -> PyResult<()> {
         runtime::start(py, self.here(py)?)
     }
@@ -113,27 +131,13 @@ impl Server {
         Ok(py.detach(|| server.wait(timeout)))
     }
 
-    /// A descriptor, the caller's own, that can be read from when the server is closed.
-    #[cfg(unix)]
-    fn closed_fd(&self, py: Python<'_>) -> PyResult<i32> {
-        use std::os::fd::IntoRawFd;
-        let closed = self.here(py)?.closed();
-        let (reader, mut writer) = std::io::pipe()?;
-        runtime::spawn(py, async move {
-            closed.await;
-            // A byte, not only the end of the pipe: a forked child may hold a copy of the writer for as long as it lives.
-            let _ = writer.write_all(b".");
-        })?;
-        Ok(reader.into_raw_fd())
-    }
-
     /// An awaitable of the running loop that completes when the server is closed.
     fn closed<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         runtime::awaitable(py, self.here(py)?.closed())
     }
 
     fn connections(&self, py: Python<'_>) -> PyResult<Vec<Connection>> {
-        Ok(self.here(py)?.connections().into_iter().map(Connection).collect())
+        Ok(self.here(py)?.connections().into_iter().map(Connection::new).collect())
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
@@ -150,6 +154,7 @@ impl Server {
         dict.set_item("to_client", ledger(py, stats.to_client)?)?;
         dict.set_item("accept_errors", stats.accept_errors)?;
         dict.set_item("accept_paused", stats.accept_paused)?;
+        dict.set_item("callback_errors", stats.callback_errors)?;
         dict.set_item("max_connections", stats.max_connections)?;
         Ok(dict)
     }
@@ -158,7 +163,9 @@ impl Server {
 fn ledger(py: Python<'_>, ledger: Ledger) -> PyResult<Bound<'_, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item("read", ledger.read)?;
+    dict.set_item("added", ledger.added)?;
     dict.set_item("delivered", ledger.delivered)?;
+    dict.set_item("dropped", ledger.dropped)?;
     dict.set_item("undeliverable", ledger.undeliverable)?;
     Ok(dict)
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import interpose
 import pytest
-from interpose import CloseReason, ConnectionState
+from interpose import CloseReason, ConnectionPhase
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = Path(__file__).with_name("doc_example.py")
@@ -106,7 +106,7 @@ def test_reference_has_every_word_of_the_enums_and_no_other() -> None:
     architecture = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     missing = [reason for reason in CloseReason if f"`{reason}`" not in architecture]
     assert not missing
-    assert all(f"`{state}`" in REFERENCE for state in ConnectionState)
+    assert all(f"`{state}`" in REFERENCE for state in ConnectionPhase)
 
 
 def test_reference_has_every_option_and_no_other() -> None:

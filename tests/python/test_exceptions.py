@@ -16,9 +16,14 @@ BASES: dict[str, type[BaseException]] = {
     "BindError": OSError,
     "BindPermissionError": PermissionError,
     "ConfigError": ValueError,
+    "ConnectError": ConnectionError,
+    "ConnectionClosedError": ConnectionError,
     "ForkError": RuntimeError,
+    "LaneError": RuntimeError,
     "ResolveError": OSError,
     "RuntimeStartError": RuntimeError,
+    "SendBufferFullError": BlockingIOError,
+    "SendTimeoutError": TimeoutError,
     "ServerStoppedError": RuntimeError,
 }
 

@@ -13,13 +13,13 @@ import pytest
 from conftest import Serve
 from deadline import poll
 from inet import turned_away, where
-from interpose import CloseReason, Connection, ConnectionState, Forward, Limits, Side, TheServer, Timeouts
+from interpose import CloseReason, Connection, ConnectionPhase, Forward, Limits, Side, TheServer, Timeouts
 from peers import Echo, Served, connect, ending, read_exactly, reset
 from peers import echo as echoed
 
 
 def closed(connection: Connection) -> Connection:
-    poll(lambda: connection.state is ConnectionState.CLOSED, 10.0, f"{connection} closes")
+    poll(lambda: connection.phase is ConnectionPhase.CLOSED, 10.0, f"{connection} closes")
     return connection
 
 
@@ -27,7 +27,7 @@ def only(server: TheServer) -> Connection:
     """Return the one connection, once it is open."""
 
     def found() -> list[Connection]:
-        return [connection for connection in server.connections if connection.state is ConnectionState.OPEN]
+        return [connection for connection in server.connections if connection.phase is ConnectionPhase.OPEN]
 
     (connection,) = poll(found, 10.0, "an open connection")
     return connection
@@ -106,7 +106,7 @@ def test_a_connection_counts_while_it_lives_and_after(echo: Echo, serve: Serve) 
     with connect(where(server)) as client:
         echoed(client, b"12345")
         connection = only(server)
-        assert (connection.state, connection.reason, connection.error) == (ConnectionState.OPEN, None, None)
+        assert (connection.phase, connection.reason, connection.error) == (ConnectionPhase.OPEN, None, None)
         poll(lambda: connection.to_client.delivered == 5, 10.0, "the bytes are counted")
         assert connection.to_upstream.delivered == 5
         assert {connection: 1}[server.connections[0]] == 1
@@ -172,7 +172,7 @@ def test_a_connection_without_an_upstream_yet(tmp_path: Path, serve: Serve) -> N
         server = serve(Forward(*full.getsockname(), connect_timeout=30))
         with connect(where(server)):
             connection: Connection = poll(lambda: server.connections, 10.0, "accepted")[0]
-            if connection.state is ConnectionState.CONNECTING:
+            if connection.phase is ConnectionPhase.CONNECTING:
                 assert (connection.upstream, connection.client.other) == (None, None)
                 assert "connecting" in repr(connection)
                 connection.abort()

@@ -8,7 +8,7 @@ import pickle
 from typing import Any
 
 import pytest
-from interpose import CloseReason, ConnectionState, Forward, Ledger, Limits, Stats, TheServer, Timeouts, _native
+from interpose import CloseReason, ConnectionPhase, Forward, Ledger, Limits, Stats, TheServer, Timeouts, _native
 
 ADDRESSES = [
     ("9090", ("127.0.0.1", 9090)),
@@ -55,14 +55,14 @@ def test_a_forward_cannot_be_changed(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [Forward("a", 80, connect_timeout=2), Forward("unix:/x"), Timeouts(idle=3), Limits(5), Ledger(3, 2, 1)]
+    "value", [Forward("a", 80, connect_timeout=2), Forward("unix:/x"), Timeouts(idle=3), Limits(5), Ledger(3, 0, 2, 0, 1)]
 )
 def test_a_value_can_be_pickled_and_copied(value: Any) -> None:
     assert pickle.loads(pickle.dumps(value)) == value
     assert copy.deepcopy(value) == value
 
 
-@pytest.mark.parametrize("value", [Timeouts(), Limits(), Ledger(0, 0, 0)])
+@pytest.mark.parametrize("value", [Timeouts(), Limits(), Ledger(0, 0, 0, 0, 0)])
 def test_a_value_is_frozen(value: Any) -> None:
     name = dataclasses.fields(value)[0].name
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -87,7 +87,7 @@ def test_the_close_reasons_are_those_of_the_core() -> None:
 
 
 def test_the_states_are_words() -> None:
-    assert [f"{state}" for state in ConnectionState] == ["connecting", "open", "closed"]
+    assert [f"{state}" for state in ConnectionPhase] == ["connecting", "open", "closed"]
 
 
 def test_the_stats_have_every_native_counter() -> None:
@@ -100,6 +100,7 @@ def test_the_stats_have_every_native_counter() -> None:
         unacknowledged=None,
         max_connections=None,
         backlog=1,
+        buffer_size=1,
         reuse_port=False,
     )
     assert set(server.stats()) == {field.name for field in dataclasses.fields(Stats)}

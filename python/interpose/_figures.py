@@ -1,0 +1,148 @@
+"""Words and figures about connections: where they are, how they ended, what was counted."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+class ConnectionPhase(enum.StrEnum):
+    """Where a connection is in its life.
+
+    >>> from interpose import ConnectionPhase
+    >>> ConnectionPhase.OPEN == "open"
+    True
+    """
+
+    CONNECTING = "connecting"
+    """The client is there, the upstream is not yet."""
+    OPEN = "open"
+    """Both sides are there and bytes flow."""
+    CLOSED = "closed"
+    """Over; the reason and the counters are final."""
+
+
+class CloseReason(enum.StrEnum):
+    """The one recorded cause of a connection's end. The first cause wins.
+
+    >>> from interpose import CloseReason
+    >>> CloseReason("client_reset") is CloseReason.CLIENT_RESET
+    True
+    """
+
+    FINISHED = "finished"
+    """Both sides ended in order, and everything was delivered."""
+    CLIENT_RESET = "client_reset"
+    """The client reset the connection, or closed it while data was on its way to it."""
+    UPSTREAM_RESET = "upstream_reset"
+    """The upstream reset the connection, or closed it while data was on its way to it."""
+    CLIENT_LOST = "client_lost"
+    """The kernel gave the client up: it no longer answered, or the route went away."""
+    UPSTREAM_LOST = "upstream_lost"
+    """The kernel gave the upstream up: it no longer answered, or the route went away."""
+    HALF_CLOSE_TIMEOUT = "half_close_timeout"
+    """One direction had ended and the other stood still for `Timeouts.half_close`."""
+    IDLE_TIMEOUT = "idle_timeout"
+    """Both directions stood still for `Timeouts.idle`."""
+    CLOSED = "closed"
+    """`Connection.close()` was called."""
+    ABORTED = "aborted"
+    """`Connection.abort()` was called."""
+    STOPPED = "stopped"
+    """The server stopped, and the connection had not finished when the drain was over."""
+    REFUSED = "refused"
+    """Nobody listens at the upstream's address."""
+    UNREACHABLE = "unreachable"
+    """There is no route to the upstream, or it is forbidden."""
+    CONNECT_TIMEOUT = "connect_timeout"
+    """The upstream was not connected within `Forward.connect_timeout`."""
+    NAME_NOT_FOUND = "name_not_found"
+    """The upstream's name does not exist."""
+    RESOLVE_FAILED = "resolve_failed"
+    """The resolver gave no answer for the upstream's name."""
+    FD_EXHAUSTED = "fd_exhausted"
+    """No descriptor was left for the upstream's socket."""
+    PORT_EXHAUSTED = "port_exhausted"
+    """No local port was left for the upstream's socket."""
+    CONNECT_FAILED = "connect_failed"
+    """Connecting failed in another way; `Connection.error` says how."""
+    LOOP_DETECTED = "loop_detected"
+    """The connection leads back to this proxy."""
+    CLIENT_GONE = "client_gone"
+    """The client reset the connection before the upstream was connected."""
+    REJECTED = "rejected"
+    """`on_accept` refused the client."""
+    CALLBACK_ERROR = "callback_error"
+    """A callback raised an exception, or gave an answer that means nothing; the log has it."""
+    INTERNAL_ERROR = "internal_error"
+    """A defect of interpose; the log has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The bytes of one direction.
+
+    * `read`: bytes taken from the sending side.
+    * `added`: bytes that a callback put in the place of others, or that were sent from outside.
+    * `delivered`: bytes that the receiving side's kernel accepted.
+    * `dropped`: bytes that were read, and that a callback dropped or replaced.
+    * `undeliverable`: bytes that could not be delivered any more.
+
+    Once the connection is closed, `read + added == delivered + dropped + undeliverable`.
+
+    >>> from interpose import Ledger
+    >>> Ledger(read=10, added=0, delivered=8, dropped=0, undeliverable=2).read
+    10
+    """
+
+    read: int
+    added: int
+    delivered: int
+    dropped: int
+    undeliverable: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a server has done so far: a snapshot.
+
+    * `accepted`: connections ever accepted. `active`: those that live.
+    * `closed`: how many ended for each CloseReason, zeros included.
+    * `to_upstream`, `to_client`: the Ledger of each direction, live connections included.
+    * `accept_errors`: accepts that failed. `accept_paused`: whether accepting waits for descriptors or memory.
+    * `callback_errors`: callbacks that raised an exception, or gave an answer that means nothing.
+    * `max_connections`: the limit in force.
+
+    >>> from interpose import CloseReason, TheServer
+    >>> server = TheServer("", 0, "example.org:80")
+    >>> server.stats.accepted, server.stats.closed[CloseReason.FINISHED]
+    (0, 0)
+    >>> server.stop()
+    """
+
+    accepted: int
+    active: int
+    closed: Mapping[CloseReason, int]
+    to_upstream: Ledger
+    to_client: Ledger
+    accept_errors: int
+    accept_paused: bool
+    callback_errors: int
+    max_connections: int
+
+
+def stats_of(values: dict[str, Any]) -> Stats:
+    """Return the Stats that the native side's dictionary means."""
+    return Stats(
+        accepted=values["accepted"],
+        active=values["active"],
+        closed={CloseReason(word): number for word, number in values["closed"].items()},
+        to_upstream=Ledger(**values["to_upstream"]),
+        to_client=Ledger(**values["to_client"]),
+        accept_errors=values["accept_errors"],
+        accept_paused=values["accept_paused"],
+        callback_errors=values["callback_errors"],
+        max_connections=values["max_connections"],
+    )

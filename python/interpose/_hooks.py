@@ -1,0 +1,196 @@
+"""The hooks of a server: what each is called with, what its answer means, and how a callback becomes one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from . import _native
+from ._connection import Buffer, Connection, Side
+from ._exceptions import ArgumentTypeError, ConfigError, printable, wrong_type
+from ._forward import Forward, ForwardTo, forward_of, native_forward
+
+Answer: TypeAlias = Buffer | Sequence[Buffer] | None
+"""What on_recv answers: None to pass the chunk on, or what to send instead."""
+EofAnswer: TypeAlias = Buffer | Sequence[Buffer] | bool | None
+"""What on_eof answers: None to pass the end on, data to send before it, False to withhold it."""
+AcceptAnswer: TypeAlias = ForwardTo | bool | None
+"""What on_accept answers: None for `forward_to`, a Forward or an address, False to refuse."""
+
+# Each hook, and what its callback is called with.
+HOOKS: dict[str, tuple[str, ...]] = {
+    "on_accept": ("conn",),
+    "on_connect": ("conn",),
+    "on_recv": ("side", "data"),
+    "on_client_recv": ("side", "data"),
+    "on_upstream_recv": ("side", "data"),
+    "on_eof": ("side",),
+    "on_close": ("conn",),
+}
+
+# Those that the tutorial has, where they take no arguments.
+TUTORIAL_HOOKS = ("on_accept", "on_recv", "on_close")
+
+# The native side's places, and the hooks that may fill each: the first that is there does.
+_PLACES: dict[str, tuple[str, ...]] = {
+    "accept": ("on_accept",),
+    "connect": ("on_connect",),
+    "client_recv": ("on_client_recv", "on_recv"),
+    "upstream_recv": ("on_upstream_recv", "on_recv"),
+    "eof": ("on_eof",),
+    "close": ("on_close",),
+}
+
+
+class HookMethods:
+    """The hooks, as methods to override. None of these is called: a hook that nobody gives costs nothing.
+
+    A callback runs on its server's lane, the thread of `main_loop()` or one that `start()` makes, one at a time;
+    with `callback_threads` above 1, one at a time for each connection. An exception in it closes that connection
+    (both sides are reset), is logged once to `interpose.callback`, and counted in `Stats.callback_errors`; with
+    `callback_errors="pass"` the answer counts as None instead. KeyboardInterrupt and SystemExit stop the server
+    and come out of `main_loop()`.
+    """
+
+    if TYPE_CHECKING:
+        # Attributes for a type checker, so that a callback may be assigned, and a method of the tutorial's form,
+        # which takes no arguments, may override.
+        on_accept: Callable[..., AcceptAnswer]
+        on_connect: Callable[..., None]
+        on_recv: Callable[..., Answer]
+        on_client_recv: Callable[..., Answer]
+        on_upstream_recv: Callable[..., Answer]
+        on_eof: Callable[..., EofAnswer]
+        on_close: Callable[..., None]
+    else:
+
+        def on_accept(self, conn: Connection) -> AcceptAnswer:
+            """Decide where a client goes. Called once for each client, before anything is connected or read.
+
+            Return None to use `forward_to`; a Forward, `(host, port)` or an address text to go there;
+            `Forward.NOWHERE` for no upstream, so that callbacks answer; False to refuse: the client is reset, or,
+            if `conn.client.send()` was called, gets that and an end of stream.
+            """
+
+        def on_connect(self, conn: Connection) -> None:
+            """Greet the upstream. Called once, when it is connected, before a byte was read from either side.
+
+            What `conn.upstream.send()` is given here arrives before anything of the client's.
+            """
+
+        def on_recv(self, side: Side, data: bytes) -> Answer:
+            """See a chunk that `side` has sent. Its borders mean nothing; each byte comes once and in order.
+
+            Return None to pass it on, a bytes-like object to send that instead, a list of them to send those in
+            order, or `b""` to drop it. Called for both directions unless `on_client_recv` or `on_upstream_recv`
+            is there for one. A chunk has `buffer_size` bytes at most.
+            """
+
+        def on_client_recv(self, side: Side, data: bytes) -> Answer:
+            """Do what on_recv does for what the client sends. The other direction is relayed natively."""
+
+        def on_upstream_recv(self, side: Side, data: bytes) -> Answer:
+            """Do what on_recv does for what the upstream sends. The other direction is relayed natively."""
+
+        def on_eof(self, side: Side) -> EofAnswer:
+            """See the end of what `side` sends. Called once a side at most, after on_recv has seen all of it.
+
+            Return None to pass the end on, bytes to send those before it, or False to withhold it: then the other
+            side gets it from `side.other.half_close()` or `close()`, or the time limit `Timeouts.half_close` ends
+            the connection. A side that resets has no end of stream.
+            """
+
+        def on_close(self, conn: Connection | None = None) -> None:  # noqa: ARG002
+            """See the connection's end. Called exactly once for every client, after everything else.
+
+            `conn.reason`, `conn.error` and the ledgers are final. Called without arguments, in a script of the
+            tutorial's form, it hangs up on the side at hand.
+            """
+            from ._tutorial import hang_up
+
+            hang_up(self)
+
+
+def own_hook(server: object, name: str) -> object:
+    """Return the hook that `server` has: an attribute of its own, or what its class overrides; else None."""
+    given = vars(server).get(name)
+    if given is None and getattr(type(server), name) is not getattr(HookMethods, name):
+        given = getattr(server, name)
+    return given
+
+
+def hooks_of(server: object) -> dict[str, Callable[..., Any]]:
+    """Return the callbacks of `server` by hook, checked, without the methods of the tutorial's form."""
+    own = {name: own_hook(server, name) for name in HOOKS if not takes_nothing(server, name)}
+    return {name: check(name, callback) for name, callback in own.items() if callback is not None}
+
+
+def check(name: str, callback: object) -> Callable[..., Any]:
+    """Return `callback` if it can be called as the hook `name` is, or raise ArgumentTypeError."""
+    arguments = HOOKS[name]
+    wanted = f"{name}({', '.join(arguments)})"
+    if not callable(callback):
+        raise wrong_type(name, callback, "a function", f"give one that can be called as {wanted}")
+    function = inspect.unwrap(callback)
+    if any(map(inspect.iscoroutinefunction, (callback, function, getattr(callback, "__call__", None)))):  # noqa: B004
+        raise ArgumentTypeError(f"{name}: it is async def, and callbacks run outside of asyncio; give a plain def")
+    try:
+        inspect.signature(callback).bind(*arguments)
+    except ValueError:
+        pass  # A built-in that tells nothing of its arguments.
+    except TypeError as error:
+        shown = printable(getattr(callback, "__qualname__", type(callback).__name__))
+        raise ArgumentTypeError(
+            f"{name}: {shown} cannot be called as {wanted} ({error}); give it those arguments"
+        ) from None
+    return callback
+
+
+def takes_nothing(server: object, name: str) -> bool:
+    """Whether the class of `server` overrides the hook with a method of no arguments: the tutorial's form."""
+    if name not in TUTORIAL_HOOKS:
+        return False
+    method = getattr(type(server), name)
+    if method is getattr(HookMethods, name) or name in vars(server):
+        return False
+    try:
+        return not inspect.signature(getattr(server, name)).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def routed(callback: Callable[..., Any]) -> Callable[[Connection], object]:
+    """Return an on_accept whose answer is in the native side's terms: True is nowhere."""
+
+    def on_accept(conn: Connection) -> object:
+        answer = callback(conn)
+        if answer is None or answer is False or isinstance(answer, _native.Outgoing):
+            return answer
+        if answer is Forward.NOWHERE:
+            return True
+        if isinstance(answer, (Forward, str, tuple)):
+            return native_forward(forward_of(cast("object", answer), "on_accept"))
+        raise TypeError(
+            f"on_accept: it returned {printable(type(answer).__name__)}, not None (use forward_to), "
+            "a Forward or an address (go there) or False (refuse)"
+        )
+
+    return on_accept
+
+
+def fill(table: _native.Callbacks, hooks: dict[str, Callable[..., Any]]) -> None:
+    """Give the native side the callbacks of `hooks`, by hook."""
+    for place, names in _PLACES.items():
+        name = next((name for name in names if name in hooks), None)
+        callback = None if name is None else hooks[name]
+        if place == "accept" and callback is not None:
+            callback = routed(callback)
+        table.set(place, name or names[0], callback)
+
+
+def errors_policy(value: object) -> bool:
+    """Return whether `callback_errors` is to pass, or raise."""
+    if value not in ("close", "pass"):
+        raise ConfigError('callback_errors: it is neither "close" nor "pass"; give one of them')
+    return value == "pass"

@@ -1,0 +1,148 @@
+//! How long callbacks take: those that are slow are told of, once a minute each.
+
+use std::{
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+/// From here on a callback is slow: its lane's connections feel it.
+const SLOW: Duration = Duration::from_millis(100);
+
+/// Between two warnings about the same callback.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// The places for callbacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub(super) enum Slot {
+    Accept,
+    Connect,
+    ClientRecv,
+    UpstreamRecv,
+    Eof,
+    Close,
+}
+
+impl Slot {
+    pub(super) const ALL: [Self; 6] = [Self::Accept, Self::Connect, Self::ClientRecv, Self::UpstreamRecv, Self::Eof, Self::Close];
+
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Connect => "connect",
+            Self::ClientRecv => "client_recv",
+            Self::UpstreamRecv => "upstream_recv",
+            Self::Eof => "eof",
+            Self::Close => "close",
+        }
+    }
+}
+
+/// What is known about the callbacks of one server.
+#[derive(Debug, Default)]
+pub(super) struct CallLog {
+    names: Mutex<[String; Slot::ALL.len()]>,
+    warned: Mutex<[Option<Instant>; Slot::ALL.len()]>,
+    errors: AtomicU64,
+}
+
+/// What runs on one lane now.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub log: Arc<CallLog>,
+    /// As `threading.get_ident()` counts.
+    thread: u64,
+    /// The slot's number and one; 0 between callbacks.
+    slot: AtomicUsize,
+    /// Milliseconds of `EPOCH` at which it began.
+    since: AtomicU64,
+    /// The same of the last one that was told of.
+    told: AtomicU64,
+}
+
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// The lanes that run, for whoever looks after those that do not return.
+static LANES: Mutex<Vec<Weak<Running>>> = Mutex::new(Vec::new());
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl CallLog {
+    /// Sets the name that a slot's callback has in messages.
+    pub(super) fn rename(&self, slot: Slot, name: String) {
+        held(&self.names)[slot as usize] = name;
+    }
+
+    pub(super) fn name(&self, slot: Slot) -> String {
+        held(&self.names)[slot as usize].clone()
+    }
+
+    pub(super) fn failed(&self) {
+        self.errors.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn errors(&self) -> u64 {
+        self.errors.load(Relaxed)
+    }
+
+    fn warn_slow(&self, slot: Slot, taken: Duration, now: Instant) {
+        let warned = &mut held(&self.warned)[slot as usize];
+        if warned.is_none_or(|last| now.duration_since(last) >= INTERVAL) {
+            *warned = Some(now);
+            let (name, taken) = (self.name(slot), taken.as_millis());
+            log::warn!(
+                target: "interpose::callback",
+                "{name}: it took {taken} ms, and the other connections of its lane waited; do slow work in a thread, or give callback_threads"
+            );
+        }
+    }
+}
+
+impl Running {
+    /// A lane begins to run callbacks in the Python thread `thread`.
+    pub(super) fn start(log: Arc<CallLog>, thread: u64) -> Arc<Self> {
+        let (since, told) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
+        let running = Arc::new(Self { log, thread, slot: AtomicUsize::new(0), since, told });
+        let mut lanes = held(&LANES);
+        lanes.retain(|lane| lane.strong_count() > 0);
+        lanes.push(Arc::downgrade(&running));
+        running
+    }
+
+    pub(super) fn begin(&self, slot: Slot, at: Instant) {
+        let since = at.saturating_duration_since(*EPOCH).as_millis();
+        self.since.store(u64::try_from(since).unwrap_or(u64::MAX), Relaxed);
+        self.slot.store(slot as usize + 1, Relaxed);
+    }
+
+    pub(super) fn end(&self, slot: Slot, began: Instant, now: Instant) {
+        self.slot.store(0, Relaxed);
+        let taken = now.saturating_duration_since(began);
+        if taken >= SLOW {
+            self.log.warn_slow(slot, taken, now);
+        }
+    }
+
+    /// What has run for `least` or longer and was not told of yet.
+    fn stuck(&self, least: Duration) -> Option<Stuck> {
+        let slot = *Slot::ALL.get(self.slot.load(Relaxed).checked_sub(1)?)?;
+        let since = self.since.load(Relaxed);
+        let taken = EPOCH.elapsed().saturating_sub(Duration::from_millis(since));
+        (taken >= least && self.told.swap(since, Relaxed) != since)
+            .then(|| (self.log.name(slot), taken.as_secs_f64(), self.thread))
+    }
+}
+
+/// A callback's name, how long it has run, and the thread it runs on.
+pub(super) type Stuck = (String, f64, u64);
+
+/// The callbacks that have run for `least` seconds and do not return, each told once.
+pub(super) fn stuck(least: Duration) -> Vec<Stuck> {
+    let lanes: Vec<_> = held(&LANES).iter().filter_map(Weak::upgrade).collect();
+    lanes.iter().filter_map(|lane| lane.stuck(least)).collect()
+}

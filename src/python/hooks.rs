@@ -1,0 +1,320 @@
+//! Python's callbacks as the core's hooks: what they are called with, and what their answers mean.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use pyo3::{
+    PyTraverseError, PyVisit,
+    exceptions::{PyKeyboardInterrupt, PySystemExit},
+    prelude::*,
+    types::{PyBytes, PyDict, PyTuple},
+};
+
+use super::{
+    answers,
+    calls::{CallLog, Slot},
+    handle, lane,
+};
+use crate::{
+    hooks::{Decision, EndVerdict, Failed, Hooks, Interest, Verdict},
+    outcome::CloseReason,
+    registry::Connection,
+    stats::Direction,
+};
+
+/// The callbacks of one server. Owned by its façade, and by the lanes while they run; never by the core, which the
+/// garbage collector cannot look into.
+#[pyclass(frozen, module = "interpose._native")]
+pub(super) struct Callbacks {
+    slots: Mutex<[Option<Py<PyAny>>; Slot::ALL.len()]>,
+    /// The façade's Connection, made of a native one.
+    connection: Py<PyAny>,
+    /// The façade's connections by their id: there is one object for each, wherever it is asked for.
+    known: Py<PyDict>,
+    /// The façade's Side, made of a connection and whether it is the client's.
+    side: Py<PyAny>,
+    /// Logs an exception, and gives one line about it.
+    report: Py<PyAny>,
+    /// KeyboardInterrupt or SystemExit, which ends the server and comes out of its main loop.
+    raised: Mutex<Option<PyErr>>,
+    passes_errors: Arc<AtomicBool>,
+    pub log: Arc<CallLog>,
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Callbacks {
+    /// The callback in a place as it is now. No lock is held while it runs.
+    fn get<'py>(&self, py: Python<'py>, slot: Slot) -> Option<Bound<'py, PyAny>> {
+        held(&self.slots)[slot as usize].as_ref().map(|callback| callback.bind(py).clone())
+    }
+
+    pub(super) fn connection_of<'py>(
+        &self,
+        py: Python<'py>,
+        native: Bound<'py, handle::Connection>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (known, id) = (self.known.bind(py), native.get().0.id());
+        if let Some(connection) = known.get_item(id)? {
+            return Ok(connection);
+        }
+        // Two threads may ask for the same one; the first to enter it wins.
+        known.call_method1("setdefault", (id, self.connection.bind(py).call1((native,))?))
+    }
+
+    /// The connection is over and its callbacks know.
+    fn forget(&self, py: Python<'_>, id: u64) {
+        let _ = self.known.bind(py).del_item(id);
+    }
+
+    pub(super) fn side_of<'py>(
+        &self,
+        py: Python<'py>,
+        connection: &Bound<'py, PyAny>,
+        is_client: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.side.bind(py).call1((connection, is_client))
+    }
+
+    pub(super) fn take_raised(&self) -> Option<PyErr> {
+        held(&self.raised).take()
+    }
+
+    /// The core's view of them.
+    pub(super) fn hooks(&self) -> Arc<dyn Hooks> {
+        Arc::new(OnLane { log: Arc::clone(&self.log), passes_errors: Arc::clone(&self.passes_errors) })
+    }
+
+    pub(super) fn interest(&self) -> Interest {
+        let slots = held(&self.slots);
+        let of = |slot: Slot| match slot {
+            Slot::Accept => Interest::ACCEPT,
+            Slot::Connect => Interest::CONNECT,
+            Slot::ClientRecv => Interest::TO_UPSTREAM,
+            Slot::UpstreamRecv => Interest::TO_CLIENT,
+            Slot::Eof => Interest::EOF,
+            Slot::Close => Interest::CLOSE,
+        };
+        let wanted = Slot::ALL.iter().filter(|slot| slots[**slot as usize].is_some());
+        wanted.fold(Interest::NONE, |all, slot| all.with(of(*slot)))
+    }
+}
+
+#[pymethods]
+impl Callbacks {
+    #[new]
+    fn new(connection: Py<PyAny>, side: Py<PyAny>, report: Py<PyAny>, known: Py<PyDict>, passes_errors: bool) -> Self {
+        Self {
+            slots: Mutex::default(),
+            connection,
+            known,
+            side,
+            report,
+            raised: Mutex::default(),
+            passes_errors: Arc::new(AtomicBool::new(passes_errors)),
+            log: Arc::default(),
+        }
+    }
+
+    /// Puts a callback in a place, under the name that its user knows it by; None empties the place.
+    #[pyo3(signature = (place, name, callback))]
+    fn set(&self, place: &str, name: String, callback: Option<Py<PyAny>>) {
+        if let Some(slot) = Slot::ALL.into_iter().find(|slot| slot.word() == place) {
+            self.log.rename(slot, name);
+            // The old one is dropped after the lock: its end may run Python.
+            let before = std::mem::replace(&mut held(&self.slots)[slot as usize], callback);
+            drop(before);
+        }
+    }
+
+    /// Whether any place has a callback.
+    #[getter]
+    fn any(&self) -> bool {
+        self.interest() != Interest::NONE
+    }
+
+    /// Whether the ends of connections are told to one.
+    #[getter]
+    fn wants_close(&self) -> bool {
+        self.interest().has(Interest::CLOSE)
+    }
+
+    /// What a callback raised to end the server, once.
+    fn raised(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.take_raised().map(|error| error.into_value(py).into_any())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.connection)?;
+        visit.call(&self.known)?;
+        visit.call(&self.side)?;
+        visit.call(&self.report)?;
+        // Held by another thread it is alive, so it need not be looked into.
+        if let Ok(slots) = self.slots.try_lock() {
+            slots.iter().flatten().try_for_each(|callback| visit.call(callback))?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        let before = std::mem::take(&mut *held(&self.slots));
+        drop(before);
+    }
+}
+
+/// The hooks of the lane that calls: they find the callbacks with the thread.
+#[derive(Debug)]
+struct OnLane {
+    log: Arc<CallLog>,
+    passes_errors: Arc<AtomicBool>,
+}
+
+impl OnLane {
+    /// Calls the callback in `slot`, if there is one, and makes `T` of its answer.
+    fn ask<T>(
+        &self,
+        slot: Slot,
+        connection: &Connection,
+        arguments: impl for<'py> FnOnce(Python<'py>, &lane::Here) -> PyResult<Bound<'py, PyTuple>>,
+        answer: impl for<'py> FnOnce(&dyn fmt::Display, Bound<'py, PyAny>, &Bound<'py, PyTuple>) -> PyResult<T>,
+        otherwise: T,
+    ) -> Result<T, Failed> {
+        let asked = lane::attached(|py, here| {
+            let callbacks = here.callbacks.get();
+            let Some(callback) = callbacks.get(py, slot) else { return Ok(None) };
+            let asked = arguments(py, here).and_then(|arguments| {
+                let given = lane::call(here, slot, &callback, &arguments)?;
+                answer(&NameOf(&self.log, slot), given, &arguments)
+            });
+            asked.map(Some).map_err(|error| self.fail(py, here, slot, connection, error))
+        });
+        match asked {
+            Some(Ok(Some(answer))) => Ok(answer),
+            Some(Ok(None)) | None => Ok(otherwise),
+            Some(Err(None)) => Ok(otherwise),
+            Some(Err(Some(failed))) => Err(failed),
+        }
+    }
+
+    /// Tells of an exception. `None`: it is to be passed over.
+    fn fail(&self, py: Python<'_>, here: &lane::Here, slot: Slot, connection: &Connection, error: PyErr) -> Option<Failed> {
+        let callbacks = here.callbacks.get();
+        let name = self.log.name(slot);
+        if error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PySystemExit>(py) {
+            let kind = if error.is_instance_of::<PySystemExit>(py) { "SystemExit" } else { "KeyboardInterrupt" };
+            log::error!(target: "interpose::callback", "{name} raised {kind}: the server stops");
+            held(&callbacks.raised).get_or_insert(error);
+            here.server.stop(std::time::Duration::ZERO);
+            return Some(Failed { reason: CloseReason::Stopped, error: format!("{name} raised {kind}: the server stops") });
+        }
+        self.log.failed();
+        let told = here.kept.borrow_mut().connection(py, callbacks, connection);
+        let line = told.and_then(|connection| {
+            callbacks.report.bind(py).call1((&name, connection, error.clone_ref(py).into_value(py)))?.extract()
+        });
+        if self.passes_errors.load(Relaxed) {
+            return None;
+        }
+        let line = line.unwrap_or_else(|_: PyErr| format!("{name} raised an exception"));
+        Some(Failed { reason: CloseReason::CallbackError, error: line })
+    }
+}
+
+/// A callback's name, looked up only by an answer that is wrong.
+struct NameOf<'a>(&'a CallLog, Slot);
+
+impl fmt::Display for NameOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.name(self.1))
+    }
+}
+
+fn with_connection<'a>(
+    connection: &'a Connection,
+) -> impl for<'py> FnOnce(Python<'py>, &lane::Here) -> PyResult<Bound<'py, PyTuple>> + 'a {
+    move |py, here| {
+        let object = here.kept.borrow_mut().connection(py, here.callbacks.get(), connection)?;
+        PyTuple::new(py, [object])
+    }
+}
+
+fn with_side<'a>(
+    connection: &'a Connection,
+    direction: Direction,
+) -> impl for<'py> FnOnce(Python<'py>, &lane::Here) -> PyResult<Bound<'py, PyTuple>> + 'a {
+    move |py, here| {
+        let side = here.kept.borrow_mut().source(py, here.callbacks.get(), connection, direction)?;
+        PyTuple::new(py, [side])
+    }
+}
+
+fn with_chunk<'a>(
+    connection: &'a Connection,
+    direction: Direction,
+    chunk: &'a [u8],
+) -> impl for<'py> FnOnce(Python<'py>, &lane::Here) -> PyResult<Bound<'py, PyTuple>> + 'a {
+    move |py, here| {
+        let side = here.kept.borrow_mut().source(py, here.callbacks.get(), connection, direction)?;
+        PyTuple::new(py, [side, PyBytes::new(py, chunk).into_any()])
+    }
+}
+
+impl Hooks for OnLane {
+    fn on_accept(&self, connection: &Connection) -> Result<Decision, Failed> {
+        self.ask(
+            Slot::Accept,
+            connection,
+            with_connection(connection),
+            |name, given, _| answers::decision(name, &given),
+            Decision::Default,
+        )
+    }
+
+    fn on_connect(&self, connection: &Connection) -> Result<(), Failed> {
+        self.ask(Slot::Connect, connection, with_connection(connection), |name, given, _| answers::nothing(name, &given), ())
+    }
+
+    fn on_recv(&self, connection: &Connection, direction: Direction, chunk: &[u8]) -> Result<Verdict, Failed> {
+        let slot = match direction {
+            Direction::ToUpstream => Slot::ClientRecv,
+            Direction::ToClient => Slot::UpstreamRecv,
+        };
+        self.ask(slot, connection, with_chunk(connection, direction, chunk), answers::verdict, Verdict::Pass)
+    }
+
+    fn on_eof(&self, connection: &Connection, direction: Direction) -> Result<EndVerdict, Failed> {
+        let answer =
+            |name: &dyn fmt::Display, given: Bound<'_, PyAny>, _: &Bound<'_, PyTuple>| answers::end_verdict(name, &given);
+        self.ask(Slot::Eof, connection, with_side(connection, direction), answer, EndVerdict::Pass(Vec::new()))
+    }
+
+    fn on_close(&self, connection: &Connection, wanted: bool) {
+        if wanted {
+            let close = |name: &dyn fmt::Display, given: Bound<'_, PyAny>, _: &Bound<'_, PyTuple>| answers::nothing(name, &given);
+            // It is over: there is nobody left whom a failure could end.
+            let _ = self.ask(Slot::Close, connection, with_connection(connection), close, ());
+        }
+        if lane::keeps(connection) {
+            lane::attached(|py, here| {
+                let objects = here.kept.borrow_mut().forget(connection);
+                here.callbacks.get().forget(py, connection.id());
+                drop(objects);
+            });
+        }
+    }
+
+    fn turn_over(&self) {
+        lane::turn_over();
+    }
+
+    fn errors(&self) -> u64 {
+        self.log.errors()
+    }
+}

@@ -1,0 +1,281 @@
+//! The thread on which callbacks run: attached to the interpreter once per turn, and the place where they are called.
+#![allow(unsafe_code)] // Attaching for longer than a closure lasts, and calls that survive the interpreter's end; argued below.
+
+use std::{
+    cell::{Cell, RefCell},
+    ffi::c_int,
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use pyo3::{ffi, prelude::*, types::PyTuple};
+use tokio::time::timeout;
+
+use super::{
+    calls::{Running, Slot},
+    errors,
+    hooks::Callbacks,
+    kept::Kept,
+    runtime::{Process, end_forked_child},
+    server::Server,
+};
+use crate::{
+    error::{Error, ErrorKind},
+    lane,
+    registry::Connection,
+    server,
+};
+
+/// How long a lane stays attached while it has work. Python's own threads give the interpreter up after 5 ms
+/// (sys.getswitchinterval), so others wait for a lane no longer than for each other.
+const HOLD: Duration = Duration::from_millis(5);
+
+/// Turns between two looks at the clock while no callback runs.
+const TURNS: u32 = 16;
+
+/// How long connections that were aborted may take to be gone.
+const ABORT_TIME: Duration = Duration::from_secs(1);
+
+/// What the callbacks of the calling thread need. There while it drives a lane.
+pub(super) struct Here {
+    pub callbacks: Py<Callbacks>,
+    pub kept: RefCell<Kept>,
+    pub server: server::Server,
+    running: Arc<Running>,
+    process: Process,
+}
+
+thread_local! {
+    static HERE: RefCell<Option<Rc<Here>>> = const { RefCell::new(None) };
+    static HELD: Cell<Option<Held>> = const { Cell::new(None) };
+}
+
+/// The interpreter, held for the rest of a turn.
+#[derive(Clone, Copy)]
+struct Held {
+    state: ffi::PyGILState_STATE,
+    since: Instant,
+    /// When the last callback ended.
+    last: Instant,
+    turns: u32,
+}
+
+/// Whether the calling thread drives a lane.
+pub(super) fn is_here() -> bool {
+    HERE.with_borrow(Option::is_some)
+}
+
+/// Whether this lane has objects of the connection.
+pub(super) fn keeps(connection: &Connection) -> bool {
+    HERE.with_borrow(|here| here.as_ref().is_some_and(|here| here.kept.borrow().has(connection)))
+}
+
+/// Runs `f` attached, with what this lane's callbacks need. Stays attached until the turn is over.
+pub(super) fn attached<T>(f: impl FnOnce(Python<'_>, &Here) -> T) -> Option<T> {
+    let here = HERE.with_borrow(Clone::clone)?;
+    hold();
+    Some(Python::attach(|py| f(py, &here)))
+}
+
+fn hold() {
+    if HELD.get().is_none() {
+        // SAFETY: the thread entered through Python and is detached by `drive`, so it has a thread state that outlives
+        // this. Every return from here is matched by `release` on the same thread: when the lane idles, when it has held
+        // the interpreter for long, and before `drive` attaches again.
+        let state = unsafe { ffi::PyGILState_Ensure() };
+        let now = Instant::now();
+        HELD.set(Some(Held { state, since: now, last: now, turns: 0 }));
+    }
+}
+
+/// Lets the interpreter go: nothing is ready to run.
+fn release() {
+    if let Some(held) = HELD.take() {
+        // SAFETY: matches the one `PyGILState_Ensure` that gave this state, on this thread; no reference that needs the
+        // interpreter is used between here and the next `hold`.
+        unsafe { ffi::PyGILState_Release(held.state) };
+    }
+}
+
+/// Lets the interpreter go after a turn if it was held for long enough.
+pub(super) fn turn_over() {
+    let Some(mut held) = HELD.get() else { return };
+    held.turns += 1;
+    if held.turns >= TURNS {
+        held.turns = 0;
+        if held.since.elapsed() >= HOLD {
+            release();
+            return;
+        }
+    }
+    HELD.set(Some(held));
+}
+
+/// Calls a callback. `slot` says which, for the log of those that take long.
+pub(super) fn call<'py>(
+    here: &Here,
+    slot: Slot,
+    callback: &Bound<'py, PyAny>,
+    arguments: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyAny>> {
+    // One look at the clock for each callback: what lies between the last one's end and this one is short.
+    let began = HELD.get().map_or_else(Instant::now, |held| held.last);
+    here.running.begin(slot, began);
+    // SAFETY: both are live objects, and the call gives a new reference or NULL with an exception set.
+    let result = unsafe {
+        let result = call_object(callback.as_ptr(), arguments.as_ptr());
+        Bound::from_owned_ptr_or_err(callback.py(), result)
+    };
+    end_forked_child(here.process);
+    let now = Instant::now();
+    here.running.end(slot, began, now);
+    if let Some(held) = HELD.get() {
+        let turns = if now.duration_since(held.since) >= HOLD { TURNS } else { held.turns };
+        HELD.set(Some(Held { last: now, turns, ..held }));
+    }
+    result
+}
+
+#[cfg(not(windows))]
+mod raw {
+    use pyo3::ffi::PyObject;
+
+    unsafe extern "C-unwind" {
+        /// `pyo3::ffi` has it as a function that does not unwind, which a thread that ends within it does.
+        pub(super) fn PyObject_Call(callable: *mut PyObject, arguments: *mut PyObject, keywords: *mut PyObject) -> *mut PyObject;
+    }
+}
+
+/// Before Python 3.14, a thread that is in Python when the interpreter goes is ended by `pthread_exit`, which unwinds
+/// its stack. Rust's frames below must not be: such a thread waits here for the end of the process.
+#[cfg(not(windows))]
+struct StaysInside;
+
+#[cfg(not(windows))]
+impl Drop for StaysInside {
+    fn drop(&mut self) {
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+/// # Safety
+/// Attached, with a callable and a tuple.
+#[cfg(not(windows))]
+unsafe fn call_object(callable: *mut ffi::PyObject, arguments: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    let inside = StaysInside;
+    // SAFETY: the caller's.
+    let result = unsafe { raw::PyObject_Call(callable, arguments, std::ptr::null_mut()) };
+    std::mem::forget(inside);
+    result
+}
+
+/// # Safety
+/// Attached, with a callable and a tuple.
+#[cfg(windows)]
+unsafe fn call_object(callable: *mut ffi::PyObject, arguments: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the caller's.
+    unsafe { ffi::PyObject_Call(callable, arguments, std::ptr::null_mut()) }
+}
+
+/// A lane for one Python thread to drive.
+#[pyclass(frozen, module = "interpose._native")]
+pub(super) struct Lane {
+    /// Gone once it is driven.
+    lane: Mutex<Option<lane::Lane>>,
+    handle: lane::LaneHandle,
+}
+
+impl Lane {
+    pub(super) fn handle(&self) -> lane::LaneHandle {
+        self.handle.clone()
+    }
+}
+
+#[pymethods]
+impl Lane {
+    #[new]
+    fn new(py: Python<'_>) -> PyResult<Self> {
+        let lane = lane::Lane::new(release).map_err(|error| errors::raise(py, &error))?;
+        Ok(Self { handle: lane.handle(), lane: Mutex::new(Some(lane)) })
+    }
+
+    /// Drives it in the calling thread, whose `threading.get_ident()` is `thread`, until the server is closed. `woken`
+    /// is a pipe that tells of signals: their handlers run then, and what one raises is raised here.
+    #[pyo3(signature = (server, callbacks, thread, woken=None))]
+    fn run(&self, py: Python<'_>, server: &Server, callbacks: Py<Callbacks>, thread: u64, woken: Option<c_int>) -> PyResult<()> {
+        if is_here() {
+            let message = "main_loop: this thread runs the callbacks of a server already; start() the other in the background";
+            return Err(errors::raise(py, &Error::new(ErrorKind::Busy, message)));
+        }
+        let taken = self.lane.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(lane) = taken else { return Ok(()) };
+        let running = Running::start(Arc::clone(&callbacks.get().log), thread);
+        let core = server.here(py)?.clone();
+        let here = Here { callbacks, kept: RefCell::default(), server: core.clone(), running, process: Process::this() };
+        HERE.set(Some(Rc::new(here)));
+        let ended = py.detach(|| {
+            let ended = lane.run(until_closed(core, lane.handle(), woken));
+            lane.shut_down();
+            release();
+            ended
+        });
+        HERE.set(None);
+        ended
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        // A runtime may not be dropped where it could be waited for.
+        if let Some(lane) = self.lane.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            lane.shut_down();
+        }
+    }
+}
+
+async fn until_closed(server: server::Server, handle: lane::LaneHandle, woken: Option<c_int>) -> PyResult<()> {
+    let interrupted = tokio::select! {
+        () = server.closed() => None,
+        error = handle_signals(woken) => Some(error),
+    };
+    if interrupted.is_some() {
+        server.stop(Duration::ZERO);
+        let _ = timeout(ABORT_TIME, server.closed()).await;
+    }
+    // The last ends may still have to be told to the callbacks.
+    let _ = timeout(ABORT_TIME, handle.emptied()).await;
+    interrupted.map_or(Ok(()), Err)
+}
+
+/// Runs Python's signal handlers when a signal has come; gives what one of them raises.
+#[cfg(unix)]
+async fn handle_signals(woken: Option<c_int>) -> PyErr {
+    use std::os::fd::BorrowedFd;
+    let pipe = woken.and_then(|woken| {
+        // SAFETY: the caller of `run` keeps its descriptor open for as long as that lasts; this is a copy of it.
+        let copy = unsafe { BorrowedFd::borrow_raw(woken) }.try_clone_to_owned().ok()?;
+        tokio::net::unix::pipe::Receiver::from_owned_fd(copy).ok()
+    });
+    let Some(pipe) = pipe else { return std::future::pending().await };
+    loop {
+        let _ = pipe.readable().await;
+        while matches!(pipe.try_read(&mut [0; 256]), Ok(1..)) {}
+        if let Some(Err(error)) = attached(|py, _| py.check_signals()) {
+            return error;
+        }
+    }
+}
+
+/// The same where a signal cannot wake a wait: looks for one now and then.
+#[cfg(not(unix))]
+async fn handle_signals(_: Option<c_int>) -> PyErr {
+    loop {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if let Some(Err(error)) = attached(|py, _| py.check_signals()) {
+            return error;
+        }
+    }
+}
