@@ -20,7 +20,7 @@ use crate::{
     hooks::{Hooked, Hooks, Interest},
     io::{
         listener::{Accepted, Listener},
-        stream::SocketOptions,
+        options::SocketOptions,
     },
     lane::{LaneHandle, Lanes},
     limits,

@@ -8,17 +8,12 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
+#[cfg(unix)]
+use socket2::SockAddr;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::{
-    net::TcpSocket,
-    time::{Instant, sleep_until, timeout_at},
-};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{
-    listener::socket_name,
-    resolver::Resolver,
-    stream::{SocketOptions, Stream},
-};
+use super::{listener::socket_name, options::SocketOptions, registered, resolver::Resolver, stream::Stream};
 use crate::{
     addr::{Address, SocketName},
     error::reason_text,
@@ -123,27 +118,31 @@ async fn race(addresses: &[SocketAddr], source: Option<IpAddr>, options: &Socket
 
 async fn connect_tcp(address: SocketAddr, source: Option<IpAddr>, options: &SocketOptions) -> io::Result<Connected> {
     let socket = new_socket(address, source, options)?;
-    let stream = socket.connect(address).await?;
+    let connected = registered::connect(socket, &address.into()).await?;
     // A port of ours that nobody listens on can be chosen as the source: then TCP connects to itself.
-    let local = stream.local_addr()?;
-    if local == address {
+    let local = socket_name(&connected.socket().local_addr()?);
+    if local.inet() == Some(address) {
         return Err(io::Error::from(io::ErrorKind::ConnectionRefused));
     }
     // 0.0.0.0 and [::] are connected to as this machine's own address; only the kernel knows which.
-    let peer = if address.ip().is_unspecified() { stream.peer_addr()? } else { address };
-    Ok(Connected { stream: stream.into(), peer: peer.into(), local: local.into() })
+    let peer = if address.ip().is_unspecified() { socket_name(&connected.socket().peer_addr()?) } else { address.into() };
+    Ok(Connected { stream: connected.into(), peer, local })
 }
 
-fn new_socket(address: SocketAddr, source: Option<IpAddr>, options: &SocketOptions) -> io::Result<TcpSocket> {
-    let domain = Domain::for_address(address);
+/// A socket that does not block.
+fn open(domain: Domain, protocol: Option<Protocol>) -> io::Result<Socket> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    return Socket::new(domain, Type::STREAM.nonblocking(), protocol);
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let socket = {
-        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    {
+        let socket = Socket::new(domain, Type::STREAM, protocol)?;
         socket.set_nonblocking(true)?;
-        socket
-    };
+        Ok(socket)
+    }
+}
+
+fn new_socket(address: SocketAddr, source: Option<IpAddr>, options: &SocketOptions) -> io::Result<Socket> {
+    let socket = open(Domain::for_address(address), Some(Protocol::TCP))?;
     options.apply(&SockRef::from(&socket));
     if let Some(source) = source {
         #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -156,17 +155,19 @@ fn new_socket(address: SocketAddr, source: Option<IpAddr>, options: &SocketOptio
         let fault = |error| io::Error::other(format!("source {source} cannot be used ({})", reason_text(&error)));
         socket.bind(&SocketAddr::new(source, 0).into()).map_err(fault)?;
     }
-    Ok(TcpSocket::from_std_stream(socket.into()))
+    Ok(socket)
 }
 
 /// Takes over a socket that somebody else has connected.
 pub(crate) fn adopt(socket: Socket, options: &SocketOptions) -> Result<Connected, Outcome> {
     let adopt = || -> io::Result<Connected> {
         let (peer, local) = (socket_name(&socket.peer_addr()?), socket_name(&socket.local_addr()?));
-        if peer.inet().is_some() {
+        let is_tcp = peer.inet().is_some();
+        if is_tcp {
             options.apply(&SockRef::from(&socket));
         }
-        Ok(Connected { stream: Stream::of_socket(socket)?, peer, local })
+        socket.set_nonblocking(true)?;
+        Ok(Connected { stream: Stream::of_socket(socket, is_tcp)?, peer, local })
     };
     adopt().map_err(|error| {
         Outcome::explained(CloseReason::ConnectFailed, format!("the upstream that was given: {}", reason_text(&error)))
@@ -176,11 +177,12 @@ pub(crate) fn adopt(socket: Socket, options: &SocketOptions) -> Result<Connected
 #[cfg(unix)]
 async fn connect_unix(path: &str) -> Result<Connected, Outcome> {
     let name = path.strip_prefix('@').map_or_else(|| path.to_owned(), |name| format!("\0{name}"));
+    let attempt = async || registered::connect(open(Domain::UNIX, None)?, &SockAddr::unix(&name)?).await;
     loop {
-        match tokio::net::UnixStream::connect(&name).await {
-            Ok(stream) => {
+        match attempt().await {
+            Ok(connected) => {
                 let local = SocketName::Unix(String::new());
-                return Ok(Connected { stream: stream.into(), peer: SocketName::Unix(path.to_owned()), local });
+                return Ok(Connected { stream: connected.into(), peer: SocketName::Unix(path.to_owned()), local });
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(UNIX_RETRY).await,
             Err(error) => return Err(Outcome::from_connect(error)),

@@ -55,10 +55,14 @@ pub(crate) fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// Has the calling thread's runtime tell when `socket` can be read, or has a client to accept.
+/// Has the calling thread's runtime tell what `interest` asks for: when `socket` can be read, or has a client to accept.
 #[cfg(unix)]
-pub(crate) fn watch_readable(socket: socket2::Socket) -> std::io::Result<tokio::io::unix::AsyncFd<socket2::Socket>> {
-    // SAFETY: a Socket owns one open descriptor and names no other until it is dropped, and here it is not replaced.
-    let watched = unsafe { tokio::io::unix::AsyncFd::register_with_interest(socket, tokio::io::Interest::READABLE) };
+pub(super) fn watch(
+    socket: socket2::Socket,
+    interest: tokio::io::Interest,
+) -> std::io::Result<tokio::io::unix::AsyncFd<socket2::Socket>> {
+    // SAFETY: a Socket owns one open descriptor and names no other until it is dropped, and who gets the AsyncFd does
+    // not replace it there.
+    let watched = unsafe { tokio::io::unix::AsyncFd::register_with_interest(socket, interest) };
     watched.map_err(std::io::Error::from)
 }

@@ -4,10 +4,7 @@ use std::{io, net::SocketAddr};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
-use super::{
-    port_owner::owner_of,
-    stream::{SocketOptions, Stream},
-};
+use super::{options::SocketOptions, port_owner::owner_of, stream::Stream};
 use crate::{
     addr::{Address, SocketName},
     error::{Error, ErrorKind, reason_text},
@@ -80,7 +77,7 @@ impl Ready {
     /// Registers with the calling thread's runtime. Only the listener: its clients go to other threads unregistered.
     pub(crate) fn new(listener: Listener) -> io::Result<Self> {
         let Listener { socket, file, .. } = listener;
-        super::kernel::watch_readable(socket).map(|socket| Self { socket, _file: file })
+        super::kernel::watch(socket, tokio::io::Interest::READABLE).map(|socket| Self { socket, _file: file })
     }
 
     /// The next client.
@@ -123,14 +120,11 @@ impl Accepted {
     /// The stream, registered with the runtime of the calling thread.
     /// Linux's accepted sockets have the listener's options; elsewhere they are set again.
     pub(crate) fn into_stream(self, options: &SocketOptions) -> io::Result<Stream> {
-        #[cfg(unix)]
-        if self.peer.domain() == Domain::UNIX {
-            return tokio::net::UnixStream::from_std(self.socket.into()).map(Stream::from);
-        }
-        if !cfg!(any(target_os = "linux", target_os = "android")) {
+        let is_tcp = !self.peer.is_unix();
+        if is_tcp && !cfg!(any(target_os = "linux", target_os = "android")) {
             options.apply(&SockRef::from(&self.socket));
         }
-        tokio::net::TcpStream::from_std(self.socket.into()).map(Stream::from)
+        Stream::of_socket(self.socket, is_tcp)
     }
 
     /// The number of its descriptor. Where there are none, 0.

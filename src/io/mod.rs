@@ -3,7 +3,9 @@
 pub(crate) mod connector;
 mod kernel;
 pub(crate) mod listener;
+pub(crate) mod options;
 mod port_owner;
+mod registered;
 pub(crate) mod resolver;
 pub(crate) mod stream;
 

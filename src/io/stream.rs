@@ -3,20 +3,13 @@
 use std::{
     io,
     net::Shutdown,
-    pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use socket2::{SockRef, Socket, TcpKeepalive};
-use tokio::{
-    io::{AsyncRead, Interest, ReadBuf},
-    net::TcpStream,
-};
+use socket2::{SockRef, Socket};
 
-#[cfg(unix)]
-use tokio::net::UnixStream;
-
+use super::{listener::socket_name, registered::Registered};
 use crate::addr::SocketName;
 
 /// A connected socket registered with the runtime of the thread that made it.
@@ -29,9 +22,7 @@ pub(crate) struct Stream {
 
 #[derive(Debug)]
 enum Connected {
-    Tcp(TcpStream),
-    #[cfg(unix)]
-    Unix(UnixStream),
+    Socket(Registered),
     /// No socket: takes everything, and ends when it is told the end. It has nothing to wake anybody for.
     Nowhere {
         ended: bool,
@@ -44,7 +35,7 @@ pub(crate) struct Unregistered(Option<Bare>);
 
 #[derive(Debug)]
 enum Bare {
-    Socket(Socket),
+    Socket { socket: Socket, is_tcp: bool },
     Nowhere { ended: bool },
 }
 
@@ -52,7 +43,7 @@ impl Unregistered {
     /// The stream, registered with the runtime of the calling thread.
     pub(crate) fn register(mut self) -> io::Result<Stream> {
         match self.0.take() {
-            Some(Bare::Socket(socket)) => Stream::of_socket(socket),
+            Some(Bare::Socket { socket, is_tcp }) => Stream::of_socket(socket, is_tcp),
             Some(Bare::Nowhere { ended }) => Ok(Stream { socket: Connected::Nowhere { ended }, blocked: false }),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
@@ -61,16 +52,10 @@ impl Unregistered {
 
 impl Drop for Unregistered {
     fn drop(&mut self) {
-        if let Some(Bare::Socket(socket)) = &self.0 {
+        if let Some(Bare::Socket { socket, .. }) = &self.0 {
             let _ = socket.set_linger(Some(Duration::ZERO));
         }
     }
-}
-
-/// What every TCP socket of ours is set to.
-#[derive(Debug, Clone)]
-pub(crate) struct SocketOptions {
-    pub unacknowledged: Option<Duration>,
 }
 
 /// A write to a closed connection is an error here, never a SIGPIPE to the embedding program.
@@ -79,52 +64,9 @@ const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const NO_SIGNAL: i32 = 0;
 
-/// Silence before the first keepalive probe; six probes, ten seconds apart, end the connection.
-const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(10), 6);
-
-impl SocketOptions {
-    /// Keepalive, urgent bytes in line, and the unacknowledged bound.
-    ///
-    /// No option is worth a connection: a kernel that lacks one is left at its default.
-    pub(crate) fn apply(&self, socket: &SockRef<'_>) {
-        let (time, interval, retries) = KEEPALIVE;
-        let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval);
-        #[cfg(not(windows))]
-        let keepalive = keepalive.with_retries(retries);
-        #[cfg(windows)]
-        let _ = retries;
-        let _ = socket.set_tcp_keepalive(&keepalive);
-        // An urgent byte (RFC 6093) is a byte of the stream, and must not be lost.
-        let _ = socket.set_out_of_band_inline(true);
-        let _ = socket.set_tcp_nodelay(true);
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        if self.unacknowledged.is_some() {
-            let _ = socket.set_tcp_user_timeout(self.unacknowledged);
-        }
-    }
-}
-
-macro_rules! each {
-    ($self:expr, $stream:ident => $do:expr, nowhere => $none:expr) => {
-        match $self {
-            Connected::Tcp($stream) => $do,
-            #[cfg(unix)]
-            Connected::Unix($stream) => $do,
-            Connected::Nowhere { .. } => $none,
-        }
-    };
-}
-
-impl From<TcpStream> for Stream {
-    fn from(stream: TcpStream) -> Self {
-        Self { socket: Connected::Tcp(stream), blocked: false }
-    }
-}
-
-#[cfg(unix)]
-impl From<UnixStream> for Stream {
-    fn from(stream: UnixStream) -> Self {
-        Self { socket: Connected::Unix(stream), blocked: false }
+impl From<Registered> for Stream {
+    fn from(registered: Registered) -> Self {
+        Self { socket: Connected::Socket(registered), blocked: false }
     }
 }
 
@@ -134,22 +76,18 @@ impl Stream {
         Self { socket: Connected::Nowhere { ended: false }, blocked: false }
     }
 
-    /// A connected socket of either family, registered with the runtime of the calling thread.
-    pub(crate) fn of_socket(socket: Socket) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        #[cfg(unix)]
-        if socket.domain()? == socket2::Domain::UNIX {
-            return UnixStream::from_std(socket.into()).map(Self::from);
-        }
-        TcpStream::from_std(socket.into()).map(Self::from)
+    /// A connected socket of either family that does not block, registered with the runtime of the calling thread.
+    pub(super) fn of_socket(socket: Socket, is_tcp: bool) -> io::Result<Self> {
+        Registered::new(socket, is_tcp).map(Self::from)
     }
 
     /// Takes it from its runtime, for another thread's.
     pub(crate) fn unregister(self) -> io::Result<Unregistered> {
         let bare = match self.socket {
-            Connected::Tcp(stream) => Bare::Socket(stream.into_std()?.into()),
-            #[cfg(unix)]
-            Connected::Unix(stream) => Bare::Socket(stream.into_std()?.into()),
+            Connected::Socket(registered) => {
+                let is_tcp = registered.is_tcp();
+                Bare::Socket { socket: registered.into_socket()?, is_tcp }
+            }
             Connected::Nowhere { ended } => Bare::Nowhere { ended },
         };
         Ok(Unregistered(Some(bare)))
@@ -164,7 +102,7 @@ impl Stream {
     }
 
     pub(crate) fn is_tcp(&self) -> bool {
-        matches!(self.socket, Connected::Tcp(_))
+        matches!(&self.socket, Connected::Socket(registered) if registered.is_tcp())
     }
 
     pub(crate) fn is_nowhere(&self) -> bool {
@@ -172,12 +110,11 @@ impl Stream {
     }
 
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        if let Connected::Nowhere { ended } = self.socket {
-            return if ended { Poll::Ready(Ok(0)) } else { Poll::Pending };
+        match &mut self.socket {
+            Connected::Socket(registered) => registered.poll_read(cx, buf),
+            Connected::Nowhere { ended: true } => Poll::Ready(Ok(0)),
+            Connected::Nowhere { ended: false } => Poll::Pending,
         }
-        let mut buf = ReadBuf::new(buf);
-        ready!(each!(&mut self.socket, stream => Pin::new(stream).poll_read(cx, &mut buf), nowhere => Poll::Pending))?;
-        Poll::Ready(Ok(buf.filled().len()))
     }
 
     /// Writes what the kernel takes. Tried whatever readiness the runtime believes in, unless the last try found
@@ -212,7 +149,10 @@ impl Stream {
     }
 
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(&self.socket, stream => stream.poll_write_ready(cx), nowhere => Poll::Pending)
+        match &self.socket {
+            Connected::Socket(registered) => registered.poll_writable(cx),
+            Connected::Nowhere { .. } => Poll::Pending,
+        }
     }
 
     /// Sends FIN. The kernel sends it after everything that was written.
@@ -257,8 +197,9 @@ impl Stream {
     }
 
     fn clear_writable(&self) {
-        let blocked = || -> io::Result<()> { Err(io::ErrorKind::WouldBlock.into()) };
-        let _ = each!(&self.socket, stream => stream.try_io(Interest::WRITABLE, blocked), nowhere => Ok(()));
+        if let Connected::Socket(registered) = &self.socket {
+            registered.clear_writable();
+        }
     }
 
     /// Whether the readiness cannot be cleared.
@@ -271,8 +212,10 @@ impl Stream {
     /// Makes the coming close an abort: RST, and what the kernel still holds is dropped.
     /// A Unix socket has no RST; there the close is the end.
     pub(crate) fn abort_on_close(&self) {
-        if let Connected::Tcp(stream) = &self.socket {
-            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        if self.is_tcp()
+            && let Some(socket) = self.socket()
+        {
+            let _ = socket.set_linger(Some(Duration::ZERO));
         }
     }
 
@@ -281,7 +224,7 @@ impl Stream {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         {
             use std::os::fd::AsFd;
-            each!(&self.socket, stream => super::kernel::unacknowledged(stream.as_fd()), nowhere => Ok(0)).unwrap_or(0)
+            self.socket().map_or(0, |socket| super::kernel::unacknowledged(socket.as_fd()).unwrap_or(0))
         }
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         0
@@ -289,29 +232,14 @@ impl Stream {
 
     /// The socket, where there is one.
     pub(crate) fn socket(&self) -> Option<SockRef<'_>> {
-        each!(&self.socket, stream => Some(SockRef::from(stream)), nowhere => None)
+        match &self.socket {
+            Connected::Socket(registered) => Some(registered.socket()),
+            Connected::Nowhere { .. } => None,
+        }
     }
 
     pub(crate) fn peer_name(&self) -> io::Result<SocketName> {
-        match &self.socket {
-            Connected::Tcp(stream) => stream.peer_addr().map(SocketName::from),
-            #[cfg(unix)]
-            Connected::Unix(stream) => stream.peer_addr().map(|address| unix_name(&address.into())),
-            Connected::Nowhere { .. } => Err(io::ErrorKind::NotConnected.into()),
-        }
+        let socket = self.socket().ok_or(io::ErrorKind::NotConnected)?;
+        socket.peer_addr().map(|address| socket_name(&address))
     }
-}
-
-/// The name of a Unix socket as its address text has it after `unix:`.
-#[cfg(unix)]
-pub(crate) fn unix_name(address: &std::os::unix::net::SocketAddr) -> SocketName {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    {
-        use std::os::linux::net::SocketAddrExt;
-        if let Some(name) = address.as_abstract_name() {
-            return SocketName::Unix(format!("@{}", String::from_utf8_lossy(name)));
-        }
-    }
-    let path = address.as_pathname().map(|path| path.to_string_lossy().into_owned());
-    SocketName::Unix(path.unwrap_or_default())
 }

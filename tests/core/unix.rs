@@ -2,8 +2,10 @@
 
 use std::{
     fs,
+    io::IoSlice,
     net::SocketAddr,
     os::{
+        fd::AsFd,
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr as UnixName, UnixListener, UnixStream},
     },
@@ -22,6 +24,8 @@ use interpose::{
     server::Server,
     stats::Direction,
 };
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use crate::{
     conformance::{BUFFER, held, whole},
@@ -66,6 +70,30 @@ fn every_byte_and_both_ends_pass_between_unix_sockets() {
     assert_eq!(wait_end(&connection), CloseReason::Finished);
     assert_eq!(connection.ledger(Direction::ToUpstream), whole(8 * MIB));
     assert_eq!(connection.ledger(Direction::ToClient), whole(8 * MIB));
+}
+
+/// A read ends behind the bytes that descriptors came with. What follows must not wait for the sender's next word.
+#[test]
+fn bytes_behind_descriptors_are_not_held_up() {
+    let folder = Folder::new();
+    let (upstream, running) = between(&folder);
+    let client = UnixStream::connect(folder.path("listener")).unwrap();
+    let mut server = accept(&upstream);
+    until("the connection is open", || running.server.connections()[0].state() == State::Open);
+    for _ in 0..50 {
+        send_with_descriptor(&client, b"abc");
+        send_with_descriptor(&client, b"def");
+        assert_eq!(server.receive_exactly(6), b"abcdef");
+    }
+}
+
+fn send_with_descriptor(socket: &UnixStream, bytes: &[u8]) {
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [socket.as_fd()];
+    assert!(control.push(SendAncillaryMessage::ScmRights(&descriptors)));
+    let sent = sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::empty()).unwrap();
+    assert_eq!(sent, bytes.len());
 }
 
 #[test]

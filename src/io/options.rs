@@ -1,0 +1,36 @@
+//! What every TCP socket of ours is set to.
+
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+
+/// What every TCP socket of ours is set to.
+#[derive(Debug, Clone)]
+pub(crate) struct SocketOptions {
+    pub unacknowledged: Option<Duration>,
+}
+
+/// Silence before the first keepalive probe; six probes, ten seconds apart, end the connection.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(10), 6);
+
+impl SocketOptions {
+    /// Keepalive, urgent bytes in line, and the unacknowledged bound.
+    ///
+    /// No option is worth a connection: a kernel that lacks one is left at its default.
+    pub(crate) fn apply(&self, socket: &SockRef<'_>) {
+        let (time, interval, retries) = KEEPALIVE;
+        let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval);
+        #[cfg(not(windows))]
+        let keepalive = keepalive.with_retries(retries);
+        #[cfg(windows)]
+        let _ = retries;
+        let _ = socket.set_tcp_keepalive(&keepalive);
+        // An urgent byte (RFC 6093) is a byte of the stream, and must not be lost.
+        let _ = socket.set_out_of_band_inline(true);
+        let _ = socket.set_tcp_nodelay(true);
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if self.unacknowledged.is_some() {
+            let _ = socket.set_tcp_user_timeout(self.unacknowledged);
+        }
+    }
+}

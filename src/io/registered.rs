@@ -1,0 +1,160 @@
+//! A connected socket that the runtime of one thread wakes: reading, and readiness.
+
+pub(super) use system::{Registered, connect};
+
+#[cfg(unix)]
+mod system {
+    use std::{
+        future::poll_fn,
+        io::{self, Read},
+        task::{Context, Poll, ready},
+    };
+
+    use socket2::{SockAddr, SockRef, Socket};
+    use tokio::io::{Interest, unix::AsyncFd};
+
+    use crate::io::kernel;
+
+    #[derive(Debug)]
+    pub(in crate::io) struct Registered {
+        socket: AsyncFd<Socket>,
+        is_tcp: bool,
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const WATCHED: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    const WATCHED: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+    impl Registered {
+        /// A socket that does not block, with the runtime of the calling thread.
+        pub(in crate::io) fn new(socket: Socket, is_tcp: bool) -> io::Result<Self> {
+            Ok(Self { socket: kernel::watch(socket, WATCHED)?, is_tcp })
+        }
+
+        /// Takes it from its runtime.
+        pub(in crate::io) fn into_socket(self) -> io::Result<Socket> {
+            Ok(self.socket.into_inner())
+        }
+
+        pub(in crate::io) fn socket(&self) -> SockRef<'_> {
+            SockRef::from(self.socket.get_ref())
+        }
+
+        pub(in crate::io) fn is_tcp(&self) -> bool {
+            self.is_tcp
+        }
+
+        pub(in crate::io) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+            loop {
+                let mut ready = ready!(self.socket.poll_read_ready(cx))?;
+                let mut socket = self.socket.get_ref();
+                match socket.read(buf) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                    Ok(bytes) => {
+                        // A read that was not filled has taken everything: the next need not ask the kernel to hear that.
+                        if 0 < bytes && bytes < buf.len() && !self.may_stop_short() {
+                            ready.clear_ready();
+                        }
+                        return Poll::Ready(Ok(bytes));
+                    }
+                    error => return Poll::Ready(error),
+                }
+            }
+        }
+
+        /// Whether a read may end before what the kernel holds does, and no news come of the rest. It does before an
+        /// urgent byte, even one that is in line, and on a Unix socket behind bytes that descriptors came with.
+        fn may_stop_short(&self) -> bool {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            {
+                // Nobody clears this readiness, so it tells of an urgent byte at any time before.
+                !self.is_tcp || self.socket.try_io(Interest::PRIORITY, |_| Ok(())).is_ok()
+            }
+            #[cfg(not(any(target_os = "linux", target_os = "android")))]
+            {
+                // The runtime does not tell of urgent bytes here.
+                true
+            }
+        }
+
+        pub(in crate::io) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.socket.poll_write_ready(cx).map_ok(drop)
+        }
+
+        pub(in crate::io) fn clear_writable(&self) {
+            let _ = self.socket.try_io(Interest::WRITABLE, |_| -> io::Result<()> { Err(io::ErrorKind::WouldBlock.into()) });
+        }
+    }
+
+    /// Connects a socket that does not block.
+    pub(in crate::io) async fn connect(socket: Socket, to: &SockAddr) -> io::Result<Registered> {
+        match socket.connect(to) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+            _ => {}
+        }
+        // Not before the connect: a socket that is not connected counts as one that was hung up.
+        let registered = Registered::new(socket, !to.is_unix())?;
+        poll_fn(|cx| registered.poll_writable(cx)).await?;
+        let failure = registered.socket().take_error()?;
+        failure.map_or(Ok(registered), Err)
+    }
+}
+
+#[cfg(not(unix))]
+mod system {
+    use std::{
+        io,
+        pin::Pin,
+        task::{Context, Poll, ready},
+    };
+
+    use socket2::{SockAddr, SockRef, Socket};
+    use tokio::{
+        io::{AsyncRead, Interest, ReadBuf},
+        net::{TcpSocket, TcpStream},
+    };
+
+    #[derive(Debug)]
+    pub(in crate::io) struct Registered(TcpStream);
+
+    impl Registered {
+        /// A socket that does not block, with the runtime of the calling thread.
+        pub(in crate::io) fn new(socket: Socket, _: bool) -> io::Result<Self> {
+            TcpStream::from_std(socket.into()).map(Self)
+        }
+
+        /// Takes it from its runtime.
+        pub(in crate::io) fn into_socket(self) -> io::Result<Socket> {
+            self.0.into_std().map(Socket::from)
+        }
+
+        pub(in crate::io) fn socket(&self) -> SockRef<'_> {
+            SockRef::from(&self.0)
+        }
+
+        pub(in crate::io) fn is_tcp(&self) -> bool {
+            true
+        }
+
+        pub(in crate::io) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+            let mut buf = ReadBuf::new(buf);
+            ready!(Pin::new(&mut self.0).poll_read(cx, &mut buf))?;
+            Poll::Ready(Ok(buf.filled().len()))
+        }
+
+        pub(in crate::io) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.0.poll_write_ready(cx)
+        }
+
+        pub(in crate::io) fn clear_writable(&self) {
+            let _ = self.0.try_io(Interest::WRITABLE, || -> io::Result<()> { Err(io::ErrorKind::WouldBlock.into()) });
+        }
+    }
+
+    /// Connects a socket that does not block.
+    pub(in crate::io) async fn connect(socket: Socket, to: &SockAddr) -> io::Result<Registered> {
+        let to = to.as_socket().ok_or(io::ErrorKind::Unsupported)?;
+        TcpSocket::from_std_stream(socket.into()).connect(to).await.map(Registered)
+    }
+}
