@@ -242,7 +242,7 @@ struct SocketFile {
 mod unix {
     use std::{
         fs, io,
-        os::unix::{fs::FileTypeExt, fs::MetadataExt, net::UnixStream},
+        os::unix::fs::{FileTypeExt, MetadataExt},
         path::{Path, PathBuf},
     };
 
@@ -282,10 +282,17 @@ mod unix {
     /// Removes what a killed program left: a socket that nobody listens on. Anything else stays, and makes the bind fail.
     fn remove_stale(path: &Path) {
         let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
-        let nobody = || UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+        let nobody = || probe(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
         if is_socket && nobody() {
             let _ = fs::remove_file(path);
         }
+    }
+
+    /// A connect that does not wait, because an owner whose backlog is full may let it wait for ever.
+    fn probe(path: &Path) -> io::Result<()> {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path)?)
     }
 }
 

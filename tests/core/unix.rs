@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::IoSlice,
+    io::{self, IoSlice},
     net::SocketAddr,
     os::{
         fd::AsFd,
@@ -10,6 +10,7 @@ use std::{
         unix::net::{SocketAddr as UnixName, UnixListener, UnixStream},
     },
     path::Path,
+    sync::mpsc,
     thread,
     time::Duration,
 };
@@ -26,13 +27,14 @@ use interpose::{
 };
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::{
     conformance::{BUFFER, held, whole},
     connect::failed_connection,
     folder::{Folder, accept, bounded},
     pattern::Pattern,
-    peers::{DEADLINE, End, Peer, until},
+    peers::{DEADLINE, End, Peer, spawn, until},
     running::{Running, forward, to, wait_end},
     upstreams::{Unserved, Upstream},
 };
@@ -194,7 +196,7 @@ fn a_missing_unix_upstream_is_refused() {
 fn a_busy_unix_upstream_is_waited_for() {
     let folder = Folder::new();
     let target = folder.listen("upstream");
-    socket2::SockRef::from(&target).listen(0).unwrap();
+    SockRef::from(&target).listen(0).unwrap();
     let running = Running::start(Config::new("127.0.0.1:0".parse().unwrap(), Forward::to(folder.address("upstream"))));
     let clients: Vec<_> = (0..4).map(|_| Peer::connect(running.address())).collect();
     until("all were accepted", || running.server.stats().active == 4);
@@ -241,6 +243,31 @@ fn a_socket_file_in_use_is_left_alone() {
     assert!(error.to_string().contains("another program listens there"), "{error}");
     let _client = folder.connect("listener");
     accept(&owner);
+}
+
+/// A connect to a listener whose backlog is full waits. A bind must not.
+#[test]
+fn a_socket_file_of_a_busy_owner_is_left_alone() {
+    let folder = Folder::new();
+    let path = folder.path("listener");
+    let owner = folder.listen("listener");
+    SockRef::from(&owner).listen(0).unwrap();
+    let to = SockAddr::unix(&path).unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        let client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        client.set_nonblocking(true).unwrap();
+        match client.connect(&to) {
+            Ok(()) => waiting.push(client),
+            Err(error) => break assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+        }
+        assert!(waiting.len() < 20, "the backlog does not fill");
+    }
+    let (tell, told) = mpsc::sync_channel(1);
+    let _binding = spawn(move || tell.send(bind_at(&path).map(drop)));
+    let error = told.recv_timeout(DEADLINE).expect("the bind does not wait").unwrap_err();
+    assert!(error.to_string().contains("another program listens there"), "{error}");
+    assert!(folder.path("listener").exists());
 }
 
 #[test]
