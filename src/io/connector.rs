@@ -119,13 +119,13 @@ async fn race(addresses: &[SocketAddr], source: Option<IpAddr>, options: &Socket
 async fn connect_tcp(address: SocketAddr, source: Option<IpAddr>, options: &SocketOptions) -> io::Result<Connected> {
     let socket = new_socket(address, source, options)?;
     let connected = registered::connect(socket, &address.into()).await?;
-    // A port of ours that nobody listens on can be chosen as the source: then TCP connects to itself.
     let local = socket_name(&connected.socket().local_addr()?);
-    if local.inet() == Some(address) {
-        return Err(io::Error::from(io::ErrorKind::ConnectionRefused));
-    }
     // 0.0.0.0 and [::] are connected to as this machine's own address; only the kernel knows which.
     let peer = if address.ip().is_unspecified() { socket_name(&connected.socket().peer_addr()?) } else { address.into() };
+    // A port of ours that nobody listens on can be chosen as the source: then TCP connects to itself.
+    if local == peer {
+        return Err(io::Error::from(io::ErrorKind::ConnectionRefused));
+    }
     Ok(Connected { stream: connected.into(), peer, local })
 }
 
