@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
-use super::{options::SocketOptions, port_owner::owner_of, stream::Stream};
+use super::{connector::is_exhaustion, options::SocketOptions, port_owner::owner_of, stream::Stream};
 use crate::{
     addr::{Address, SocketName},
     error::{Error, ErrorKind, reason_text},
@@ -221,6 +221,7 @@ fn bind_error(address: &Address, error: io::Error) -> Error {
         }
         (Kind::PermissionDenied, _) => "this user may not create a socket there; choose another place".into(),
         (Kind::NotFound, _) => "the folder does not exist; make it first".into(),
+        _ if is_exhaustion(&error) => "raise the limit of open files (ulimit -n)".into(),
         _ => "choose another address".into(),
     };
     Error::from_io(kind, format!("cannot listen on {address}: {why}; {hint}"), error)

@@ -9,10 +9,14 @@ use interpose::{
     server::Server,
 };
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::{
+    child::alone,
     connect::assert_echoes,
+    folder::Folder,
     peers::Peer,
-    running::{IoThreads, Running, forward, to},
+    running::{IoThreads, Running, forward, loopback, to},
     upstreams::{Echo, Unserved, Upstream, is_refused},
 };
 
@@ -39,6 +43,25 @@ fn an_address_of_another_machine_is_told() {
     let error = bind("203.0.113.7:0", Unserved::new().address()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Bind);
     assert!(error.to_string().contains("this machine has no such address"), "{error}");
+}
+
+/// Another address would not help who has no descriptor left.
+#[test]
+fn a_lack_of_descriptors_is_told_as_such() {
+    alone(concat!(module_path!(), "::a_lack_of_descriptors_is_told_as_such"), || {
+        let folder = Folder::new();
+        let limit = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(0), maximum: limit.maximum }).unwrap();
+        let refused = [loopback(), folder.address("listener")].map(|listen| {
+            let error = Server::bind(Config::new(listen, None)).unwrap_err();
+            (error.kind(), error.os_error(), error.to_string())
+        });
+        setrlimit(Resource::Nofile, limit).unwrap();
+        for (kind, os_error, message) in refused {
+            assert_eq!((kind, os_error), (ErrorKind::Bind, Some(libc::EMFILE)));
+            assert!(message.ends_with("; raise the limit of open files (ulimit -n)"), "{message}");
+        }
+    });
 }
 
 #[test]
