@@ -277,7 +277,9 @@ mod unix {
         remove_stale(&file);
         socket.bind(&SockAddr::unix(&file).map_err(fault)?).map_err(fault)?;
         let identity = identity(&file).map_err(fault)?;
-        Ok((socket, Some(SocketFile { path: file, identity, process: std::process::id() })))
+        // The program may change its folder before the file is to go. The socket's own name stays as it was given.
+        let path = std::path::absolute(&file).unwrap_or(file);
+        Ok((socket, Some(SocketFile { path, identity, process: std::process::id() })))
     }
 
     /// Removes what a killed program left: a socket that nobody listens on. Anything else stays, and makes the bind fail.

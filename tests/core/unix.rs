@@ -30,6 +30,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::{
+    child::alone,
     conformance::{BUFFER, held, whole},
     connect::failed_connection,
     folder::{Folder, accept, bounded},
@@ -231,6 +232,20 @@ fn a_stale_socket_file_is_replaced_and_removed_in_the_end() {
     assert!(server.wait(Some(DEADLINE)));
     drop(server);
     until("the file is gone", || !path.exists());
+}
+
+#[test]
+fn a_relative_socket_file_is_removed_from_another_folder() {
+    alone(concat!(module_path!(), "::a_relative_socket_file_is_removed_from_another_folder"), || {
+        let folder = Folder::new();
+        std::env::set_current_dir(folder.path("")).unwrap();
+        let server = bind_at(Path::new("listener")).unwrap();
+        assert_eq!(server.address(), &SocketName::Unix("listener".to_owned()));
+        std::env::set_current_dir("/").unwrap();
+        assert!(folder.path("listener").exists());
+        drop(server);
+        assert!(!folder.path("listener").exists());
+    });
 }
 
 #[test]
