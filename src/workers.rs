@@ -22,8 +22,8 @@ use crate::{
     hops::Hops,
     io::{
         connector::{self, Connected},
+        options::SocketOptions,
         resolver::{MOST_LOOKUPS, Resolver},
-        stream::SocketOptions,
     },
     outcome::{CloseReason, Outcome},
 };

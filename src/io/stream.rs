@@ -96,7 +96,7 @@ impl Stream {
     /// The socket alone, for whoever connects by hand.
     pub(crate) fn into_socket(self) -> io::Result<Socket> {
         match self.unregister()?.0.take() {
-            Some(Bare::Socket(socket)) => Ok(socket),
+            Some(Bare::Socket { socket, .. }) => Ok(socket),
             _ => Err(io::ErrorKind::NotConnected.into()),
         }
     }
