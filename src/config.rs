@@ -37,6 +37,18 @@ pub struct Limits {
     pub max_connections: Option<usize>,
 }
 
+/// When bytes are moved from socket to socket without copying them (splice(2), Linux).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Splice {
+    /// Never.
+    Never,
+    /// While a direction streams: below that, a copy costs less.
+    #[default]
+    Streaming,
+    /// From the first byte on. Costs more for small messages; it is for tests.
+    Always,
+}
+
 /// What a server is made from.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -52,6 +64,8 @@ pub struct Config {
     pub backlog: u32,
     /// The most of one chunk that a hook sees, in bytes, up to 256 KiB. Default 64 KiB.
     pub chunk: usize,
+    /// Whether native directions are spliced. Default: while they stream.
+    pub splice: Splice,
     /// Let several listeners share the port (SO_REUSEPORT). Default off.
     pub reuse_port: bool,
 }
@@ -66,6 +80,7 @@ impl Config {
             limits: Limits::default(),
             backlog: 1024,
             chunk: 64 * 1024,
+            splice: Splice::default(),
             reuse_port: false,
         }
     }

@@ -89,6 +89,7 @@ impl Task {
         relay::Order {
             shared: &self.entry.shared,
             timeouts: &self.entry.core.config.timeouts,
+            splice: self.entry.core.config.splice,
             attendant: self.entry.attendant(),
             on_lane: self.on_lane,
         }

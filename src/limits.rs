@@ -19,6 +19,14 @@ pub(crate) fn scarce_from() -> u64 {
     descriptor_limit().map_or(u64::MAX, |limit| limit.saturating_sub(RESERVE))
 }
 
+/// Pipes for splicing, of two descriptors each: half of the reserve of a process with few, more for one with many.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn most_pipes() -> usize {
+    const OF_DESCRIPTORS: u64 = 64;
+    let fit = descriptor_limit().map_or(u64::MAX, |limit| limit / OF_DESCRIPTORS);
+    usize::try_from(fit.clamp(4, 64)).unwrap_or(64)
+}
+
 fn from_descriptors(limit: Option<u64>) -> usize {
     let fit = limit.map_or(DEFAULT_MOST, |limit| limit.saturating_sub(RESERVE) / PER_CONNECTION);
     // A tiny limit still lets one connection try.

@@ -4,6 +4,8 @@ pub(crate) mod connector;
 mod kernel;
 pub(crate) mod listener;
 pub(crate) mod options;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) mod pipe;
 mod port_owner;
 mod registered;
 pub(crate) mod resolver;

@@ -7,6 +7,7 @@ mod system {
     use std::{
         future::poll_fn,
         io::{self, Read},
+        os::fd::{AsFd, BorrowedFd},
         task::{Context, Poll, ready},
     };
 
@@ -63,9 +64,25 @@ mod system {
             }
         }
 
+        /// Has `read` take from the socket, until it would block.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        pub(in crate::io) fn poll_take(
+            &self,
+            cx: &mut Context<'_>,
+            mut read: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+        ) -> Poll<io::Result<usize>> {
+            loop {
+                let mut ready = ready!(self.socket.poll_read_ready(cx))?;
+                match read(self.socket.get_ref().as_fd()) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                    done => return Poll::Ready(done),
+                }
+            }
+        }
+
         /// Whether a read may end before what the kernel holds does, and no news come of the rest. It does before an
         /// urgent byte, even one that is in line, and on a Unix socket behind bytes that descriptors came with.
-        fn may_stop_short(&self) -> bool {
+        pub(in crate::io) fn may_stop_short(&self) -> bool {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             {
                 // Nobody clears this readiness, so it tells of an urgent byte at any time before.

@@ -9,6 +9,8 @@ use std::{
 
 use socket2::{SockRef, Socket};
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use super::pipe::Pipe;
 use super::{listener::socket_name, registered::Registered};
 use crate::addr::SocketName;
 
@@ -120,23 +122,29 @@ impl Stream {
     /// Writes what the kernel takes. Tried whatever readiness the runtime believes in, unless the last try found
     /// no room: [`poll_failure`](Self::poll_failure) clears that readiness.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_put(cx, data.len(), |socket| socket.send_with_flags(data, NO_SIGNAL))
+    }
+
+    /// Has `put` give `bytes` to the kernel, as many of them as that takes.
+    fn poll_put(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: usize,
+        mut put: impl FnMut(&SockRef<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
         loop {
             if self.blocked {
                 ready!(self.poll_writable(cx))?;
                 self.blocked = false;
             }
-            let sent = match self.socket() {
-                Some(socket) => socket.send_with_flags(data, NO_SIGNAL),
-                None => Ok(data.len()),
-            };
-            match sent {
+            match self.socket().map_or(Ok(bytes), |socket| put(&socket)) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     self.clear_writable();
                     self.blocked = true;
                 }
                 Ok(taken) => {
-                    if taken < data.len() {
+                    if taken < bytes {
                         // No room for the rest; the kernel will tell, so the next call need not ask it.
                         self.clear_writable();
                         self.blocked = true;
@@ -146,6 +154,28 @@ impl Stream {
                 error => return Poll::Ready(error),
             }
         }
+    }
+
+    /// Whether its bytes can be moved without copying them. Not past an urgent byte: splice(2) stops before it for good.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) fn is_spliceable(&self) -> bool {
+        matches!(&self.socket, Connected::Socket(registered) if !registered.may_stop_short())
+    }
+
+    /// Moves what came into an empty pipe, without copying it.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<io::Result<usize>> {
+        match &self.socket {
+            Connected::Socket(registered) => registered.poll_take(cx, |socket| pipe.fill(socket)),
+            Connected::Nowhere { .. } => Poll::Pending,
+        }
+    }
+
+    /// Moves up to `bytes` from a pipe to the peer, without copying them.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) fn poll_empty(&mut self, cx: &mut Context<'_>, pipe: &Pipe, bytes: usize) -> Poll<io::Result<usize>> {
+        use std::os::fd::AsFd;
+        self.poll_put(cx, bytes, |socket| pipe.empty(socket.as_fd(), bytes))
     }
 
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -2,6 +2,7 @@
 
 use super::pump::BUFFER;
 use crate::{
+    config::Splice,
     hooks::{Attendant, EndVerdict, Failed, Interest, Verdict},
     registry::Shared,
     stats::Direction,
@@ -15,18 +16,21 @@ pub(super) struct Stage<'a> {
     end: bool,
     /// The opposite direction waits for its destination.
     opposite_stalled: bool,
+    /// Whether what nobody looks at may be spliced.
+    pub splice: Splice,
 }
 
 impl<'a> Stage<'a> {
     /// Nobody looks.
-    pub(super) fn native(direction: Direction) -> Self {
-        Self { attendant: None, direction, chunks: false, end: false, opposite_stalled: false }
+    pub(super) fn native(direction: Direction, splice: Splice) -> Self {
+        Self { attendant: None, direction, chunks: false, end: false, opposite_stalled: false, splice }
     }
 
     pub(super) fn of(attendant: &'a Attendant, direction: Direction, opposite_stalled: bool) -> Self {
         let interest = attendant.interest();
         let (chunks, end) = (interest.has(Interest::recv(direction)), interest.has(Interest::EOF));
-        Self { attendant: Some(attendant), direction, chunks, end, opposite_stalled }
+        // A lane's thread may have SIGPIPE open, which a splice to a peer that has gone would raise.
+        Self { attendant: Some(attendant), direction, chunks, end, opposite_stalled, splice: Splice::Never }
     }
 
     /// Whether a hook is asked at all.

@@ -9,6 +9,7 @@ mod ending;
 mod inspected;
 mod patience;
 mod pump;
+mod splice;
 
 use std::{
     cell::RefCell,
@@ -23,7 +24,7 @@ use self::{
     pump::{BUFFER, Ends, Fault, Phase, Pump, Turn},
 };
 use crate::{
-    config::Timeouts,
+    config::{Splice, Timeouts},
     control::Command,
     hooks::{Attendant, Failed},
     io::stream::{Stream, Unregistered},
@@ -44,6 +45,7 @@ thread_local! {
 pub(crate) struct Order<'a> {
     pub shared: &'a Shared,
     pub timeouts: &'a Timeouts,
+    pub splice: Splice,
     /// Who may want to see what flows.
     pub attendant: Option<&'a Attendant>,
     /// Whether the calling thread is the attendant's lane.
@@ -224,7 +226,7 @@ impl<'a> Relay<'a> {
     fn stage(&self, direction: Direction, opposite_stalled: bool) -> Stage<'a> {
         match self.order.attendant {
             Some(attendant) if self.order.on_lane => Stage::of(attendant, direction, opposite_stalled),
-            _ => Stage::native(direction),
+            _ => Stage::native(direction, self.order.splice),
         }
     }
 

@@ -3,12 +3,15 @@
 use std::{
     collections::VecDeque,
     io,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
 
-use super::inspected::Stage;
+use super::{
+    inspected::Stage,
+    splice::{Filled, Splicer},
+};
 use crate::{
     config::MOST_CHUNK,
     hooks::{EndVerdict, Failed, Verdict},
@@ -65,6 +68,7 @@ pub(super) struct Pump {
     pub failed_source: bool,
     /// To be delivered, but not taken by the destination yet. Empty, without memory, while the destination keeps up.
     pending: VecDeque<Bytes>,
+    splicer: Splicer,
     /// The source has nothing more to read.
     source_ended: bool,
 }
@@ -100,7 +104,13 @@ impl Ends<'_> {
 
 impl Pump {
     pub(super) fn new() -> Self {
-        Self { phase: Phase::Open, failed_source: false, pending: VecDeque::new(), source_ended: false }
+        Self {
+            phase: Phase::Open,
+            failed_source: false,
+            pending: VecDeque::new(),
+            splicer: Splicer::default(),
+            source_ended: false,
+        }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -109,12 +119,12 @@ impl Pump {
 
     /// Whether its source is being read, so that a read would tell of the source's failure.
     pub(super) fn is_reading(&self) -> bool {
-        self.phase == Phase::Open && self.pending.is_empty()
+        self.phase == Phase::Open && !self.is_stalled()
     }
 
     /// Whether it waits for its destination.
     pub(super) fn is_stalled(&self) -> bool {
-        !self.pending.is_empty()
+        !self.pending.is_empty() || self.splicer.holds() > 0
     }
 
     /// Reads no more; what is pending is still delivered.
@@ -127,7 +137,8 @@ impl Pump {
     /// The destination takes nothing any more.
     pub(super) fn cut(&mut self, shared: &Shared, direction: Direction) {
         if !self.is_over() {
-            shared.meter(direction).undeliverable(self.pending.iter().map(Bytes::len).sum());
+            let held = self.pending.iter().map(Bytes::len).sum::<usize>() + self.splicer.drop_held();
+            shared.meter(direction).undeliverable(held);
             shared.end_inbox(direction);
             self.pending = VecDeque::new();
             self.phase = Phase::Cut;
@@ -159,6 +170,7 @@ impl Pump {
                 break;
             }
         }
+        self.splicer.turn_over(moved);
         turn
     }
 
@@ -196,6 +208,9 @@ impl Pump {
         buffer: &mut [u8],
         cx: &mut Context<'_>,
     ) -> Poll<Result<usize, Fault>> {
+        if self.splicer.holds() > 0 {
+            return self.deliver_spliced(ends, cx);
+        }
         if !self.pending.is_empty() {
             return self.deliver_pending(ends, cx);
         }
@@ -208,22 +223,48 @@ impl Pump {
             Phase::Ending => return Poll::Ready(self.pass_end(ends)),
             Phase::Withheld | Phase::Ended | Phase::Cut => return Poll::Pending,
         }
-        match ends.source.poll_read(cx, stage.room(buffer)) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(0)) => {
+        if self.splicer.wants(stage.splice, ends.source, ends.destination) {
+            match ready!(self.splicer.poll_fill(ends.source, cx)) {
+                Ok(Filled::Copy) => {}
+                filled => return self.took(filled.map(Filled::bytes), ends, stage).map_ok(|_| 0),
+            }
+        }
+        let read = ready!(ends.source.poll_read(cx, stage.room(buffer)));
+        match ready!(self.took(read, ends, stage)) {
+            Ok(0) => Poll::Ready(Ok(0)),
+            Ok(bytes) => self.chunk(ends, stage, &buffer[..bytes], cx),
+            failed => Poll::Ready(failed),
+        }
+    }
+
+    /// What a read from the source came to: bytes, its end, or its failure.
+    fn took(&mut self, read: io::Result<usize>, ends: &Ends<'_>, stage: &Stage<'_>) -> Poll<Result<usize, Fault>> {
+        match read {
+            Ok(0) => {
                 self.source_ended = true;
                 self.source_end(ends, stage)
             }
-            Poll::Ready(Ok(bytes)) => {
+            Ok(bytes) => {
                 ends.meter().read(bytes);
-                self.chunk(ends, stage, &buffer[..bytes], cx)
+                Poll::Ready(Ok(bytes))
             }
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => Poll::Ready(Ok(0)),
-            Poll::Ready(Err(error)) => {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Poll::Ready(Ok(0)),
+            Err(error) => {
                 self.source_ended = true;
                 self.phase = Phase::Ending;
                 Poll::Ready(Err(Fault::Source(error)))
             }
+        }
+    }
+
+    fn deliver_spliced(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
+        match ready!(self.splicer.poll_empty(ends.destination, cx)) {
+            Ok(0) => Poll::Ready(Err(Fault::Destination(io::ErrorKind::WriteZero.into()))),
+            Ok(bytes) => {
+                ends.meter().delivered(bytes);
+                Poll::Ready(Ok(bytes))
+            }
+            Err(error) => Poll::Ready(Err(Fault::Destination(error))),
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use interpose::{
-    config::Timeouts,
+    config::{Splice, Timeouts},
     hooks::{Decision, EndVerdict, Failed, Hooks, Interest, Verdict},
     outcome::CloseReason,
     registry::{Connection, State},
@@ -34,6 +34,8 @@ pub const BUFFER: u64 = 256 * 1024;
 pub enum Path {
     /// Nobody looks at the bytes.
     Native,
+    /// Nobody looks, and every byte goes through a pipe, where the system has that.
+    Spliced,
     /// Hooks see every chunk and every end, and let all pass.
     Inspected,
     /// Hooks put a copy in the place of every chunk.
@@ -100,6 +102,10 @@ impl Rig {
         config.timeouts = setup.timeouts.clone();
         let running = match self.path {
             Path::Native => Running::start(config),
+            Path::Spliced => {
+                config.splice = Splice::Always;
+                Running::start(config)
+            }
             Path::Inspected => Running::start_hooked(config, Arc::new(Watching { replaces: false }), WATCHING),
             Path::Replaced => Running::start_hooked(config, Arc::new(Watching { replaces: true }), WATCHING),
         };
@@ -166,7 +172,7 @@ impl Link {
     fn ledger(&self, direction: Direction) -> Ledger {
         let ledger = self.connection.ledger(direction);
         match self.rig.path {
-            Path::Native | Path::Inspected => assert_eq!((ledger.added, ledger.dropped), (0, 0)),
+            Path::Native | Path::Spliced | Path::Inspected => assert_eq!((ledger.added, ledger.dropped), (0, 0)),
             Path::Replaced => assert!(ledger.added <= ledger.dropped && ledger.dropped <= ledger.read, "{ledger:?}"),
         }
         Ledger { added: 0, dropped: 0, ..ledger }
@@ -283,6 +289,7 @@ macro_rules! path {
     };
 }
 path!(native Path::Native);
+path!(spliced Path::Spliced);
 path!(inspected Path::Inspected);
 path!(replaced Path::Replaced);
 

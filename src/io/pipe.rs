@@ -1,0 +1,127 @@
+//! Pipes for `splice`, which moves bytes between sockets without copying them (splice(2)): few, shared, given back.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
+
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
+use tokio::time::{Instant, sleep};
+
+use crate::config::MOST_CHUNK;
+
+/// What a pipe is asked to hold. A kernel gives less to an ordinary user who has many (fs.pipe-user-pages-soft).
+const SIZE: usize = MOST_CHUNK;
+
+/// Less than this is not worth the two calls it takes.
+const LEAST: usize = 128 * 1024;
+
+/// How long an unused pipe is kept, and how long none is asked for after the system has refused one.
+const KEEP: Duration = Duration::from_secs(1);
+
+/// Pipes of this process, each of two descriptors.
+static PIPES: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static POOL: Pool = const { Pool { idle: RefCell::new(Vec::new()), used: Cell::new(false), tended: Cell::new(false), refused: Cell::new(None) } };
+}
+
+/// A pipe that is empty, or has what was spliced into it last.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    reader: OwnedFd,
+    writer: OwnedFd,
+    size: usize,
+}
+
+/// The unused pipes of one thread.
+struct Pool {
+    idle: RefCell<Vec<Pipe>>,
+    /// Whether one was taken since the pool was last looked after.
+    used: Cell<bool>,
+    /// Whether a task looks after it.
+    tended: Cell<bool>,
+    refused: Cell<Option<Instant>>,
+}
+
+impl Pipe {
+    /// An empty pipe. `None`: there are as many as may be, or the system gives none that is worth it.
+    pub(crate) fn take() -> Option<Self> {
+        POOL.with(|pool| {
+            pool.used.set(true);
+            if let Some(pipe) = pool.idle.borrow_mut().pop() {
+                return Some(pipe);
+            }
+            if pool.refused.get().is_some_and(|at| at.elapsed() < KEEP) {
+                return None;
+            }
+            let made = Self::new();
+            pool.refused.set(if made.is_none() { Some(Instant::now()) } else { None });
+            made
+        })
+    }
+
+    fn new() -> Option<Self> {
+        if PIPES.fetch_add(1, Relaxed) >= crate::limits::most_pipes() {
+            PIPES.fetch_sub(1, Relaxed);
+            return None;
+        }
+        let Ok((reader, writer)) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK) else {
+            PIPES.fetch_sub(1, Relaxed);
+            return None;
+        };
+        // Refused or not, what counts is what it has then.
+        let _ = fcntl_setpipe_size(&writer, SIZE);
+        let size = fcntl_getpipe_size(&writer).unwrap_or(0);
+        let pipe = Self { reader, writer, size };
+        (size >= LEAST).then_some(pipe)
+    }
+
+    /// Gives it back, empty. Kept for a while, for another direction of this thread.
+    pub(crate) fn give_back(self) {
+        POOL.with(|pool| {
+            pool.idle.borrow_mut().push(self);
+            if !pool.tended.replace(true) {
+                tokio::spawn(tend());
+            }
+        });
+    }
+
+    /// Moves what `source` has, as much as the pipe holds, into the pipe, which is empty.
+    pub(crate) fn fill(&self, source: BorrowedFd<'_>) -> io::Result<usize> {
+        move_bytes(source, self.writer.as_fd(), self.size)
+    }
+
+    /// Moves up to `bytes` out of the pipe. The thread has SIGPIPE blocked, as every I/O thread has every signal.
+    pub(crate) fn empty(&self, destination: BorrowedFd<'_>, bytes: usize) -> io::Result<usize> {
+        move_bytes(self.reader.as_fd(), destination, bytes)
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        PIPES.fetch_sub(1, Relaxed);
+    }
+}
+
+fn move_bytes(from: BorrowedFd<'_>, to: BorrowedFd<'_>, bytes: usize) -> io::Result<usize> {
+    Ok(splice(from, None, to, None, bytes, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)?)
+}
+
+/// Closes the pipes of this thread once nobody has used one for a while.
+async fn tend() {
+    loop {
+        sleep(KEEP).await;
+        let idle = POOL.with(|pool| {
+            let unused = !pool.used.replace(false);
+            pool.tended.set(!unused);
+            if unused { Some(std::mem::take(&mut *pool.idle.borrow_mut())) } else { None }
+        });
+        if idle.is_some() {
+            return;
+        }
+    }
+}
