@@ -10,6 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv-bench"
+PEERS = ROOT / ".venv-peers"
 BUILD_TIME = 1800
 
 
@@ -19,15 +20,36 @@ class BuildError(Exception):
 
 def load_program() -> Path:
     """Build the load generator; give its path."""
+    return _bench_program("load")
+
+
+def tokio_copy_program() -> Path:
+    """Build the relay on tokio's copy_bidirectional; give its path."""
+    return _bench_program("tokio_copy")
+
+
+def _bench_program(name: str) -> Path:
     # It shares nothing with the library that a slow link would speed up.
     quick = {"CARGO_PROFILE_BENCH_LTO": "off", "CARGO_PROFILE_BENCH_CODEGEN_UNITS": "16"}
-    command = ["cargo", "bench", "--no-run", "--bench", "load", "--message-format=json-render-diagnostics"]
+    command = ["cargo", "bench", "--no-run", "--bench", name, "--message-format=json-render-diagnostics"]
     output = _run(command, os.environ | quick)
     for line in output.splitlines():
         message = json.loads(line)
-        if message.get("target", {}).get("name") == "load" and message.get("executable"):
+        if message.get("target", {}).get("name") == name and message.get("executable"):
             return Path(message["executable"])
-    raise BuildError("cargo named no executable for the bench target 'load'")
+    raise BuildError(f"cargo named no executable for the bench target '{name}'")
+
+
+def peers_environment() -> Path:
+    """Install the Python peers, as pyproject.toml pins them; give the folder of their programs."""
+    stamp, pins = PEERS / "pins", hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    if not (stamp.exists() and stamp.read_text() == pins):
+        venv.create(PEERS, with_pip=True)
+        pip = [str(PEERS / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        _run([*pip, "--upgrade", "pip==26.3"], dict(os.environ))
+        _run([*pip, "--group", "peers"], dict(os.environ))
+        stamp.write_text(pins)
+    return PEERS / "bin"
 
 
 def interpose_command() -> Path:

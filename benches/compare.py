@@ -25,9 +25,10 @@ from typing import Any
 from . import builds, figures, goals, tables
 from .figures import Results, Run, Workload
 from .peers.process import PeerError, running, started
-from .peers.programs import DIRECT, OURS, Peer, all_peers, open_files
+from .peers.peer import DIRECT, OURS, OURS_CALLBACK, Peer, open_files
+from .peers.roster import all_peers
 
-QUICK_PEERS = (DIRECT, OURS, "haproxy", "haproxy-splice")
+QUICK_PEERS = (DIRECT, OURS, "haproxy", "haproxy-splice", "uvloop", OURS_CALLBACK, "uvloop-cb")
 PAGE = builds.ROOT / "docs" / "performance.md"
 # What a measurement may take beyond its window: opening thousands of connections, one process each at worst.
 GRACE = 60.0
@@ -202,11 +203,13 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if options.again:
-            results, everyone = kept(options.results), all_peers(Path(OURS))
+            results, everyone = kept(options.results), all_peers(Path(OURS), Path(), Path())
         else:
             if options.interpose and not options.interpose.exists():
                 raise ValueError(f"--interpose {options.interpose}: there is no such file")
-            everyone = all_peers(options.interpose or builds.interpose_command())
+            everyone = all_peers(
+                options.interpose or builds.interpose_command(), builds.peers_environment(), builds.tokio_copy_program()
+            )
             results = take(options, everyone)
             keep(results, options.results)
         text = tables.report(results, everyone)

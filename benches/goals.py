@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from .figures import Results, Summary
-from .peers.programs import OURS
+from .peers.peer import OURS
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from .figures import Results, Summary, Workload
 from .goals import verdicts
-from .peers.programs import DIRECT, OURS, Peer
+from .peers.peer import DIRECT, OURS, Peer
 
 BEGIN = "<!-- figures: begin (written by python3 -m benches.compare --write) -->"
 END = "<!-- figures: end -->"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .programs import Peer, Ports
+from .peer import Peer, Ports
 
 START_TIME = 10.0
 END_TIME = 3.0

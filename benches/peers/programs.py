@@ -1,73 +1,47 @@
-"""The peers: one worker each, listening on and connecting to 127.0.0.1, otherwise as they come."""
+"""Peers that are programs of the system: one worker each, on 127.0.0.1, otherwise as they come."""
 
-import resource
-import shutil
 import subprocess
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-OURS = "interpose"
-DIRECT = "direct"
+from .peer import Command, Peer, Ports, open_files
+
+# Both give every chunk back as it came.
+LUA = """
+local identity = { id = "identity" }
+identity.__index = identity
+
+function identity:new()
+    return setmetatable({}, identity)
+end
+
+function identity:start_analyze(transaction, channel)
+    filter.register_data_filter(self, channel)
+end
+
+function identity:tcp_payload(transaction, channel)
+    channel:set(channel:data())
+end
+
+core.register_filter("identity", identity, function(made) return made end)
+"""
+NJS = """
+function identity(session) {
+    session.on("upload", function (data, flags) { session.send(data, flags); });
+    session.on("download", function (data, flags) { session.send(data, flags); });
+}
+export default { identity };
+"""
 
 
-@dataclass(frozen=True)
-class Ports:
-    """Where a peer listens, and where the backend does."""
-
-    listen: int
-    backend: int
-
-
-@dataclass(frozen=True)
-class Peer:
-    """A way from the load generator to its backend."""
-
-    name: str
-    title: str
-    # The program's arguments; the path is a directory for its configuration.
-    command: Callable[[Ports, Path], list[str]] | None = None
-    # Prints its version.
-    version: tuple[str, ...] = ()
-    # A process for every connection: more would measure the machine's memory.
-    most_connections: int = 1_000_000
-
-    def missing(self) -> str | None:
-        """Say what has to be installed before this peer can run."""
-        if not self.version or shutil.which(self.version[0]) is not None:
-            return None
-        return f"{self.name} is left out: there is no {self.version[0]} here"
-
-    def version_line(self) -> str:
-        """Give the first line about a version that the program prints."""
-        if not self.version or self.missing():
-            return ""
-        done = subprocess.run(self.version, capture_output=True, text=True, check=False, timeout=20)
-        lines = (done.stdout + done.stderr).splitlines()
-        return next((line.strip() for line in lines if any(c.isdigit() for c in line)), "")
-
-
-# What a measurement can need at most; nginx takes memory for every connection it may have.
-MOST_FILES = 65_536
-
-
-def open_files() -> int:
-    """Allow this process and its children the open files they may need; give the number."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    return most
-
-
-def _haproxy(extra_global: str, extra_defaults: str) -> Callable[[Ports, Path], list[str]]:
+def _haproxy(extra_global: str = "", extra_defaults: str = "", extra_listen: str = "") -> Command:
     def command(ports: Ports, directory: Path) -> list[str]:
+        (directory / "identity.lua").write_text(LUA)
         # Two sockets for a connection, and pipes for a quarter of them.
         text = f"""
 global
     nbthread 1
     maxconn {open_files() // 3}
-    {extra_global}
+    {extra_global.format(directory=directory)}
 defaults
     mode tcp
     {extra_defaults}
@@ -76,6 +50,7 @@ defaults
     timeout server 1h
 listen relay
     bind 127.0.0.1:{ports.listen} backlog 1024
+    {extra_listen}
     server backend 127.0.0.1:{ports.backend}
 """
         file = directory / "haproxy.cfg"
@@ -85,29 +60,40 @@ listen relay
     return command
 
 
-def _nginx(ports: Ports, directory: Path) -> list[str]:
-    built = subprocess.run(["nginx", "-V"], capture_output=True, text=True, check=False, timeout=20).stderr
-    words = dict(word.split("=", 1) for word in built.split() if word.startswith("--") and "=" in word)
-    module = Path(words.get("--modules-path", "/usr/lib/nginx/modules")) / "ngx_stream_module.so"
-    text = f"""
-{f"load_module {module};" if module.exists() else ""}
+def _nginx(extra_stream: str = "", extra_server: str = "", modules: tuple[str, ...] = ("stream",)) -> Command:
+    def command(ports: Ports, directory: Path) -> list[str]:
+        loads = [f"load_module {file};" for file in map(nginx_module, modules) if file.exists()]
+        (directory / "identity.js").write_text(NJS)
+        text = f"""
+{" ".join(loads)}
 daemon off;
 worker_processes 1;
 pid {directory}/nginx.pid;
 error_log {directory}/nginx.log crit;
 events {{ worker_connections {open_files() - 100}; }}
 stream {{
+    {extra_stream.format(directory=directory)}
     proxy_buffer_size 64k;
     proxy_timeout 1h;
     server {{
         listen 127.0.0.1:{ports.listen} backlog=1024;
+        {extra_server}
         proxy_pass 127.0.0.1:{ports.backend};
     }}
 }}
 """
-    file = directory / "nginx.conf"
-    file.write_text(text)
-    return ["nginx", "-c", str(file), "-p", str(directory), "-e", str(directory / "nginx.log")]
+        file = directory / "nginx.conf"
+        file.write_text(text)
+        return ["nginx", "-c", str(file), "-p", str(directory), "-e", str(directory / "nginx.log")]
+
+    return command
+
+
+def nginx_module(name: str) -> Path:
+    """Tell where nginx has a module."""
+    built = subprocess.run(["nginx", "-V"], capture_output=True, text=True, check=False, timeout=20).stderr
+    words = dict(word.split("=", 1) for word in built.split() if word.startswith("--") and "=" in word)
+    return Path(words.get("--modules-path", "/usr/lib/nginx/modules")) / f"ngx_{name}_module.so"
 
 
 def _socat(ports: Ports, _: Path) -> list[str]:
@@ -115,25 +101,23 @@ def _socat(ports: Ports, _: Path) -> list[str]:
     return ["socat", "-b", "65536", listen, f"TCP:127.0.0.1:{ports.backend},nodelay"]
 
 
-def _asyncio(ports: Ports, _: Path) -> list[str]:
-    relay = Path(__file__).with_name("asyncio_relay.py")
-    return [sys.executable, str(relay), str(ports.listen), str(ports.backend)]
-
-
-def all_peers(interpose: Path) -> list[Peer]:
-    """Give every peer, in the order of the tables; `interpose` is the command to measure."""
-
-    def ours(ports: Ports, _: Path) -> list[str]:
-        return [str(interpose), f"127.0.0.1:{ports.listen}", f"127.0.0.1:{ports.backend}", "-q"]
-
+def relays() -> list[Peer]:
+    """Give those that relay."""
     splice = _haproxy("tune.pipesize 262144", "option splice-request\n    option splice-response")
-    python = (sys.executable, "--version")
+    haproxy, nginx = ("haproxy", "-v"), ("nginx", "-v")
     return [
-        Peer(DIRECT, "direct, no proxy"),
-        Peer(OURS, "**interpose**", ours, (str(interpose), "--version")),
-        Peer("haproxy", "HAProxy", _haproxy("", ""), ("haproxy", "-v")),
-        Peer("haproxy-splice", "HAProxy with splice", splice, ("haproxy", "-v")),
-        Peer("nginx", "nginx stream, 64 KiB", _nginx, ("nginx", "-v")),
+        Peer("haproxy", "HAProxy", _haproxy(), haproxy),
+        Peer("haproxy-splice", "HAProxy with splice", splice, haproxy),
+        Peer("nginx", "nginx stream, 64 KiB", _nginx(), nginx),
         Peer("socat", "socat, fork", _socat, ("socat", "-V"), most_connections=200),
-        Peer("asyncio", "asyncio streams", _asyncio, python),
+    ]
+
+
+def callbacks() -> list[Peer]:
+    """Give those that call an identity function on every chunk."""
+    lua = _haproxy("lua-load {directory}/identity.lua", extra_listen="filter lua.identity")
+    njs = _nginx("js_import main from {directory}/identity.js;", "js_filter main.identity;", ("stream", "stream_js"))
+    return [
+        Peer("haproxy-lua", "HAProxy, Lua filter", lua, ("haproxy", "-v")),
+        Peer("nginx-njs", "nginx, njs filter", njs, ("nginx", "-v"), needs=lambda: nginx_module("stream_js").exists()),
     ]

@@ -1,0 +1,65 @@
+"""What a peer of the comparison is."""
+
+import resource
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+OURS = "interpose"
+OURS_CALLBACK = "interpose-cb"
+DIRECT = "direct"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where a peer listens, and where the backend does."""
+
+    listen: int
+    backend: int
+
+
+Command = Callable[[Ports, Path], list[str]]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A way from the load generator to its backend."""
+
+    name: str
+    title: str
+    # The program's arguments; the path is a directory for its configuration.
+    command: Command | None = None
+    # Prints its version.
+    version: tuple[str, ...] = ()
+    # A process for every connection: more would measure the machine's memory.
+    most_connections: int = 1_000_000
+    # Whether what the program needs beside itself is there.
+    needs: Callable[[], bool] = lambda: True
+
+    def missing(self) -> str | None:
+        """Say what has to be installed before this peer can run."""
+        if self.version and shutil.which(self.version[0]) is None:
+            return f"{self.name} is left out: there is no {self.version[0]} here"
+        return None if self.needs() else f"{self.name} is left out: a module of it is not installed"
+
+    def version_line(self) -> str:
+        """Give the first line about a version that the program prints."""
+        if not self.version or self.missing():
+            return ""
+        done = subprocess.run(self.version, capture_output=True, text=True, check=False, timeout=20)
+        lines = (done.stdout + done.stderr).splitlines()
+        return next((line.strip() for line in lines if any(c.isdigit() for c in line)), "")
+
+
+# What a measurement can need at most; nginx takes memory for every connection it may have.
+MOST_FILES = 65_536
+
+
+def open_files() -> int:
+    """Allow this process and its children the open files they may need; give the number."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most

@@ -1,0 +1,69 @@
+"""Peers that are Python programs."""
+
+import sys
+from pathlib import Path
+
+from .peer import Command, Peer, Ports
+
+HERE = Path(__file__).parent
+
+
+def _script(python: Path, name: str, *arguments: str) -> Command:
+    def command(ports: Ports, _: Path) -> list[str]:
+        return [str(python), str(HERE / name), str(ports.listen), str(ports.backend), *arguments]
+
+    return command
+
+
+def _mitmproxy(bin_folder: Path, addon: bool) -> Command:
+    def command(ports: Ports, directory: Path) -> list[str]:
+        words = [str(bin_folder / "mitmdump"), "--quiet", "--set", f"confdir={directory}"]
+        words += ["--mode", f"reverse:tcp://127.0.0.1:{ports.backend}@127.0.0.1:{ports.listen}"]
+        return [*words, "--scripts", str(HERE / "mitmproxy_addon.py")] if addon else words
+
+    return command
+
+
+def _pproxy(bin_folder: Path) -> Command:
+    def command(ports: Ports, _: Path) -> list[str]:
+        listen = f"tunnel{{127.0.0.1:{ports.backend}}}://127.0.0.1:{ports.listen}"
+        return [str(bin_folder / "pproxy"), "-l", listen]
+
+    return command
+
+
+def relays(peers: Path) -> list[Peer]:
+    """Give those that relay; `peers` is the folder of programs of their environment."""
+    python, here = peers / "python", (sys.executable, "--version")
+    return [
+        Peer("uvloop", "uvloop Protocol", _script(python, "uvloop_relay.py"), _version(python, "uvloop")),
+        Peer("asyncio", "asyncio streams", _script(Path(sys.executable), "asyncio_relay.py"), here),
+        Peer("twisted", "Twisted portforward", _script(python, "twisted_relay.py"), _version(python, "twisted")),
+        Peer("pproxy", "pproxy", _pproxy(peers), _version(python, "pproxy")),
+        Peer("mitmproxy", "mitmproxy", _mitmproxy(peers, addon=False), _version(python, "mitmproxy")),
+        Peer(
+            "tutorial",
+            "the tutorial's algorithm",
+            _script(Path(sys.executable), "tutorial_relay.py"),
+            here,
+            # select() knows no descriptor above 1023.
+            most_connections=500,
+        ),
+    ]
+
+
+def callbacks(peers: Path) -> list[Peer]:
+    """Give those that call an identity function on every chunk."""
+    python = peers / "python"
+    uvloop = _script(python, "uvloop_relay.py", "callback")
+    twisted = _script(python, "twisted_relay.py", "callback")
+    return [
+        Peer("uvloop-cb", "uvloop Protocol, callback", uvloop, _version(python, "uvloop")),
+        Peer("twisted-cb", "Twisted portforward, callback", twisted, _version(python, "twisted")),
+        Peer("mitmproxy-cb", "mitmproxy, addon", _mitmproxy(peers, addon=True), _version(python, "mitmproxy")),
+    ]
+
+
+def _version(python: Path, package: str) -> tuple[str, ...]:
+    text = f"import importlib.metadata as m; print('{package}', m.version('{package}'))"
+    return (str(python), "-c", text)

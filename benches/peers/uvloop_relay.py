@@ -1,0 +1,93 @@
+"""A relay as one writes it for speed in Python: asyncio protocols on uvloop, with backpressure.
+
+`python uvloop_relay.py PORT TARGET_PORT [callback]`, both on 127.0.0.1; `callback` calls an identity function on
+every chunk.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+
+import uvloop
+
+Callback = Callable[["End", bytes], bytes]
+
+
+def identity(_: "End", data: bytes) -> bytes:
+    return data
+
+
+class End(asyncio.Protocol):
+    """One side of a connection."""
+
+    def __init__(self, callback: Callback | None, other: "End | None" = None) -> None:
+        self.callback = callback
+        self.other = other
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self.callback is not None:
+            data = self.callback(self, data)
+        other = self.other
+        if other is not None and other.transport is not None:
+            other.transport.write(data)
+
+    def eof_received(self) -> bool:
+        other = self.other
+        if other is not None and other.transport is not None and other.transport.can_write_eof():
+            other.transport.write_eof()
+        return True
+
+    def pause_writing(self) -> None:
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        other, self.other = self.other, None
+        if other is not None and other.transport is not None:
+            other.transport.abort() if exc else other.transport.close()
+
+
+class Client(End):
+    """The client's side, which has the upstream connected."""
+
+    def __init__(self, callback: Callback | None, target: int) -> None:
+        super().__init__(callback)
+        self.target = target
+        self.connecting: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        assert self.transport is not None
+        self.transport.pause_reading()
+        self.connecting = asyncio.get_running_loop().create_task(self.connect())
+
+    async def connect(self) -> None:
+        assert self.transport is not None
+        loop = asyncio.get_running_loop()
+        try:
+            _, upstream = await loop.create_connection(lambda: End(self.callback, self), "127.0.0.1", self.target)
+        except OSError:
+            self.transport.abort()
+            return
+        self.other = upstream
+        self.transport.resume_reading()
+
+
+async def main(port: int, target: int, callback: Callback | None) -> None:
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Client(callback, target), "127.0.0.1", port, backlog=1024
+    )
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(main(int(sys.argv[1]), int(sys.argv[2]), identity if sys.argv[3:] == ["callback"] else None))
