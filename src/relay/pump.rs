@@ -150,10 +150,6 @@ impl Pump {
                     break;
                 }
             }
-            if stage.asks() && ends.shared.control.command().is_some() {
-                // A hook has ended the connection: no more is read for it. The command has woken the task.
-                break;
-            }
             if moved >= TURN {
                 turn.more = true;
                 break;

@@ -234,6 +234,31 @@ fn connecting_is_told_once_and_before_any_chunk() {
     }
 }
 
+#[test]
+fn without_an_upstream_the_other_ends_are_true_too() {
+    for interest in PLACES {
+        let site = Site::start(deciding(|| Decision::Nowhere), interest);
+        let (client, connection) = site.client();
+        until("it is open", || connection.state() == State::Open);
+        client.reset();
+        assert_eq!(wait_end(&connection), CloseReason::ClientReset);
+        let (mut client, connection) = site.client();
+        until("it is open", || connection.state() == State::Open);
+        connection.half_close(ToClient);
+        client.expect(End::Eof);
+        client.half_close();
+        assert_eq!(wait_end(&connection), CloseReason::Finished);
+        let (mut client, connection) = site.client();
+        until("it is open", || connection.state() == State::Open);
+        super::inject(&connection, ToClient, "bye");
+        connection.close();
+        assert_eq!(client.receive_exactly(3), b"bye");
+        client.expect(End::Eof);
+        client.close();
+        assert_eq!(wait_end(&connection), CloseReason::Closed);
+    }
+}
+
 /// A stop does not wait for a hook's answer.
 #[test]
 fn one_whose_hook_is_asked_is_stopped() {

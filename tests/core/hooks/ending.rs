@@ -98,6 +98,24 @@ fn a_withheld_end_is_passed_on_when_asked_for() {
 }
 
 #[test]
+fn a_withheld_end_is_passed_on_by_a_close() {
+    let site = Site::start(withholding(), ENDS);
+    for direction in DIRECTIONS {
+        let mut pair = site.pair();
+        pair.ends(direction).0.half_close();
+        site.script.wait_for(&pair.connection, Call::Eof(direction));
+        inject(&pair.connection, direction, "injected");
+        pair.connection.close();
+        assert_eq!(pair.ends(direction).1.receive_exactly(8), b"injected");
+        let Pair { mut client, mut upstream, connection } = pair;
+        client.expect(End::Eof);
+        upstream.expect(End::Eof);
+        drop((client, upstream));
+        assert_eq!(wait_end(&connection), CloseReason::Closed);
+    }
+}
+
+#[test]
 fn an_end_withheld_for_ever_is_bounded() {
     let limit = Duration::from_millis(300);
     let site = Site::with(withholding(), ENDS, 1, |config| config.timeouts.half_close = Some(limit));

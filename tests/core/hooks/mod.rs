@@ -36,6 +36,7 @@ mod edits;
 mod ending;
 mod failing;
 mod injecting;
+mod leaving;
 mod moving;
 mod verdicts;
 
