@@ -40,8 +40,12 @@ impl<'a> Stage<'a> {
     pub(super) fn is_held(&self, shared: &Shared) -> bool {
         let control = &shared.control;
         let ended = || control.command().is_some() || control.ended.has(self.direction);
-        let answered = || self.chunks && self.opposite_stalled && shared.has_injected(self.direction.opposite());
-        self.asks() && (ended() || answered())
+        self.asks() && (ended() || self.opposite_stalled && self.has_answers(shared))
+    }
+
+    /// Whether what a hook may have answered waits for the opposite direction.
+    pub(super) fn has_answers(&self, shared: &Shared) -> bool {
+        self.chunks && shared.has_injected(self.direction.opposite())
     }
 
     /// What of the thread's buffer one read may fill.

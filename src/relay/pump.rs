@@ -150,7 +150,8 @@ impl Pump {
                     break;
                 }
             }
-            if moved >= TURN {
+            // What a hook has answered goes out before it is asked again: so the inbox need not hold more.
+            if moved >= TURN || stage.has_answers(ends.shared) {
                 turn.more = true;
                 break;
             }

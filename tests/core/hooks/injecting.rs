@@ -18,7 +18,7 @@ use interpose::{
 use super::{BOTH, DIRECTIONS, Pair, Script, Site, figures, inject, inject_on_lane};
 use crate::{
     pattern::{Pattern, Prng},
-    peers::{DEADLINE, End, Peer, spawn, until},
+    peers::{DEADLINE, End, Peer, clamp, spawn, until},
     running::wait_end,
 };
 
@@ -247,4 +247,40 @@ fn a_hook_is_refused_what_a_peer_does_not_take() {
     pair.pass(ToUpstream, b"go", b"go");
     assert_eq!(told.recv_timeout(DEADLINE).unwrap(), (WAITING_ON_LANE as u64, Refused::Full));
     assert_eq!(pair.client.receive_exactly(WAITING_ON_LANE), vec![7; WAITING_ON_LANE]);
+}
+
+/// Answers go the other way. However much larger than the questions they are, a peer that reads gets all of them; one
+/// that does not has no more of its questions read.
+#[test]
+fn answers_the_other_way_hold_the_questions_back() {
+    let script = Script::new().recv(|connection, direction, chunk| {
+        let taken =
+            (0..4).try_for_each(|_| connection.inject(direction.opposite(), Bytes::copy_from_slice(chunk), Patience::OnLane));
+        if taken.is_ok() { Ok(Verdict::Drop) } else { super::fails() }
+    });
+    let site = Site::start(script, BOTH);
+    for direction in DIRECTIONS {
+        let mut pair = site.pair();
+        let (asking, _) = pair.ends(direction);
+        let mut reading = asking.try_clone();
+        clamp(&reading.socket(), Some(16_384));
+        let most = 12 << 20;
+        let asked = asking.send_until_blocked(&mut Pattern::new(1), most);
+        assert!(asked < most, "all was read though no answer was");
+        let answers = thread::scope(|scope| {
+            let asking = &mut *asking;
+            scope.spawn(|| {
+                asking.send(&vec![1; 3 << 20]);
+                asking.half_close();
+            });
+            let mut buffer = vec![0; 256 * 1024];
+            let mut answers = 0;
+            while answers < 4 * (asked + (3 << 20)) {
+                answers += reading.receive(&mut buffer).unwrap() as u64;
+            }
+            answers
+        });
+        assert_eq!(answers, 4 * (asked + (3 << 20)));
+        assert_eq!(figures(&pair.connection, direction)[3], asked + (3 << 20));
+    }
 }
