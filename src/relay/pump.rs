@@ -117,6 +117,15 @@ impl Pump {
         !self.pending.is_empty()
     }
 
+    /// The source has failed. An end in order that was read before stands and is true, unless a hook withholds it:
+    /// then there is nobody left who could end the direction in order.
+    pub(super) fn source_failed(&mut self, behind_fin: bool) {
+        self.failed_source |= !behind_fin || self.phase == Phase::Withheld;
+        if self.phase == Phase::Withheld {
+            self.phase = Phase::Ending;
+        }
+    }
+
     /// Reads no more; what is pending is still delivered.
     pub(super) fn end(&mut self) {
         if matches!(self.phase, Phase::Open | Phase::Withheld) {

@@ -130,6 +130,24 @@ fn an_end_withheld_for_ever_is_bounded() {
     }
 }
 
+/// Who resets behind an end that is withheld fails the other side, as anywhere else; what was injected goes first.
+#[test]
+fn a_reset_behind_a_withheld_end_is_passed_on() {
+    let site = Site::start(withholding(), ENDS);
+    for direction in DIRECTIONS {
+        let Pair { client, upstream, connection } = site.pair();
+        let (source, mut destination) = if direction == ToUpstream { (client, upstream) } else { (upstream, client) };
+        source.half_close();
+        site.script.wait_for(&connection, Call::Eof(direction));
+        inject(&connection, direction, "injected");
+        assert_eq!(destination.receive_exactly(8), b"injected");
+        source.reset();
+        destination.expect(End::Reset);
+        let reason = if direction == ToUpstream { CloseReason::ClientReset } else { CloseReason::UpstreamReset };
+        assert_eq!(wait_end(&connection), reason);
+    }
+}
+
 /// A reset is no end in order: the hook is not asked about it.
 #[test]
 fn a_reset_is_no_end_of_stream() {
