@@ -21,7 +21,7 @@ use crate::{
     conformance::whole,
     peers::{DEADLINE, End, Peer, until},
     running::wait_end,
-    upstreams::Unserved,
+    upstreams::{Silent, Unserved},
 };
 
 /// On the native path, and on a lane from the start.
@@ -136,6 +136,28 @@ fn of_one_that_was_refused() {
         stop(&site);
         assert_eq!(*seen.lock().unwrap(), [(1, Some(CloseReason::Rejected), whole(0), whole(0))]);
     }
+}
+
+/// Whoever was asked once is told of the end, even if that is of no interest: it is the time to forget.
+#[test]
+fn whoever_was_asked_is_told() {
+    let silent = Silent::new();
+    let target = silent.address();
+    let site = Site::with(Script::new(), Interest::NONE, 1, |config| config.forward.as_mut().unwrap().address = target.into());
+    let (mut client, connection) = site.client();
+    // Of interest only from now on: neither when it was accepted, nor when it ends.
+    site.running.server.set_interest(Interest::CONNECT);
+    let upstream = silent.wake();
+    site.script.wait_for(&connection, Call::Connect);
+    site.running.server.set_interest(Interest::NONE);
+    let mut side = upstream.accept();
+    client.send(b"x");
+    assert_eq!(side.receive_exactly(1), b"x");
+    connection.abort();
+    client.expect(End::Reset);
+    assert_eq!(wait_end(&connection), CloseReason::Aborted);
+    until("on_close was called", || site.script.closes() == 1);
+    assert_eq!(site.script.calls(&connection), [Call::Connect, Call::Close { wanted: false }]);
 }
 
 /// Who was never asked is not told, unless that is of interest.
