@@ -166,7 +166,11 @@ async fn open(task: &mut Task, client: &Unserved) -> Result<Stream, Outcome> {
     if let Some(attendant) = attendance.as_mut().and_then(|attendance| attendance.wanted(Interest::CONNECT)) {
         let asked = attendant.ask(task.on_lane, |hooks, connection| hooks.on_connect(connection));
         let asked = async { asked.await.map_err(Outcome::from) };
-        unless_ended(asked, shared, client).await.inspect_err(|_| upstream.abort_on_close())?;
+        match unless_ended(asked, shared, client).await {
+            // Both sides are there, so they are ended in order, by the relay.
+            Err(outcome) if outcome.reason == CloseReason::Closed => {}
+            asked => asked.inspect_err(|_| upstream.abort_on_close())?,
+        }
     }
     task.hop = hop;
     Ok(upstream)

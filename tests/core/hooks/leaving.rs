@@ -167,6 +167,52 @@ fn a_close_in_on_eof_ends_both() {
     assert_eq!(site.script.calls(&connection)[..1], [Call::Eof(ToUpstream)]);
 }
 
+/// The upstream is connected, so both sides get what was injected and an end in order, wherever the hook is asked.
+#[test]
+fn a_close_in_on_connect_ends_both() {
+    for interest in [Interest::CONNECT, Interest::CONNECT.with(BOTH)] {
+        let script = Script::new().connect(|connection| {
+            inject_on_lane(connection, ToUpstream, "sorry");
+            inject_on_lane(connection, ToClient, "closed");
+            connection.close();
+            Ok(())
+        });
+        let site = Site::start(script, interest);
+        for _ in 0..20 {
+            let mut client = Peer::connect(site.running.address());
+            let mut upstream = site.upstream.accept();
+            assert_eq!(upstream.receive_exactly(5), b"sorry");
+            upstream.expect(End::Eof);
+            assert_eq!(client.receive_exactly(6), b"closed");
+            client.expect(End::Eof);
+        }
+        site.running.wait_closed_for(CloseReason::Closed, 20);
+        assert_eq!(site.script.count(|call| matches!(call, Call::Recv(..))), 0);
+    }
+}
+
+/// From off the lane too, and while the hook has still to return.
+#[test]
+fn a_close_does_not_wait_for_on_connect() {
+    let gate = Gate::default();
+    let before = gate.clone();
+    let script = Script::new().connect(move |connection| {
+        inject_on_lane(connection, ToUpstream, "sorry");
+        connection.close();
+        before.pass();
+        Ok(())
+    });
+    let site = Site::start(script, Interest::CONNECT);
+    let _opened = gate.opened_at_the_end();
+    let mut client = Peer::connect(site.running.address());
+    let mut upstream = site.upstream.accept();
+    assert_eq!(upstream.receive_exactly(5), b"sorry");
+    upstream.expect(End::Eof);
+    client.expect(End::Eof);
+    drop((client, upstream));
+    site.running.wait_closed_for(CloseReason::Closed, 1);
+}
+
 /// From outside: what was injected before goes out in both directions, however little the peers take at once.
 #[test]
 fn a_close_delivers_all_that_was_injected_before() {
