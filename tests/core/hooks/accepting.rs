@@ -234,6 +234,25 @@ fn connecting_is_told_once_and_before_any_chunk() {
     }
 }
 
+/// What was taken for a client that has left since is in the ledger, all of it.
+#[test]
+fn words_for_one_who_left_are_accounted_for() {
+    let gate = Gate::default();
+    let before = gate.clone();
+    let script = Script::new().accept(move |connection| {
+        (0..3).for_each(|_| inject_on_lane(connection, ToClient, "words"));
+        before.pass();
+        Ok(Decision::Refuse)
+    });
+    let site = Site::start(script, Interest::ACCEPT);
+    let _opened = gate.opened_at_the_end();
+    let (client, connection) = site.client();
+    gate.wait_for_somebody();
+    client.reset();
+    assert_eq!(wait_end(&connection), CloseReason::ClientGone);
+    assert_eq!(figures(&connection, ToClient), [0, 15, 0, 0, 15]);
+}
+
 #[test]
 fn without_an_upstream_the_other_ends_are_true_too() {
     for interest in PLACES {
