@@ -152,11 +152,10 @@ impl Drop for Unserved {
 
 /// Connects the upstream, unless the client or the outside ends the connection first.
 async fn open(task: &mut Task, client: &Unserved) -> Result<Stream, Outcome> {
-    let Entry { core, shared, .. } = &task.entry;
+    let Entry { core, shared, attendance, .. } = &mut task.entry;
     let commons = task.workers.commons();
     refuse_circle(core, &commons, shared)?;
-    let attendance = task.entry.attendance.as_ref();
-    let reached = unless_ended(reach(core, &commons, attendance, task.on_lane), shared, client).await?;
+    let reached = unless_ended(reach(core, &commons, attendance.as_mut(), task.on_lane), shared, client).await?;
     let Some(Connected { stream: upstream, peer, local }) = reached else {
         let _ = shared.upstream.set(None);
         return Ok(Stream::nowhere());
@@ -165,12 +164,14 @@ async fn open(task: &mut Task, client: &Unserved) -> Result<Stream, Outcome> {
     // Once more: the connection that led here may have been remembered only after it was accepted here.
     let passed = refuse_circle(core, &commons, shared).inspect_err(|_| upstream.abort_on_close())?;
     let hop = names.and_then(|(peer, local)| commons.hops.remember(local, peer, passed));
-    if let Some(Attendance { attendant, .. }) = attendance
-        && attendant.interest().has(Interest::CONNECT)
-    {
+    if let Some(attendant) = attendance.as_mut().and_then(|attendance| attendance.wanted(Interest::CONNECT)) {
         let asked = attendant.ask(task.on_lane, |hooks, connection| hooks.on_connect(connection));
         let asked = async { asked.await.map_err(Outcome::from) };
-        unless_ended(asked, shared, client).await.inspect_err(|_| upstream.abort_on_close())?;
+        match unless_ended(asked, shared, client).await {
+            // Both sides are there, so they are ended in order, by the relay.
+            Err(outcome) if outcome.reason == CloseReason::Closed => {}
+            asked => asked.inspect_err(|_| upstream.abort_on_close())?,
+        }
     }
     task.hop = hop;
     Ok(upstream)
@@ -206,14 +207,14 @@ async fn unless_ended<T>(
 async fn reach(
     core: &Core,
     commons: &Commons,
-    attendance: Option<&Attendance>,
+    attendance: Option<&mut Attendance>,
     on_lane: bool,
 ) -> Result<Option<Connected>, Outcome> {
-    let decision = match attendance {
-        Some(Attendance { attendant, .. }) if attendant.interest().has(Interest::ACCEPT) => {
+    let decision = match attendance.and_then(|attendance| attendance.wanted(Interest::ACCEPT)) {
+        Some(attendant) => {
             attendant.ask(on_lane, |hooks, connection| hooks.on_accept(connection)).await.map_err(Outcome::from)?
         }
-        _ => Decision::Default,
+        None => Decision::Default,
     };
     let failed = |error: String| Outcome::explained(CloseReason::ConnectFailed, error);
     match decision {

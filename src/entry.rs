@@ -67,6 +67,13 @@ impl Attendance {
         let attendant = Attendant { hooked: Arc::clone(hooked), lane, connection: Connection::from(Arc::clone(shared)) };
         Self { known: attendant.interest() != Interest::NONE, attendant, seat }
     }
+
+    /// Who is to be asked, if this is of interest now.
+    pub(crate) fn wanted(&mut self, hook: Interest) -> Option<&Attendant> {
+        let wanted = self.attendant.interest().has(hook);
+        self.known |= wanted;
+        wanted.then_some(&self.attendant)
+    }
 }
 
 impl Entry {

@@ -5,7 +5,7 @@ use std::{
     hash::{Hash, Hasher},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering, fence},
     },
 };
 
@@ -92,6 +92,7 @@ impl Shared {
     /// Takes no more injections in `direction`. Gives what waited.
     pub(crate) fn finish_inbox(&self, direction: Direction) -> VecDeque<Bytes> {
         self.control.over.add(direction);
+        fence(Ordering::SeqCst);
         self.inbox(direction).map(Inbox::end).unwrap_or_default()
     }
 
@@ -158,10 +159,13 @@ impl Connection {
 
     /// Sends `data` behind what goes in `direction` already, whole and in the order of the calls.
     pub fn inject(&self, direction: Direction, data: Bytes, patience: Patience) -> Result<(), Refused> {
+        let inbox = self.0.inboxes.get_or_init(Box::default).of(direction);
+        // An end that found no inbox to end has been noted before: either it sees the inbox, or it is seen here.
+        fence(Ordering::SeqCst);
         if self.0.control.over.has(direction) {
             return Err(Refused::Ended);
         }
-        self.0.inboxes.get_or_init(Box::default).of(direction).put(data, patience)?;
+        inbox.put(data, patience)?;
         self.0.control.wake();
         Ok(())
     }

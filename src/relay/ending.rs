@@ -2,6 +2,7 @@
 
 use std::{future::poll_fn, io, task::Poll, time::Duration};
 
+use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{End, Relay};
@@ -60,9 +61,11 @@ pub(super) async fn finish(mut relay: Relay<'_>, end: End) -> Outcome {
 /// `close()`. Gives whether it got that far; the socket is to be aborted otherwise.
 pub(crate) async fn say_goodbye(client: &mut Stream, shared: &Shared, timeouts: &Timeouts) -> bool {
     let meter = &shared.to_client;
+    let words = shared.finish_inbox(Direction::ToClient);
+    // All at once: what the client does not take any more is no less lost.
+    meter.added(words.iter().map(Bytes::len).sum());
     let deliver = async {
-        for data in shared.finish_inbox(Direction::ToClient) {
-            meter.added(data.len());
+        for data in words {
             let mut rest = &data[..];
             while !rest.is_empty() {
                 let taken = poll_fn(|cx| client.poll_write(cx, rest)).await?;

@@ -38,10 +38,18 @@ impl<'a> Stage<'a> {
         self.chunks || self.end
     }
 
-    /// Whether no more is to be read now. A hook may answer a chunk into the opposite direction: while that stands
-    /// still and holds answers enough, no more is asked for.
+    /// Whether no more is to be read now. A hook may have ended the direction, or all: then nothing more is shown, and
+    /// the task was woken to see to it. Or it answers chunks into the opposite direction: while that stands still and
+    /// holds answers enough, no more is asked for.
     pub(super) fn is_held(&self, shared: &Shared) -> bool {
-        self.chunks && self.opposite_stalled && shared.has_injected(self.direction.opposite())
+        let control = &shared.control;
+        let ended = || control.command().is_some() || control.ended.has(self.direction);
+        self.asks() && (ended() || self.opposite_stalled && self.has_answers(shared))
+    }
+
+    /// Whether what a hook may have answered waits for the opposite direction.
+    pub(super) fn has_answers(&self, shared: &Shared) -> bool {
+        self.chunks && shared.has_injected(self.direction.opposite())
     }
 
     /// What of the thread's buffer one read may fill.

@@ -327,7 +327,7 @@ impl<'a> Relay<'a> {
     /// Nothing more reaches the client. What it sent before is still read and delivered, then the upstream is aborted.
     fn client_failed(&mut self, error: io::Error) -> bool {
         self.client_failed_first |= self.upstream_failure.is_none();
-        self.to_upstream.failed_source |= !is_behind_fin(&error);
+        self.to_upstream.source_failed(is_behind_fin(&error));
         self.client_failure.get_or_insert(error);
         self.to_client.cut(self.shared, ToClient);
         true
@@ -335,7 +335,7 @@ impl<'a> Relay<'a> {
 
     /// The mirror of [`client_failed`](Self::client_failed).
     fn upstream_failed(&mut self, error: io::Error) -> bool {
-        self.to_client.failed_source |= !is_behind_fin(&error);
+        self.to_client.source_failed(is_behind_fin(&error));
         self.upstream_failure.get_or_insert(error);
         self.to_upstream.cut(self.shared, ToUpstream);
         true

@@ -127,6 +127,15 @@ impl Pump {
         !self.pending.is_empty() || self.splicer.holds() > 0
     }
 
+    /// The source has failed. An end in order that was read before stands and is true, unless a hook withholds it:
+    /// then there is nobody left who could end the direction in order.
+    pub(super) fn source_failed(&mut self, behind_fin: bool) {
+        self.failed_source |= !behind_fin || self.phase == Phase::Withheld;
+        if self.phase == Phase::Withheld {
+            self.phase = Phase::Ending;
+        }
+    }
+
     /// Reads no more; what is pending is still delivered.
     pub(super) fn end(&mut self) {
         if matches!(self.phase, Phase::Open | Phase::Withheld) {
@@ -161,11 +170,8 @@ impl Pump {
                     break;
                 }
             }
-            if stage.asks() && ends.shared.control.command().is_some() {
-                // A hook has ended the connection: no more is read for it. The command has woken the task.
-                break;
-            }
-            if moved >= TURN {
+            // What a hook has answered goes out before it is asked again: so the inbox need not hold more.
+            if moved >= TURN || stage.has_answers(ends.shared) {
                 turn.more = true;
                 break;
             }

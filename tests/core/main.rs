@@ -8,6 +8,7 @@ mod addresses;
 mod binding;
 mod connect;
 mod drain;
+mod hooks;
 mod lifecycle;
 mod loops;
 mod several_addresses;

@@ -1,0 +1,150 @@
+//! A hook that does not return stops its own lane, and nothing else.
+
+use std::time::{Duration, Instant};
+
+use interpose::{
+    hooks::{Interest, Verdict},
+    outcome::CloseReason,
+    stats::Direction::{ToClient, ToUpstream},
+};
+
+use super::{BOTH, DIRECTIONS, Gate, Opened, Pair, Script, Site};
+use crate::{
+    kernel::is_listening,
+    peers::{End, Peer, until},
+    running::{Running, to, wait_end},
+    upstreams::Echo,
+};
+
+/// A server one lane of which stands at the gate, in a hook of its first connection.
+struct Blocked {
+    _first: Pair,
+    _opened: Opened,
+    site: Site,
+    gate: Gate,
+}
+
+fn blocked(lanes: usize, interest: Interest) -> Blocked {
+    let gate = Gate::default();
+    let before = gate.clone();
+    let script = Script::new().recv(move |connection, _, _| {
+        if connection.id() == 1 {
+            before.pass();
+        }
+        Ok(Verdict::Pass)
+    });
+    let site = Site::with(script, interest, lanes, |_| {});
+    let mut first = site.pair();
+    let opened = gate.opened_at_the_end();
+    first.client.send(b"hold");
+    gate.wait_for_somebody();
+    Blocked { _first: first, _opened: opened, site, gate }
+}
+
+#[test]
+fn other_servers_are_not_affected() {
+    let _blocked = blocked(1, BOTH);
+    let echo = Echo::start();
+    let native = Running::start(to(echo.address()));
+    let hooked = Site::start(Script::new(), BOTH);
+    let mut client = Peer::connect(native.address());
+    client.send(b"hello");
+    assert_eq!(client.receive_exactly(5), b"hello");
+    let mut pair = hooked.pair();
+    for direction in DIRECTIONS {
+        pair.pass(direction, b"hello", b"hello");
+    }
+}
+
+#[test]
+fn another_lane_of_the_server_is_not_affected() {
+    let Blocked { site, gate, .. } = &blocked(2, BOTH);
+    // Its place is on the lane with fewer connections, which is the other one.
+    let mut second = site.pair();
+    for direction in DIRECTIONS {
+        second.pass(direction, b"hello", b"hello");
+    }
+    // The next is on the blocked one again. It is accepted, and served in time.
+    let (mut third, connection) = site.client();
+    third.send(b"patient");
+    let mut fourth = site.pair();
+    fourth.pass(ToUpstream, b"hello", b"hello");
+    assert_eq!(connection.upstream(), None);
+    gate.open();
+    let mut upstream = site.upstream.accept();
+    // The first one's bytes are held up as well.
+    assert_eq!(upstream.receive_exactly(7), b"patient");
+}
+
+/// Who is of no interest is not on a lane, whatever that one does.
+#[test]
+fn native_connections_of_the_server_are_not_affected() {
+    let Blocked { site, .. } = &blocked(1, BOTH);
+    site.running.server.set_interest(Interest::CLOSE);
+    for _ in 0..20 {
+        let mut pair = site.pair();
+        for direction in DIRECTIONS {
+            pair.pass(direction, b"hello", b"hello");
+        }
+        pair.client.half_close();
+        pair.upstream.expect(End::Eof);
+        pair.upstream.close();
+        pair.client.expect(End::Eof);
+        assert_eq!(wait_end(&pair.connection), CloseReason::Finished);
+    }
+    assert_eq!(site.script.closes(), 0, "the hooks are told on their lane");
+}
+
+#[test]
+fn clients_are_still_accepted() {
+    let Blocked { site, gate, .. } = &blocked(1, BOTH);
+    let mut clients: Vec<Peer> = (0..100).map(|_| Peer::connect(site.running.address())).collect();
+    until("all were accepted", || site.running.server.stats().accepted == 101);
+    clients.iter_mut().for_each(|client| client.send(b"x"));
+    gate.open();
+    for _ in &clients {
+        let mut upstream = site.upstream.accept();
+        assert_eq!(upstream.receive_exactly(1), b"x");
+    }
+}
+
+/// A server is stopped in time though a hook is stuck, and its end is recorded once the hook returns.
+#[test]
+fn a_stuck_hook_does_not_hold_up_a_stop() {
+    for lanes in [1, 2] {
+        let Blocked { site, gate, _first: first, .. } = &blocked(lanes, BOTH.with(Interest::CLOSE));
+        let second = (lanes == 2).then(|| site.pair());
+        let start = Instant::now();
+        site.running.server.stop(Duration::ZERO);
+        assert!(site.running.server.wait(Some(Duration::from_secs(2))), "not closed after {:?}", start.elapsed());
+        assert!(site.running.server.is_closed() && !is_listening(site.running.address()));
+        if let Some(Pair { mut client, mut upstream, connection }) = second {
+            client.expect(End::Reset);
+            upstream.expect(End::Reset);
+            assert_eq!(wait_end(&connection), CloseReason::Stopped);
+        }
+        assert_eq!(first.connection.reason(), None);
+        gate.open();
+        assert_eq!(wait_end(&first.connection), CloseReason::Stopped);
+        until("on_close was called", || site.script.closes() == lanes);
+    }
+}
+
+/// An idle connection on a lane costs nothing.
+#[test]
+fn a_lane_with_nothing_to_do_sleeps() {
+    let upstream = crate::upstreams::Upstream::new();
+    let script = std::sync::Arc::new(Script::new());
+    let running = Running::start_hooked(to(upstream.address()), script.clone(), BOTH);
+    let mut client = Peer::connect(running.address());
+    let connection = running.connection_of(client.name());
+    let mut side = upstream.accept();
+    client.send(b"x");
+    assert_eq!(side.receive_exactly(1), b"x");
+    let before = running.io.usage();
+    crate::peers::pass(Duration::from_millis(500));
+    let after = running.io.usage();
+    assert!(after.sleeps - before.sleeps < 10, "{} wake-ups of an idle connection", after.sleeps - before.sleeps);
+    assert_eq!(script.chunks(&connection, ToUpstream), [1]);
+    assert_eq!(script.chunks(&connection, ToClient), []);
+}
