@@ -14,11 +14,12 @@ use tokio::{
 
 use crate::{
     connection,
-    entry::{Admission, Entry, Reserved},
+    entry::{Admission, Entry},
     error::reason_text,
     io::{
         connector::is_exhaustion,
         listener::{Accepted, Listener, Ready},
+        reserve::Reserve,
     },
     limits,
     server::Core,
@@ -89,7 +90,7 @@ async fn accept_until_stopped(core: &Arc<Core>, listener: Listener, workers: &Wo
     // Clients whose connect succeeded already are served; from the drop on, a connect is refused.
     while let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
         match ready.try_accept() {
-            Ok(client) => admit(core, client, Admitted { permit, reserved: None }, workers),
+            Ok(client) => admit(core, client, Admitted { permit, reserve: None }, workers),
             Err(error) if is_transient(&error) => {}
             Err(_) => break,
         }
@@ -105,21 +106,21 @@ async fn accept(core: &Arc<Core>, ready: &Ready, permits: &Arc<Semaphore>, worke
         // A client without a permit stays in the backlog.
         let Ok(permit) = Arc::clone(permits).acquire_owned().await else { return };
         let accepted = match reserve(core) {
-            Ok(reserved) => {
-                if reserved.is_some() {
+            Ok(reserve) => {
+                if reserve.is_some() {
                     // There is room again, whether a client comes or not.
                     core.accept_paused.store(false, Relaxed);
                 }
-                ready.accept().await.map(|client| (client, reserved))
+                ready.accept().await.map(|client| (client, reserve))
             }
             Err(error) => Err(error),
         };
         match accepted {
-            Ok((client, reserved)) => {
+            Ok((client, reserve)) => {
                 if client.descriptor() >= scarce {
                     core.short_of_descriptors.store(true, Relaxed);
                 }
-                admit(core, client, Admitted { permit, reserved }, workers);
+                admit(core, client, Admitted { permit, reserve }, workers);
                 pause = PAUSE.0;
                 core.accept_paused.store(false, Relaxed);
                 batch += 1;
@@ -157,35 +158,36 @@ async fn accept(core: &Arc<Core>, ready: &Ready, permits: &Arc<Semaphore>, worke
 /// What lets a client in.
 struct Admitted {
     permit: OwnedSemaphorePermit,
-    reserved: Option<Reserved>,
+    reserve: Option<Reserve>,
 }
 
 fn admit(core: &Arc<Core>, client: Accepted, admitted: Admitted, workers: &Workers) {
-    let Admitted { permit, reserved } = admitted;
+    let Admitted { permit, reserve } = admitted;
     let entry = Entry::new(core, &client);
     if let Some(attendant) = entry.attendant()
         && attendant.interest().needs_lane()
     {
         let lane = attendant.lane.clone();
-        let admission = Admission { _permit: permit, seat: None, reserved };
+        let admission = Admission { _permit: permit, seat: None, reserve };
         lane.spawn(connection::run(entry, workers.clone(), client, admission));
         return;
     }
     let (runtime, seat) = workers.seat();
-    let admission = Admission { _permit: permit, seat: Some(seat), reserved };
+    let admission = Admission { _permit: permit, seat: Some(seat), reserve };
     runtime.spawn(connection::run(entry, workers.clone(), client, admission));
 }
 
-/// Keeps a descriptor for the upstream's socket before a client takes one: without the second the first is
-/// worth nothing. Only in a process that is, or has been, short of them; in others it would be a cost for nothing.
-fn reserve(core: &Core) -> io::Result<Option<Reserved>> {
+/// Keeps what the upstream will need before a client takes a descriptor. Only in a process that is, or has been, short
+/// of them; in others it would be a cost for nothing.
+fn reserve(core: &Core) -> io::Result<Option<Reserve>> {
     if !core.short_of_descriptors.load(Relaxed) {
         return Ok(None);
     }
-    match Reserved::new() {
+    let looks_up = core.config.forward.as_ref().is_some_and(|forward| forward.address.is_name());
+    match Reserve::new(looks_up) {
         Err(error) if is_exhaustion(&error) => Err(error),
         // Without /dev/null there is no reserve, which is no reason to accept nobody.
-        reserved => Ok(reserved.ok()),
+        reserve => Ok(reserve.ok()),
     }
 }
 

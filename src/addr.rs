@@ -58,6 +58,11 @@ impl Address {
         }
     }
 
+    /// Whether it has to be looked up.
+    pub(crate) fn is_name(&self) -> bool {
+        matches!(self, Self::Inet { .. }) && self.ip().is_none()
+    }
+
     /// The socket address, if the host is an IP address.
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         match self {

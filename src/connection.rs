@@ -22,6 +22,7 @@ use crate::{
     io::{
         connector::{self, Connected},
         listener::Accepted,
+        reserve::Reserve,
         stream::Stream,
     },
     outcome::{CloseReason, Outcome},
@@ -47,10 +48,9 @@ struct Task {
 
 /// Carries an accepted client to its end. Runs on the worker that the admission's seat is on, or on the entry's lane
 /// if it has none.
-pub(crate) async fn run(entry: Entry, workers: Workers, accepted: Accepted, mut admission: Admission) {
+pub(crate) async fn run(entry: Entry, workers: Workers, accepted: Accepted, admission: Admission) {
     let shared = &entry.shared;
     log::debug!(target: "interpose::connection", "{}: accepted from {}", shared.id, shared.client.peer);
-    drop(admission.reserved.take());
     let on_lane = admission.seat.is_none();
     let mut task = Task { entry, workers, admission, on_lane, hop: None };
     let done = match accepted.into_stream(&task.entry.core.options) {
@@ -154,8 +154,10 @@ impl Drop for Unserved {
 async fn open(task: &mut Task, client: &Unserved) -> Result<Stream, Outcome> {
     let Entry { core, shared, attendance, .. } = &mut task.entry;
     let commons = task.workers.commons();
+    let reserve = task.admission.reserve.take();
     refuse_circle(core, &commons, shared)?;
-    let reached = unless_ended(reach(core, &commons, attendance.as_mut(), task.on_lane), shared, client).await?;
+    let reaching = reach(core, &commons, attendance.as_mut(), task.on_lane, reserve);
+    let reached = unless_ended(reaching, shared, client).await?;
     let Some(Connected { stream: upstream, peer, local }) = reached else {
         let _ = shared.upstream.set(None);
         return Ok(Stream::nowhere());
@@ -209,9 +211,12 @@ async fn reach(
     commons: &Commons,
     attendance: Option<&mut Attendance>,
     on_lane: bool,
+    mut reserve: Option<Reserve>,
 ) -> Result<Option<Connected>, Outcome> {
     let decision = match attendance.and_then(|attendance| attendance.wanted(Interest::ACCEPT)) {
         Some(attendant) => {
+            // The hook may itself connect the upstream.
+            drop(reserve.take());
             attendant.ask(on_lane, |hooks, connection| hooks.on_accept(connection)).await.map_err(Outcome::from)?
         }
         None => Decision::Default,
@@ -219,12 +224,12 @@ async fn reach(
     let failed = |error: String| Outcome::explained(CloseReason::ConnectFailed, error);
     match decision {
         Decision::Default => match &core.config.forward {
-            Some(forward) => connector::connect(forward, &commons.resolver, &core.options).await.map(Some),
+            Some(forward) => connector::connect(forward, &commons.resolver, &core.options, reserve).await.map(Some),
             None => Err(failed("there is no forward_to, and on_accept named no target; give one of the two".to_owned())),
         },
         Decision::Forward(forward) => {
             forward.check().map_err(|error| failed(error.to_string()))?;
-            connector::connect(&forward, &commons.resolver, &core.options).await.map(Some)
+            connector::connect(&forward, &commons.resolver, &core.options, reserve).await.map(Some)
         }
         Decision::Connected(socket) => connector::adopt(socket, &core.options).map(Some),
         Decision::Nowhere => Ok(None),

@@ -1,12 +1,12 @@
 //! A connection's place in its server: entered when accepted, left once, whatever happens to its task.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     hooks::{Attendant, Hooked, Interest},
-    io::listener::Accepted,
+    io::{listener::Accepted, reserve::Reserve},
     lane::LaneSeat,
     outcome::{CloseReason, Outcome},
     registry::{Connection, Shared, SideNames},
@@ -20,26 +20,7 @@ pub(crate) struct Admission {
     pub _permit: OwnedSemaphorePermit,
     /// Its place on a thread of the native runtime; none while it is on a lane.
     pub seat: Option<Seat>,
-    pub reserved: Option<Reserved>,
-}
-
-/// A descriptor kept for the upstream's socket.
-#[derive(Debug)]
-pub(crate) struct Reserved {
-    #[cfg(unix)]
-    _file: std::fs::File,
-}
-
-impl Reserved {
-    #[cfg(unix)]
-    pub(crate) fn new() -> io::Result<Self> {
-        std::fs::File::open("/dev/null").map(|file| Self { _file: file })
-    }
-
-    #[cfg(not(unix))]
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self {})
-    }
+    pub reserve: Option<Reserve>,
 }
 
 /// A connection's place in the registry. It ends there once, however its task ends.

@@ -13,7 +13,7 @@ use socket2::SockAddr;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{listener::socket_name, options::SocketOptions, registered, resolver::Resolver, stream::Stream};
+use super::{listener::socket_name, options::SocketOptions, registered, reserve::Reserve, resolver::Resolver, stream::Stream};
 use crate::{
     addr::{Address, SocketName},
     error::reason_text,
@@ -34,21 +34,32 @@ pub(crate) struct Connected {
     pub local: SocketName,
 }
 
-/// Connects as `forward` says, or gives the reason why not.
-pub(crate) async fn connect(forward: &Forward, resolver: &Resolver, options: &SocketOptions) -> Result<Connected, Outcome> {
+/// Connects as `forward` says, or gives the reason why not. What is kept in the reserve is used for it.
+pub(crate) async fn connect(
+    forward: &Forward,
+    resolver: &Resolver,
+    options: &SocketOptions,
+    reserve: Option<Reserve>,
+) -> Result<Connected, Outcome> {
     let started = Instant::now();
     let deadline = started + forward.connect_timeout;
     let attempt = async {
-        match &forward.address {
-            Address::Unix(path) => connect_unix(path).await,
-            Address::Inet { host, port } => match forward.address.socket_addr() {
-                Some(address) => connect_tcp(address, forward.source, options).await.map_err(Outcome::from_connect),
-                None => {
-                    let found = resolver.resolve(host).await?;
-                    race(&order(&found, *port, forward.source), forward.source, options).await
-                }
-            },
-        }
+        // What was kept for the lookup is free for it from here on; what was kept for the socket, once that is opened.
+        let kept = reserve.map(Reserve::into_socket);
+        let (host, port) = match (&forward.address, forward.address.socket_addr()) {
+            (Address::Inet { host, port }, None) => (host, *port),
+            (Address::Inet { .. }, Some(address)) => {
+                drop(kept);
+                return connect_tcp(address, forward.source, options).await.map_err(Outcome::from_connect);
+            }
+            (Address::Unix(path), _) => {
+                drop(kept);
+                return connect_unix(path).await;
+            }
+        };
+        let found = resolver.resolve(host).await?;
+        drop(kept);
+        race(&order(&found, port, forward.source), forward.source, options).await
     };
     match timeout_at(deadline, attempt).await {
         Ok(Ok(stream)) => Ok(stream),
@@ -197,7 +208,7 @@ async fn connect_unix(_: &str) -> Result<Connected, Outcome> {
 
 impl Outcome {
     /// The reason a connect failed for.
-    fn from_connect(error: io::Error) -> Self {
+    pub(super) fn from_connect(error: io::Error) -> Self {
         use io::ErrorKind as Kind;
         let reason = match error.kind() {
             Kind::ConnectionRefused | Kind::NotFound => CloseReason::Refused,

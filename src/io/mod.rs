@@ -8,6 +8,7 @@ pub(crate) mod options;
 pub(crate) mod pipe;
 mod port_owner;
 mod registered;
+pub(crate) mod reserve;
 pub(crate) mod resolver;
 pub(crate) mod stream;
 

@@ -14,7 +14,11 @@ use tokio::{
     sync::{Semaphore, watch},
 };
 
-use crate::outcome::{CloseReason, Outcome};
+use super::{connector::is_exhaustion, reserve::Descriptor};
+use crate::{
+    error::reason_text,
+    outcome::{CloseReason, Outcome},
+};
 
 type Answer = Result<Arc<[SocketAddr]>, Outcome>;
 
@@ -104,7 +108,12 @@ impl Resolver {
             let looked_up = tokio::task::spawn_blocking(move || look_up(&asked)).await;
             drop(turn);
             if let Ok(answer) = looked_up {
-                resolver.names().insert(name, Entry::Known(Instant::now(), answer.clone()));
+                if matches!(&answer, Err(outcome) if outcome.reason == CloseReason::FdExhausted) {
+                    // That says nothing about the name, and may be over at once.
+                    resolver.names().remove(&name);
+                } else {
+                    resolver.names().insert(name, Entry::Known(Instant::now(), answer.clone()));
+                }
                 let _ = sender.send(Some(answer));
             }
         });
@@ -112,7 +121,25 @@ impl Resolver {
     }
 }
 
+/// Before and after the question: a system's resolver without a descriptor may say that there is no such name.
 fn look_up(host: &str) -> Answer {
+    spare_descriptor(host)?;
+    ask_system(host).or_else(|failed| spare_descriptor(host).and(Err(failed)))
+}
+
+fn spare_descriptor(host: &str) -> Result<(), Outcome> {
+    match Descriptor::new() {
+        Err(error) if is_exhaustion(&error) => Err(exhausted(host, error)),
+        _ => Ok(()),
+    }
+}
+
+fn exhausted(host: &str, error: io::Error) -> Outcome {
+    let Outcome { reason, error } = Outcome::from_connect(error);
+    Outcome::explained(reason, format!("{host:?} cannot be looked up: {}", error.unwrap_or_default()))
+}
+
+fn ask_system(host: &str) -> Answer {
     let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
     let failed = |reason, why: String| Err(Outcome::explained(reason, format!("{host:?} {why}")));
     match getaddrinfo(Some(host), None, Some(hints)) {
@@ -121,7 +148,7 @@ fn look_up(host: &str) -> Answer {
             match addresses {
                 Ok(addresses) if !addresses.is_empty() => Ok(addresses.into()),
                 Ok(_) => failed(CloseReason::NameNotFound, "has no address".into()),
-                Err(error) => failed(CloseReason::ResolveFailed, format!("cannot be looked up: {error}")),
+                Err(error) => failed(CloseReason::ResolveFailed, format!("cannot be looked up: {}", reason_text(&error))),
             }
         }
         Err(error) => match error.kind() {
@@ -129,10 +156,10 @@ fn look_up(host: &str) -> Answer {
                 failed(CloseReason::NameNotFound, "does not resolve: no such name".into())
             }
             LookupErrorKind::Again => failed(CloseReason::ResolveFailed, "cannot be looked up: no name server answered".into()),
-            _ => {
-                let error = io::Error::from(error);
-                failed(CloseReason::ResolveFailed, format!("cannot be looked up: {error}"))
-            }
+            _ => match io::Error::from(error) {
+                error if is_exhaustion(&error) => Err(exhausted(host, error)),
+                error => failed(CloseReason::ResolveFailed, format!("cannot be looked up: {}", reason_text(&error))),
+            },
         },
     }
 }

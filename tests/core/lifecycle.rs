@@ -23,7 +23,7 @@ use crate::{
     connect::assert_echoes,
     kernel,
     peers::{DEADLINE, End, Peer, pass, until},
-    running::{IoThreads, Running, closed, to},
+    running::{IoThreads, Running, closed, forward, to},
     upstreams::{Echo, Silent, Unserved, Upstream, is_refused},
 };
 
@@ -301,33 +301,72 @@ fn ended_connections_and_workers_leave_nothing_behind() {
 /// AC-01 and AC-06: out of descriptors, the listener waits without spinning, and goes on when there are some.
 #[test]
 fn running_out_of_descriptors_is_waited_out() {
-    alone(concat!(module_path!(), "::running_out_of_descriptors_is_waited_out"), || {
-        // Nobody accepts here: connecting to its backlog is enough, and takes no descriptor of this process.
+    alone(concat!(module_path!(), "::running_out_of_descriptors_is_waited_out"), || runs_out_of_descriptors("127.0.0.1"));
+}
+
+/// The same where the upstream's name has to be looked up, which takes a descriptor too.
+#[test]
+fn running_out_of_descriptors_for_a_name_is_waited_out() {
+    alone(concat!(module_path!(), "::running_out_of_descriptors_for_a_name_is_waited_out"), || {
+        runs_out_of_descriptors("localhost");
+    });
+}
+
+fn runs_out_of_descriptors(host: &str) {
+    // Nobody accepts here: connecting to its backlog is enough, and takes no descriptor of this process.
+    let upstream = Upstream::new();
+    let mut config = to(upstream.address());
+    forward(&mut config).address = format!("{host}:{}", upstream.address().port()).parse().unwrap();
+    config.limits = Limits { max_connections: Some(1000) };
+    let server = Server::bind(config).unwrap();
+    let io = IoThreads::start(1);
+    let clients: Vec<_> = (0..60).map(|_| Peer::connect(at(&server))).collect();
+    let (limit, before) = (getrlimit(Resource::Nofile), io.usage());
+    let few = Rlimit { current: Some(kernel::descriptors() as u64 + 10), maximum: limit.maximum };
+    setrlimit(Resource::Nofile, few).unwrap();
+    server.start(&io.workers).unwrap();
+    until("the listener pauses", || server.stats().accept_paused);
+    pass(Duration::from_secs(1));
+    let stats = server.stats();
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let cpu = io.usage().cpu - before.cpu;
+    assert!(stats.accept_paused && (1..20).contains(&stats.active), "{stats:?}");
+    assert!(stats.accept_errors < 40, "{} failed accepts in a second", stats.accept_errors);
+    assert!(cpu < Duration::from_millis(100), "{cpu:?} of processor time in a second");
+    // A client is accepted only with a descriptor for its upstream; the first of all finds out that they are few.
+    // The rest was left waiting, and is served.
+    let failed = server.stats().closed_for(CloseReason::FdExhausted);
+    assert!(failed <= 2, "{:?}", closed(&server));
+    until("all clients are served", || server.stats().active as u64 + failed == 60);
+    assert!(!server.stats().accept_paused);
+    drop(clients);
+    server.stop(Duration::ZERO);
+    assert!(server.wait(Some(DEADLINE)));
+}
+
+/// A lookup that fails for lack of a descriptor is told as that, and is no answer for those who come later.
+#[test]
+fn a_lookup_without_a_descriptor_says_nothing_about_the_name() {
+    alone(concat!(module_path!(), "::a_lookup_without_a_descriptor_says_nothing_about_the_name"), || {
         let upstream = Upstream::new();
         let mut config = to(upstream.address());
-        config.limits = Limits { max_connections: Some(1000) };
+        forward(&mut config).address = format!("localhost:{}", upstream.address().port()).parse().unwrap();
         let server = Server::bind(config).unwrap();
         let io = IoThreads::start(1);
-        let clients: Vec<_> = (0..60).map(|_| Peer::connect(at(&server))).collect();
-        let (limit, before) = (getrlimit(Resource::Nofile), io.usage());
+        let mut client = Peer::connect(at(&server));
+        let limit = getrlimit(Resource::Nofile);
         let few = Rlimit { current: Some(kernel::descriptors() as u64 + 10), maximum: limit.maximum };
         setrlimit(Resource::Nofile, few).unwrap();
+        let mut taken: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+        taken.pop();
         server.start(&io.workers).unwrap();
-        until("the listener pauses", || server.stats().accept_paused);
-        pass(Duration::from_secs(1));
-        let stats = server.stats();
+        client.expect(End::Reset);
+        until("it has ended", || server.stats().active == 0);
+        assert_eq!(closed(&server), [(CloseReason::FdExhausted, 1)]);
         setrlimit(Resource::Nofile, limit).unwrap();
-        let cpu = io.usage().cpu - before.cpu;
-        assert!(stats.accept_paused && (1..20).contains(&stats.active), "{stats:?}");
-        assert!(stats.accept_errors < 40, "{} failed accepts in a second", stats.accept_errors);
-        assert!(cpu < Duration::from_millis(100), "{cpu:?} of processor time in a second");
-        // A client is accepted only with a descriptor for its upstream; the first of all finds out that they are few.
-        // The rest was left waiting, and is served.
-        let failed = server.stats().closed_for(CloseReason::FdExhausted);
-        assert!(failed <= 2, "{:?}", closed(&server));
-        until("all clients are served", || server.stats().active as u64 + failed == 60);
-        assert!(!server.stats().accept_paused);
-        drop(clients);
+        let mut client = Peer::connect(at(&server));
+        client.send(b"x");
+        assert_eq!(upstream.accept().receive_exactly(1), b"x");
         server.stop(Duration::ZERO);
         assert!(server.wait(Some(DEADLINE)));
     });
