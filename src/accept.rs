@@ -87,13 +87,45 @@ async fn accept_until_stopped(core: &Arc<Core>, listener: Listener, workers: &Wo
             () = &mut accepting => {}
         }
     }
-    // Clients whose connect succeeded already are served; from the drop on, a connect is refused.
-    while let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+    empty_backlog(core, &ready, &permits, workers);
+}
+
+/// Serves the clients whose connect succeeded already, as far as there is room, and turns the others away. From the
+/// drop of the listener on, a connect is refused.
+fn empty_backlog(core: &Arc<Core>, ready: &Ready, permits: &Arc<Semaphore>, workers: &Workers) {
+    while let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
         match ready.try_accept() {
             Ok(client) => admit(core, client, Admitted { permit, reserve: None }, workers),
             Err(error) if is_transient(&error) => {}
+            Err(error) => {
+                if is_exhaustion(&error) {
+                    let why = reason_text(&error);
+                    log::warn!(target: "interpose::listener", "{}: clients that still waited at the stop, if any, were reset: {why}", core.address);
+                }
+                return;
+            }
+        }
+    }
+    let mut turned_away = 0;
+    // No more than can have waited: new ones may come all the time.
+    let backlog = core.config.backlog;
+    for _ in 0..=Listener::shortened_backlog(backlog).unwrap_or(backlog) {
+        match ready.try_accept() {
+            Ok(client) => {
+                client.reset();
+                turned_away += 1;
+            }
+            Err(error) if is_transient(&error) => {}
             Err(_) => break,
         }
+    }
+    if turned_away > 0 {
+        let most = core.max_connections.load(Relaxed);
+        log::warn!(
+            target: "interpose::listener",
+            "{}: {turned_away} clients that still waited at the stop were reset: there were max_connections ({most}) already",
+            core.address,
+        );
     }
 }
 

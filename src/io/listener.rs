@@ -127,6 +127,11 @@ impl Accepted {
         Stream::of_socket(self.socket, is_tcp)
     }
 
+    /// Ends it with RST.
+    pub(crate) fn reset(self) {
+        let _ = self.socket.set_linger(Some(std::time::Duration::ZERO));
+    }
+
     /// The number of its descriptor. Where there are none, 0.
     pub(crate) fn descriptor(&self) -> u64 {
         #[cfg(unix)]

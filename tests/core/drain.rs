@@ -8,9 +8,12 @@ use std::{
 };
 
 use interpose::{outcome::CloseReason, server::Server};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
+    child::alone,
     kernel::is_listening,
+    logged,
     pattern::{Pattern, Prng},
     peers::{DEADLINE, End, Peer, until},
     running::{IoThreads, Running, closed, to, wait_end},
@@ -160,23 +163,54 @@ fn a_stalled_connection_does_not_delay_a_stop() {
     assert_eq!(server.receive_to_end(&mut Pattern::new(1)).1, End::Reset);
 }
 
-/// Connections that wait for a place while the server drains are not kept hanging.
+/// Connections that wait for a place while the server drains are not kept hanging, and the log tells of them.
 #[test]
 fn a_stop_turns_away_who_waits_for_a_place() {
-    let upstream = Upstream::new();
-    let mut config = to(upstream.address());
-    config.limits.max_connections = Some(1);
-    let running = Running::start(config);
-    let mut served = Peer::connect(running.address());
-    let mut side = upstream.accept();
-    let mut waiting = Peer::connect(running.address());
-    running.server.stop(DEADLINE * 2);
-    until("the listener is closed", || !is_listening(running.address()));
-    waiting.expect(End::Reset);
-    served.send(b"x");
-    assert_eq!(side.receive_exactly(1), b"x");
-    served.close();
-    side.expect(End::Eof);
-    side.close();
-    assert!(running.server.wait(Some(DEADLINE)));
+    alone(concat!(module_path!(), "::a_stop_turns_away_who_waits_for_a_place"), || {
+        logged::start();
+        let upstream = Upstream::new();
+        let mut config = to(upstream.address());
+        config.limits.max_connections = Some(1);
+        let running = Running::start(config);
+        let mut served = Peer::connect(running.address());
+        let mut side = upstream.accept();
+        let waiting: Vec<_> = (0..3).map(|_| Peer::connect(running.address())).collect();
+        running.server.stop(DEADLINE * 2);
+        until("the listener is closed", || !is_listening(running.address()));
+        for mut client in waiting {
+            client.expect(End::Reset);
+        }
+        let warnings = logged::of("interpose::listener", log::Level::Warn);
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        let start = format!("{}: 3 clients that still waited at the stop were reset: ", running.address());
+        assert!(warnings[0].starts_with(&start), "{warnings:?}");
+        served.send(b"x");
+        assert_eq!(side.receive_exactly(1), b"x");
+        served.close();
+        side.expect(End::Eof);
+        side.close();
+        assert!(running.server.wait(Some(DEADLINE)));
+    });
+}
+
+/// The same where there is no descriptor for them.
+#[test]
+fn a_stop_without_descriptors_turns_away_who_waits() {
+    alone(concat!(module_path!(), "::a_stop_without_descriptors_turns_away_who_waits"), || {
+        logged::start();
+        let server = Server::bind(to(Upstream::new().address())).unwrap();
+        let address = server.address().inet().unwrap();
+        let (mut waiting, io) = (Peer::connect(address), IoThreads::start(1));
+        let limit = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(0), maximum: limit.maximum }).unwrap();
+        server.start(&io.workers).unwrap();
+        until("the listener pauses", || server.stats().accept_paused);
+        server.stop(DEADLINE * 2);
+        assert!(server.wait(Some(DEADLINE)));
+        waiting.expect(End::Reset);
+        let warnings = logged::of("interpose::listener", log::Level::Warn);
+        setrlimit(Resource::Nofile, limit).unwrap();
+        let expected = format!("{address}: clients that still waited at the stop, if any, were reset: too many open files");
+        assert!(warnings.contains(&expected), "{warnings:?}");
+    });
 }

@@ -21,6 +21,7 @@ mod layering;
 mod child;
 mod folder;
 mod kernel;
+mod logged;
 mod pattern;
 mod peers;
 mod running;
