@@ -19,15 +19,16 @@ from ._exceptions import RuntimeStartError, printable
 # How often a changed level is noticed, and how long the exit may wait for a handler that does not return.
 _LOOK_SECONDS = 1.0
 
-_logger = logging.getLogger("interpose")
+# Every logger that native records go to. Each may have a level of its own.
+_loggers = [logging.getLogger(f"interpose{child}") for child in ("", ".listener", ".connection", ".callback")]
 _thread: threading.Thread | None = None
 _lock = threading.RLock()
 
 
 def start() -> None:
-    """Start the thread, unless it runs, and let the native side queue what the logger `interpose` wants."""
+    """Start the thread, unless it runs, and let the native side queue what the loggers want."""
     global _thread
-    _native.start_logging(_logger.getEffectiveLevel())
+    _native.start_logging(_level())
     with _lock:
         # A forked child inherits the variable, not the thread.
         if _thread is None or not _thread.is_alive():
@@ -50,7 +51,12 @@ def _carry() -> None:
             _log(number, name, message)
         _look_after_callbacks()
         # Not only when it differs from the last look: a server that starts sets it in between.
-        _native.start_logging(_logger.getEffectiveLevel())
+        _native.start_logging(_level())
+
+
+def _level() -> int:
+    """Give the lowest level that one of the loggers wants; the others drop what they do not."""
+    return min(logger.getEffectiveLevel() for logger in _loggers)
 
 
 def _look_after_callbacks() -> None:

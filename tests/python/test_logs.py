@@ -18,11 +18,15 @@ from scripts import passes
 LOGGER = logging.getLogger("interpose")
 
 
+CONNECTIONS = logging.getLogger("interpose.connection")
+
+
 @pytest.fixture
 def level() -> Iterator[None]:
-    before = LOGGER.level
+    before = LOGGER.level, CONNECTIONS.level
     yield
-    LOGGER.setLevel(before)
+    LOGGER.setLevel(before[0])
+    CONNECTIONS.setLevel(before[1])
 
 
 def about_connections(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -59,6 +63,18 @@ def test_a_level_set_later_is_followed(echo: Echo, serve: Serve, caplog: pytest.
         return bool(about_connections(caplog))
 
     poll(told, 10.0, "the new level is in force")
+
+
+@pytest.mark.usefixtures("level")
+def test_a_level_of_a_child_logger_is_followed(echo: Echo, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    LOGGER.setLevel(logging.WARNING)
+    CONNECTIONS.setLevel(logging.DEBUG)
+    server = serve(echo.address)
+    with connect(where(server)) as client:
+        echoed(client, b"told")
+    poll(lambda: any("closed" in text for text in about_connections(caplog)), 10.0, "the end is logged")
+    # What only the child wants is no business of the others.
+    assert not [record for record in caplog.records if record.name == "interpose.listener"]
 
 
 def test_one_daemon_thread_carries_the_log(serve: Serve) -> None:
