@@ -92,7 +92,7 @@ impl Workers {
         let resolver = self.0.commons.resolver.clone();
         runtime.spawn(async move {
             let options = SocketOptions { unacknowledged: None };
-            let connected = connector::connect(&forward, &resolver, &options).await;
+            let connected = connector::connect(&forward, &resolver, &options, None).await;
             done(connected.and_then(|Connected { stream, peer, local }| {
                 let socket = stream.into_socket();
                 let fault = |error| Outcome::explained(CloseReason::ConnectFailed, reason_text(&error));

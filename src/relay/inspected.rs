@@ -1,6 +1,5 @@
 //! What a direction passes between being read and being written: the hooks, where somebody wants them.
 
-use super::pump::BUFFER;
 use crate::{
     config::Splice,
     hooks::{Attendant, EndVerdict, Failed, Interest, Verdict},
@@ -55,7 +54,10 @@ impl<'a> Stage<'a> {
     /// What of the thread's buffer one read may fill.
     pub(super) fn room<'b>(&self, buffer: &'b mut [u8]) -> &'b mut [u8] {
         match self.attendant {
-            Some(attendant) if self.chunks => &mut buffer[..attendant.hooked.chunk.min(BUFFER)],
+            Some(attendant) if self.chunks => {
+                let most = attendant.hooked.chunk.min(buffer.len());
+                &mut buffer[..most]
+            }
             _ => buffer,
         }
     }

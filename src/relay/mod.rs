@@ -5,6 +5,7 @@
 //!   first, then the other side gets RST. It never gets a clean end.
 //! * A side that does not take bytes stops the reading of the other. Nothing else is affected.
 
+mod aside;
 mod ending;
 mod inspected;
 mod patience;

@@ -1,14 +1,14 @@
 //! One direction of a relay.
 
 use std::{
-    collections::VecDeque,
     io,
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
 use super::{
+    aside::Aside,
     inspected::Stage,
     splice::{Filled, Splicer},
 };
@@ -67,7 +67,7 @@ pub(super) struct Pump {
     /// The source has failed: its end is passed on as an abort, by whoever owns the sockets, not as FIN.
     pub failed_source: bool,
     /// To be delivered, but not taken by the destination yet. Empty, without memory, while the destination keeps up.
-    pending: VecDeque<Bytes>,
+    pending: Aside,
     splicer: Splicer,
     /// The source has nothing more to read.
     source_ended: bool,
@@ -107,7 +107,7 @@ impl Pump {
         Self {
             phase: Phase::Open,
             failed_source: false,
-            pending: VecDeque::new(),
+            pending: Aside::default(),
             splicer: Splicer::default(),
             source_ended: false,
         }
@@ -146,10 +146,9 @@ impl Pump {
     /// The destination takes nothing any more.
     pub(super) fn cut(&mut self, shared: &Shared, direction: Direction) {
         if !self.is_over() {
-            let held = self.pending.iter().map(Bytes::len).sum::<usize>() + self.splicer.drop_held();
+            let held = self.pending.give_up() + self.splicer.drop_held();
             shared.meter(direction).undeliverable(held);
             shared.end_inbox(direction);
-            self.pending = VecDeque::new();
             self.phase = Phase::Cut;
         }
     }
@@ -235,7 +234,8 @@ impl Pump {
                 filled => return self.took(filled.map(Filled::bytes), ends, stage).map_ok(|_| 0),
             }
         }
-        let read = ready!(ends.source.poll_read(cx, stage.room(buffer)));
+        let room = stage.room(&mut buffer[..Aside::most()]);
+        let read = ready!(ends.source.poll_read(cx, room));
         match ready!(self.took(read, ends, stage)) {
             Ok(0) => Poll::Ready(Ok(0)),
             Ok(bytes) => self.chunk(ends, stage, &buffer[..bytes], cx),
@@ -310,9 +310,7 @@ impl Pump {
         let mut added = 0;
         for bytes in data {
             added += bytes.len();
-            if !bytes.is_empty() {
-                self.pending.push_back(bytes);
-            }
+            self.pending.push(bytes);
         }
         ends.meter().added(added);
         added
@@ -334,7 +332,7 @@ impl Pump {
                 }
                 Poll::Pending => {
                     // The buffer is the thread's; what stays must not.
-                    self.pending.push_back(Bytes::copy_from_slice(&data[start..]));
+                    self.pending.push(Bytes::copy_from_slice(&data[start..]));
                     // Delivered bytes are progress even so; the next step finds the destination busy and waits.
                     return Poll::Ready(Ok(start));
                 }
@@ -344,17 +342,10 @@ impl Pump {
     }
 
     fn deliver_pending(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
-        let Some(first) = self.pending.front_mut() else { return Poll::Ready(Ok(0)) };
-        match ends.poll_write(cx, first) {
+        match ends.poll_write(cx, self.pending.first()) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(bytes)) => {
-                first.advance(bytes);
-                if first.is_empty() {
-                    self.pending.pop_front();
-                }
-                if self.pending.is_empty() {
-                    self.pending = VecDeque::new();
-                }
+                self.pending.taken(bytes);
                 Poll::Ready(Ok(bytes))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(Fault::Destination(error))),
