@@ -13,7 +13,9 @@ use socket2::SockAddr;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{listener::socket_name, options::SocketOptions, registered, reserve::Reserve, resolver::Resolver, stream::Stream};
+use super::{
+    listener::socket_name, options::SocketOptions, pulse, registered, reserve::Reserve, resolver::Resolver, stream::Stream,
+};
 use crate::{
     addr::{Address, SocketName},
     error::reason_text,
@@ -61,6 +63,7 @@ pub(crate) async fn connect(
         drop(kept);
         race(&order(&found, port, forward.source), forward.source, options).await
     };
+    pulse::set();
     match timeout_at(deadline, attempt).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(outcome)) => Err(outcome.about(&forward.address)),

@@ -7,6 +7,7 @@ pub(crate) mod options;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) mod pipe;
 mod port_owner;
+mod pulse;
 mod registered;
 pub(crate) mod reserve;
 pub(crate) mod resolver;

@@ -112,8 +112,10 @@ mod system {
         }
         // Not before the connect: a socket that is not connected counts as one that was hung up.
         let registered = Registered::new(socket, !to.is_unix())?;
-        poll_fn(|cx| registered.poll_writable(cx)).await?;
-        let failure = registered.socket().take_error()?;
+        let hung_up =
+            poll_fn(|cx| registered.socket.poll_write_ready(cx).map_ok(|guard| guard.ready().is_write_closed())).await?;
+        // A connect that has failed counts as hung up; only then is there an error to ask for.
+        let failure = if hung_up { registered.socket().take_error()? } else { None };
         failure.map_or(Ok(registered), Err)
     }
 }
