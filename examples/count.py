@@ -32,10 +32,12 @@ class Counter(TheServer):
         """Add what a connection has used. It is asked for every client, also for those that the end cuts off."""
         assert conn is not None
         peer = conn.client.getpeername()
-        account = self.accounts.setdefault(peer if isinstance(peer, str) else peer[0], Account())
+        host = peer if isinstance(peer, str) else peer[0]
+        account = self.accounts.setdefault(host, Account())
         account.connections += 1
         account.sent += conn.to_upstream.read
         account.received += conn.to_client.delivered
+        print(f"{host}: {conn.reason}, {account.connections} until now", flush=True)
 
     def report(self) -> str:
         """Return a line for each address, those with the most bytes first."""

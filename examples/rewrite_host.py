@@ -27,7 +27,7 @@ class Requests:
         self.host = host
         self.waiting = b""
         self.body = 0  # bytes of it that are still to come
-        self.end = b"\r\n\r\n"  # of what comes next: a head, or a line of a body in chunks
+        self.next = "head"  # after that: a head, or the line before a chunk, or one of the trailer
         self.over = False  # the client asks for another protocol
 
     def feed(self, data: bytes) -> bytes:
@@ -45,33 +45,34 @@ class Requests:
             piece, self.waiting = self.waiting[:size], self.waiting[size:]
             self.body = max(0, self.body - len(piece))
             return piece
-        piece, found, rest = self.waiting.partition(self.end)
+        piece, found, rest = self.waiting.partition(b"\r\n\r\n" if self.next == "head" else b"\r\n")
         if not found:
             if len(self.waiting) > MOST_HEAD:
                 raise ValueError(f"a head of more than {MOST_HEAD} bytes")
             return b""
         self.waiting = rest
-        if self.end == b"\r\n":
-            self.chunk(piece)
-            return piece + found
-        return self.head(piece + found)
+        if self.next == "head":
+            return self.head(piece + found)
+        self.line(piece)
+        return piece + found
 
     def head(self, head: bytes) -> bytes:
         """See what follows the head; return it with the other name."""
         self.over = bool(UPGRADE.search(head))
         if CHUNKED.search(head):
-            self.end = b"\r\n"
+            self.next = "chunk"
         elif length := LENGTH.search(head):
             self.body = int(length[1])
         return HOST.sub(lambda _: b"Host: " + self.host, head, count=1)
 
-    def chunk(self, line: bytes) -> None:
-        """See how long the chunk is that begins here. The last has no bytes, and trailers may follow it."""
-        size = int(line.partition(b";")[0], 16) if line else 0
-        if size:
+    def line(self, line: bytes) -> None:
+        """See what follows a line of a body in chunks: the last chunk is empty, and a trailer ends the body."""
+        if self.next == "trailer":
+            self.next = "trailer" if line else "head"
+        elif size := int(line.partition(b";")[0], 16):
             self.body = size + 2  # its own end of line
-        elif not line:
-            self.end = b"\r\n\r\n"
+        else:
+            self.next = "trailer"
 
 
 class HostProxy(TheServer):
@@ -90,6 +91,11 @@ class HostProxy(TheServer):
         if requests.over:
             side.passthrough()
         return ready
+
+    def on_eof(self, side: Side) -> bytes | None:
+        """A head that was never finished goes on as it is."""
+        requests: Requests = side.connection.state
+        return requests.waiting if side.is_client else None
 
 
 def main() -> None:
