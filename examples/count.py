@@ -28,9 +28,8 @@ class Counter(TheServer):
         self.accounts: dict[str, Account] = {}
         super().__init__(listen, forward_to=target)
 
-    def on_close(self, conn: Connection | None = None) -> None:
+    def on_close(self, conn: Connection) -> None:
         """Add what a connection has used. It is asked for every client, also for those that the end cuts off."""
-        assert conn is not None
         peer = conn.client.getpeername()
         host = peer if isinstance(peer, str) else peer[0]
         account = self.accounts.setdefault(host, Account())

@@ -40,9 +40,9 @@ class Failover(TheServer):
         conn.state = target
         return target
 
-    def on_close(self, conn: Connection | None = None) -> None:
+    def on_close(self, conn: Connection) -> None:
         """Leave out a target that was not reached."""
-        if conn and conn.reason in UNREACHED:
+        if conn.reason in UNREACHED:
             self.out_until[conn.state] = time.monotonic() + PAUSE_SECONDS
             print(f"{conn.state}: {conn.reason}, left out for {PAUSE_SECONDS:g} s", flush=True)
 

@@ -47,10 +47,6 @@ class Maintenance(TheServer):
             conn.abort()
         return b""
 
-    def on_eof(self, side: Side) -> None:
-        """A client that says no more gets no answer."""
-        side.close()
-
 
 def main() -> None:
     """Serve until Ctrl-C."""

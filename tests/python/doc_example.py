@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import interpose
-from interpose import Forward, TheServer
+from interpose import Forward, TheServer, _hooks
+from interpose._forward import native_forward
 
 SECONDS = 10
 
@@ -29,6 +30,7 @@ def main(path: str, line: str) -> None:
         threading.Thread(target=upstream.serve_forever, args=(0.02,), daemon=True).start()
         OnThisMachine.upstream = upstream.server_address[1]
         interpose.TheServer = OnThisMachine  # type: ignore[misc]
+        _hooks.native_forward = lambda forward: native_forward(here(forward))
         source = "\n" * int(line) + block(Path(path), int(line))
         try:
             exec(compile(source, path, "exec"), {"__name__": "__main__"})
@@ -57,6 +59,13 @@ def forward_of(wanted: Any) -> Forward:
     return Forward(wanted) if isinstance(wanted, str) else Forward(*wanted)
 
 
+def here(wanted: Forward) -> Forward:
+    """The echo server in the place of a host of example.com."""
+    if not str(wanted.address[0]).endswith(".example.com"):
+        raise AssertionError(f"an example forwards to {wanted.address}: give it a host of example.com")
+    return Forward("127.0.0.1", OnThisMachine.upstream, connect_timeout=wanted.connect_timeout)
+
+
 class OnThisMachine(TheServer):
     upstream = 0
     taken: ClassVar[set[int]] = set()
@@ -67,10 +76,8 @@ class OnThisMachine(TheServer):
         # A port that an earlier server of the example was given is meant: it shows what then happens.
         elif port not in self.taken:
             port = 0
-        forward = forward_of(type(self).forward_to if forward_to is None else forward_to)
-        if not str(forward.address[0]).endswith(".example.com"):
-            raise AssertionError(f"an example forwards to {forward.address}: give it a host of example.com")
-        target = Forward("127.0.0.1", self.upstream, connect_timeout=forward.connect_timeout)
+        wanted = type(self).forward_to if forward_to is None else forward_to
+        target = None if wanted is None else here(forward_of(wanted))
         super().__init__(host, port, target, **settings)
         if not host.startswith("unix:"):
             self.taken.add(int(self.address[1]))
