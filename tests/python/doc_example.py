@@ -30,7 +30,7 @@ def main(path: str, line: str) -> None:
         threading.Thread(target=upstream.serve_forever, args=(0.02,), daemon=True).start()
         OnThisMachine.upstream = upstream.server_address[1]
         interpose.TheServer = OnThisMachine  # type: ignore[misc]
-        _hooks.native_forward = lambda forward: native_forward(here(forward))
+        setattr(_hooks, "native_forward", on_this_machine)  # noqa: B010
         source = "\n" * int(line) + block(Path(path), int(line))
         try:
             exec(compile(source, path, "exec"), {"__name__": "__main__"})
@@ -64,6 +64,11 @@ def here(wanted: Forward) -> Forward:
     if not str(wanted.address[0]).endswith(".example.com"):
         raise AssertionError(f"an example forwards to {wanted.address}: give it a host of example.com")
     return Forward("127.0.0.1", OnThisMachine.upstream, connect_timeout=wanted.connect_timeout)
+
+
+def on_this_machine(forward: Forward) -> object:
+    """What on_accept names, for the native side."""
+    return native_forward(here(forward))
 
 
 class OnThisMachine(TheServer):
