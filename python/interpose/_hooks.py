@@ -132,8 +132,8 @@ def check(name: str, callback: object) -> Callable[..., Any]:
     wanted = f"{name}({', '.join(arguments)})"
     if not callable(callback):
         raise wrong_type(name, callback, "a function", f"give one that can be called as {wanted}")
-    function = inspect.unwrap(callback)
-    if any(map(inspect.iscoroutinefunction, (callback, function, getattr(callback, "__call__", None)))):  # noqa: B004
+    # Not what a wrapper wraps: it may run the coroutine itself.
+    if any(map(_is_async, (callback, getattr(callback, "__call__", None)))):  # noqa: B004
         raise ArgumentTypeError(f"{name}: it is async def, and callbacks run outside of asyncio; give a plain def")
     try:
         inspect.signature(callback).bind(*arguments)
@@ -145,6 +145,10 @@ def check(name: str, callback: object) -> Callable[..., Any]:
             f"{name}: {shown} cannot be called as {wanted} ({error}); give it those arguments"
         ) from None
     return callback
+
+
+def _is_async(function: object) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
 def takes_nothing(server: object, name: str) -> bool:
@@ -171,6 +175,9 @@ def routed(callback: Callable[..., Any]) -> Callable[[Connection], object]:
             return True
         if isinstance(answer, (Forward, str, tuple)):
             return native_forward(forward_of(cast("object", answer), "on_accept"))
+        if inspect.iscoroutine(answer):
+            # Python would complain later, and elsewhere, that nobody awaited it.
+            answer.close()
         raise TypeError(
             f"on_accept: it returned {printable(type(answer).__name__)}, not None (use forward_to), "
             "a Forward or an address (go there) or False (refuse)"
