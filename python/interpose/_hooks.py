@@ -122,7 +122,8 @@ def own_hook(server: object, name: str) -> object:
 
 def hooks_of(server: object) -> dict[str, Callable[..., Any]]:
     """Return the callbacks of `server` by hook, checked, without the methods of the tutorial's form."""
-    own = {name: own_hook(server, name) for name in HOOKS if not takes_nothing(server, name)}
+    given = vars(server)
+    own = {name: own_hook(server, name) for name in HOOKS if name in given or not takes_nothing(server, name)}
     return {name: check(name, callback) for name, callback in own.items() if callback is not None}
 
 
@@ -153,13 +154,13 @@ def _is_async(function: object) -> bool:
 
 def takes_nothing(server: object, name: str) -> bool:
     """Whether the class of `server` overrides the hook with a method of no arguments: the tutorial's form."""
-    if name not in TUTORIAL_HOOKS:
+    if name not in TUTORIAL_HOOKS or getattr(type(server), name) is getattr(HookMethods, name):
         return False
-    method = getattr(type(server), name)
-    if method is getattr(HookMethods, name) or name in vars(server):
-        return False
+    method: Any = inspect.getattr_static(type(server), name)
     try:
-        return not inspect.signature(getattr(server, name)).parameters
+        # Bound by hand: the server may have a callback of its own under that name.
+        bound = method.__get__(server, type(server)) if hasattr(method, "__get__") else method
+        return not inspect.signature(bound).parameters
     except (TypeError, ValueError):
         return False
 
