@@ -34,10 +34,11 @@ impl<'a> Stage<'a> {
         self.chunks || self.end
     }
 
-    /// Whether no more is to be read now. A hook may answer a chunk into the opposite direction: while that stands
-    /// still and holds answers enough, no more is asked for.
+    /// Whether no more is to be read now. A hook may answer a chunk into the opposite direction: while that holds
+    /// answers enough, or stands still and holds any, no more is asked for.
     pub(super) fn is_held(&self, shared: &Shared) -> bool {
-        self.chunks && self.opposite_stalled && shared.has_injected(self.direction.opposite())
+        let opposite = self.direction.opposite();
+        self.chunks && (shared.has_injected_enough(opposite) || self.opposite_stalled && shared.has_injected(opposite))
     }
 
     /// What of the thread's buffer one read may fill.
