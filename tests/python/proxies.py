@@ -147,7 +147,9 @@ class Scripted:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def _all_threads_sleep(self) -> bool:
-        states = [task.read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{self.pid}/task").glob("*/stat")]
+        states = [
+            task.read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{self.pid}/task").glob("*/stat")
+        ]
         return all(state == "S" for state in states)
 
     def __enter__(self) -> Scripted:

@@ -55,7 +55,8 @@ def test_a_forward_cannot_be_changed(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [Forward("a", 80, connect_timeout=2), Forward("unix:/x"), Timeouts(idle=3), Limits(5), Ledger(3, 0, 2, 0, 1)]
+    "value",
+    [Forward("a", 80, connect_timeout=2), Forward("unix:/x"), Timeouts(idle=3), Limits(5), Ledger(3, 0, 2, 0, 1)],
 )
 def test_a_value_can_be_pickled_and_copied(value: Any) -> None:
     assert pickle.loads(pickle.dumps(value)) == value
