@@ -85,6 +85,11 @@ impl Inbox {
         self.flagged.load(Ordering::Acquire)
     }
 
+    /// Whether so much waits that a sender off the lane would have to wait.
+    pub(crate) fn has_enough(&self) -> bool {
+        self.has_some() && self.state().bytes >= WAITING
+    }
+
     /// All that waits.
     pub(crate) fn take(&self) -> VecDeque<Bytes> {
         let mut state = self.state();

@@ -89,6 +89,11 @@ impl Shared {
         self.inbox(direction).is_some_and(Inbox::has_some)
     }
 
+    /// Whether so much was injected that no more is to be asked for.
+    pub(crate) fn has_injected_enough(&self, direction: Direction) -> bool {
+        self.inbox(direction).is_some_and(Inbox::has_enough)
+    }
+
     /// Takes no more injections in `direction`. Gives what waited.
     pub(crate) fn finish_inbox(&self, direction: Direction) -> VecDeque<Bytes> {
         self.control.over.add(direction);

@@ -19,29 +19,41 @@ _HERE = str(Path(__file__).parent)
 
 # From here on a callback that has not returned is told of, with its stack.
 _STUCK_SECONDS = 1.0
-# Exceptions of one callback are logged in full this often; a storm of them is counted.
+# Exceptions of one kind in one callback are logged in full this often; a storm of them is counted.
 _INTERVAL_SECONDS = 1.0
+# A callback may make up classes of exceptions as it goes.
+_MOST_KINDS = 100
 _MOST_TEXT = 500
 
-_lock = threading.Lock()
-_last: dict[str, tuple[float, int]] = {}
 
+class Reports:
+    """Logs what the callbacks of one server raise, so that a storm in another hides nothing of it."""
 
-def report(name: str, connection: Connection, error: BaseException) -> str:
-    """Log what the callback `name` raised, and return one line about it."""
-    line = f"{name} raised {_describe(error)}"
-    held_back = _pass(name)
-    if held_back is not None:
-        more = f" ({held_back} like it not shown)" if held_back else ""
-        try:
-            trace = _users_part(error.__traceback__)
-            # Not as the record's exc_info: formatting it asks the exception for its text, without any guard.
-            text = "".join(traceback.format_tb(trace)).rstrip()
-            _logger.error("%s: %s%s%s", connection, printable(line), more, f"\n{text}" if text else "")
-        except Exception:  # noqa: BLE001
-            if logging.raiseExceptions:
-                traceback.print_exc()
-    return printable(line)
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        # By callback and kind of exception: when one was last logged, and how many were held back since.
+        self._last: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def __call__(self, name: str, connection: Connection, error: BaseException) -> str:
+        """Log what the callback `name` raised, and return one line about it."""
+        line = f"{name} raised {_describe(error)}"
+        held_back = self._pass(name, type(error).__name__)
+        if held_back is not None:
+            _log(connection, line, held_back, error)
+        return printable(line)
+
+    def _pass(self, name: str, kind: str) -> int | None:
+        """Return how many were held back since the last that was logged, or None if this one is to be."""
+        now = time.monotonic()
+        with self._lock:
+            last, held_back = self._last.get((name, kind), (-_INTERVAL_SECONDS, 0))
+            if now - last < _INTERVAL_SECONDS:
+                self._last[name, kind] = (last, held_back + 1)
+                return None
+            if len(self._last) >= _MOST_KINDS:
+                self._last.clear()
+            self._last[name, kind] = (now, 0)
+            return held_back
 
 
 def report_stuck() -> None:
@@ -57,25 +69,26 @@ def report_stuck() -> None:
         )
 
 
+def _log(connection: Connection, line: str, held_back: int, error: BaseException) -> None:
+    more = f" ({held_back} like it not shown)" if held_back else ""
+    try:
+        trace = _users_part(error.__traceback__)
+        # Not as the record's exc_info: formatting it asks the exception for its text, without any guard.
+        text = "".join(traceback.format_tb(trace)).rstrip()
+        _logger.error("%s: %s%s%s", connection, printable(line), more, f"\n{text}" if text else "")
+    except Exception:  # noqa: BLE001
+        if logging.raiseExceptions:
+            traceback.print_exc()
+
+
 def _describe(error: BaseException) -> str:
     kind = type(error).__name__
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001
+    except BaseException:  # noqa: BLE001
+        # Whatever it is, it is not what the callback has raised.
         return f"{kind} (whose text cannot be had)"
     return f"{kind}: {text[:_MOST_TEXT]}" if text else kind
-
-
-def _pass(name: str) -> int | None:
-    """Return how many were held back since the last that was logged, or None if this one is to be."""
-    now = time.monotonic()
-    with _lock:
-        last, held_back = _last.get(name, (-_INTERVAL_SECONDS, 0))
-        if now - last < _INTERVAL_SECONDS:
-            _last[name] = (last, held_back + 1)
-            return None
-        _last[name] = (now, 0)
-        return held_back
 
 
 def _users_part(trace: TracebackType | None) -> TracebackType | None:

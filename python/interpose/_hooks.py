@@ -122,7 +122,8 @@ def own_hook(server: object, name: str) -> object:
 
 def hooks_of(server: object) -> dict[str, Callable[..., Any]]:
     """Return the callbacks of `server` by hook, checked, without the methods of the tutorial's form."""
-    own = {name: own_hook(server, name) for name in HOOKS if not takes_nothing(server, name)}
+    given = vars(server)
+    own = {name: own_hook(server, name) for name in HOOKS if name in given or not takes_nothing(server, name)}
     return {name: check(name, callback) for name, callback in own.items() if callback is not None}
 
 
@@ -132,8 +133,8 @@ def check(name: str, callback: object) -> Callable[..., Any]:
     wanted = f"{name}({', '.join(arguments)})"
     if not callable(callback):
         raise wrong_type(name, callback, "a function", f"give one that can be called as {wanted}")
-    function = inspect.unwrap(callback)
-    if any(map(inspect.iscoroutinefunction, (callback, function, getattr(callback, "__call__", None)))):  # noqa: B004
+    # Not what a wrapper wraps: it may run the coroutine itself.
+    if any(map(_is_async, (callback, getattr(callback, "__call__", None)))):  # noqa: B004
         raise ArgumentTypeError(f"{name}: it is async def, and callbacks run outside of asyncio; give a plain def")
     try:
         inspect.signature(callback).bind(*arguments)
@@ -147,15 +148,19 @@ def check(name: str, callback: object) -> Callable[..., Any]:
     return callback
 
 
+def _is_async(function: object) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
 def takes_nothing(server: object, name: str) -> bool:
     """Whether the class of `server` overrides the hook with a method of no arguments: the tutorial's form."""
-    if name not in TUTORIAL_HOOKS:
+    if name not in TUTORIAL_HOOKS or getattr(type(server), name) is getattr(HookMethods, name):
         return False
-    method = getattr(type(server), name)
-    if method is getattr(HookMethods, name) or name in vars(server):
-        return False
+    method: Any = inspect.getattr_static(type(server), name)
     try:
-        return not inspect.signature(getattr(server, name)).parameters
+        # Bound by hand: the server may have a callback of its own under that name.
+        bound = method.__get__(server, type(server)) if hasattr(method, "__get__") else method
+        return not inspect.signature(bound).parameters
     except (TypeError, ValueError):
         return False
 
@@ -171,6 +176,9 @@ def routed(callback: Callable[..., Any]) -> Callable[[Connection], object]:
             return True
         if isinstance(answer, (Forward, str, tuple)):
             return native_forward(forward_of(cast("object", answer), "on_accept"))
+        if inspect.iscoroutine(answer):
+            # Python would complain later, and elsewhere, that nobody awaited it.
+            answer.close()
         raise TypeError(
             f"on_accept: it returned {printable(type(answer).__name__)}, not None (use forward_to), "
             "a Forward or an address (go there) or False (refuse)"

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from . import _logging, _native
-from ._callback_log import report
+from ._callback_log import Reports
 from ._config import Limits, Timeouts, count, flag, seconds
 from ._connection import Connection, Side
 from ._exceptions import ArgumentTypeError, ConfigError, ForkError, ServerStoppedError
@@ -107,7 +107,7 @@ class TheServer(HookMethods, TutorialAttributes):
         limits = instance("limits", limits, Limits)
         self._pid = os.getpid()
         self._known: dict[int, Connection] = {}
-        self._table = _native.Callbacks(Connection, Side, report, self._known, passes_errors)
+        self._table = _native.Callbacks(Connection, Side, Reports(), self._known, passes_errors)
         hooks = hooks_of(self)
         native = _native.Server(
             host,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from . import _native
 from ._connection import Buffer, Connection, Side
@@ -30,9 +30,17 @@ class Outgoing(Side):
         self.native = native
         self._client = False
 
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{name}: this side belongs to no connection until on_accept has paired it in channel")
+
     @property
     def _paired(self) -> bool:
         return hasattr(self, "_connection")
+
+    @property
+    def other(self) -> Side | None:
+        """The client's side; None until it belongs to a connection."""
+        return super().other if self._paired else None
 
     def pair(self, connection: Connection) -> None:
         """Become the upstream's side of `connection`."""
@@ -112,15 +120,20 @@ def connect(forward: Forward) -> Side | Literal[False]:
 
 
 def forms(server: TheServer) -> list[str]:
-    """Return the hooks of `server` that are of the tutorial's form."""
+    """Return the hooks for which the class of `server` has a method of the tutorial's form."""
     return [name for name in TUTORIAL_HOOKS if takes_nothing(server, name)]
 
 
-def adapt(server: TheServer, own: list[str], hooks: dict[str, Callable[..., Any]]) -> None:
-    """Give `server` the tutorial's attributes, and put its methods `own` behind the hooks that call them."""
-    server.server = Listener(server)
-    server.channel = {}
-    server.input_list = [server.server]
+def adapt(server: TheServer, methods: list[str], hooks: dict[str, Callable[..., Any]]) -> None:
+    """Give `server` the tutorial's attributes, and put its `methods` behind the hooks that call them.
+
+    What is connected is paired also while a callback of its own takes the place of a method: that may go again.
+    """
+    own = [name for name in methods if name not in vars(server)]
+    if "server" not in vars(server):
+        server.server = Listener(server)
+        server.channel = {}
+        server.input_list = [server.server]
 
     def on_accept(conn: Connection) -> object:
         return _accept(server, conn)

@@ -38,12 +38,13 @@ impl<'a> Stage<'a> {
     }
 
     /// Whether no more is to be read now. A hook may have ended the direction, or all: then nothing more is shown, and
-    /// the task was woken to see to it. Or it answers chunks into the opposite direction: while that stands still and
-    /// holds answers enough, no more is asked for.
+    /// the task was woken to see to it. Or it answers chunks into the opposite direction: while that holds answers
+    /// enough, or stands still and holds any, no more is asked for.
     pub(super) fn is_held(&self, shared: &Shared) -> bool {
         let control = &shared.control;
         let ended = || control.command().is_some() || control.ended.has(self.direction);
-        self.asks() && (ended() || self.opposite_stalled && self.has_answers(shared))
+        let answered = || self.chunks && shared.has_injected_enough(self.direction.opposite());
+        self.asks() && (ended() || self.opposite_stalled && self.has_answers(shared) || answered())
     }
 
     /// Whether what a hook may have answered waits for the opposite direction.

@@ -193,7 +193,7 @@ impl<'a> Relay<'a> {
         if self.is_misplaced() {
             return Poll::Ready(End::Moved);
         }
-        let stalled = self.to_client.is_stalled();
+        let held = self.to_client.is_stalled() || self.shared.has_injected_enough(ToClient);
         let (up, down, discarded) = SCRATCH.with_borrow_mut(|scratch| {
             if scratch.is_empty() {
                 scratch.resize(BUFFER, 0);
@@ -205,7 +205,7 @@ impl<'a> Relay<'a> {
         }
         let moved = up.moved || down.moved;
         // What held the first direction back may be gone since it had its turn.
-        let let_go = stalled && !self.to_client.is_stalled() && self.order.attendant.is_some();
+        let let_go = held && !self.to_client.is_stalled() && self.order.attendant.is_some();
         let more = up.more || down.more || discarded.more || let_go;
         let failed = up.failed || down.failed || discarded.failed || (!self.is_over() && self.watch(cx));
         if self.is_over() {

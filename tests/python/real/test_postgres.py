@@ -45,7 +45,7 @@ def as_user(name: str) -> list[str]:
 class Postgres:
     """A throw-away cluster."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, fill: bool = True) -> None:
         self.folder = folder
         self.port = free_port()
         self.psql = program("psql", "postgresql-client")
@@ -65,7 +65,8 @@ class Postgres:
             argv += ["-c", setting]
         self.child = Child([*prefix, *argv], folder, name="postgres")
         self.child.wait_for("ready to accept connections", 30)
-        self.execute(FILL)
+        if fill:
+            self.execute(FILL)
 
     def at(self, host: str, port: int) -> list[str]:
         """The arguments by which every client of PostgreSQL is told where to connect."""

@@ -1,0 +1,235 @@
+"""Leaving the interpreter while callbacks run, in every way: the right exit code, soon, and never a crash."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from processes import Child
+from scripts import python, python_argv
+
+from .leaving import TIMES, leave
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="fork")
+
+# Seconds that leaving may take.
+MOST = 3.0
+
+BUSY = """
+    upstream = Echo()
+    def on_recv(side, data):
+        return data[::-1]
+    server = TheServer("", 0, upstream.address, on_recv=on_recv, on_close=lambda conn: None).start()
+    def run():
+        try:
+            with connect(server.address) as client:
+                while echo(client, b"abc" * 1000):
+                    pass
+        except OSError:
+            pass
+    for _ in range(3):
+        threading.Thread(target=run, daemon=True).start()
+    poll(lambda: server.stats.to_client.delivered > 30_000, 20, "bytes flow")
+"""
+
+# The rest of the script, its exit code, and what its stderr must end with.
+WAYS = {
+    "end of script": ("leaving()", 0, ""),
+    "sys.exit": ("leaving(); sys.exit(3)", 3, ""),
+    "exception": ("leaving(); raise ValueError('mine')", 1, "ValueError: mine"),
+    "daemon threads send": (
+        """
+        def send():
+            try:
+                while True:
+                    for conn in server.connections:
+                        conn.client.send(b"x" * 1000, timeout=1)
+            except Exception:
+                pass
+        for _ in range(3):
+            threading.Thread(target=send, daemon=True).start()
+        time.sleep(0.01)  # somewhere in the middle of it
+        leaving()
+        """,
+        0,
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(("way", "code", "last"), WAYS.values(), ids=WAYS)
+def test_py_01_leaving_with_callbacks_running(way: str, code: int, last: str, tmp_path: Path) -> None:
+    left = leave(tmp_path, textwrap.dedent(BUSY) + textwrap.dedent(way), at_once=2)
+    assert left.codes == [code] * TIMES, left
+    assert left.slowest < MOST
+    assert left.said.rstrip().endswith(last)
+    assert last or not left.said, left
+
+
+# A callback that does not return when the script ends, how often it is tried, and how many times at once.
+STUCK = {
+    "time.sleep": ("time.sleep(60)", TIMES, 10),
+    # Busy ones have the machine's cores for themselves.
+    "pure Python": ("while True: pass", 12, 3),
+    "a lock": ("lock.acquire()", 10, 10),
+    "sends without end": ("while True: side.send(b'x' * 1000)", 10, 10),
+}
+
+
+@pytest.mark.parametrize(("stuck", "times", "at_once"), STUCK.values(), ids=STUCK)
+def test_py_01_leaving_with_a_callback_that_does_not_return(
+    stuck: str, times: int, at_once: int, tmp_path: Path
+) -> None:
+    text = f"""
+        lock = threading.Lock()
+        lock.acquire()
+        entered = threading.Event()
+        upstream = Echo()
+        def on_recv(side, data):
+            entered.set()
+            try:
+                {stuck}
+            except BlockingIOError:
+                time.sleep(60)
+        server = TheServer("", 0, upstream.address, on_recv=on_recv).start()
+        client = connect(server.address)
+        client.sendall(b"x")
+        entered.wait(20)
+        leaving()
+    """
+    # A second is what the exit waits for the connection to end.
+    left = leave(tmp_path, text, times, at_once)
+    assert left.codes == [0] * times, left
+    assert left.slowest < MOST
+    assert "Traceback" not in left.said
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "last"),
+    [("SystemExit(5)", 5, ""), ("SystemExit('words')", 1, "words"), ("KeyboardInterrupt", -2, "KeyboardInterrupt")],
+)
+def test_py_02_leaving_by_what_a_callback_raises_in_main_loop(
+    raised: str, code: int, last: str, tmp_path: Path
+) -> None:
+    text = f"""
+        upstream = Echo()
+        def on_recv(side, data):
+            if data == b"leave":
+                leaving()
+                raise {raised}
+        server = TheServer("", 0, upstream.address, on_recv=on_recv)
+        def run():
+            try:
+                with connect(server.address) as client:
+                    for _ in range(20):
+                        echo(client, b"abc")
+                    client.sendall(b"leave")
+                    client.recv(1)
+            except OSError:
+                pass
+        threading.Thread(target=run, daemon=True).start()
+        server.main_loop()
+    """
+    left = leave(tmp_path, text, at_once=2)
+    assert left.codes == [code] * TIMES, left
+    assert left.slowest < MOST
+    lines = [line for line in left.said.splitlines() if "the server stops" not in line]
+    assert not lines or lines[-1].endswith(last), left
+
+
+def test_py_02_leaving_main_loop_by_a_signal(tmp_path: Path) -> None:
+    """SIGTERM's handler raises SystemExit while a callback runs: the callback is cut short by it."""
+    text = """
+        upstream = Echo()
+        def on_recv(side, data):
+            leaving()
+            os.kill(os.getpid(), signal.SIGTERM)
+            while True:
+                time.sleep(0.01)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))
+        server = TheServer("", 0, upstream.address, on_recv=on_recv)
+        client = connect(server.address)
+        client.sendall(b"x")
+        server.main_loop()
+    """
+    left = leave(tmp_path, text, 10, at_once=5)
+    assert left.codes == [9] * 10, left
+    assert left.slowest < MOST
+
+
+def test_py_03_the_interpreter_goes_while_lanes_call(tmp_path: Path) -> None:
+    """Several lanes, started by a thread that is not the main one."""
+    text = """
+        upstream = Echo()
+        made = []
+        def start():
+            made.append(TheServer("", 0, upstream.address, on_recv=lambda side, data: data, callback_threads=4).start())
+        thread = threading.Thread(target=start)
+        thread.start()
+        thread.join()
+        def run():
+            try:
+                with connect(made[0].address) as client:
+                    while echo(client, b"abc"):
+                        pass
+            except OSError:
+                pass
+        for _ in range(6):
+            threading.Thread(target=run, daemon=True).start()
+        poll(lambda: made[0].stats.to_client.delivered > 1000, 20, "bytes flow")
+        leaving()
+    """
+    left = leave(tmp_path, text, at_once=2)
+    assert left.codes == [0] * TIMES, left
+    assert left.said == ""
+    assert left.slowest < MOST
+
+
+def test_a_real_script_from_its_start_to_its_end(tmp_path: Path) -> None:
+    """Not forked: the interpreter's own main thread runs main_loop() and leaves."""
+    text = """
+        import sys, threading
+        from interpose import TheServer
+        from peers import Echo, connect, echo
+        upstream = Echo()
+        server = TheServer("", 0, upstream.address, on_recv=lambda side, data: data.upper())
+        def run():
+            with connect(server.address) as client:
+                print(echo(client, b"abc"))
+            server.stop()
+        threading.Thread(target=run).start()
+        server.main_loop()
+        TheServer("", 0, upstream.address, on_recv=print).start()
+        sys.exit(4)
+    """
+    ended = python(tmp_path, text)
+    assert (ended.code, ended.out) == (4, "b'ABC'\n")
+    # Left running, and never stopped: Python is told of it only where it shows such warnings.
+    assert "Fatal" not in ended.err
+
+
+def test_a_ctrl_c_during_a_callback_cuts_it_short(tmp_path: Path) -> None:
+    text = """
+        import os, signal, threading, time
+        from interpose import TheServer
+        from peers import Echo, connect
+        upstream = Echo()
+        def on_recv(side, data):
+            print("entered", flush=True)
+            time.sleep(60)
+        server = TheServer("", 0, upstream.address, on_recv=on_recv)
+        client = connect(server.address)
+        client.sendall(b"x")
+        try:
+            server.main_loop()
+        except KeyboardInterrupt:
+            print("interrupted", repr(server).split()[-1], server.stats.callback_errors)
+    """
+    with Child(python_argv(text), tmp_path) as child:
+        child.wait_for("entered")
+        child.popen.send_signal(signal.SIGINT)
+        assert child.wait(10.0) == 0, child.output()
+        assert "interrupted closed> 0" in child.output()

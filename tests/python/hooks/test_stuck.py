@@ -1,0 +1,187 @@
+"""Callbacks that take long, or do not return at all: they hold up their own lane, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Serve
+from deadline import poll
+from inet import where
+from interpose import CloseReason, Connection, Side, TheServer
+from loads import upstream as upstream_process
+from peers import Echo, connect, ending
+from peers import echo as echoed
+from processes import run
+from scripts import python_argv
+
+from .clients import exchange, of_data
+from .conftest import Told
+
+
+class Stuck:
+    """A callback that waits, for the client that says so, until the test is over."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.let_go = threading.Event()
+        self.left = threading.Event()
+
+    def on_client_recv(self, side: Side, data: bytes) -> None:
+        if data == b"stick":
+            self.entered.set()
+            self.wait_inside()
+            self.left.set()
+
+    def wait_inside(self) -> None:
+        self.let_go.wait(30.0)
+
+
+@pytest.fixture
+def stuck() -> Iterator[Stuck]:
+    made = Stuck()
+    yield made
+    made.let_go.set()
+    if made.entered.is_set():
+        assert made.left.wait(10.0)
+
+
+def stick(server: TheServer, stuck: Stuck) -> Any:
+    client = connect(where(server))
+    client.sendall(b"stick")
+    assert stuck.entered.wait(10.0)
+    return client
+
+
+def test_cb_09_stop_returns_though_a_callback_does_not(stuck: Stuck, echo: Echo, serve: Serve) -> None:
+    server = serve(echo.address, on_client_recv=stuck.on_client_recv)
+    with stick(server, stuck):
+        begin = time.monotonic()
+        server.stop(0)
+        assert time.monotonic() - begin < 2.0
+
+
+def test_cb_09_stop_with_a_drain_returns_within_it_and_a_second(stuck: Stuck, echo: Echo, serve: Serve) -> None:
+    server = serve(echo.address, on_client_recv=stuck.on_client_recv)
+    with stick(server, stuck):
+        begin = time.monotonic()
+        server.stop(0.5)
+        assert time.monotonic() - begin < 2.5
+
+
+def test_the_connection_ends_when_the_callback_returns_after_the_stop(stuck: Stuck, echo: Echo, serve: Serve) -> None:
+    ends: list[Connection] = []
+    server = serve(echo.address, on_client_recv=stuck.on_client_recv, on_close=ends.append)
+    with stick(server, stuck) as client:
+        server.stop(0)
+        stuck.let_go.set()
+        assert ending(client) == ("reset", b"")
+        poll(lambda: ends, 10.0, "on_close was called")
+        assert ends[0].reason is CloseReason.STOPPED
+        poll(lambda: repr(server).endswith("closed>"), 10.0, "it is closed")
+
+
+def test_cb_08_others_go_on(stuck: Stuck, echo: Echo, serve: Serve) -> None:
+    """Another server's callbacks, native connections of another, and native ones of the same."""
+    server = serve(echo.address, on_client_recv=stuck.on_client_recv)
+    hooked, native = serve(echo.address, on_recv=of_data(lambda data: data.upper())), serve(echo.address)
+    with connect(where(server)) as native_one:
+        assert echoed(native_one, b"x") == b"x"
+        server.connections[0].passthrough()
+        assert echoed(native_one, b"x") == b"x"
+        with stick(server, stuck):
+            for _ in range(100):
+                assert exchange(hooked) == ("eof", b"ABC")
+                assert exchange(native) == ("eof", b"abc")
+                assert echoed(native_one, b"x") == b"x"
+            assert server.stats.active == 2
+            assert len(server.connections) == 2
+
+
+def test_cb_08_another_lane_of_the_same_server_goes_on(stuck: Stuck, echo: Echo, serve: Serve) -> None:
+    server = serve(echo.address, on_client_recv=stuck.on_client_recv, callback_threads=2)
+    with stick(server, stuck), connect(where(server)) as client:
+        for _ in range(20):
+            assert echoed(client, b"abc") == b"abc"
+
+
+def test_cb_08_it_is_told_of_by_name_with_its_stack_once(stuck: Stuck, echo: Echo, serve: Serve, told: Told) -> None:
+    server = serve(echo.address, on_client_recv=stuck.on_client_recv)
+    begin = time.monotonic()
+    with stick(server, stuck):
+        line = told.wait("on_client_recv: it has run for")
+        assert 0.9 <= time.monotonic() - begin < 5.0
+        first, *stack = line.splitlines()
+        assert "and the other connections of its lane wait for it" in first
+        places = [place for place in stack if place.startswith("  File")]
+        assert [place.rpartition(" ")[2] for place in places[:2]] == ["on_client_recv", "wait_inside"]
+        assert f'File "{__file__}"' in places[0]
+        stuck.let_go.set()
+        assert stuck.left.wait(10.0)
+        # Told of once while it ran; that it was slow is told of when it has returned.
+        assert "it took" in told.wait("on_client_recv: it took")
+    assert len(told.lines("it has run for")) == 1
+
+
+def test_a_slow_one_is_told_of_once(echo: Echo, serve: Serve, told: Told) -> None:
+    def slow(side: Side, data: bytes) -> None:
+        time.sleep(0.12)  # what is told of
+
+    server = serve(echo.address, on_client_recv=slow, on_upstream_recv=slow)
+    with connect(where(server)) as client:
+        for _ in range(2):
+            assert echoed(client, b"abc") == b"abc"
+    told.wait("on_upstream_recv: it took")
+    (line,) = told.lines("on_client_recv: it took")
+    assert " ms, and the other connections of its lane waited; do slow work in a thread" in line
+    assert len(told.lines("it took")) == 2
+
+
+MEASURE = """
+    import json, select, sys, time
+    from peers import connect, echo
+    hooked, native = ((host, port) for host, port in json.loads(sys.argv[1]))
+    with connect(native) as free, connect(hooked) as held:
+        for _ in range(200):
+            assert echo(free, b"warm") == b"warm"
+        held.sendall(b"stick")
+        begin, count, slowest = time.monotonic(), 0, 0.0
+        while not select.select([held], [], [], 0)[0]:
+            before = time.monotonic()
+            assert echo(free, b"ping") == b"ping"
+            slowest = max(slowest, time.monotonic() - before)
+            count += 1
+        print(json.dumps([time.monotonic() - begin, count, slowest]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="usleep")
+def test_cb_10_one_that_keeps_the_interpreter_for_itself_holds_up_no_native_connection(
+    serve: Serve, tmp_path: Path
+) -> None:
+    """In C, without releasing the GIL: no Python of this process runs meanwhile, so another one measures."""
+    import ctypes
+
+    library = ctypes.PyDLL(None)
+    seconds = 1.0
+
+    def hold(side: Side, data: bytes) -> None:
+        for _ in range(5):
+            # Less than a second each: more is not allowed everywhere.
+            library.usleep(int(seconds / 5 * 1e6))
+
+    load, address = upstream_process(tmp_path)
+    with load:
+        hooked, native = serve(address, on_client_recv=hold), serve(address)
+        argv = python_argv(MEASURE, json.dumps([where(hooked), where(native)]))
+        taken, count, slowest = json.loads(run(argv, tmp_path, seconds=60.0))
+    assert taken >= seconds
+    # Thousands, on an idle machine.
+    assert count > 200
+    assert slowest < seconds / 2

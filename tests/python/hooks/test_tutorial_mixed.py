@@ -1,0 +1,72 @@
+"""The tutorial's form beside ours, in one class and while it serves."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+from deadline import poll
+from inet import where
+from interpose import CloseReason, ConfigError, TheServer
+from peers import Echo, connect, read_exactly
+from peers import echo as echoed
+
+from .articles import BOTH, OnlyRecv, unpaired
+from .clients import Ends, exchange, of_data
+
+
+@BOTH
+def test_more_threads_than_one_are_refused(kind: type[TheServer], echo: Echo) -> None:
+    with pytest.raises(ConfigError, match=r"callback_threads: methods without arguments share self\.s"):
+        kind("", 0, echo.address, callback_threads=2)
+
+
+def test_with_callbacks_of_our_form_beside_it(echo: Echo) -> None:
+    """on_eof and on_close by keyword, on_recv as a method without arguments."""
+    ends, calls = Ends(), list[Any]()
+    with OnlyRecv("", 0, echo.address, on_eof=lambda side: calls.append(side.is_client), on_close=ends) as server:
+        assert exchange(server) == ("eof", b"ABC")
+        assert ends.wait().reason is CloseReason.FINISHED
+        poll(lambda: unpaired(server), 10.0, "it is unpaired")
+    assert calls == [True, False]
+
+
+def test_our_form_for_one_direction_goes_before_it(echo: Echo) -> None:
+    with OnlyRecv("", 0, echo.address, on_upstream_recv=of_data(lambda data: data + b"!")) as server:
+        assert exchange(server) == ("eof", b"ABC!")
+
+
+def test_an_assigned_callback_takes_its_place_and_gives_it_back(echo: Echo) -> None:
+    with OnlyRecv("", 0, echo.address) as server, connect(where(server)) as client:
+        assert echoed(client, b"abc") == b"ABC"
+        setattr(server, "on_recv", of_data(lambda data: data * 2))  # noqa: B010
+        client.sendall(b"abc")
+        assert read_exactly(client, 12) == b"abcabc" * 2
+        with connect(where(server)) as meanwhile:
+            meanwhile.sendall(b"abc")
+            assert read_exactly(meanwhile, 12) == b"abcabc" * 2
+            del server.on_recv
+            assert echoed(client, b"abc") == b"ABC"
+            assert echoed(meanwhile, b"abc") == b"ABC"
+    poll(lambda: unpaired(server), 10.0, "all are unpaired")
+
+
+def test_any_other_callback_may_change_while_it_serves(echo: Echo) -> None:
+    """What is connected stays paired."""
+    with OnlyRecv("", 0, echo.address) as server, connect(where(server)) as client:
+        assert echoed(client, b"abc") == b"ABC"
+        ends = Ends()
+        server.on_close = ends
+        server.on_upstream_recv = of_data(lambda data: data + b"!")
+        assert read_after(client) == b"ABC!"
+        del server.on_upstream_recv
+        assert echoed(client, b"abc") == b"ABC"
+        client.close()
+        ends.wait()
+        assert server.stats.callback_errors == 0
+
+
+def read_after(client: socket.socket) -> bytes:
+    client.sendall(b"abc")
+    return read_exactly(client, 4)
