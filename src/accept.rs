@@ -12,6 +12,8 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use crate::io::ticks::Ticks;
 use crate::{
     connection,
     entry::{Admission, Entry},
@@ -35,6 +37,10 @@ const BATCH: u32 = 64;
 /// How long aborted connections may take to be gone.
 const ABORT_TIME: Duration = Duration::from_secs(1);
 
+/// Between two looks at whether the peers still acknowledge.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const LOOKS: Duration = Duration::from_secs(15);
+
 /// Starts the task, on the worker with the least to do.
 pub(crate) fn spawn(core: Arc<Core>, listener: Listener, workers: Workers) {
     let (runtime, seat) = workers.seat();
@@ -42,11 +48,40 @@ pub(crate) fn spawn(core: Arc<Core>, listener: Listener, workers: Workers) {
     runtime.spawn(async move {
         let _announce = announce;
         announce_start(&core);
-        accept_until_stopped(&core, listener, &workers).await;
-        drain(&core).await;
+        let life = async {
+            accept_until_stopped(&core, listener, &workers).await;
+            drain(&core).await;
+        };
+        tokio::select! {
+            biased;
+            () = life => {}
+            () = look_out(&core) => {}
+        }
         log::info!(target: "interpose::listener", "{}: closed", core.address);
         drop(seat);
     });
+}
+
+/// Never ends: has the connections look out for peers that have vanished, unless the kernel was told when to give them up.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+async fn look_out(core: &Core) {
+    if core.config.timeouts.unacknowledged.is_some() {
+        return std::future::pending().await;
+    }
+    let ticks = Ticks::every(LOOKS).ok();
+    loop {
+        match &ticks {
+            Some(ticks) if ticks.next().await.is_ok() => {}
+            // Out of descriptors: any clock will do.
+            _ => sleep(LOOKS).await,
+        }
+        core.registry.look_all();
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+async fn look_out(_: &Core) {
+    std::future::pending().await
 }
 
 fn announce_start(core: &Core) {

@@ -19,7 +19,8 @@ pub struct Timeouts {
     /// How long both directions may stand still. Default none: a relay cannot know what silence means.
     pub idle: Option<Duration>,
     /// How long sent bytes may stay unacknowledged, or wait for a closed window (TCP_USER_TIMEOUT, RFC 5482).
-    /// Default none: it would also end a peer that is alive and merely does not read.
+    /// Default none: it would also end a peer that is alive and merely does not read. On Linux one that acknowledges nothing
+    /// at all for 120 s is given up then.
     pub unacknowledged: Option<Duration>,
 }
 

@@ -1,7 +1,7 @@
 //! What the outside asks of the task that owns a connection.
 
 use std::{
-    sync::atomic::{AtomicU8, Ordering},
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     task::Context,
 };
 
@@ -46,6 +46,39 @@ impl Directions {
     }
 }
 
+/// Looks at whether the peers still acknowledge what is sent to them. They are asked for from outside, now and then, so
+/// that a connection needs no clock for them.
+#[derive(Debug, Default)]
+pub(crate) struct Looks {
+    asked: AtomicBool,
+    /// Bytes delivered both ways when the last look was due.
+    delivered: AtomicU64,
+    /// The last look found bytes on their way.
+    found: AtomicBool,
+}
+
+impl Looks {
+    /// Asks for a look, unless nothing can be on its way: nothing was then, and nothing was delivered since.
+    pub(crate) fn ask(&self, delivered: u64) -> bool {
+        let moved = self.delivered.swap(delivered, Ordering::Relaxed) != delivered;
+        let due = moved || self.found.load(Ordering::Relaxed);
+        if due {
+            self.asked.store(true, Ordering::Relaxed);
+        }
+        due
+    }
+
+    /// Whether a look was asked for.
+    pub(crate) fn take(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) && self.asked.swap(false, Ordering::Relaxed)
+    }
+
+    /// Says what it found.
+    pub(crate) fn found(&self, under_way: bool) {
+        self.found.store(under_way, Ordering::Relaxed);
+    }
+}
+
 /// One word from the outside to the task that owns a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Control {
@@ -56,6 +89,7 @@ pub(crate) struct Control {
     pub passed_through: Directions,
     /// Directions that take nothing any more.
     pub over: Directions,
+    pub looks: Looks,
     waker: AtomicWaker,
 }
 

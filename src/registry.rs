@@ -320,6 +320,16 @@ impl Registry {
         }
     }
 
+    /// Has every connection that may have bytes on their way look at whether they are acknowledged.
+    pub(crate) fn look_all(&self) {
+        for shared in held(&self.live).values() {
+            let delivered = shared.to_upstream.ledger().delivered + shared.to_client.ledger().delivered;
+            if shared.control.looks.ask(delivered) {
+                shared.control.wake();
+            }
+        }
+    }
+
     pub(crate) fn abort_all(&self) {
         for shared in held(&self.live).values() {
             shared.control.request(Command::Stop);

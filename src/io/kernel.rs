@@ -5,8 +5,18 @@
 mod linux {
     use std::{
         io,
-        os::fd::{AsRawFd, BorrowedFd},
+        os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+        time::Duration,
     };
+
+    use tokio::io::{Interest, unix::AsyncFd};
+
+    /// Has the calling thread's runtime tell when `timer` has expired.
+    pub(crate) fn watch_timer(timer: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+        // SAFETY: an OwnedFd is one open descriptor until it is dropped, and who gets the AsyncFd does not replace it there.
+        let watched = unsafe { AsyncFd::register_with_interest(timer, Interest::READABLE) };
+        watched.map_err(io::Error::from)
+    }
 
     /// Bytes that the peer's kernel has not acknowledged yet (SIOCOUTQ, tcp(7)); for a Unix socket, not read yet.
     pub(crate) fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<usize> {
@@ -14,6 +24,18 @@ mod linux {
         // SAFETY: the descriptor is open for the borrow's time, and SIOCOUTQ (= TIOCOUTQ) writes one int, which `bytes` is.
         let status = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
         if status < 0 { Err(io::Error::last_os_error()) } else { Ok(usize::try_from(bytes).unwrap_or(0)) }
+    }
+
+    /// How long ago the peer's kernel last acknowledged anything (TCP_INFO, tcp(7)).
+    pub(crate) fn last_acknowledgement(socket: BorrowedFd<'_>) -> io::Result<Duration> {
+        // SAFETY: all fields are numbers, for which zero is a value.
+        let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+        let mut size = libc::socklen_t::try_from(size_of_val(&info)).unwrap_or(0);
+        // SAFETY: the descriptor is open for the borrow's time, and the option writes no more than `size` bytes, which `info` has.
+        let status = unsafe {
+            libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, (&raw mut info).cast(), &raw mut size)
+        };
+        if status < 0 { Err(io::Error::last_os_error()) } else { Ok(Duration::from_millis(info.tcpi_last_ack_recv.into())) }
     }
 
     /// Lets `bind` fix the source address but leave the port to `connect`, which may then use one port
@@ -30,7 +52,7 @@ mod linux {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) use linux::{bind_address_no_port, unacknowledged};
+pub(crate) use linux::{bind_address_no_port, last_acknowledgement, unacknowledged, watch_timer};
 
 /// Runs `f` with every signal blocked in this thread: the threads it starts inherit that, so the embedding
 /// program's signals go to its own threads.

@@ -12,5 +12,7 @@ mod registered;
 pub(crate) mod reserve;
 pub(crate) mod resolver;
 pub(crate) mod stream;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) mod ticks;
 
 pub(crate) use kernel::with_signals_blocked;

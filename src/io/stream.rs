@@ -260,6 +260,17 @@ impl Stream {
         0
     }
 
+    /// For how long the peer's kernel has acknowledged nothing, if bytes are on their way to it. Where the system cannot
+    /// tell, none ever are.
+    pub(crate) fn unanswered(&self) -> Option<Duration> {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if self.is_tcp() && self.unacknowledged() > 0 {
+            use std::os::fd::AsFd;
+            return super::kernel::last_acknowledgement(self.socket()?.as_fd()).ok();
+        }
+        None
+    }
+
     /// The socket, where there is one.
     pub(crate) fn socket(&self) -> Option<SockRef<'_>> {
         match &self.socket {

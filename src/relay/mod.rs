@@ -10,6 +10,7 @@ mod ending;
 mod inspected;
 mod patience;
 mod pump;
+mod silence;
 mod splice;
 
 use std::{
@@ -137,6 +138,7 @@ struct Relay<'a> {
     /// The end was passed on to both sides in order, or as an abort that was seen to.
     settled: bool,
     patience: Patience,
+    silence: silence::Silence,
     refused: Option<Failed>,
     order: Order<'a>,
     shared: &'a Shared,
@@ -155,6 +157,7 @@ impl<'a> Relay<'a> {
             closing: false,
             settled: false,
             patience: Patience::default(),
+            silence: silence::Silence::default(),
             refused: None,
             order,
             shared: order.shared,
@@ -307,9 +310,9 @@ impl<'a> Relay<'a> {
         turn
     }
 
-    /// Looks for the failure of a side that is not being read.
+    /// Looks for the failure of a side that is not being read, or that is silent.
     fn watch(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut failed = false;
+        let mut failed = self.look();
         if !self.to_upstream.is_reading()
             && self.client_failure.is_none()
             && let Poll::Ready(error) = self.client.poll_failure(cx)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from pathlib import Path
@@ -27,6 +28,46 @@ def test_silent_dead_peer_is_found_by_keepalive(tmp_path: Path) -> None:
                 assert ending(client) == ("reset", b"")
                 assert 110 <= time.monotonic() - begin <= 130
             poll(lambda: proxy.closed("upstream_lost") == 1, 5, "the reason is counted")
+
+
+@pytest.mark.timeout(240)
+def test_dead_peer_with_bytes_in_flight_is_found_in_minutes(tmp_path: Path) -> None:
+    """BP-13: keepalive is silent while something is unacknowledged, and the kernel alone would try for 15 minutes."""
+    require_root("nft")
+    with network() as net, Echo(net.far.listener(net.far_address)) as upstream:
+        servers = [{"forward": upstream.address}]
+        with Scripted(tmp_path, servers, prefix=net.near.prefix) as proxy:
+            with net.near.connect(proxy.address, 200.0) as client:
+                assert echo(client, b"hello") == b"hello"
+                net.far.firewall("iifname veth0 drop")
+                begin = time.monotonic()
+                client.sendall(b"is anybody there?")
+                assert ending(client) == ("reset", b"")
+                assert 115 <= time.monotonic() - begin <= 160
+            poll(lambda: proxy.closed("upstream_lost") == 1, 5, "the reason is counted")
+
+
+@pytest.mark.timeout(240)
+def test_peer_that_does_not_read_is_no_dead_peer(tmp_path: Path) -> None:
+    """Its kernel answers that it has no room, for longer than one that is dead would be given."""
+    with (
+        listener() as listening,
+        Scripted(tmp_path, [{"forward": listening.getsockname()}]) as proxy,
+        connect(proxy.address, 1.0) as client,
+    ):
+        accepted, _ = listening.accept()
+        with accepted:
+            sent = 0
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    sent += client.send(bytes(65536))
+            begin = time.monotonic()
+            poll(lambda: time.monotonic() - begin > 170, 180, "the time has passed")
+            client.settimeout(10.0)
+            client.shutdown(socket.SHUT_WR)
+            accepted.settimeout(10.0)
+            kind, received = ending(accepted)
+            assert (kind, len(received)) == ("eof", sent)
 
 
 @pytest.mark.timeout(200)

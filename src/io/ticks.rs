@@ -1,0 +1,29 @@
+//! A slow clock that costs an I/O thread nothing between two ticks: a timer of the runtime's would put a bound, and with it
+//! a timer of the kernel's, on every wait for the sockets.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    time::Duration,
+};
+
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime};
+use tokio::io::{Interest, unix::AsyncFd};
+
+#[derive(Debug)]
+pub(crate) struct Ticks(AsyncFd<OwnedFd>);
+
+impl Ticks {
+    /// With the calling thread's runtime.
+    pub(crate) fn every(time: Duration) -> io::Result<Self> {
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        let time = Timespec::try_from(time).map_err(|_| io::ErrorKind::InvalidInput)?;
+        timerfd_settime(&timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval: time, it_value: time })?;
+        super::kernel::watch_timer(timer).map(Self)
+    }
+
+    pub(crate) async fn next(&self) -> io::Result<()> {
+        let mut passed = [0; 8];
+        self.0.async_io(Interest::READABLE, |timer| Ok(rustix::io::read(timer.as_fd(), &mut passed)?)).await.map(drop)
+    }
+}

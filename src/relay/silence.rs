@@ -1,0 +1,86 @@
+//! A peer that has vanished while bytes were on their way to it: keepalive is silent then, and the kernel goes on sending
+//! them for a quarter of an hour. One that is alive acknowledges, even that it has no room.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use super::Relay;
+
+/// How long nothing may be acknowledged, where `Timeouts::unacknowledged` sets no bound of its own.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Since when each side has had bytes on their way to it at every look.
+#[derive(Debug, Default)]
+pub(super) struct Silence {
+    client: Option<Instant>,
+    upstream: Option<Instant>,
+}
+
+impl Relay<'_> {
+    /// Looks, if that was asked for, whether the peers still acknowledge. A side that does not has failed.
+    pub(super) fn look(&mut self) -> bool {
+        let looks = &self.shared.control.looks;
+        if !looks.take() {
+            return false;
+        }
+        let now = Instant::now();
+        let client = self.client_failure.is_none() && is_lost(&mut self.silence.client, self.client.unanswered(), now);
+        let upstream = self.upstream_failure.is_none() && is_lost(&mut self.silence.upstream, self.upstream.unanswered(), now);
+        looks.found(self.silence.client.is_some() || self.silence.upstream.is_some());
+        let lost = || io::Error::new(io::ErrorKind::TimedOut, format!("nothing was acknowledged for {} s", LIMIT.as_secs()));
+        // Its socket has not failed, so no read would ever tell of the end.
+        if client {
+            self.to_upstream.end();
+            self.client_failed(lost());
+        }
+        if upstream {
+            self.to_client.end();
+            self.upstream_failed(lost());
+        }
+        client || upstream
+    }
+}
+
+/// `unanswered` says for how long nothing was acknowledged, if bytes are on their way. That time may have begun long before
+/// they were sent, so they must have been there for as long.
+fn is_lost(since: &mut Option<Instant>, unanswered: Option<Duration>, now: Instant) -> bool {
+    let Some(unanswered) = unanswered else {
+        *since = None;
+        return false;
+    };
+    let since = *since.get_or_insert(now);
+    unanswered >= LIMIT && now.duration_since(since) >= LIMIT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks every 15 s for ten minutes; gives when the peer was lost.
+    fn lost_after(unanswered: impl Fn(u64) -> Option<u64>) -> Option<u64> {
+        let (start, mut since) = (Instant::now(), None);
+        (0..600).step_by(15).find(|second| {
+            let unanswered = unanswered(*second).map(Duration::from_secs);
+            is_lost(&mut since, unanswered, start + Duration::from_secs(*second))
+        })
+    }
+
+    #[test]
+    fn a_peer_that_acknowledges_nothing_is_lost() {
+        assert_eq!(lost_after(Some), Some(120));
+        assert_eq!(lost_after(|second| (second >= 40).then(|| second - 40)), Some(165));
+    }
+
+    #[test]
+    fn silence_before_the_bytes_were_sent_does_not_count() {
+        assert_eq!(lost_after(|second| (second >= 40).then_some(second + 3600)), Some(165));
+        assert_eq!(lost_after(|second| (second % 60 != 0).then_some(3600)), None);
+    }
+
+    #[test]
+    fn a_peer_that_answers_that_it_has_no_room_is_kept() {
+        assert_eq!(lost_after(|second| Some(second % 119)), None);
+    }
+}
