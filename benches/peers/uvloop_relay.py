@@ -7,6 +7,7 @@ every chunk.
 import asyncio
 import sys
 from collections.abc import Callable
+from typing import cast
 
 import uvloop
 
@@ -26,8 +27,8 @@ class End(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # uvloop's are of no class of asyncio's.
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         if self.callback is not None:

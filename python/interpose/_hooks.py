@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -10,13 +12,14 @@ from . import _native
 from ._connection import Buffer, Connection, Side
 from ._exceptions import ArgumentTypeError, ConfigError, printable, wrong_type
 from ._forward import Forward, ForwardTo, forward_of, native_forward
+from ._outgoing import Outgoing
 
 Answer: TypeAlias = Buffer | Sequence[Buffer] | None
 """What on_recv answers: None to pass the chunk on, or what to send instead."""
 EofAnswer: TypeAlias = Buffer | Sequence[Buffer] | bool | None
 """What on_eof answers: None to pass the end on, data to send before it, False to withhold it."""
-AcceptAnswer: TypeAlias = ForwardTo | bool | None
-"""What on_accept answers: None for `forward_to`, a Forward or an address, False to refuse."""
+AcceptAnswer: TypeAlias = ForwardTo | Side | bool | None
+"""What on_accept answers: None for `forward_to`, False to refuse, or where to go."""
 
 # Each hook, and what its callback is called with.
 HOOKS: dict[str, tuple[str, ...]] = {
@@ -68,7 +71,8 @@ class HookMethods:
         def on_accept(self, conn: Connection) -> AcceptAnswer:
             """Decide where a client goes. Called once for each client, before anything is connected or read.
 
-            Return None to use `forward_to`; a Forward, `(host, port)` or an address text to go there;
+            Return None to use `forward_to`; a Forward, `(host, port)` or an address text to go there; the side that
+            `Forward.start()` has connected;
             `Forward.NOWHERE` for no upstream, so that callbacks answer; False to refuse: the client is reset, or,
             if `conn.client.send()` was called, gets that and an end of stream.
             """
@@ -101,7 +105,7 @@ class HookMethods:
             the connection. A side that resets has no end of stream.
             """
 
-        def on_close(self, conn: Connection | None = None) -> None:  # noqa: ARG002
+        def on_close(self, *conn: Connection) -> None:  # noqa: ARG002
             """See the connection's end. Called exactly once for every client, after everything else.
 
             `conn.reason`, `conn.error` and the ledgers are final. Called without arguments, in a script of the
@@ -127,6 +131,16 @@ def hooks_of(server: object) -> dict[str, Callable[..., Any]]:
     return {name: check(name, callback) for name, callback in own.items() if callback is not None}
 
 
+def warn_of_slips(kind: type) -> None:
+    """Warn of methods whose names are nearly those of hooks: nobody would ever call them."""
+    for name in dir(kind):
+        near = difflib.get_close_matches(name, HOOKS, 1, 0.75) if name.startswith("on_") and name not in HOOKS else []
+        if near and callable(getattr(kind, name)):
+            logging.getLogger("interpose.callback").warning(
+                "%s.%s: it is no hook, so it is not called as one; %s is", kind.__name__, printable(name), near[0]
+            )
+
+
 def check(name: str, callback: object) -> Callable[..., Any]:
     """Return `callback` if it can be called as the hook `name` is, or raise ArgumentTypeError."""
     arguments = HOOKS[name]
@@ -140,11 +154,11 @@ def check(name: str, callback: object) -> Callable[..., Any]:
         inspect.signature(callback).bind(*arguments)
     except ValueError:
         pass  # A built-in that tells nothing of its arguments.
-    except TypeError as error:
+    except TypeError:
         shown = printable(getattr(callback, "__qualname__", type(callback).__name__))
-        raise ArgumentTypeError(
-            f"{name}: {shown} cannot be called as {wanted} ({error}); give it those arguments"
-        ) from None
+        takes = printable(str(inspect.signature(callback)))
+        few = "" if name in TUTORIAL_HOOKS else f"; only {', '.join(TUTORIAL_HOOKS)} may be methods without arguments"
+        raise ArgumentTypeError(f"{name}: {shown} takes {takes}, and is called as {wanted}{few}") from None
     return callback
 
 
@@ -172,6 +186,9 @@ def routed(callback: Callable[..., Any]) -> Callable[[Connection], object]:
         answer = callback(conn)
         if answer is None or answer is False or isinstance(answer, _native.Outgoing):
             return answer
+        if isinstance(answer, Outgoing):
+            answer.pair(conn)
+            return answer.native
         if answer is Forward.NOWHERE:
             return True
         if isinstance(answer, (Forward, str, tuple)):
@@ -180,7 +197,7 @@ def routed(callback: Callable[..., Any]) -> Callable[[Connection], object]:
             # Python would complain later, and elsewhere, that nobody awaited it.
             answer.close()
         raise TypeError(
-            f"on_accept: it returned {printable(type(answer).__name__)}, not None (use forward_to), "
+            f"on_accept returned {printable(type(answer).__name__)}, not None (use forward_to), "
             "a Forward or an address (go there) or False (refuse)"
         )
 

@@ -79,7 +79,7 @@ class Lanes:
             def run(lane: _native.Lane = lane) -> None:
                 lane.run(native, table, threading.get_ident())
 
-            self._threads.append(_logging.start_thread(f"interpose-lane-{len(self._threads)}", run))
+            self._threads.append(_logging.start_thread(f"interpose-lane-{self._lanes.index(lane)}", run))
 
     def _raise(self) -> None:
         raised = self._table.raised()

@@ -56,6 +56,7 @@ class Server:
         backlog: int,
         buffer_size: int,
         reuse_port: bool,
+        splice: bool,
     ) -> Server: ...
     @property
     def address(self) -> _SocketName: ...

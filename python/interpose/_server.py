@@ -8,19 +8,19 @@ import time
 import warnings
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import NoReturn, Self
 
 from . import _logging, _native
 from ._callback_log import Reports
+from ._callbacks import CallbackHolder
 from ._config import Limits, Timeouts, count, flag, seconds
 from ._connection import Connection, Side
-from ._exceptions import ArgumentTypeError, ConfigError, ForkError, ServerStoppedError
+from ._exceptions import ArgumentTypeError, ForkError, ServerStoppedError
 from ._figures import Stats, stats_of
-from ._forward import Forward, ForwardTo, SocketName, address_text, forward_of, native_forward
-from ._hooks import HOOKS, AcceptAnswer, Answer, EofAnswer, HookMethods, check, errors_policy, fill, hooks_of, own_hook
+from ._forward import Forward, ForwardTo, SocketName, address_text, native_forward
+from ._hooks import HOOKS, AcceptAnswer, Answer, EofAnswer, errors_policy, hooks_of
 from ._lanes import Lanes
 from ._listen import instance, listen_address, warn_if_public
-from ._tutorial import TutorialAttributes, adapt, forms, refuse_threads
 from ._waiting import wait_at_most
 
 # What stop() may take beyond its drain; the promise is one second.
@@ -34,7 +34,7 @@ _TIMEOUTS = Timeouts()
 _LIMITS = Limits()
 
 
-class TheServer(HookMethods, TutorialAttributes):
+class TheServer(CallbackHolder):
     """Forwards every client of a listener to an upstream: every byte, both ways, ends as ends.
 
     It binds and listens at once, so `address` is known and clients may connect; they are served from
@@ -55,6 +55,7 @@ class TheServer(HookMethods, TutorialAttributes):
     * `timeouts`, `limits`: a Timeouts, a Limits.
     * `backlog`: clients that the kernel may queue before they are accepted.
     * `reuse_port`: let other processes listen on the same port too (SO_REUSEPORT).
+    * `splice`: move the bytes of a direction that streams without copying them (splice(2), Linux).
 
     Raises AddressError, ConfigError and ArgumentTypeError for arguments, BindError, BindPermissionError and
     ResolveError when the listener cannot be had.
@@ -92,17 +93,17 @@ class TheServer(HookMethods, TutorialAttributes):
         buffer_size: int | None = None,
         backlog: int = 1024,
         reuse_port: bool = False,
+        splice: bool = True,
         public: bool = False,
     ) -> None:
         given = (on_accept, on_connect, on_recv, on_client_recv, on_upstream_recv, on_eof, on_close)
-        for name, callback in zip(HOOKS, given, strict=True):
-            if callback is not None:
-                self.__dict__[name] = check(name, callback)
+        self._take(dict(zip(HOOKS, given, strict=True)))
         threads = count("callback_threads", callback_threads, 1, _MOST_THREADS)
         chunk = count("buffer_size", self.buffer_size if buffer_size is None else buffer_size, 1, _MOST_CHUNK)
         passes_errors = errors_policy(callback_errors)
         host, port = listen_address(host, port)
         forward = self._target(forward_to)
+        self._check_form(threads)
         timeouts = instance("timeouts", timeouts, Timeouts)
         limits = instance("limits", limits, Limits)
         self._pid = os.getpid()
@@ -120,10 +121,9 @@ class TheServer(HookMethods, TutorialAttributes):
             backlog=count("backlog", backlog, 1),
             buffer_size=chunk,
             reuse_port=flag("reuse_port", reuse_port),
+            splice=flag("splice", splice),
         )
         self.buffer_size, self.forward_to, self._native = chunk, forward, native
-        if forms(self) and threads > 1:
-            refuse_threads()
         self._lanes = Lanes(native, self._table, threads)
         self._fill(hooks)
         if not flag("public", public):
@@ -270,13 +270,15 @@ class TheServer(HookMethods, TutorialAttributes):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop with the default drain; after an exception at once. In a forked child do nothing."""
+        """Stop with the default drain; after an exception at once. Raise what a callback has raised to end the server.
+
+        In a forked child do nothing.
+        """
         if os.getpid() != self._pid:
             return
+        self.stop(0.0 if kind else 5.0)
         if kind is None:
-            self.stop()
-        else:
-            self.stop(0.0)
+            self._lanes.raise_ending()
 
     async def __aenter__(self) -> Self:
         """Serve in the background."""
@@ -306,50 +308,6 @@ class TheServer(HookMethods, TutorialAttributes):
         raise ArgumentTypeError(
             "server: it cannot be pickled or copied, it holds a socket; make a TheServer in the other place"
         )
-
-    if not TYPE_CHECKING:
-
-        def __setattr__(self, name: str, value: object) -> None:
-            if name in HOOKS:
-                self._assign(name, value)
-                return
-            if name in ("forward_to", "buffer_size") and "_native" in self.__dict__:
-                raise AttributeError(f"{name}: it is fixed once the server listens; make a new TheServer")
-            object.__setattr__(self, name, value)
-
-        def __delattr__(self, name: str) -> None:
-            if name in HOOKS and name in self.__dict__:
-                self._assign(name, None)
-            else:
-                object.__delattr__(self, name)
-
-    def _assign(self, name: str, callback: object) -> None:
-        """Give the hook `name` this callback, or with None what its class has; from the next chunk on."""
-        checked = None if callback is None else check(name, callback)
-        if checked is None:
-            self.__dict__.pop(name, None)
-        else:
-            self.__dict__[name] = checked
-        if "_lanes" in self.__dict__:
-            self._fill(hooks_of(self))
-            if self._ours().started:
-                self._lanes.follow()
-
-    def _fill(self, hooks: dict[str, Callable[..., object]]) -> None:
-        if own := forms(self):
-            adapt(self, own, hooks)
-        fill(self._table, hooks)
-
-    def _target(self, forward_to: ForwardTo | None) -> Forward | None:
-        wanted = self.forward_to if forward_to is None else forward_to
-        if wanted is not None:
-            return forward_of(wanted)
-        if own_hook(self, "on_accept") is None:
-            raise ConfigError(
-                "forward_to: it is missing; give it as the third argument or as a class attribute, "
-                "or give an on_accept that says where each client goes"
-            )
-        return None
 
     def _startable(self) -> _native.Server:
         native = self._ours()

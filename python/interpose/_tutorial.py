@@ -9,67 +9,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import _native
-from ._connection import Buffer, Connection, Side
-from ._exceptions import ConfigError, ConnectError
+from ._connection import Connection, Side
+from ._exceptions import ConnectError
 from ._forward import Forward, SocketName, native_forward
 from ._hooks import TUTORIAL_HOOKS, HookMethods, takes_nothing
+from ._outgoing import Outgoing
 
 if TYPE_CHECKING:
     from ._server import TheServer
-
-
-class Outgoing(Side):
-    """An upstream's side that was connected before it belongs to a connection."""
-
-    __slots__ = ("native",)
-
-    def __init__(self, native: _native.Outgoing) -> None:
-        self.native = native
-        self._client = False
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"{name}: this side belongs to no connection until on_accept has paired it in channel")
-
-    @property
-    def _paired(self) -> bool:
-        return hasattr(self, "_connection")
-
-    @property
-    def other(self) -> Side | None:
-        """The client's side; None until it belongs to a connection."""
-        return super().other if self._paired else None
-
-    def pair(self, connection: Connection) -> None:
-        """Become the upstream's side of `connection`."""
-        super().__init__(connection, False)
-
-    def getpeername(self) -> SocketName:
-        """Return the upstream's address."""
-        return self.native.peer
-
-    def getsockname(self) -> SocketName:
-        """Return our own address on this side."""
-        return self.native.local
-
-    def send(self, data: Buffer, timeout: float | None = None) -> int:
-        """Send all of `data` to the upstream; return its length."""
-        return super().send(data, timeout) if self._paired else self.native.send(data)
-
-    def close(self) -> None:
-        """Close it, with its connection once it has one."""
-        if self._paired:
-            super().close()
-        else:
-            self.native.close()
-
-    def __eq__(self, other: object) -> bool:
-        return super().__eq__(other) if self._paired else self is other
-
-    def __hash__(self) -> int:
-        return super().__hash__() if self._paired else id(self)
 
 
 class Listener:
@@ -165,11 +115,6 @@ def _both(first: Callable[[Connection], None], second: Callable[..., Any] | None
     return first if second is None else both
 
 
-def refuse_threads() -> None:
-    """Raise ConfigError: methods that share `self.s` run on one thread."""
-    raise ConfigError("callback_threads: methods without arguments share self.s, so they run on one; leave it at 1")
-
-
 def _pair(server: TheServer, conn: Connection) -> None:
     client, upstream = conn.client, Side(conn, False)
     server.input_list += [client, upstream]
@@ -197,6 +142,10 @@ def _accept(server: TheServer, conn: Connection) -> object:
     upstream = server.channel.get(client)
     if not isinstance(upstream, Outgoing):
         _unpair(server, client)
+        if conn.reason is None:
+            logging.getLogger("interpose.callback").warning(
+                "%s: on_accept paired no upstream with the client in self.channel, so the client is refused", conn
+            )
         return False
     # Its hash is another one from now on, so it is taken out of the dictionary before.
     server.channel.pop(upstream, None)

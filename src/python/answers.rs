@@ -28,25 +28,37 @@ fn owned(bytes: &Bound<'_, PyBytes>) -> Bytes {
     Bytes::from_owner(PyBackedBytes::from(bytes.clone()))
 }
 
-/// A bytes-like object, or several in a list or tuple.
-fn buffers_of(value: &Bound<'_, PyAny>) -> Option<Vec<Bytes>> {
-    if let Ok(list) = value.cast::<PyList>() {
-        return list.iter().map(|item| bytes_of(&item)).collect();
-    }
-    if let Ok(tuple) = value.cast::<PyTuple>() {
-        return tuple.iter().map(|item| bytes_of(&item)).collect();
-    }
-    bytes_of(value).map(|bytes| vec![bytes])
+/// A bytes-like object, or several in a list or tuple; else what there is instead.
+fn buffers_of(value: &Bound<'_, PyAny>) -> Result<Vec<Bytes>, String> {
+    let items: Vec<Bound<'_, PyAny>> = if let Ok(list) = value.cast::<PyList>() {
+        list.iter().collect()
+    } else if let Ok(tuple) = value.cast::<PyTuple>() {
+        tuple.iter().collect()
+    } else {
+        return bytes_of(value).map(|bytes| vec![bytes]).ok_or_else(|| kind_of(value));
+    };
+    let within = |item: &Bound<'_, PyAny>| format!("a {} with {} in it", kind_of(value), kind_of(item));
+    items.iter().map(|item| bytes_of(item).ok_or_else(|| within(item))).collect()
 }
 
-fn wrong(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, wanted: &str) -> PyErr {
-    let kind = given.get_type().name().map_or_else(|_| "an object".to_owned(), |name| name.to_string());
-    if kind == "coroutine" {
-        // Python would complain later, and elsewhere, that nobody awaited it.
-        let _ = given.call_method0("close");
-    }
-    let kind = crate::error::printable(&kind);
-    PyTypeError::new_err(format!("{name}: it returned {kind}, not {wanted}"))
+/// The name of a value's class, inert on a terminal.
+fn kind_of(value: &Bound<'_, PyAny>) -> String {
+    let kind = value.get_type().name().map_or_else(|_| "an object".to_owned(), |name| name.to_string());
+    crate::error::printable(&kind)
+}
+
+fn wrong(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, found: &str, wanted: &str) -> PyErr {
+    let hint = match kind_of(given).as_str() {
+        "coroutine" => {
+            // Python would complain later, and elsewhere, that nobody awaited it.
+            let _ = given.call_method0("close");
+            "; callbacks run outside of asyncio: give a plain def"
+        }
+        "int" => "; send() returns a number: return b\"\" after it",
+        "str" => "; make bytes of it with encode()",
+        _ => "",
+    };
+    PyTypeError::new_err(format!("{name} returned {found}, not {wanted}{hint}"))
 }
 
 /// `on_recv`: `arguments` are what it was called with, the chunk last.
@@ -58,9 +70,12 @@ pub(super) fn verdict(name: &dyn fmt::Display, given: Bound<'_, PyAny>, argument
         return Ok(if bytes.as_bytes().is_empty() { Verdict::Drop } else { Verdict::Replace(vec![owned(bytes)]) });
     }
     match buffers_of(&given) {
-        Some(instead) if instead.iter().all(Bytes::is_empty) => Ok(Verdict::Drop),
-        Some(instead) => Ok(Verdict::Replace(instead)),
-        None => Err(wrong(name, &given, "None (pass it on), bytes or a list of bytes (send that instead; b\"\" drops it)")),
+        Ok(instead) if instead.iter().all(Bytes::is_empty) => Ok(Verdict::Drop),
+        Ok(instead) => Ok(Verdict::Replace(instead)),
+        Err(found) => {
+            let wanted = "None (pass it on), bytes or a list of bytes (send that instead; b\"\" drops it)";
+            Err(wrong(name, &given, &found, wanted))
+        }
     }
 }
 
@@ -73,7 +88,7 @@ pub(super) fn end_verdict(name: &dyn fmt::Display, given: &Bound<'_, PyAny>) -> 
         return Ok(EndVerdict::Withhold);
     }
     let wanted = "None (pass the end on), bytes (send that before it) or False (withhold it)";
-    buffers_of(given).map(EndVerdict::Pass).ok_or_else(|| wrong(name, given, wanted))
+    buffers_of(given).map(EndVerdict::Pass).map_err(|found| wrong(name, given, &found, wanted))
 }
 
 /// `on_accept`, whose answer the façade has brought into one of these forms.
@@ -90,13 +105,13 @@ pub(super) fn decision(name: &dyn fmt::Display, given: &Bound<'_, PyAny>) -> PyR
     if let Ok(outgoing) = given.cast::<Outgoing>() {
         return Ok(outgoing.get().take().map_or(Decision::Refuse, Decision::Connected));
     }
-    Err(wrong(name, given, "None (use forward_to), a Forward or an address (go there) or False (refuse)"))
+    Err(wrong(name, given, &kind_of(given), "None (use forward_to), a Forward or an address (go there) or False (refuse)"))
 }
 
 /// A callback whose answer has no meaning.
 pub(super) fn nothing(name: &dyn fmt::Display, given: &Bound<'_, PyAny>) -> PyResult<()> {
-    if given.get_type().name().is_ok_and(|kind| kind == "coroutine") {
-        return Err(wrong(name, given, "None; async def is not for callbacks"));
+    if kind_of(given) == "coroutine" {
+        return Err(wrong(name, given, "coroutine", "None"));
     }
     Ok(())
 }

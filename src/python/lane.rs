@@ -10,7 +10,7 @@ use std::{
 };
 
 use pyo3::{ffi, prelude::*, types::PyTuple};
-use tokio::time::timeout;
+use tokio::{sync::Notify, time::timeout};
 
 use super::{
     calls::{Running, Slot},
@@ -44,6 +44,17 @@ pub(super) struct Here {
     pub server: server::Server,
     running: Arc<Running>,
     process: Process,
+    /// What a signal handler has raised, and the word that it has.
+    raised: RefCell<Option<PyErr>>,
+    interrupted: Notify,
+}
+
+impl Here {
+    /// Ends the lane with what a signal handler has raised.
+    fn interrupt(&self, error: PyErr) {
+        self.raised.borrow_mut().get_or_insert(error);
+        self.interrupted.notify_one();
+    }
 }
 
 thread_local! {
@@ -74,12 +85,20 @@ pub(super) fn keeps(connection: &Connection) -> bool {
 /// Runs `f` attached, with what this lane's callbacks need. Stays attached until the turn is over.
 pub(super) fn attached<T>(f: impl FnOnce(Python<'_>, &Here) -> T) -> Option<T> {
     let here = HERE.with_borrow(Clone::clone)?;
-    hold();
-    Some(Python::attach(|py| f(py, &here)))
+    let fresh = hold();
+    Some(Python::attach(|py| {
+        // A signal that came while the lane waited is not for the callback that is due, which would not even begin.
+        if fresh && let Err(error) = py.check_signals() {
+            here.interrupt(error);
+        }
+        f(py, &here)
+    }))
 }
 
-fn hold() {
-    if HELD.get().is_none() {
+/// Attaches, and says so, unless the lane is attached already.
+fn hold() -> bool {
+    let fresh = HELD.get().is_none();
+    if fresh {
         // SAFETY: the thread entered through Python and is detached by `drive`, so it has a thread state that outlives
         // this. Every return from here is matched by `release` on the same thread: when the lane idles, when it has held
         // the interpreter for long, and before `drive` attaches again.
@@ -87,6 +106,7 @@ fn hold() {
         let now = Instant::now();
         HELD.set(Some(Held { state, since: now, last: now, turns: 0 }));
     }
+    fresh
 }
 
 /// Lets the interpreter go: nothing is ready to run.
@@ -214,16 +234,18 @@ impl Lane {
         let Some(lane) = taken else { return Ok(()) };
         let running = Running::start(Arc::clone(&callbacks.get().log), thread);
         let core = server.here(py)?.clone();
-        let here = Here { callbacks, kept: RefCell::default(), server: core.clone(), running, process: Process::this() };
-        HERE.set(Some(Rc::new(here)));
-        let ended = py.detach(|| {
-            let ended = lane.run(until_closed(core, lane.handle(), woken));
+        let process = Process::this();
+        let (raised, interrupted) = (RefCell::default(), Notify::new());
+        let here =
+            Rc::new(Here { callbacks, kept: RefCell::default(), server: core.clone(), running, process, raised, interrupted });
+        HERE.set(Some(here));
+        py.detach(|| {
+            lane.run(until_closed(core, lane.handle(), woken));
             lane.shut_down();
             release();
-            ended
         });
-        HERE.set(None);
-        ended
+        let raised = HERE.take().and_then(|here| here.raised.borrow_mut().take());
+        raised.map_or(Ok(()), Err)
     }
 }
 
@@ -236,23 +258,30 @@ impl Drop for Lane {
     }
 }
 
-async fn until_closed(server: server::Server, handle: lane::LaneHandle, woken: Option<c_int>) -> PyResult<()> {
-    let interrupted = tokio::select! {
-        () = server.closed() => None,
-        error = handle_signals(woken) => Some(error),
-    };
-    if interrupted.is_some() {
-        server.stop(Duration::ZERO);
-        let _ = timeout(ABORT_TIME, server.closed()).await;
+async fn until_closed(server: server::Server, handle: lane::LaneHandle, woken: Option<c_int>) {
+    tokio::select! {
+        () = server.closed() => {}
+        () = interrupted(woken) => {
+            server.stop(Duration::ZERO);
+            let _ = timeout(ABORT_TIME, server.closed()).await;
+        }
     }
     // The last ends may still have to be told to the callbacks.
     let _ = timeout(ABORT_TIME, handle.emptied()).await;
-    interrupted.map_or(Ok(()), Err)
 }
 
-/// Runs Python's signal handlers when a signal has come; gives what one of them raises.
+/// Completes when a signal handler has raised something.
+async fn interrupted(woken: Option<c_int>) {
+    let Some(here) = HERE.with_borrow(Clone::clone) else { return };
+    tokio::select! {
+        () = here.interrupted.notified() => {}
+        () = handle_signals(woken) => {}
+    }
+}
+
+/// Has Python's signal handlers run when a signal has come: attaching does that.
 #[cfg(unix)]
-async fn handle_signals(woken: Option<c_int>) -> PyErr {
+async fn handle_signals(woken: Option<c_int>) {
     use std::os::fd::BorrowedFd;
     let pipe = woken.and_then(|woken| {
         // SAFETY: the caller of `run` keeps its descriptor open for as long as that lasts; this is a copy of it.
@@ -263,19 +292,22 @@ async fn handle_signals(woken: Option<c_int>) -> PyErr {
     loop {
         let _ = pipe.readable().await;
         while matches!(pipe.try_read(&mut [0; 256]), Ok(1..)) {}
-        if let Some(Err(error)) = attached(|py, _| py.check_signals()) {
-            return error;
-        }
+        attached(look_for_signals);
+    }
+}
+
+/// While the lane is attached already, nothing else would.
+fn look_for_signals(py: Python<'_>, here: &Here) {
+    if let Err(error) = py.check_signals() {
+        here.interrupt(error);
     }
 }
 
 /// The same where a signal cannot wake a wait: looks for one now and then.
 #[cfg(not(unix))]
-async fn handle_signals(_: Option<c_int>) -> PyErr {
+async fn handle_signals(_: Option<c_int>) {
     loop {
         tokio::time::sleep(Duration::from_millis(50)).await;
-        if let Some(Err(error)) = attached(|py, _| py.check_signals()) {
-            return error;
-        }
+        attached(look_for_signals);
     }
 }

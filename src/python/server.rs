@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     addr::Address,
-    config::{Config, Limits, Timeouts},
+    config::{Config, Limits, Splice, Timeouts},
     error::{Error, ErrorKind},
     server,
     stats::Ledger,
@@ -46,7 +46,7 @@ impl Server {
 #[pymethods]
 impl Server {
     #[new]
-    #[pyo3(signature = (host, port, forward, *, half_close, idle, unacknowledged, max_connections, backlog, buffer_size, reuse_port))]
+    #[pyo3(signature = (host, port, forward, *, half_close, idle, unacknowledged, max_connections, backlog, buffer_size, reuse_port, splice))]
     #[expect(clippy::too_many_arguments, reason = "the façade gives every setting by name")]
     fn new(
         py: Python<'_>,
@@ -60,6 +60,7 @@ impl Server {
         backlog: u32,
         buffer_size: usize,
         reuse_port: bool,
+        splice: bool,
     ) -> PyResult<Self> {
         let listen: Address = convert::address(py, host, port)?;
         let config = Config {
@@ -71,6 +72,7 @@ impl Server {
             limits: Limits { max_connections },
             backlog,
             chunk: buffer_size,
+            splice: if splice { Splice::Streaming } else { Splice::Never },
             reuse_port,
             ..Config::new(listen, forward.map(|forward| forward.0.clone()))
         };

@@ -7,6 +7,7 @@
 
 mod aside;
 mod ending;
+mod failing;
 mod inspected;
 mod patience;
 mod pump;
@@ -292,59 +293,6 @@ impl<'a> Relay<'a> {
         turn
     }
 
-    /// Reads, and gives up, what a side still sends to one that has failed. A side that is blocked in sending
-    /// would not take what is left for it. No progress in the sense of a time limit.
-    fn discard(&mut self, scratch: &mut [u8], cx: &mut Context<'_>) -> Turn {
-        let mut turn = Turn::default();
-        if self.client_failure.is_some() && self.upstream_failure.is_none() && !self.to_upstream.is_over() {
-            turn = self.to_client.discard(&mut self.upstream, &self.shared.to_client, scratch, cx);
-            if let Some(Fault::Source(error)) = turn.fault.take() {
-                turn.failed = self.upstream_failed(error);
-            }
-        } else if self.upstream_failure.is_some() && self.client_failure.is_none() && !self.to_client.is_over() {
-            turn = self.to_upstream.discard(&mut self.client, &self.shared.to_upstream, scratch, cx);
-            if let Some(Fault::Source(error)) = turn.fault.take() {
-                turn.failed = self.client_failed(error);
-            }
-        }
-        turn
-    }
-
-    /// Looks for the failure of a side that is not being read, or that is silent.
-    fn watch(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut failed = self.look();
-        if !self.to_upstream.is_reading()
-            && self.client_failure.is_none()
-            && let Poll::Ready(error) = self.client.poll_failure(cx)
-        {
-            failed |= self.client_failed(error);
-        }
-        if !self.to_client.is_reading()
-            && self.upstream_failure.is_none()
-            && let Poll::Ready(error) = self.upstream.poll_failure(cx)
-        {
-            failed |= self.upstream_failed(error);
-        }
-        failed
-    }
-
-    /// Nothing more reaches the client. What it sent before is still read and delivered, then the upstream is aborted.
-    fn client_failed(&mut self, error: io::Error) -> bool {
-        self.client_failed_first |= self.upstream_failure.is_none();
-        self.to_upstream.source_failed(is_behind_fin(&error));
-        self.client_failure.get_or_insert(error);
-        self.to_client.cut(self.shared, ToClient);
-        true
-    }
-
-    /// The mirror of [`client_failed`](Self::client_failed).
-    fn upstream_failed(&mut self, error: io::Error) -> bool {
-        self.to_client.source_failed(is_behind_fin(&error));
-        self.upstream_failure.get_or_insert(error);
-        self.to_upstream.cut(self.shared, ToUpstream);
-        true
-    }
-
     fn is_over(&self) -> bool {
         self.to_upstream.is_over() && self.to_client.is_over()
     }
@@ -391,11 +339,4 @@ impl Drop for Relay<'_> {
             self.upstream.abort_on_close();
         }
     }
-}
-
-/// Whether a peer had ended its direction in order before it failed: then that end is still to be read, and true.
-/// The kernel tells a reset behind a FIN as EPIPE, another as ECONNRESET. (Behind our own FIN as well it is
-/// ECONNRESET again: then nothing of ours is left for the peer, and the end that it may hide is given as a reset.)
-fn is_behind_fin(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::BrokenPipe
 }

@@ -1,0 +1,82 @@
+"""The callbacks of a server: given, assigned, deleted, overridden."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from ._exceptions import ConfigError
+from ._forward import Forward, ForwardTo, forward_of
+from ._hooks import HOOKS, HookMethods, check, fill, hooks_of, own_hook, warn_of_slips
+from ._lanes import Lanes
+from ._native import Callbacks, Server
+from ._tutorial import TutorialAttributes, adapt, forms
+
+if TYPE_CHECKING:
+    from ._server import TheServer
+
+
+class CallbackHolder(HookMethods, TutorialAttributes):
+    """What a server is as the owner of its callbacks."""
+
+    forward_to: ForwardTo | None
+    _native: Server
+    _table: Callbacks
+    _lanes: Lanes
+
+    if not TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if name in HOOKS:
+                self._assign(name, value)
+                return
+            if name in ("forward_to", "buffer_size") and "_native" in self.__dict__:
+                raise AttributeError(f"{name}: it is fixed once the server listens; make a new TheServer")
+            object.__setattr__(self, name, value)
+
+        def __delattr__(self, name: str) -> None:
+            if name in HOOKS and name in self.__dict__:
+                self._assign(name, None)
+            else:
+                object.__delattr__(self, name)
+
+    def _assign(self, name: str, callback: object) -> None:
+        """Give the hook `name` this callback, or with None what its class has; from the next chunk on."""
+        checked = None if callback is None else check(name, callback)
+        if checked is None:
+            self.__dict__.pop(name, None)
+        else:
+            self.__dict__[name] = checked
+        if "_lanes" in self.__dict__:
+            self._fill(hooks_of(self))
+            if self._native.started:
+                self._lanes.follow()
+
+    def _fill(self, hooks: dict[str, Callable[..., object]]) -> None:
+        server = cast("TheServer", self)
+        if own := forms(server):
+            adapt(server, own, hooks)
+        fill(self._table, hooks)
+
+    def _target(self, forward_to: ForwardTo | None) -> Forward | None:
+        wanted = self.forward_to if forward_to is None else forward_to
+        if wanted is not None:
+            return forward_of(wanted)
+        if own_hook(self, "on_accept") is None:
+            raise ConfigError(
+                "forward_to: it is missing; give it as the third argument or as a class attribute, "
+                "or give an on_accept that says where each client goes"
+            )
+        return None
+
+    def _take(self, given: dict[str, object]) -> None:
+        """Take the callbacks that the constructor was given, before there is anything to tell of them."""
+        self.__dict__.update({name: check(name, callback) for name, callback in given.items() if callback is not None})
+
+    def _check_form(self, threads: int) -> None:
+        if forms(cast("TheServer", self)) and threads > 1:
+            raise ConfigError(
+                "callback_threads: methods without arguments share self.s, so they run on one; leave it at 1"
+            )
+        if type(self).__module__ != __name__.rpartition(".")[0] + "._server":
+            warn_of_slips(type(self))

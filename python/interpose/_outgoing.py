@@ -1,0 +1,60 @@
+"""An upstream's side that a script has connected by itself."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from . import _native
+from ._connection import Buffer, Connection, Side
+from ._forward import SocketName
+
+
+class Outgoing(Side):
+    """An upstream's side that was connected before it belongs to a connection."""
+
+    __slots__ = ("native",)
+
+    def __init__(self, native: _native.Outgoing) -> None:
+        self.native = native
+        self._client = False
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{name}: this side belongs to no connection until on_accept has paired it in channel")
+
+    @property
+    def _paired(self) -> bool:
+        return hasattr(self, "_connection")
+
+    @property
+    def other(self) -> Side | None:
+        """The client's side; None until it belongs to a connection."""
+        return super().other if self._paired else None
+
+    def pair(self, connection: Connection) -> None:
+        """Become the upstream's side of `connection`."""
+        super().__init__(connection, False)
+
+    def getpeername(self) -> SocketName:
+        """Return the upstream's address."""
+        return self.native.peer
+
+    def getsockname(self) -> SocketName:
+        """Return our own address on this side."""
+        return self.native.local
+
+    def send(self, data: Buffer, timeout: float | None = None) -> int:
+        """Send all of `data` to the upstream; return its length."""
+        return super().send(data, timeout) if self._paired else self.native.send(data)
+
+    def close(self) -> None:
+        """Close it, with its connection once it has one."""
+        if self._paired:
+            super().close()
+        else:
+            self.native.close()
+
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other) if self._paired else self is other
+
+    def __hash__(self) -> int:
+        return super().__hash__() if self._paired else id(self)
