@@ -129,10 +129,11 @@ def test_cb_03_exit_codes(tmp_path: Path) -> None:
     assert "Traceback" not in ended.err
     ended = python(tmp_path, text.replace("{error}", "SystemExit('a message')"))
     assert ended.code == 1
-    assert ended.err.endswith("a message\n")
+    assert "a message\n" in ended.err
     ended = python(tmp_path, text.replace("{error}", "KeyboardInterrupt"))
     assert ended.code in (-2, 130)
-    assert ended.err.rstrip().endswith("KeyboardInterrupt")
+    # The log's line about it comes from another thread, before or after.
+    assert "\nKeyboardInterrupt\n" in ended.err
     assert "in on_client_recv" in ended.err
 
 

@@ -51,7 +51,7 @@ WAYS = {
                 pass
         for _ in range(3):
             threading.Thread(target=send, daemon=True).start()
-        time.sleep(0.01)  # somewhere in the middle of it
+        poll(lambda: server.stats.to_client.added > 1_000_000, 20, "what they send flows")
         leaving()
         """,
         0,

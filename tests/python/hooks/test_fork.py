@@ -12,6 +12,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 
 BEGIN = """
     import logging, os, sys, threading, time, warnings
+    from deadline import poll
     from interpose import ForkError, TheServer
     from peers import Echo, connect, echo
     # Newer Pythons warn about any fork with threads; that is what is tried here.
@@ -44,6 +45,8 @@ def test_py_05_in_the_main_thread_while_callbacks_run(tmp_path: Path) -> None:
     threads = [threading.Thread(target=run) for _ in range(3)]
     for thread in threads:
         thread.start()
+    # A child that is forked while a thread imports something can never import that; connecting imports a codec.
+    poll(lambda: server.stats.active == 3, 20, "all are connected")
     codes = set()
     for _ in range(20):
         pid = os.fork()
