@@ -24,8 +24,8 @@ from typing import Any
 
 from . import builds, figures, goals, tables
 from .figures import Results, Run, Workload
-from .peers.process import PeerError, running, started
 from .peers.peer import DIRECT, OURS, OURS_CALLBACK, Peer, open_files
+from .peers.process import PeerError, running, started
 from .peers.roster import all_peers
 
 QUICK_PEERS = (DIRECT, OURS, "haproxy", "haproxy-splice", "uvloop", OURS_CALLBACK, "uvloop-cb")

@@ -116,10 +116,15 @@ class HookMethods:
             hang_up(self)
 
 
+def _is_default(server: object, name: str) -> bool:
+    # By its name: after a reload of modules there is more than one class of that name.
+    return getattr(getattr(type(server), name), "__qualname__", "") == f"HookMethods.{name}"
+
+
 def own_hook(server: object, name: str) -> object:
     """Return the hook that `server` has: an attribute of its own, or what its class overrides; else None."""
     given = vars(server).get(name)
-    if given is None and getattr(type(server), name) is not getattr(HookMethods, name):
+    if given is None and not _is_default(server, name):
         given = getattr(server, name)
     return given
 
@@ -168,7 +173,7 @@ def _is_async(function: object) -> bool:
 
 def takes_nothing(server: object, name: str) -> bool:
     """Whether the class of `server` overrides the hook with a method of no arguments: the tutorial's form."""
-    if name not in TUTORIAL_HOOKS or getattr(type(server), name) is getattr(HookMethods, name):
+    if name not in TUTORIAL_HOOKS or _is_default(server, name):
         return False
     method: Any = inspect.getattr_static(type(server), name)
     try:

@@ -103,6 +103,7 @@ def test_the_stats_have_every_native_counter() -> None:
         backlog=1,
         buffer_size=1,
         reuse_port=False,
+        splice=True,
     )
     assert set(server.stats()) == {field.name for field in dataclasses.fields(Stats)}
     server.stop(0)
