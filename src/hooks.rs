@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
+    chunk::Chunk,
     forward::Forward,
     lane::{LaneHandle, Lanes},
     outcome::{CloseReason, Outcome},
@@ -128,7 +129,7 @@ pub trait Hooks: Send + Sync + fmt::Debug {
     fn on_connect(&self, connection: &Connection) -> Result<(), Failed>;
 
     /// A chunk was read. Its borders mean nothing; each byte comes once and in order.
-    fn on_recv(&self, connection: &Connection, direction: Direction, chunk: &[u8]) -> Result<Verdict, Failed>;
+    fn on_recv(&self, connection: &Connection, direction: Direction, chunk: &Chunk) -> Result<Verdict, Failed>;
 
     /// The sending side of a direction has ended it in order, and `on_recv` has seen all of it.
     fn on_eof(&self, connection: &Connection, direction: Direction) -> Result<EndVerdict, Failed>;

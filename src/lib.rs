@@ -10,7 +10,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | words | [`error`], [`addr`], [`outcome`], [`stats`], `throttle` |
+//! | words | [`error`], [`addr`], [`chunk`], [`outcome`], [`stats`], `throttle` |
 //! | sockets | `io`, [`forward`], [`config`], `limits`, `hops`, [`workers`], [`lane`] |
 //! | seam | [`hooks`], [`registry`], [`inbox`], `control` |
 //! | relay | `relay` |
@@ -18,6 +18,7 @@
 //! | binding | `python`, only with the feature `python` |
 
 pub mod addr;
+pub mod chunk;
 pub mod config;
 pub mod error;
 pub mod forward;

@@ -219,6 +219,13 @@ def fill(table: _native.Callbacks, hooks: dict[str, Callable[..., Any]]) -> None
         table.set(place, name or names[0], callback)
 
 
+def wants_views(value: object) -> bool:
+    """Return whether `buffer` is to be a view, or raise."""
+    if value not in ("bytes", "view"):
+        raise ConfigError('buffer: it is neither "bytes" nor "view"; give one of them')
+    return value == "view"
+
+
 def errors_policy(value: object) -> bool:
     """Return whether `callback_errors` is to pass, or raise."""
     if value not in ("close", "pass"):

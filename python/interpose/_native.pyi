@@ -111,6 +111,7 @@ class Callbacks:
         report: Callable[[str, Any, BaseException], str],
         known: dict[int, Any],
         passes_errors: bool,
+        views: bool,
     ) -> Callbacks: ...
     def set(self, place: str, name: str, callback: Callable[..., Any] | None) -> None: ...
     @property

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Self
 
 from . import _logging, _native
 from ._callback_log import Reports
@@ -18,7 +18,7 @@ from ._connection import Connection, Side
 from ._exceptions import ArgumentTypeError, ForkError, ServerStoppedError
 from ._figures import Stats, stats_of
 from ._forward import Forward, ForwardTo, SocketName, address_text, native_forward
-from ._hooks import HOOKS, AcceptAnswer, Answer, EofAnswer, errors_policy, hooks_of
+from ._hooks import HOOKS, AcceptAnswer, Answer, EofAnswer, errors_policy, hooks_of, wants_views
 from ._lanes import Lanes
 from ._listen import instance, listen_address, warn_if_public
 from ._waiting import wait_at_most
@@ -51,6 +51,8 @@ class TheServer(CallbackHolder):
     * `callback_threads`: threads that run callbacks; a connection stays on one. With more than one, callbacks of
       different connections run at once.
     * `callback_errors`: `"close"`, or `"pass"` to go on as if a callback that raised had answered None.
+    * `buffer`: what callbacks get a chunk as: `"bytes"`, or `"view"` for a read-only memoryview, which spares a large
+      chunk a copy. It may be kept; then it keeps its buffer of `buffer_size` bytes.
     * `buffer_size`: the most bytes of one chunk, up to 262,144.
     * `timeouts`, `limits`: a Timeouts, a Limits.
     * `backlog`: clients that the kernel may queue before they are accepted.
@@ -81,15 +83,16 @@ class TheServer(CallbackHolder):
         *,
         on_accept: Callable[[Connection], AcceptAnswer] | None = None,
         on_connect: Callable[[Connection], None] | None = None,
-        on_recv: Callable[[Side, bytes], Answer] | None = None,
-        on_client_recv: Callable[[Side, bytes], Answer] | None = None,
-        on_upstream_recv: Callable[[Side, bytes], Answer] | None = None,
+        on_recv: Callable[[Side, Any], Answer] | None = None,
+        on_client_recv: Callable[[Side, Any], Answer] | None = None,
+        on_upstream_recv: Callable[[Side, Any], Answer] | None = None,
         on_eof: Callable[[Side], EofAnswer] | None = None,
         on_close: Callable[[Connection], None] | None = None,
         callback_threads: int = 1,
         callback_errors: str = "close",
         timeouts: Timeouts = _TIMEOUTS,
         limits: Limits = _LIMITS,
+        buffer: str = "bytes",
         buffer_size: int | None = None,
         backlog: int = 1024,
         reuse_port: bool = False,
@@ -108,7 +111,7 @@ class TheServer(CallbackHolder):
         limits = instance("limits", limits, Limits)
         self._pid = os.getpid()
         self._known: dict[int, Connection] = {}
-        self._table = _native.Callbacks(Connection, Side, Reports(), self._known, passes_errors)
+        self._table = _native.Callbacks(Connection, Side, Reports(), self._known, passes_errors, wants_views(buffer))
         hooks = hooks_of(self)
         native = _native.Server(
             host,

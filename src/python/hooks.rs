@@ -18,9 +18,10 @@ use pyo3::{
 use super::{
     answers,
     calls::{CallLog, Slot},
-    handle, lane,
+    handle, lane, view,
 };
 use crate::{
+    chunk::Chunk,
     hooks::{Decision, EndVerdict, Failed, Hooks, Interest, Verdict},
     outcome::CloseReason,
     registry::Connection,
@@ -43,6 +44,8 @@ pub(super) struct Callbacks {
     /// KeyboardInterrupt or SystemExit, which ends the server and comes out of its main loop.
     raised: Mutex<Option<PyErr>>,
     passes_errors: Arc<AtomicBool>,
+    /// Whether chunks are shown as memoryviews.
+    views: bool,
     pub log: Arc<CallLog>,
 }
 
@@ -110,7 +113,14 @@ impl Callbacks {
 #[pymethods]
 impl Callbacks {
     #[new]
-    fn new(connection: Py<PyAny>, side: Py<PyAny>, report: Py<PyAny>, known: Py<PyDict>, passes_errors: bool) -> Self {
+    fn new(
+        connection: Py<PyAny>,
+        side: Py<PyAny>,
+        report: Py<PyAny>,
+        known: Py<PyDict>,
+        passes_errors: bool,
+        views: bool,
+    ) -> Self {
         Self {
             slots: Mutex::default(),
             connection,
@@ -119,6 +129,7 @@ impl Callbacks {
             report,
             raised: Mutex::default(),
             passes_errors: Arc::new(AtomicBool::new(passes_errors)),
+            views,
             log: Arc::default(),
         }
     }
@@ -258,11 +269,12 @@ fn with_side<'a>(
 fn with_chunk<'a>(
     connection: &'a Connection,
     direction: Direction,
-    chunk: &'a [u8],
+    chunk: &'a Chunk,
 ) -> impl for<'py> FnOnce(Python<'py>, &lane::Here) -> PyResult<Bound<'py, PyTuple>> + 'a {
     move |py, here| {
         let side = here.kept.borrow_mut().source(py, here.callbacks.get(), connection, direction)?;
-        PyTuple::new(py, [side, PyBytes::new(py, chunk).into_any()])
+        let data = if here.callbacks.get().views { view::view_of(py, chunk)? } else { PyBytes::new(py, chunk).into_any() };
+        PyTuple::new(py, [side, data])
     }
 }
 
@@ -281,7 +293,7 @@ impl Hooks for OnLane {
         self.ask(Slot::Connect, connection, with_connection(connection), |name, given, _| answers::nothing(name, &given), ())
     }
 
-    fn on_recv(&self, connection: &Connection, direction: Direction, chunk: &[u8]) -> Result<Verdict, Failed> {
+    fn on_recv(&self, connection: &Connection, direction: Direction, chunk: &Chunk) -> Result<Verdict, Failed> {
         let slot = match direction {
             Direction::ToUpstream => Slot::ClientRecv,
             Direction::ToClient => Slot::UpstreamRecv,

@@ -17,6 +17,7 @@ mod logging;
 mod outgoing;
 mod runtime;
 mod server;
+mod view;
 
 use pyo3::prelude::*;
 

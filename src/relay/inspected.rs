@@ -1,6 +1,16 @@
 //! What a direction passes between being read and being written: the hooks, where somebody wants them.
 
+use std::{
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use super::{
+    pump::{BUFFER, Ends, Fault, Phase, Pump},
+    scratch,
+};
 use crate::{
+    chunk::Chunk,
     config::Splice,
     hooks::{Attendant, EndVerdict, Failed, Interest, Verdict},
     registry::Shared,
@@ -52,25 +62,19 @@ impl<'a> Stage<'a> {
         self.chunks && shared.has_injected(self.direction.opposite())
     }
 
-    /// What of the thread's buffer one read may fill.
-    pub(super) fn room<'b>(&self, buffer: &'b mut [u8]) -> &'b mut [u8] {
-        match self.attendant {
-            Some(attendant) if self.chunks => {
-                let most = attendant.hooked.chunk.min(buffer.len());
-                &mut buffer[..most]
-            }
-            _ => buffer,
-        }
+    /// The most of one chunk, if chunks are shown.
+    pub(super) fn chunk_size(&self) -> Option<usize> {
+        self.attendant.filter(|_| self.chunks).map(|attendant| attendant.hooked.chunk.min(BUFFER))
     }
 
-    pub(super) fn chunk(&self, data: &[u8]) -> Result<Verdict, Failed> {
+    pub(super) fn chunk(&self, chunk: &Chunk) -> Result<Verdict, Failed> {
         match self.attendant {
             Some(attendant) if self.chunks => {
                 // Asked anew for each chunk: a hook may just have let the rest pass.
                 if !attendant.interest().has(Interest::recv(self.direction)) {
                     return Ok(Verdict::Pass);
                 }
-                attendant.hooked.hooks.on_recv(&attendant.connection, self.direction, data)
+                attendant.hooked.hooks.on_recv(&attendant.connection, self.direction, chunk)
             }
             _ => Ok(Verdict::Pass),
         }
@@ -83,5 +87,77 @@ impl<'a> Stage<'a> {
             }
             _ => Ok(EndVerdict::Pass(Vec::new())),
         }
+    }
+}
+
+impl Pump {
+    /// Reads a chunk, and does with it what its hook says.
+    pub(super) fn show_chunk(
+        &mut self,
+        ends: &mut Ends<'_>,
+        stage: &Stage<'_>,
+        size: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<usize, Fault>> {
+        let mut buffer = scratch::take_chunk(size);
+        // Nobody else has it; if somebody had, the next step would take another.
+        let Some(room) = Arc::get_mut(&mut buffer) else { return Poll::Ready(Ok(0)) };
+        let read = match ends.source.poll_read(cx, room) {
+            Poll::Ready(read) => read,
+            Poll::Pending => {
+                scratch::give_back(buffer);
+                return Poll::Pending;
+            }
+        };
+        let bytes = match ready!(self.took(read, ends, stage)) {
+            Ok(bytes) if bytes > 0 => bytes,
+            nothing => {
+                scratch::give_back(buffer);
+                return Poll::Ready(nothing);
+            }
+        };
+        let chunk = Chunk::new(buffer, bytes);
+        let done = self.chunk(ends, stage, &chunk, cx);
+        if let Some(buffer) = chunk.into_buffer() {
+            scratch::give_back(buffer);
+        }
+        done
+    }
+
+    fn chunk(
+        &mut self,
+        ends: &mut Ends<'_>,
+        stage: &Stage<'_>,
+        data: &Chunk,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<usize, Fault>> {
+        match stage.chunk(data) {
+            Ok(Verdict::Pass) => self.deliver(ends, data, cx, |start| data.rest(start)),
+            Ok(Verdict::Drop) => {
+                ends.meter().dropped(data.len());
+                Poll::Ready(Ok(data.len()))
+            }
+            Ok(Verdict::Replace(instead)) => {
+                ends.meter().dropped(data.len());
+                self.add(ends, instead);
+                Poll::Ready(Ok(data.len()))
+            }
+            Err(failed) => {
+                ends.meter().undeliverable(data.len());
+                Poll::Ready(Err(Fault::Hook(failed)))
+            }
+        }
+    }
+
+    pub(super) fn source_end(&mut self, ends: &Ends<'_>, stage: &Stage<'_>) -> Poll<Result<usize, Fault>> {
+        match stage.end() {
+            Ok(EndVerdict::Pass(last)) => {
+                self.add(ends, last);
+                self.phase = Phase::Ending;
+            }
+            Ok(EndVerdict::Withhold) => self.phase = Phase::Withheld,
+            Err(failed) => return Poll::Ready(Err(Fault::Hook(failed))),
+        }
+        Poll::Ready(Ok(0))
     }
 }

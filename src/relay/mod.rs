@@ -11,11 +11,11 @@ mod failing;
 mod inspected;
 mod patience;
 mod pump;
+mod scratch;
 mod silence;
 mod splice;
 
 use std::{
-    cell::RefCell,
     future::poll_fn,
     io, mem,
     task::{Context, Poll},
@@ -24,7 +24,7 @@ use std::{
 use self::{
     inspected::Stage,
     patience::Patience,
-    pump::{BUFFER, Ends, Fault, Phase, Pump, Turn},
+    pump::{Ends, Fault, Phase, Pump, Turn},
 };
 use crate::{
     config::{Splice, Timeouts},
@@ -37,11 +37,6 @@ use crate::{
 };
 
 pub(crate) use ending::say_goodbye;
-
-thread_local! {
-    /// What this thread's relays read into. Nothing stays in it between two polls.
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
 
 /// Whose connection a relay carries, and within what bounds.
 #[derive(Debug, Clone, Copy)]
@@ -198,10 +193,7 @@ impl<'a> Relay<'a> {
             return Poll::Ready(End::Moved);
         }
         let held = self.to_client.is_stalled() || self.shared.has_injected_enough(ToClient);
-        let (up, down, discarded) = SCRATCH.with_borrow_mut(|scratch| {
-            if scratch.is_empty() {
-                scratch.resize(BUFFER, 0);
-            }
+        let (up, down, discarded) = scratch::with_buffer(|scratch| {
             (self.turn_to_upstream(scratch, cx), self.turn_to_client(scratch, cx), self.discard(scratch, cx))
         });
         if let Some(failed) = self.refused.take() {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::MOST_CHUNK,
-    hooks::{EndVerdict, Failed, Verdict},
+    hooks::Failed,
     io::stream::Stream,
     registry::Shared,
     stats::{Direction, Meter},
@@ -82,7 +82,7 @@ pub(super) struct Ends<'a> {
 }
 
 impl Ends<'_> {
-    fn meter(&self) -> &Meter {
+    pub(super) fn meter(&self) -> &Meter {
         self.shared.meter(self.direction)
     }
 
@@ -234,17 +234,19 @@ impl Pump {
                 filled => return self.took(filled.map(Filled::bytes), ends, stage).map_ok(|_| 0),
             }
         }
-        let room = stage.room(&mut buffer[..Aside::most()]);
-        let read = ready!(ends.source.poll_read(cx, room));
+        if let Some(size) = stage.chunk_size() {
+            return self.show_chunk(ends, stage, size, cx);
+        }
+        let read = ready!(ends.source.poll_read(cx, &mut buffer[..Aside::most()]));
         match ready!(self.took(read, ends, stage)) {
             Ok(0) => Poll::Ready(Ok(0)),
-            Ok(bytes) => self.chunk(ends, stage, &buffer[..bytes], cx),
+            Ok(bytes) => self.deliver(ends, &buffer[..bytes], cx, |start| Bytes::copy_from_slice(&buffer[start..bytes])),
             failed => Poll::Ready(failed),
         }
     }
 
     /// What a read from the source came to: bytes, its end, or its failure.
-    fn took(&mut self, read: io::Result<usize>, ends: &Ends<'_>, stage: &Stage<'_>) -> Poll<Result<usize, Fault>> {
+    pub(super) fn took(&mut self, read: io::Result<usize>, ends: &Ends<'_>, stage: &Stage<'_>) -> Poll<Result<usize, Fault>> {
         match read {
             Ok(0) => {
                 self.source_ended = true;
@@ -274,39 +276,8 @@ impl Pump {
         }
     }
 
-    fn chunk(&mut self, ends: &mut Ends<'_>, stage: &Stage<'_>, data: &[u8], cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
-        match stage.chunk(data) {
-            Ok(Verdict::Pass) => self.deliver(ends, data, cx),
-            Ok(Verdict::Drop) => {
-                ends.meter().dropped(data.len());
-                Poll::Ready(Ok(data.len()))
-            }
-            Ok(Verdict::Replace(instead)) => {
-                ends.meter().dropped(data.len());
-                self.add(ends, instead);
-                Poll::Ready(Ok(data.len()))
-            }
-            Err(failed) => {
-                ends.meter().undeliverable(data.len());
-                Poll::Ready(Err(Fault::Hook(failed)))
-            }
-        }
-    }
-
-    fn source_end(&mut self, ends: &Ends<'_>, stage: &Stage<'_>) -> Poll<Result<usize, Fault>> {
-        match stage.end() {
-            Ok(EndVerdict::Pass(last)) => {
-                self.add(ends, last);
-                self.phase = Phase::Ending;
-            }
-            Ok(EndVerdict::Withhold) => self.phase = Phase::Withheld,
-            Err(failed) => return Poll::Ready(Err(Fault::Hook(failed))),
-        }
-        Poll::Ready(Ok(0))
-    }
-
     /// Puts bytes that were not read behind what is pending.
-    fn add(&mut self, ends: &Ends<'_>, data: impl IntoIterator<Item = Bytes>) -> usize {
+    pub(super) fn add(&mut self, ends: &Ends<'_>, data: impl IntoIterator<Item = Bytes>) -> usize {
         let mut added = 0;
         for bytes in data {
             added += bytes.len();
@@ -321,7 +292,14 @@ impl Pump {
         self.add(ends, injected.into_iter().flatten())
     }
 
-    fn deliver(&mut self, ends: &mut Ends<'_>, data: &[u8], cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
+    /// Writes `data`; `keep` gives what the destination does not take of it, to be kept.
+    pub(super) fn deliver(
+        &mut self,
+        ends: &mut Ends<'_>,
+        data: &[u8],
+        cx: &mut Context<'_>,
+        keep: impl FnOnce(usize) -> Bytes,
+    ) -> Poll<Result<usize, Fault>> {
         let mut start = 0;
         while start < data.len() {
             match ends.poll_write(cx, &data[start..]) {
@@ -331,8 +309,7 @@ impl Pump {
                     return Poll::Ready(Err(Fault::Destination(error)));
                 }
                 Poll::Pending => {
-                    // The buffer is the thread's; what stays must not.
-                    self.pending.push(Bytes::copy_from_slice(&data[start..]));
+                    self.pending.push(keep(start));
                     // Delivered bytes are progress even so; the next step finds the destination busy and waits.
                     return Poll::Ready(Ok(start));
                 }

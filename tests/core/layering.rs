@@ -13,7 +13,7 @@ mod rust_text;
 
 /// From the lowest layer to the highest. A module may use those of its own layer and of lower ones.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("words", &["error", "addr", "outcome", "stats", "throttle"]),
+    ("words", &["error", "addr", "chunk", "outcome", "stats", "throttle"]),
     ("sockets", &["io", "forward", "config", "limits", "workers", "hops", "lane"]),
     ("seam", &["control", "inbox", "hooks", "registry"]),
     ("relay", &["relay"]),
@@ -24,6 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// The files that may contain `unsafe`, each with the reason it cannot do without.
 const UNSAFE: &[(&str, &str)] = &[
     ("src/io/kernel.rs", "socket options, signal masks and readiness that no safe crate offers"),
+    ("src/python/view.rs", "the buffer protocol, which hands out a pointer"),
     ("src/python/lane.rs", "attaching for the length of a turn, and calls that the interpreter's end may unwind"),
 ];
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use interpose::{
+    chunk::Chunk,
     config::{Splice, Timeouts},
     hooks::{Decision, EndVerdict, Failed, Hooks, Interest, Verdict},
     outcome::CloseReason,
@@ -310,7 +311,7 @@ impl Hooks for Watching {
         Ok(())
     }
 
-    fn on_recv(&self, _: &Connection, _: Direction, chunk: &[u8]) -> Result<Verdict, Failed> {
+    fn on_recv(&self, _: &Connection, _: Direction, chunk: &Chunk) -> Result<Verdict, Failed> {
         if !self.replaces {
             return Ok(Verdict::Pass);
         }

@@ -146,5 +146,5 @@ fn a_lane_with_nothing_to_do_sleeps() {
     let after = running.io.usage();
     assert!(after.sleeps - before.sleeps < 10, "{} wake-ups of an idle connection", after.sleeps - before.sleeps);
     assert_eq!(script.chunks(&connection, ToUpstream), [1]);
-    assert_eq!(script.chunks(&connection, ToClient), []);
+    assert_eq!(script.chunks(&connection, ToClient), Vec::<usize>::new());
 }

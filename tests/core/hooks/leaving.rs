@@ -121,7 +121,7 @@ fn after_an_abort_no_chunk_is_shown() {
         assert_eq!(wait_end(&connection), CloseReason::Aborted);
         assert_eq!((end_of(&mut client), end_of(&mut upstream)), (End::Reset, End::Reset));
         assert_eq!(site.script.chunks(&connection, acting), [4]);
-        assert_eq!(site.script.chunks(&connection, acting.opposite()), []);
+        assert_eq!(site.script.chunks(&connection, acting.opposite()), Vec::<usize>::new());
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use interpose::{
+    chunk::Chunk,
     config::Config,
     hooks::{Decision, EndVerdict, Failed, Hooks, Interest, Verdict},
     inbox::Patience,
@@ -203,7 +204,7 @@ impl Hooks for Script {
         (self.connect)(connection)
     }
 
-    fn on_recv(&self, connection: &Connection, direction: Direction, chunk: &[u8]) -> Result<Verdict, Failed> {
+    fn on_recv(&self, connection: &Connection, direction: Direction, chunk: &Chunk) -> Result<Verdict, Failed> {
         let _noted = self.note(connection, Call::Recv(direction, chunk.len()));
         (self.recv)(connection, direction, chunk)
     }

@@ -148,7 +148,7 @@ fn one_direction_is_seen_and_the_other_passes_by() {
         });
         pair.ends(seen).0.send(b"gone");
         until("it was dropped", || pair.connection.ledger(seen).dropped == 4);
-        assert_eq!(site.script.chunks(&pair.connection, seen.opposite()), []);
+        assert_eq!(site.script.chunks(&pair.connection, seen.opposite()), Vec::<usize>::new());
         assert_eq!(pair.connection.ledger(seen.opposite()), whole(bytes));
         pair.client.half_close();
         pair.upstream.expect(End::Eof);
