@@ -85,6 +85,8 @@ def _describe(error: BaseException) -> str:
     kind = type(error).__name__
     try:
         text = str(error)
+    except (KeyboardInterrupt, SystemExit):
+        raise
     except BaseException:  # noqa: BLE001
         # Whatever it is, it is not what the callback has raised.
         return f"{kind} (whose text cannot be had)"

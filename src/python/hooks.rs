@@ -69,7 +69,8 @@ impl Callbacks {
             return Ok(connection);
         }
         // Two threads may ask for the same one; the first to enter it wins.
-        known.call_method1("setdefault", (id, self.connection.bind(py).call1((native,))?))
+        let made = lane::invoke(self.connection.bind(py), &PyTuple::new(py, [native])?)?;
+        known.call_method1("setdefault", (id, made))
     }
 
     /// The connection is over and its callbacks know.
@@ -83,7 +84,7 @@ impl Callbacks {
         connection: &Bound<'py, PyAny>,
         is_client: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.side.bind(py).call1((connection, is_client))
+        lane::invoke(self.side.bind(py), &(connection, is_client).into_pyobject(py)?)
     }
 
     pub(super) fn take_raised(&self) -> Option<PyErr> {
@@ -216,26 +217,43 @@ impl OnLane {
 
     /// Tells of an exception. `None`: it is to be passed over.
     fn fail(&self, py: Python<'_>, here: &lane::Here, slot: Slot, connection: &Connection, error: PyErr) -> Option<Failed> {
-        let callbacks = here.callbacks.get();
-        let name = self.log.name(slot);
-        if error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PySystemExit>(py) {
-            let kind = if error.is_instance_of::<PySystemExit>(py) { "SystemExit" } else { "KeyboardInterrupt" };
-            log::error!(target: "interpose::callback", "{name} raised {kind}: the server stops");
-            held(&callbacks.raised).get_or_insert(error);
-            here.server.stop(std::time::Duration::ZERO);
-            return Some(Failed { reason: CloseReason::Stopped, error: format!("{name} raised {kind}: the server stops") });
+        if ends_server(py, &error) {
+            return Some(self.end(py, here, slot, error));
         }
         self.log.failed();
-        let told = here.kept.borrow_mut().connection(py, callbacks, connection);
-        let line = told.and_then(|connection| {
-            callbacks.report.bind(py).call1((&name, connection, error.clone_ref(py).into_value(py)))?.extract()
-        });
-        if self.passes_errors.load(Relaxed) {
-            return None;
+        match self.report(py, here, slot, connection, &error) {
+            // Ctrl-C may come while the exception is told of.
+            Err(error) if ends_server(py, &error) => Some(self.end(py, here, slot, error)),
+            _ if self.passes_errors.load(Relaxed) => None,
+            line => {
+                let line = line.unwrap_or_else(|_| format!("{} raised an exception", self.log.name(slot)));
+                Some(Failed { reason: CloseReason::CallbackError, error: line })
+            }
         }
-        let line = line.unwrap_or_else(|_: PyErr| format!("{name} raised an exception"));
-        Some(Failed { reason: CloseReason::CallbackError, error: line })
     }
+
+    /// Logs an exception, and gives one line about it.
+    fn report(&self, py: Python<'_>, here: &lane::Here, slot: Slot, connection: &Connection, error: &PyErr) -> PyResult<String> {
+        let callbacks = here.callbacks.get();
+        let connection = here.kept.borrow_mut().connection(py, callbacks, connection)?;
+        let arguments = (self.log.name(slot), connection, error.clone_ref(py).into_value(py)).into_pyobject(py)?;
+        // As a part of the callback: the exception's text and the log's handlers are its user's too.
+        lane::call(here, slot, callbacks.report.bind(py), &arguments)?.extract()
+    }
+
+    /// Stops the server; its main loop raises the exception.
+    fn end(&self, py: Python<'_>, here: &lane::Here, slot: Slot, error: PyErr) -> Failed {
+        let kind = if error.is_instance_of::<PySystemExit>(py) { "SystemExit" } else { "KeyboardInterrupt" };
+        let line = format!("{} raised {kind}: the server stops", self.log.name(slot));
+        log::error!(target: "interpose::callback", "{line}");
+        held(&here.callbacks.get().raised).get_or_insert(error);
+        here.server.stop(std::time::Duration::ZERO);
+        Failed { reason: CloseReason::Stopped, error: line }
+    }
+}
+
+fn ends_server(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PySystemExit>(py)
 }
 
 /// A callback's name, looked up only by an answer that is wrong.

@@ -102,7 +102,7 @@ fn hold() -> bool {
         // SAFETY: the thread entered through Python and is detached by `drive`, so it has a thread state that outlives
         // this. Every return from here is matched by `release` on the same thread: when the lane idles, when it has held
         // the interpreter for long, and before `drive` attaches again.
-        let state = unsafe { ffi::PyGILState_Ensure() };
+        let state = unsafe { ensure() };
         let now = Instant::now();
         HELD.set(Some(Held { state, since: now, last: now, turns: 0 }));
     }
@@ -142,11 +142,7 @@ pub(super) fn call<'py>(
     // One look at the clock for each callback: what lies between the last one's end and this one is short.
     let began = HELD.get().map_or_else(Instant::now, |held| held.last);
     here.running.begin(slot, began);
-    // SAFETY: both are live objects, and the call gives a new reference or NULL with an exception set.
-    let result = unsafe {
-        let result = call_object(callback.as_ptr(), arguments.as_ptr());
-        Bound::from_owned_ptr_or_err(callback.py(), result)
-    };
+    let result = invoke(callback, arguments);
     end_forked_child(here.process);
     let now = Instant::now();
     here.running.end(slot, began, now);
@@ -157,17 +153,27 @@ pub(super) fn call<'py>(
     result
 }
 
+/// Calls what may run Python, and so may be where this thread ends.
+pub(super) fn invoke<'py>(callable: &Bound<'py, PyAny>, arguments: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: both are live objects, and the call gives a new reference or NULL with an exception set.
+    unsafe {
+        let result = call_object(callable.as_ptr(), arguments.as_ptr());
+        Bound::from_owned_ptr_or_err(callable.py(), result)
+    }
+}
+
 #[cfg(not(windows))]
 mod raw {
-    use pyo3::ffi::PyObject;
+    use pyo3::ffi::{PyGILState_STATE, PyObject};
 
+    // `pyo3::ffi` has them as functions that do not unwind, which a thread that ends within one does.
     unsafe extern "C-unwind" {
-        /// `pyo3::ffi` has it as a function that does not unwind, which a thread that ends within it does.
+        pub(super) fn PyGILState_Ensure() -> PyGILState_STATE;
         pub(super) fn PyObject_Call(callable: *mut PyObject, arguments: *mut PyObject, keywords: *mut PyObject) -> *mut PyObject;
     }
 }
 
-/// Before Python 3.14, a thread that is in Python when the interpreter goes is ended by `pthread_exit`, which unwinds
+/// Before Python 3.14, a thread that is in Python, or comes to it, when the interpreter goes is ended by `pthread_exit`, which unwinds
 /// its stack. Rust's frames below must not be: such a thread waits here for the end of the process.
 #[cfg(not(windows))]
 struct StaysInside;
@@ -179,6 +185,25 @@ impl Drop for StaysInside {
             std::thread::park();
         }
     }
+}
+
+/// # Safety
+/// As for `PyGILState_Ensure`.
+#[cfg(not(windows))]
+unsafe fn ensure() -> ffi::PyGILState_STATE {
+    let inside = StaysInside;
+    // SAFETY: the caller's.
+    let state = unsafe { raw::PyGILState_Ensure() };
+    std::mem::forget(inside);
+    state
+}
+
+/// # Safety
+/// As for `PyGILState_Ensure`.
+#[cfg(windows)]
+unsafe fn ensure() -> ffi::PyGILState_STATE {
+    // SAFETY: the caller's.
+    unsafe { ffi::PyGILState_Ensure() }
 }
 
 /// # Safety

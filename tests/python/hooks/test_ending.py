@@ -83,6 +83,20 @@ def test_cb_07_a_callback_that_ends_its_thread_ends_the_server(echo: Echo) -> No
     assert type(failure) is SystemExit
 
 
+@pytest.mark.parametrize("policy", ["close", "pass"])
+def test_cb_03_one_that_comes_while_an_exception_is_told_of(policy: str, echo: Echo) -> None:
+    """As Ctrl-C may, in a storm of exceptions: it is not lost."""
+    interrupt = KeyboardInterrupt()
+
+    class ToldError(Exception):
+        def __str__(self) -> str:
+            raise interrupt
+
+    server = TheServer("", 0, echo.address, on_client_recv=raising(ToldError()), callback_errors=policy)
+    (failure,) = served_by_main_loop(server, lambda: exchange(server))
+    assert failure is interrupt
+
+
 def test_cb_03_a_server_in_the_background_stops(echo: Echo, serve: Serve, told: Told) -> None:
     server = serve(echo.address, on_client_recv=raising(SystemExit(3)))
     assert exchange(server) == ("reset", b"")

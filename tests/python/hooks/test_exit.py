@@ -107,6 +107,42 @@ def test_py_01_leaving_with_a_callback_that_does_not_return(
     assert "Traceback" not in left.said
 
 
+@pytest.mark.parametrize("where", ["log handler", "text of an exception"])
+def test_py_01_leaving_while_an_exception_is_told_of(where: str, tmp_path: Path) -> None:
+    """A log handler, or the exception's own text, that does not return."""
+    text = f"""
+        import logging
+        entered = threading.Event()
+        def wait_inside():
+            entered.set()
+            # Not in one piece: it wants the interpreter back again and again, also when that goes.
+            while True:
+                time.sleep(0.001)
+        class Slow(logging.Handler):
+            # Not emit(), which is called with a lock that the end of logging waits for.
+            def handle(self, record):
+                wait_inside()
+        class Broken(Exception):
+            def __str__(self):
+                if {where == "text of an exception"}:
+                    wait_inside()
+                return "text"
+        if {where == "log handler"}:
+            logging.getLogger("interpose.callback").addHandler(Slow())
+        upstream = Echo()
+        def on_recv(side, data):
+            raise Broken
+        server = TheServer("", 0, upstream.address, on_recv=on_recv).start()
+        client = connect(server.address)
+        client.sendall(b"x")
+        entered.wait(20)
+        leaving()
+    """
+    left = leave(tmp_path, text, 5, at_once=5)
+    assert left.codes == [0] * 5, left
+    assert left.slowest < MOST
+
+
 @pytest.mark.parametrize(
     ("raised", "code", "last"),
     [("SystemExit(5)", 5, ""), ("SystemExit('words')", 1, "words"), ("KeyboardInterrupt", -2, "KeyboardInterrupt")],

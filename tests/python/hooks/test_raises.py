@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -35,10 +36,10 @@ class HostileTextError(Exception):
 
 
 class HostileEndError(Exception):
-    """Its text ends the program, if it is let."""
+    """Its text raises what is not even an Exception."""
 
     def __str__(self) -> str:
-        raise KeyboardInterrupt
+        raise GeneratorExit
 
 
 class NoTextError(Exception):
@@ -288,3 +289,24 @@ def test_a_peers_reset_is_no_callback_error(serve: Serve) -> None:
         server = serve(upstream.address, on_recv=of_data(lambda data: None), on_close=ends)
         assert exchange(server)[0] == "reset"
     assert ends.wait().reason is CloseReason.UPSTREAM_RESET
+
+
+def test_cb_05_a_text_that_does_not_come_is_told_of_as_its_callback(echo: Echo, serve: Serve, told: Told) -> None:
+    let_go = threading.Event()
+
+    class SlowTextError(Exception):
+        def __str__(self) -> str:
+            let_go.wait(30.0)
+            return "at last"
+
+    try:
+        server = serve(echo.address, on_client_recv=raising(SlowTextError))
+        with connect(where(server)) as client:
+            client.sendall(b"abc")
+            line = told.wait("on_client_recv: it has run for")
+            assert "in __str__" in line
+            let_go.set()
+            assert ending(client) == ("reset", b"")
+        told.wait("SlowTextError: at last")
+    finally:
+        let_go.set()
