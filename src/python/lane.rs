@@ -167,14 +167,17 @@ mod raw {
     use pyo3::ffi::{PyGILState_STATE, PyObject};
 
     // `pyo3::ffi` has them as functions that do not unwind, which a thread that ends within one does.
+    /// What `PyObject_Call` is.
+    pub(super) type Call = unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject, *mut PyObject) -> *mut PyObject;
+
     unsafe extern "C-unwind" {
         pub(super) fn PyGILState_Ensure() -> PyGILState_STATE;
         pub(super) fn PyObject_Call(callable: *mut PyObject, arguments: *mut PyObject, keywords: *mut PyObject) -> *mut PyObject;
     }
 }
 
-/// Before Python 3.14, a thread that is in Python, or comes to it, when the interpreter goes is ended by `pthread_exit`, which unwinds
-/// its stack. Rust's frames below must not be: such a thread waits here for the end of the process.
+/// Before Python 3.14, a thread that is in Python, or comes to it, when the interpreter goes is ended by `pthread_exit`,
+/// which unwinds its stack. Rust's frames below must not be: such a thread waits here for the end of the process.
 #[cfg(not(windows))]
 struct StaysInside;
 
@@ -210,9 +213,12 @@ unsafe fn ensure() -> ffi::PyGILState_STATE {
 /// Attached, with a callable and a tuple.
 #[cfg(not(windows))]
 unsafe fn call_object(callable: *mut ffi::PyObject, arguments: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // Hidden from the optimizer: `pyo3::ffi` declares the same function as one that does not unwind, and linked together
+    // the two are one, for which no guard would be run.
+    let call: raw::Call = std::hint::black_box(raw::PyObject_Call);
     let inside = StaysInside;
     // SAFETY: the caller's.
-    let result = unsafe { raw::PyObject_Call(callable, arguments, std::ptr::null_mut()) };
+    let result = unsafe { call(callable, arguments, std::ptr::null_mut()) };
     std::mem::forget(inside);
     result
 }

@@ -262,7 +262,7 @@ def test_a_ctrl_c_during_a_callback_cuts_it_short(tmp_path: Path) -> None:
         try:
             server.main_loop()
         except KeyboardInterrupt:
-            print("interrupted", repr(server).split()[-1], server.stats.callback_errors)
+            print(f"interrupted {repr(server).split()[-1]} {server.stats.callback_errors}")
     """
     with Child(python_argv(text), tmp_path) as child:
         child.wait_for("entered")
