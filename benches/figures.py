@@ -7,20 +7,32 @@ from typing import Any
 
 GIB = float(1 << 30)
 
-FULL = ("bulk-x1", "bulk-x16", "rr-64-x1", "rr-64-x32", "rr-16384-x32", "crr-x32", "idle-x5000")
+FULL = (
+    "bulk-x1",
+    "bulk-x16",
+    "rr-64-x1",
+    "rr-64-x32",
+    "rr-16384-x32",
+    "rr-64-x1000",
+    "rr-64-x5000",
+    "rr-64-x32-idle9000",
+    "crr-x32",
+    "idle-x5000",
+)
 QUICK = ("bulk-x1", "bulk-x16", "rr-64-x1", "rr-64-x32", "crr-x32", "idle-x2000")
 
-_NAME = re.compile(r"(?P<kind>bulk|crr|idle|rr-(?P<size>[0-9]+))-x(?P<connections>[0-9]+)")
+_NAME = re.compile(r"(?P<kind>bulk|crr|idle|rr-(?P<size>[0-9]+))-x(?P<connections>[0-9]+)(-idle(?P<idle>[0-9]+))?")
 
 
 @dataclass(frozen=True)
 class Workload:
-    """`bulk-xN`, `rr-BYTES-xN`, `crr-xN` or `idle-xN`, with N connections."""
+    """`bulk-xN`, `rr-BYTES-xN`, `crr-xN` or `idle-xN`, with N connections; `-idleM` is M idle ones beside them."""
 
     name: str
     kind: str
     connections: int
     size: int
+    idle: int = 0
 
     @classmethod
     def parse(cls, name: str) -> "Workload":
@@ -28,18 +40,25 @@ class Workload:
         match = _NAME.fullmatch(name)
         if match is None or int(match["connections"]) == 0:
             raise ValueError(f"'{name}' is no workload: say bulk-xN, rr-BYTES-xN, crr-xN or idle-xN")
-        return cls(name, match["kind"].split("-")[0], int(match["connections"]), int(match["size"] or 0))
+        return cls(
+            name,
+            match["kind"].split("-")[0],
+            int(match["connections"]),
+            int(match["size"] or 0),
+            int(match["idle"] or 0),
+        )
 
     def order(self, connections: int, seconds: float, warmup: float) -> str:
         """Word the load generator's order."""
         size = f" size={self.size}" if self.kind == "rr" else ""
-        return f"{self.kind} connections={connections}{size} seconds={seconds} warmup={warmup}"
+        idle = f" idle={self.idle}" if self.idle else ""
+        return f"{self.kind} connections={connections}{size}{idle} seconds={seconds} warmup={warmup}"
 
     def title(self) -> str:
         """Name it for a table."""
         if self.kind == "rr":
             size = f"{self.size // 1024} KiB" if self.size >= 1024 else f"{self.size} B"
-            return f"rr {size} x{self.connections}"
+            return f"rr {size} x{self.connections}" + (f", {self.idle:,} idle" if self.idle else "")
         return f"{self.kind} x{self.connections}"
 
 
@@ -127,6 +146,11 @@ class Results:
         if ratio:
             return _summary([mine[repeat] / theirs[repeat] for repeat in both if theirs[repeat]])
         return _summary([mine[repeat] - theirs[repeat] for repeat in both])
+
+    def beside(self, workload: str, other: str, peer: str, figure: str) -> Summary | None:
+        """Sum up the ratio of a peer's figure to its own under another workload, in the same repeat."""
+        mine, theirs = self.values(workload, peer, figure), self.values(other, peer, figure)
+        return _summary([mine[repeat] / theirs[repeat] for repeat in sorted(mine.keys() & theirs.keys())])
 
     def errors(self) -> list[Run]:
         """List the runs that gave no figures."""

@@ -25,10 +25,12 @@ pub fn measure(engine: &mut Engine, plan: &Plan) -> io::Result<String> {
 
 fn rate(engine: &mut Engine, plan: &Plan) -> io::Result<String> {
     let target = plan.target.unwrap_or_else(|| engine.address());
+    open(engine, Workload::Idle, target, plan.idle)?;
+    engine.tally.started = 0;
     if plan.workload == Workload::Connect {
         engine.again = Some((target, plan.workload));
     }
-    open(engine, plan, target, plan.connections)?;
+    open(engine, plan.workload, target, plan.connections)?;
     engine.turn_until(Instant::now() + plan.warmup)?;
     engine.tally.restart();
     let before = meter::read(plan.proxy)?;
@@ -62,13 +64,13 @@ fn rate(engine: &mut Engine, plan: &Plan) -> io::Result<String> {
 fn idle(engine: &mut Engine, plan: &Plan) -> io::Result<String> {
     let target = plan.target.unwrap_or_else(|| engine.address());
     let proxy = plan.proxy.unwrap_or_else(std::process::id);
-    open(engine, plan, target, OPENING.min(plan.connections))?;
+    open(engine, plan.workload, target, OPENING.min(plan.connections))?;
     engine.close_clients();
     engine.turn_until(Instant::now() + SETTLE)?;
     let before = meter::memory(proxy)?;
 
     engine.tally.started = 0;
-    open(engine, plan, target, plan.connections)?;
+    open(engine, plan.workload, target, plan.connections)?;
     engine.turn_until(Instant::now() + SETTLE)?;
     let after = meter::memory(proxy)?;
     Ok(format!(
@@ -78,9 +80,9 @@ fn idle(engine: &mut Engine, plan: &Plan) -> io::Result<String> {
 }
 
 /// Opens this many clients, and waits until a byte came back over each.
-fn open(engine: &mut Engine, plan: &Plan, target: SocketAddr, connections: usize) -> io::Result<()> {
+fn open(engine: &mut Engine, workload: Workload, target: SocketAddr, connections: usize) -> io::Result<()> {
     for opened in 1..=connections {
-        engine.open(target, plan.workload)?;
+        engine.open(target, workload)?;
         all_started(engine, opened.saturating_sub(OPENING))?;
     }
     all_started(engine, connections)

@@ -25,6 +25,8 @@ pub struct Plan {
     /// The process whose CPU time and memory are measured, children included.
     pub proxy: Option<u32>,
     pub connections: usize,
+    /// Opened before, and idle while the others are measured.
+    pub idle: usize,
     pub warmup: Duration,
     pub window: Duration,
 }
@@ -38,6 +40,7 @@ impl Plan {
             target: None,
             proxy: None,
             connections: 1,
+            idle: 0,
             warmup: Duration::from_millis(500),
             window: Duration::from_secs(3),
         };
@@ -48,6 +51,7 @@ impl Plan {
                 "target" => plan.target = Some(number(key, value)?),
                 "pid" => plan.proxy = Some(number(key, value)?),
                 "connections" => plan.connections = number(key, value)?,
+                "idle" => plan.idle = number(key, value)?,
                 "size" => size = number(key, value)?,
                 "seconds" => plan.window = Duration::from_secs_f64(number(key, value)?),
                 "warmup" => plan.warmup = Duration::from_secs_f64(number(key, value)?),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 OURS = "interpose"
 OURS_CALLBACK = "interpose-cb"
+OURS_ON_CLOSE = "interpose-on-close"
 DIRECT = "direct"
 
 

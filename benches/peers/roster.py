@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from . import programs, python_programs
-from .peer import DIRECT, OURS, OURS_CALLBACK, Peer, Ports
+from .peer import DIRECT, OURS, OURS_CALLBACK, OURS_ON_CLOSE, Command, Peer, Ports
 
 
 def all_peers(interpose: Path, environment: Path, tokio_copy: Path) -> list[Peer]:
@@ -16,9 +16,12 @@ def all_peers(interpose: Path, environment: Path, tokio_copy: Path) -> list[Peer
     def ours(ports: Ports, _: Path) -> list[str]:
         return [str(interpose), f"127.0.0.1:{ports.listen}", f"127.0.0.1:{ports.backend}", "-q"]
 
-    def callback(ports: Ports, _: Path) -> list[str]:
-        script = Path(__file__).with_name("callback_relay.py")
-        return [str(interpose.with_name("python")), str(script), str(ports.listen), str(ports.backend)]
+    def script(*hooks: str) -> Command:
+        def command(ports: Ports, _: Path) -> list[str]:
+            file = Path(__file__).with_name("callback_relay.py")
+            return [str(interpose.with_name("python")), str(file), str(ports.listen), str(ports.backend), *hooks]
+
+        return command
 
     def copy(ports: Ports, _: Path) -> list[str]:
         return [str(tokio_copy), str(ports.listen), str(ports.backend)]
@@ -30,7 +33,8 @@ def all_peers(interpose: Path, environment: Path, tokio_copy: Path) -> list[Peer
         *programs.relays(),
         Peer("tokio-copy", "tokio copy_bidirectional", copy),
         *python_programs.relays(environment),
-        Peer(OURS_CALLBACK, "**interpose**, callback", callback, version),
+        Peer(OURS_ON_CLOSE, "**interpose**, only on_close", script("on_close"), version),
+        Peer(OURS_CALLBACK, "**interpose**, callback", script("on_recv"), version),
         *programs.callbacks(),
         *python_programs.callbacks(environment),
     ]

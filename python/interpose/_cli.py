@@ -38,6 +38,7 @@ options:
   --source IP                  the local address to connect from
   --backlog N                  clients that the kernel may queue (default 1024)
   --reuse-port                 let other processes listen on the same port too
+  --no-splice                  copy every byte, also of directions that stream
   --public                     say that listening for every machine is meant
   -v, --verbose                show each connection's opening and end
   -q, --quiet                  show errors only

@@ -24,6 +24,7 @@ class Options:
     backlog: int
     drain: float
     reuse_port: bool
+    splice: bool
     public: bool
     verbose: bool
     quiet: bool
@@ -37,6 +38,7 @@ class Options:
             limits=self.limits,
             backlog=self.backlog,
             reuse_port=self.reuse_port,
+            splice=self.splice,
             public=self.public,
         )
 
@@ -67,6 +69,7 @@ def parse(words: list[str]) -> Options:
         backlog=_count("--backlog", found.backlog),
         drain=_seconds("--drain", found.drain, zero=True),
         reuse_port=found.reuse_port,
+        splice=not found.no_splice,
         public=found.public,
         verbose=found.verbose,
         quiet=found.quiet,
@@ -87,6 +90,7 @@ def parser() -> argparse.ArgumentParser:
     add("--source", metavar="IP")
     add("--backlog", metavar="N", default="1024")
     add("--reuse-port", action="store_true")
+    add("--no-splice", action="store_true")
     add("--public", action="store_true")
     volume = made.add_mutually_exclusive_group()
     volume.add_argument("-v", "--verbose", action="store_true")
