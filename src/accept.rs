@@ -294,7 +294,17 @@ async fn drain(core: &Arc<Core>) {
         }
     }
     core.registry.abort_all();
-    if timeout(ABORT_TIME, core.registry.emptied()).await.is_err() {
-        log::error!(target: "interpose::listener", "{}: connections were still there {ABORT_TIME:?} after they were aborted", core.address);
+    if timeout(ABORT_TIME, core.registry.emptied()).await.is_ok() {
+        return;
+    }
+    match core.registry.left() {
+        (0, untold) => log::warn!(
+            target: "interpose::listener",
+            "{}: closed while {untold} ends are still to be told to on_close; its lane goes on with them", core.address
+        ),
+        (live, _) => log::error!(
+            target: "interpose::listener",
+            "{}: {live} connections were still there {ABORT_TIME:?} after they were aborted", core.address
+        ),
     }
 }

@@ -89,6 +89,11 @@ impl LaneHandle {
         LaneSeat(Arc::clone(&self.load))
     }
 
+    /// Connections that have a place on it.
+    pub fn seats(&self) -> usize {
+        self.load.seats.load(Relaxed)
+    }
+
     /// Completes when no connection has a place on it.
     pub async fn emptied(&self) {
         while self.load.seats.load(Relaxed) > 0 {

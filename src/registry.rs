@@ -336,6 +336,11 @@ impl Registry {
         }
     }
 
+    /// Connections that live, and ends that were not told yet.
+    pub(crate) fn left(&self) -> (usize, usize) {
+        (held(&self.live).len(), self.untold.load(Ordering::Acquire))
+    }
+
     /// Completes when no connection lives, and every hook was told of the ends.
     pub(crate) async fn emptied(&self) {
         loop {

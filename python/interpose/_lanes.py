@@ -11,16 +11,18 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from . import _logging, _native
+from ._exceptions import LaneError
 
 
 class Lanes:
-    """The lanes of one server, from its start on. None is made before there is something to run."""
+    """The lanes of one server, from its start on. None has a thread before there is something to run."""
 
     def __init__(self, native: _native.Server, table: _native.Callbacks, count: int) -> None:
         self._native = native
         self._table = table
         self._count = count
         self._lanes: list[_native.Lane] = []
+        self._driven = False
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
 
@@ -29,30 +31,35 @@ class Lanes:
 
         Raises what a signal handler raises, or a callback to end the server.
         """
+        if _native.on_lane():
+            raise LaneError(
+                "main_loop: this thread runs the callbacks of a server already; start() the other in the background"
+            )
         with self._lock:
-            # A server that was started before has its lanes elsewhere; then this one only waits.
             lane = _native.Lane()
-            if not self._lanes and not self._native.started:
-                self._lanes = [lane, *(_native.Lane() for _ in range(self._count - 1))]
+            # A server that was started before has its lanes elsewhere; then this one only waits.
+            if not self._native.started:
+                self._make(lane)
                 self._drive(self._lanes[1:])
-            self._hook()
         self._native.start()
         with _wakeups() as woken:
             lane.run(self._native, self._table, threading.get_ident(), woken)
         self._raise()
 
     def start(self) -> None:
-        """Start the server, with its lanes in threads of their own if there are callbacks."""
+        """Start the server, with its lanes in threads of their own once there are callbacks."""
+        with self._lock:
+            if not self._lanes:
+                self._make(_native.Lane())
         self.follow()
         self._native.start()
 
     def follow(self) -> None:
         """See to it that the callbacks that are there now are called."""
         with self._lock:
-            if self._table.any and not self._lanes:
-                self._lanes = [_native.Lane() for _ in range(self._count)]
+            if self._table.any and not self._driven:
                 self._drive(self._lanes)
-            self._hook()
+            self._native.rehook(self._table)
 
     def join(self, limit: float) -> None:
         """Wait for the threads to end, at most `limit` seconds: one may be in a callback that does not return."""
@@ -65,15 +72,14 @@ class Lanes:
         """Raise what a callback has raised to end the server, if one has."""
         self._raise()
 
-    def _hook(self) -> None:
-        if self._table.any and self._lanes:
-            self._native.hook(self._table, self._lanes)
-            self._native.rehook(self._table)
-        elif self._lanes:
-            self._native.rehook(self._table)
+    def _make(self, first: _native.Lane) -> None:
+        # Also where there is no callback yet: a connection may live when the first is given.
+        self._lanes = [first, *(_native.Lane() for _ in range(self._count - 1))]
+        self._native.hook(self._table, self._lanes)
 
     def _drive(self, lanes: list[_native.Lane]) -> None:
         native, table = self._native, self._table
+        self._driven = True
         for lane in lanes:
             # Not a method: a thread that knew the server would keep it alive.
             def run(lane: _native.Lane = lane) -> None:

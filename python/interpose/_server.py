@@ -15,7 +15,7 @@ from ._callback_log import Reports
 from ._callbacks import CallbackHolder
 from ._config import Limits, Timeouts, count, flag, seconds
 from ._connection import Connection, Side
-from ._exceptions import ArgumentTypeError, ForkError, ServerStoppedError
+from ._exceptions import ArgumentTypeError, ForkError, LaneError, ServerStoppedError
 from ._figures import Stats, stats_of
 from ._forward import Forward, ForwardTo, SocketName, address_text, native_forward
 from ._hooks import HOOKS, AcceptAnswer, Answer, EofAnswer, errors_policy, hooks_of, wants_views
@@ -182,6 +182,8 @@ class TheServer(CallbackHolder):
         native = self._startable()
         try:
             self._lanes.run_here()
+        except LaneError:
+            raise
         except BaseException:
             self._abort(native)
             raise

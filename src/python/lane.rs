@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind},
+    io::ticks::Ticks,
     lane,
     registry::Connection,
     server,
@@ -30,9 +31,6 @@ use crate::{
 /// How long a lane stays attached while it has work. Python's own threads give the interpreter up after 5 ms
 /// (sys.getswitchinterval), so others wait for a lane no longer than for each other.
 const HOLD: Duration = Duration::from_millis(5);
-
-/// Turns between two looks at the clock while no callback runs.
-const TURNS: u32 = 16;
 
 /// How long connections that were aborted may take to be gone.
 const ABORT_TIME: Duration = Duration::from_secs(1);
@@ -69,7 +67,8 @@ struct Held {
     since: Instant,
     /// When the last callback ended.
     last: Instant,
-    turns: u32,
+    /// A callback has run in this turn.
+    used: bool,
 }
 
 /// Whether the calling thread drives a lane.
@@ -86,13 +85,20 @@ pub(super) fn keeps(connection: &Connection) -> bool {
 pub(super) fn attached<T>(f: impl FnOnce(Python<'_>, &Here) -> T) -> Option<T> {
     let here = HERE.with_borrow(Clone::clone)?;
     let fresh = hold();
-    Some(Python::attach(|py| {
+    let done = Python::attach(|py| {
         // A signal that came while the lane waited is not for the callback that is due, which would not even begin.
-        if fresh && let Err(error) = py.check_signals() {
-            here.interrupt(error);
+        if fresh {
+            look_for_signals(py, &here);
         }
-        f(py, &here)
-    }))
+        let done = f(py, &here);
+        // Whatever ran there may have forked.
+        end_forked_child(here.process);
+        done
+    });
+    if HELD.get().is_some_and(|held| held.last.duration_since(held.since) >= HOLD) {
+        release();
+    }
+    Some(done)
 }
 
 /// Attaches, and says so, unless the lane is attached already.
@@ -104,7 +110,7 @@ fn hold() -> bool {
         // the interpreter for long, and before `drive` attaches again.
         let state = unsafe { ensure() };
         let now = Instant::now();
-        HELD.set(Some(Held { state, since: now, last: now, turns: 0 }));
+        HELD.set(Some(Held { state, since: now, last: now, used: false }));
     }
     fresh
 }
@@ -118,18 +124,14 @@ fn release() {
     }
 }
 
-/// Lets the interpreter go after a turn if it was held for long enough.
+/// Lets the interpreter go after a turn that did not need it, or if it was held for long enough.
 pub(super) fn turn_over() {
-    let Some(mut held) = HELD.get() else { return };
-    held.turns += 1;
-    if held.turns >= TURNS {
-        held.turns = 0;
-        if held.since.elapsed() >= HOLD {
-            release();
-            return;
-        }
+    let Some(held) = HELD.get() else { return };
+    if held.used && held.since.elapsed() < HOLD {
+        HELD.set(Some(Held { used: false, ..held }));
+    } else {
+        release();
     }
-    HELD.set(Some(held));
 }
 
 /// Calls a callback. `slot` says which, for the log of those that take long.
@@ -143,13 +145,9 @@ pub(super) fn call<'py>(
     let began = HELD.get().map_or_else(Instant::now, |held| held.last);
     here.running.begin(slot, began);
     let result = invoke(callback, arguments);
-    end_forked_child(here.process);
     let now = Instant::now();
     here.running.end(slot, began, now);
-    if let Some(held) = HELD.get() {
-        let turns = if now.duration_since(held.since) >= HOLD { TURNS } else { held.turns };
-        HELD.set(Some(Held { last: now, turns, ..held }));
-    }
+    HELD.set(HELD.get().map(|held| Held { last: now, used: true, ..held }));
     result
 }
 
@@ -297,8 +295,21 @@ async fn until_closed(server: server::Server, handle: lane::LaneHandle, woken: O
             let _ = timeout(ABORT_TIME, server.closed()).await;
         }
     }
-    // The last ends may still have to be told to the callbacks.
-    let _ = timeout(ABORT_TIME, handle.emptied()).await;
+    // The last ends may still have to be told to the callbacks: for as long as that goes on.
+    loop {
+        let left = handle.seats();
+        if timeout(ABORT_TIME, handle.emptied()).await.is_ok() {
+            return;
+        }
+        if handle.seats() >= left {
+            log::error!(
+                target: "interpose::callback",
+                "{}: {left} connections end without on_close: a callback does not return",
+                server.address()
+            );
+            return;
+        }
+    }
 }
 
 /// Completes when a signal handler has raised something.
@@ -320,18 +331,26 @@ async fn handle_signals(woken: Option<c_int>) {
         tokio::net::unix::pipe::Receiver::from_owned_fd(copy).ok()
     });
     let Some(pipe) = pipe else { return std::future::pending().await };
+    // A callback may have taken the pipe from the signals, as asyncio's handlers for them do: then this notices.
+    let ticks = Ticks::every(Duration::from_secs(1)).ok();
+    let tick = async || match &ticks {
+        Some(ticks) => drop(ticks.next().await),
+        None => std::future::pending().await,
+    };
     loop {
-        let _ = pipe.readable().await;
-        while matches!(pipe.try_read(&mut [0; 256]), Ok(1..)) {}
+        tokio::select! {
+            _ = pipe.readable() => while matches!(pipe.try_read(&mut [0; 256]), Ok(1..)) {},
+            () = tick() => {}
+        }
         attached(look_for_signals);
     }
 }
 
-/// While the lane is attached already, nothing else would.
 fn look_for_signals(py: Python<'_>, here: &Here) {
     if let Err(error) = py.check_signals() {
         here.interrupt(error);
     }
+    end_forked_child(here.process);
 }
 
 /// The same where a signal cannot wake a wait: looks for one now and then.

@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    pump::{BUFFER, Ends, Fault, Phase, Pump},
+    aside::Aside,
+    pump::{Ends, Fault, Phase, Pump},
     scratch,
 };
 use crate::{
@@ -64,7 +65,7 @@ impl<'a> Stage<'a> {
 
     /// The most of one chunk, if chunks are shown.
     pub(super) fn chunk_size(&self) -> Option<usize> {
-        self.attendant.filter(|_| self.chunks).map(|attendant| attendant.hooked.chunk.min(BUFFER))
+        self.attendant.filter(|_| self.chunks).map(|attendant| attendant.hooked.chunk.min(Aside::most()))
     }
 
     pub(super) fn chunk(&self, chunk: &Chunk) -> Result<Verdict, Failed> {
