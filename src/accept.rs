@@ -37,9 +37,9 @@ const BATCH: u32 = 64;
 /// How long aborted connections may take to be gone.
 const ABORT_TIME: Duration = Duration::from_secs(1);
 
-/// Between two looks at whether the peers still acknowledge.
+/// Between two looks of the connections at their peers.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const LOOKS: Duration = Duration::from_secs(15);
+const LOOKS: Duration = Duration::from_secs(5);
 
 /// Starts the task, on the worker with the least to do.
 pub(crate) fn spawn(core: Arc<Core>, listener: Listener, workers: Workers) {
@@ -62,12 +62,9 @@ pub(crate) fn spawn(core: Arc<Core>, listener: Listener, workers: Workers) {
     });
 }
 
-/// Never ends: has the connections look out for peers that have vanished, unless the kernel was told when to give them up.
+/// Never ends: has the connections look at their peers.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 async fn look_out(core: &Core) {
-    if core.config.timeouts.unacknowledged.is_some() {
-        return std::future::pending().await;
-    }
     let ticks = Ticks::every(LOOKS).ok();
     loop {
         match &ticks {

@@ -55,13 +55,17 @@ pub(crate) struct Looks {
     delivered: AtomicU64,
     /// The last look found bytes on their way.
     found: AtomicBool,
+    /// One was asked for before.
+    before: AtomicBool,
 }
 
 impl Looks {
-    /// Asks for a look, unless nothing can be on its way: nothing was then, and nothing was delivered since.
+    /// Asks for a look: for the first, and then unless nothing can be on its way, because nothing was the last time, and
+    /// nothing was delivered since.
     pub(crate) fn ask(&self, delivered: u64) -> bool {
         let moved = self.delivered.swap(delivered, Ordering::Relaxed) != delivered;
-        let due = moved || self.found.load(Ordering::Relaxed);
+        let first = !self.before.swap(true, Ordering::Relaxed);
+        let due = moved || first || self.found.load(Ordering::Relaxed);
         if due {
             self.asked.store(true, Ordering::Relaxed);
         }

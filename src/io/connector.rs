@@ -157,7 +157,7 @@ fn open(domain: Domain, protocol: Option<Protocol>) -> io::Result<Socket> {
 
 fn new_socket(address: SocketAddr, source: Option<IpAddr>, options: &SocketOptions) -> io::Result<Socket> {
     let socket = open(Domain::for_address(address), Some(Protocol::TCP))?;
-    options.apply(&SockRef::from(&socket));
+    options.apply_to_upstream(&SockRef::from(&socket));
     if let Some(source) = source {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         {
@@ -178,7 +178,7 @@ pub(crate) fn adopt(socket: Socket, options: &SocketOptions) -> Result<Connected
         let (peer, local) = (socket_name(&socket.peer_addr()?), socket_name(&socket.local_addr()?));
         let is_tcp = peer.inet().is_some();
         if is_tcp {
-            options.apply(&SockRef::from(&socket));
+            options.apply_to_upstream(&SockRef::from(&socket));
         }
         socket.set_nonblocking(true)?;
         Ok(Connected { stream: Stream::of_socket(socket, is_tcp)?, peer, local })

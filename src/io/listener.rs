@@ -122,7 +122,7 @@ impl Accepted {
     pub(crate) fn into_stream(self, options: &SocketOptions) -> io::Result<Stream> {
         let is_tcp = !self.peer.is_unix();
         if is_tcp && !cfg!(any(target_os = "linux", target_os = "android")) {
-            options.apply(&SockRef::from(&self.socket));
+            options.apply_to_listener(&SockRef::from(&self.socket));
         }
         Stream::of_socket(self.socket, is_tcp)
     }
@@ -185,7 +185,7 @@ fn bind_inet(address: &Address, host: &str, port: u16, reuse_port: bool, options
         if reuse_port {
             socket.set_reuse_port(true)?;
         }
-        options.apply(&SockRef::from(&socket));
+        options.apply_to_listener(&SockRef::from(&socket));
         socket.bind(&target.into())?;
         Ok(socket)
     };

@@ -14,17 +14,10 @@ pub(crate) struct SocketOptions {
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(10), 6);
 
 impl SocketOptions {
-    /// Keepalive, urgent bytes in line, and the unacknowledged bound.
+    /// Urgent bytes in line, no delay, and the unacknowledged bound.
     ///
     /// No option is worth a connection: a kernel that lacks one is left at its default.
-    pub(crate) fn apply(&self, socket: &SockRef<'_>) {
-        let (time, interval, retries) = KEEPALIVE;
-        let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval);
-        #[cfg(not(windows))]
-        let keepalive = keepalive.with_retries(retries);
-        #[cfg(windows)]
-        let _ = retries;
-        let _ = socket.set_tcp_keepalive(&keepalive);
+    fn apply(&self, socket: &SockRef<'_>) {
         // An urgent byte (RFC 6093) is a byte of the stream, and must not be lost.
         let _ = socket.set_out_of_band_inline(true);
         let _ = socket.set_tcp_nodelay(true);
@@ -33,4 +26,30 @@ impl SocketOptions {
             let _ = socket.set_tcp_user_timeout(self.unacknowledged);
         }
     }
+
+    /// The same for a socket that is connected to an upstream. Its keepalive costs four system calls more, so on Linux it
+    /// is left to the first look that its relay takes.
+    pub(crate) fn apply_to_upstream(&self, socket: &SockRef<'_>) {
+        self.apply(socket);
+        if !cfg!(any(target_os = "linux", target_os = "android")) {
+            keep_alive(socket);
+        }
+    }
+
+    /// The same for a listener, whose clients' sockets have its options on Linux, and for such a client elsewhere.
+    pub(crate) fn apply_to_listener(&self, socket: &SockRef<'_>) {
+        self.apply(socket);
+        keep_alive(socket);
+    }
+}
+
+/// Keepalive: a peer that is gone is found while nothing is sent to it.
+pub(super) fn keep_alive(socket: &SockRef<'_>) {
+    let (time, interval, retries) = KEEPALIVE;
+    let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval);
+    #[cfg(not(windows))]
+    let keepalive = keepalive.with_retries(retries);
+    #[cfg(windows)]
+    let _ = retries;
+    let _ = socket.set_tcp_keepalive(&keepalive);
 }

@@ -11,7 +11,7 @@ use socket2::{SockRef, Socket};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use super::pipe::Pipe;
-use super::{listener::socket_name, registered::Registered};
+use super::{listener::socket_name, options, registered::Registered};
 use crate::addr::SocketName;
 
 /// A connected socket registered with the runtime of the thread that made it.
@@ -258,6 +258,15 @@ impl Stream {
         }
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         0
+    }
+
+    /// Has the kernel look after the peer while nothing is sent.
+    pub(crate) fn keep_alive(&self) {
+        if self.is_tcp()
+            && let Some(socket) = self.socket()
+        {
+            options::keep_alive(&socket);
+        }
     }
 
     /// For how long the peer's kernel has acknowledged nothing, if bytes are on their way to it. Where the system cannot

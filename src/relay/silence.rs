@@ -16,13 +16,22 @@ const LIMIT: Duration = Duration::from_secs(120);
 pub(super) struct Silence {
     client: Option<Instant>,
     upstream: Option<Instant>,
+    /// The upstream's socket has keepalive. Set at the first look: most connections do not live to see it.
+    kept_alive: bool,
 }
 
 impl Relay<'_> {
-    /// Looks, if that was asked for, whether the peers still acknowledge. A side that does not has failed.
+    /// Looks, if that was asked for, after the upstream's keepalive and whether the peers still acknowledge. A side that does not has failed.
     pub(super) fn look(&mut self) -> bool {
         let looks = &self.shared.control.looks;
         if !looks.take() {
+            return false;
+        }
+        if !std::mem::replace(&mut self.silence.kept_alive, true) {
+            self.upstream.keep_alive();
+        }
+        if self.order.timeouts.unacknowledged.is_some() {
+            // The kernel was told when to give a peer up.
             return false;
         }
         let now = Instant::now();

@@ -95,9 +95,10 @@ def test_both_sides_have_keepalive_on(net: Network, start: Start) -> None:
         proxy = start({"forward": upstream.address, "listen": [net.near_address, 0]}, prefix=net.near.prefix)
         with net.far.connect(proxy.address) as client:
             assert echo(client, b"hello") == b"hello"
+            # The upstream's is set when the connection has lived for a few seconds.
             for which in (("sport", proxy.address[1]), ("dport", upstream.address[1])):
-                line = net.near.run("ss", "-Htno", "state", "established", which[0], "=", str(which[1]))
-                assert "timer:(keepalive," in line, line
+                find = ("ss", "-Htno", "state", "established", which[0], "=", str(which[1]))
+                poll(lambda find=find: "timer:(keepalive," in net.near.run(*find), 10, f"keepalive: {which}")
 
 
 def test_interface_goes_away_under_listener_and_connections(net: Network, start: Start) -> None:
