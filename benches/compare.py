@@ -101,7 +101,8 @@ class Comparison:
             found = figures.figures_of(workload, raw, direct=peer.name == DIRECT)
         except (PeerError, ValueError) as error:
             return Run(workload.name, peer.name, repeat, error=str(error))
-        return Run(workload.name, peer.name, repeat, found, figures.foreign_share(raw, *self.cpus))
+        foreign = figures.foreign_share(raw, *self.cpus)
+        return Run(workload.name, peer.name, repeat, found, foreign, quantiles=raw.get("quantiles", []))
 
     def raw(self, workload: Workload, peer: Peer) -> dict[str, Any]:
         """Start the load generator and the peer, measure, and end both."""
@@ -176,19 +177,6 @@ def describe_machine(comparison: Comparison, seconds_taken: float) -> dict[str, 
     }
 
 
-def keep(results: Results, path: Path) -> None:
-    """Keep the raw figures."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = {"machine": results.machine, "runs": [run.as_json() for run in results.runs]}
-    path.write_text(json.dumps(data, indent=1) + "\n")
-
-
-def kept(path: Path) -> Results:
-    """Read what `keep` wrote."""
-    data = json.loads(path.read_text())
-    return Results([Run(**run) for run in data["runs"]], data["machine"])
-
-
 def take(options: argparse.Namespace, everyone: list[Peer]) -> Results:
     """Build the load generator and measure."""
     comparison = Comparison(options, builds.load_program(), choose_peers(options, everyone))
@@ -203,7 +191,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if options.again:
-            results, everyone = kept(options.results), all_peers(Path(OURS), Path(), Path())
+            results, everyone = Results.kept(options.results), all_peers(Path(OURS), Path(), Path())
         else:
             if options.interpose and not options.interpose.exists():
                 raise ValueError(f"--interpose {options.interpose}: there is no such file")
@@ -211,7 +199,7 @@ def main() -> int:
                 options.interpose or builds.interpose_command(), builds.peers_environment(), builds.tokio_copy_program()
             )
             results = take(options, everyone)
-            keep(results, options.results)
+            results.keep(options.results)
         text = tables.report(results, everyone)
         print(text)
         if options.write:
