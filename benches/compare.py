@@ -26,7 +26,7 @@ from . import builds, figures, goals, tables
 from .figures import Results, Run, Workload
 from .peers.peer import DIRECT, OURS, OURS_CALLBACK, Peer, open_files
 from .peers.process import PeerError, running, started
-from .peers.roster import all_peers
+from .peers.roster import MAIN, all_peers
 
 QUICK_PEERS = (DIRECT, OURS, "haproxy", "haproxy-splice", "uvloop", OURS_CALLBACK, "uvloop-cb")
 PAGE = builds.ROOT / "docs" / "performance.md"
@@ -76,21 +76,29 @@ class Comparison:
         self.cpus = choose_cpus(options.cpus)
         names = options.only.split(",") if options.only else figures.QUICK if options.quick else figures.FULL
         self.workloads = [Workload.parse(name.strip()) for name in names]
+        self.only_main = () if options.only or options.quick else figures.BETWEEN
 
     def run(self) -> list[Run]:
         """Measure everything; one workload after the other, the peers by turns."""
         runs: list[Run] = []
         for workload in self.workloads:
+            peers = [peer for peer in self.peers if self.takes_part(peer, workload)]
             for repeat in range(self.repeats):
                 # Nobody is always the one after the same neighbour.
-                turn = repeat % len(self.peers)
-                for peer in self.peers[turn:] + self.peers[:turn]:
-                    if workload.kind == "idle" and peer.name == DIRECT:
-                        continue
+                turn = repeat % max(1, len(peers))
+                for peer in peers[turn:] + peers[:turn]:
                     run = self.measure(workload, peer, repeat)
                     say(run)
                     runs.append(run)
         return runs
+
+    def takes_part(self, peer: Peer, workload: Workload) -> bool:
+        """Tell whether this peer is measured under this workload."""
+        if workload.kind == "idle" and peer.name == DIRECT:
+            return False
+        if workload.name in self.only_main and peer.name not in MAIN:
+            return False
+        return peer.takes(workload.connections + workload.idle)
 
     def measure(self, workload: Workload, peer: Peer, repeat: int) -> Run:
         """Measure one peer once."""
@@ -106,7 +114,7 @@ class Comparison:
 
     def raw(self, workload: Workload, peer: Peer) -> dict[str, Any]:
         """Start the load generator and the peer, measure, and end both."""
-        connections = min(workload.connections, peer.most_connections, open_files() // 4)
+        connections = min(workload.connections, open_files() // 4)
         order = workload.order(connections, self.seconds, self.warmup)
         with started([str(self.load), "run"], self.cpus[1]) as load:
             assert load.stdout is not None

@@ -13,14 +13,21 @@ FULL = (
     "bulk-x1",
     "bulk-x16",
     "rr-64-x1",
+    "rr-64-x8",
     "rr-64-x32",
+    "rr-64-x256",
     "rr-16384-x32",
     "rr-64-x1000",
     "rr-64-x5000",
     "rr-64-x32-idle9000",
     "crr-x32",
+    "idle-x500",
+    "idle-x1000",
+    "idle-x2000",
     "idle-x5000",
 )
+# Points that only a plot needs, between others. Of everything, they are measured for the peers in the plot only.
+BETWEEN = ("rr-64-x8", "rr-64-x256", "idle-x500", "idle-x1000", "idle-x2000")
 QUICK = ("bulk-x1", "bulk-x16", "rr-64-x1", "rr-64-x32", "crr-x32", "idle-x2000")
 
 _NAME = re.compile(r"(?P<kind>bulk|crr|idle|rr-(?P<size>[0-9]+))-x(?P<connections>[0-9]+)(-idle(?P<idle>[0-9]+))?")
