@@ -1,9 +1,9 @@
 """Compare interpose with other proxies on this machine: CPU per unit of work, rates, latency, memory.
 
-    python3 -m benches.compare              everything, about 10 minutes after the first build
+    python3 -m benches.compare              everything, about 45 minutes after the first build
     python3 -m benches.compare --quick      under 3 minutes, against HAProxy only
     python3 -m benches.compare --check      exit 1 when a goal is missed
-    python3 -m benches.compare --write      put the tables into docs/performance.md
+    python3 -m benches.compare --write      put the tables into docs/performance.md, the plots into docs/plots
 
 One proxy runs at a time, with one worker, pinned to one CPU; the load generator and its backend share
 another. Peers take turns within a repeat, so that what changes on the machine meets them all.
@@ -30,6 +30,7 @@ from .peers.roster import MAIN, all_peers
 
 QUICK_PEERS = (DIRECT, OURS, "haproxy", "haproxy-splice", "uvloop", OURS_CALLBACK, "uvloop-cb")
 PAGE = builds.ROOT / "docs" / "performance.md"
+PLOTS = builds.ROOT / "docs" / "plots"
 # What a measurement may take beyond its window: opening thousands of connections, one process each at worst.
 GRACE = 60.0
 
@@ -47,7 +48,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "--cpus", default="", help="the proxy's and the load's CPU, such as 0,1 (default: the first two)"
     )
     parser.add_argument("--check", action="store_true", help="exit 1 when a goal is missed or a run of ours fails")
-    parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(builds.ROOT)}")
+    parser.add_argument("--write", action="store_true", help="write the tables and plots into docs")
     parser.add_argument(
         "--results", type=Path, default=builds.ROOT / "target" / "compare.json", help="where raw figures are kept"
     )
@@ -211,7 +212,8 @@ def main() -> int:
         text = tables.report(results, everyone)
         print(text)
         if options.write:
-            tables.write(PAGE, text)
+            builds.draw(options.results, PLOTS)
+            tables.write(PAGE, tables.pictures(PLOTS, PAGE), text)
     except (builds.BuildError, OSError, ValueError) as error:
         print(f"compare: {error}", file=sys.stderr)
         return 2
