@@ -52,6 +52,12 @@ def peers_environment() -> Path:
     return PEERS / "bin"
 
 
+def draw(results: Path, folder: Path) -> None:
+    """Draw the plots, in the environment that has the library for it."""
+    python = peers_environment() / "python"
+    _run([str(python), "-m", "benches.plots", str(results), str(folder)], dict(os.environ))
+
+
 def interpose_command() -> Path:
     """Install this checkout, built for release, into an environment of its own; give the command's path."""
     command = VENV / "bin" / "interpose"

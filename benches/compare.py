@@ -1,9 +1,9 @@
 """Compare interpose with other proxies on this machine: CPU per unit of work, rates, latency, memory.
 
-    python3 -m benches.compare              everything, about 10 minutes after the first build
+    python3 -m benches.compare              everything, about 45 minutes after the first build
     python3 -m benches.compare --quick      under 3 minutes, against HAProxy only
     python3 -m benches.compare --check      exit 1 when a goal is missed
-    python3 -m benches.compare --write      put the tables into docs/performance.md
+    python3 -m benches.compare --write      put the tables into docs/performance.md, the plots into docs/plots
 
 One proxy runs at a time, with one worker, pinned to one CPU; the load generator and its backend share
 another. Peers take turns within a repeat, so that what changes on the machine meets them all.
@@ -26,10 +26,11 @@ from . import builds, figures, goals, tables
 from .figures import Results, Run, Workload
 from .peers.peer import DIRECT, OURS, OURS_CALLBACK, Peer, open_files
 from .peers.process import PeerError, running, started
-from .peers.roster import all_peers
+from .peers.roster import MAIN, all_peers
 
 QUICK_PEERS = (DIRECT, OURS, "haproxy", "haproxy-splice", "uvloop", OURS_CALLBACK, "uvloop-cb")
 PAGE = builds.ROOT / "docs" / "performance.md"
+PLOTS = builds.ROOT / "docs" / "plots"
 # What a measurement may take beyond its window: opening thousands of connections, one process each at worst.
 GRACE = 60.0
 
@@ -47,7 +48,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "--cpus", default="", help="the proxy's and the load's CPU, such as 0,1 (default: the first two)"
     )
     parser.add_argument("--check", action="store_true", help="exit 1 when a goal is missed or a run of ours fails")
-    parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(builds.ROOT)}")
+    parser.add_argument("--write", action="store_true", help="write the tables and plots into docs")
     parser.add_argument(
         "--results", type=Path, default=builds.ROOT / "target" / "compare.json", help="where raw figures are kept"
     )
@@ -76,21 +77,29 @@ class Comparison:
         self.cpus = choose_cpus(options.cpus)
         names = options.only.split(",") if options.only else figures.QUICK if options.quick else figures.FULL
         self.workloads = [Workload.parse(name.strip()) for name in names]
+        self.only_main = () if options.only or options.quick else figures.BETWEEN
 
     def run(self) -> list[Run]:
         """Measure everything; one workload after the other, the peers by turns."""
         runs: list[Run] = []
         for workload in self.workloads:
+            peers = [peer for peer in self.peers if self.takes_part(peer, workload)]
             for repeat in range(self.repeats):
                 # Nobody is always the one after the same neighbour.
-                turn = repeat % len(self.peers)
-                for peer in self.peers[turn:] + self.peers[:turn]:
-                    if workload.kind == "idle" and peer.name == DIRECT:
-                        continue
+                turn = repeat % max(1, len(peers))
+                for peer in peers[turn:] + peers[:turn]:
                     run = self.measure(workload, peer, repeat)
                     say(run)
                     runs.append(run)
         return runs
+
+    def takes_part(self, peer: Peer, workload: Workload) -> bool:
+        """Tell whether this peer is measured under this workload."""
+        if workload.kind == "idle" and peer.name == DIRECT:
+            return False
+        if workload.name in self.only_main and peer.name not in MAIN:
+            return False
+        return peer.takes(workload.connections + workload.idle)
 
     def measure(self, workload: Workload, peer: Peer, repeat: int) -> Run:
         """Measure one peer once."""
@@ -101,11 +110,12 @@ class Comparison:
             found = figures.figures_of(workload, raw, direct=peer.name == DIRECT)
         except (PeerError, ValueError) as error:
             return Run(workload.name, peer.name, repeat, error=str(error))
-        return Run(workload.name, peer.name, repeat, found, figures.foreign_share(raw, *self.cpus))
+        foreign = figures.foreign_share(raw, *self.cpus)
+        return Run(workload.name, peer.name, repeat, found, foreign, quantiles=raw.get("quantiles", []))
 
     def raw(self, workload: Workload, peer: Peer) -> dict[str, Any]:
         """Start the load generator and the peer, measure, and end both."""
-        connections = min(workload.connections, peer.most_connections, open_files() // 4)
+        connections = min(workload.connections, open_files() // 4)
         order = workload.order(connections, self.seconds, self.warmup)
         with started([str(self.load), "run"], self.cpus[1]) as load:
             assert load.stdout is not None
@@ -176,19 +186,6 @@ def describe_machine(comparison: Comparison, seconds_taken: float) -> dict[str, 
     }
 
 
-def keep(results: Results, path: Path) -> None:
-    """Keep the raw figures."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = {"machine": results.machine, "runs": [run.as_json() for run in results.runs]}
-    path.write_text(json.dumps(data, indent=1) + "\n")
-
-
-def kept(path: Path) -> Results:
-    """Read what `keep` wrote."""
-    data = json.loads(path.read_text())
-    return Results([Run(**run) for run in data["runs"]], data["machine"])
-
-
 def take(options: argparse.Namespace, everyone: list[Peer]) -> Results:
     """Build the load generator and measure."""
     comparison = Comparison(options, builds.load_program(), choose_peers(options, everyone))
@@ -203,7 +200,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if options.again:
-            results, everyone = kept(options.results), all_peers(Path(OURS), Path(), Path())
+            results, everyone = Results.kept(options.results), all_peers(Path(OURS), Path(), Path())
         else:
             if options.interpose and not options.interpose.exists():
                 raise ValueError(f"--interpose {options.interpose}: there is no such file")
@@ -211,11 +208,12 @@ def main() -> int:
                 options.interpose or builds.interpose_command(), builds.peers_environment(), builds.tokio_copy_program()
             )
             results = take(options, everyone)
-            keep(results, options.results)
+            results.keep(options.results)
         text = tables.report(results, everyone)
         print(text)
         if options.write:
-            tables.write(PAGE, text)
+            builds.draw(options.results, PLOTS)
+            tables.write(PAGE, tables.pictures(PLOTS, PAGE), text)
     except (builds.BuildError, OSError, ValueError) as error:
         print(f"compare: {error}", file=sys.stderr)
         return 2

@@ -1,7 +1,9 @@
 """Workloads, the figures of one run, and what repeats say together."""
 
+import json
 import re
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -11,14 +13,21 @@ FULL = (
     "bulk-x1",
     "bulk-x16",
     "rr-64-x1",
+    "rr-64-x8",
     "rr-64-x32",
+    "rr-64-x256",
     "rr-16384-x32",
     "rr-64-x1000",
     "rr-64-x5000",
     "rr-64-x32-idle9000",
     "crr-x32",
+    "idle-x500",
+    "idle-x1000",
+    "idle-x2000",
     "idle-x5000",
 )
+# Points that only a plot needs, between others. Of everything, they are measured for the peers in the plot only.
+BETWEEN = ("rr-64-x8", "rr-64-x256", "idle-x500", "idle-x1000", "idle-x2000")
 QUICK = ("bulk-x1", "bulk-x16", "rr-64-x1", "rr-64-x32", "crr-x32", "idle-x2000")
 
 _NAME = re.compile(r"(?P<kind>bulk|crr|idle|rr-(?P<size>[0-9]+))-x(?P<connections>[0-9]+)(-idle(?P<idle>[0-9]+))?")
@@ -73,6 +82,8 @@ class Run:
     # The share of the two CPUs that went to other programs meanwhile.
     foreign: float = 0.0
     error: str = ""
+    # Pairs of a share and the latency, in microseconds, below which it lies.
+    quantiles: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
 
     def as_json(self) -> dict[str, Any]:
         """Give what JSON can hold."""
@@ -123,6 +134,18 @@ class Results:
         self.runs = runs
         self.machine = machine
 
+    def keep(self, path: Path) -> None:
+        """Write the raw figures, a line for each run."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        runs = ",\n".join(json.dumps(run.as_json()) for run in self.runs)
+        path.write_text(f'{{"machine": {json.dumps(self.machine, indent=1)},\n"runs": [\n{runs}\n]}}\n')
+
+    @classmethod
+    def kept(cls, path: Path) -> "Results":
+        """Read what `keep` wrote."""
+        data = json.loads(path.read_text())
+        return cls([Run(**run) for run in data["runs"]], data["machine"])
+
     def workloads(self) -> list[Workload]:
         """List what was measured, in order."""
         return [Workload.parse(name) for name in dict.fromkeys(run.workload for run in self.runs)]
@@ -138,6 +161,15 @@ class Results:
     def summary(self, workload: str, peer: str, figure: str) -> Summary | None:
         """Sum up a figure; None if it was not measured."""
         return _summary(list(self.values(workload, peer, figure).values()))
+
+    def quantiles(self, workload: str, peer: str) -> list[tuple[float, float]]:
+        """Give the curve of the latencies: at each share the median of the repeats."""
+        by_share: dict[float, list[float]] = {}
+        for run in self.runs:
+            if run.workload == workload and run.peer == peer:
+                for share, latency in run.quantiles:
+                    by_share.setdefault(share, []).append(latency)
+        return [(share, median(latencies)) for share, latencies in sorted(by_share.items())]
 
     def against(self, workload: str, peer: str, other: str, figure: str, *, ratio: bool = True) -> Summary | None:
         """Sum up the ratio to, or the difference from, another peer in the same repeat."""

@@ -16,6 +16,14 @@ BASE = "haproxy"
 UNITS = {"bulk": "CPU-s/GiB", "rr": "CPU-µs/request", "crr": "CPU-µs/connection"}
 RATES = {"bulk": "Gbit/s", "rr": "requests/s", "crr": "connections/s"}
 
+# What benches/plots.py draws, and what a reader who does not see it is told.
+PLOTS = {
+    "cpu": "CPU per unit of work of each proxy, as bars against what both ends cost without a proxy",
+    "latency": "Share of the requests answered within a time, for each proxy, with 1 and with 32 connections",
+    "throughput": "Requests per second against the number of connections, for each proxy",
+    "memory": "Memory against the number of idle connections, for each proxy",
+}
+
 Cell = Callable[[Peer, Workload], str]
 
 
@@ -43,12 +51,19 @@ def report(results: Results, peers: list[Peer]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def write(page: Path, text: str) -> None:
+def pictures(folder: Path, page: Path) -> str:
+    """Refer to the plots that were drawn."""
+    drawn = [(folder / f"{name}.svg", text) for name, text in PLOTS.items()]
+    return "\n\n".join(f"![{text}]({file.relative_to(page.parent)})" for file, text in drawn if file.exists())
+
+
+def write(page: Path, *parts: str) -> None:
     """Replace what stands between the markers."""
     before, begin, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{page} lacks the line '{BEGIN}' or '{END}'")
+    text = "\n\n".join(part for part in parts if part)
     page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
 
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::engine::Engine;
 use crate::meter;
 use crate::plan::{Plan, Workload};
+use crate::tally::Tally;
 
 /// Connections opened at once: a proxy's backlog need not hold more.
 const OPENING: usize = 64;
@@ -15,6 +16,10 @@ const OPENING: usize = 64;
 const START: Duration = Duration::from_secs(30);
 /// What a proxy gets to put its house in order before its memory is read.
 const SETTLE: Duration = Duration::from_millis(300);
+
+/// The curve of the latencies goes from 0 up to 0.9999, with this many steps from one nine to the next.
+const NINES: usize = 4;
+const STEPS_PER_NINE: usize = 15;
 
 pub fn measure(engine: &mut Engine, plan: &Plan) -> io::Result<String> {
     match plan.workload {
@@ -54,10 +59,20 @@ fn rate(engine: &mut Engine, plan: &Plan) -> io::Result<String> {
     if let Some([p50, p90, p99, p999]) = tally.quantiles([0.5, 0.9, 0.99, 0.999]) {
         write!(text, ", \"p50\": {p50:.1}, \"p90\": {p90:.1}, \"p99\": {p99:.1}, \"p999\": {p999:.1}")
             .map_err(io::Error::other)?;
+        write!(text, ", \"quantiles\": [{}]", curve(tally).join(", ")).map_err(io::Error::other)?;
     }
     let busy: Vec<String> = after.cpus.iter().zip(&before.cpus).map(|(after, before)| format!("{:.2}", after - before)).collect();
     write!(text, ", \"cpus\": [{}]}}", busy.join(", ")).map_err(io::Error::other)?;
     Ok(text)
+}
+
+/// Pairs of a share and the microseconds below which it lies. The shares are as dense in a tail as
+/// they are in the middle: what is left above them falls by the same factor each time.
+fn curve(tally: &mut Tally) -> Vec<String> {
+    let shares: [f64; STEPS_PER_NINE * NINES + 1] =
+        std::array::from_fn(|step| 1.0 - 10_f64.powf(-(step as f64) / STEPS_PER_NINE as f64));
+    let latencies = tally.quantiles(shares);
+    shares.iter().zip(latencies.iter().flatten()).map(|(share, latency)| format!("[{share:.6}, {latency:.1}]")).collect()
 }
 
 /// The memory of a proxy that has served a few connections, then of the same with many idle ones.

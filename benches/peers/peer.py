@@ -11,6 +11,7 @@ OURS = "interpose"
 OURS_CALLBACK = "interpose-cb"
 OURS_ON_CLOSE = "interpose-on-close"
 DIRECT = "direct"
+UNBOUNDED = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,16 @@ class Peer:
     command: Command | None = None
     # Prints its version.
     version: tuple[str, ...] = ()
-    # A process for every connection: more would measure the machine's memory.
-    most_connections: int = 1_000_000
+    # With more it does not run, or not within a measurement: workloads that have more leave it out.
+    most_connections: int = UNBOUNDED
+    # Whether it calls a function on every chunk, or at the end: in the plots these stand apart.
+    callback: bool = False
     # Whether what the program needs beside itself is there.
     needs: Callable[[], bool] = lambda: True
+
+    def takes(self, connections: int) -> bool:
+        """Tell whether it is measured with so many connections."""
+        return connections <= self.most_connections
 
     def missing(self) -> str | None:
         """Say what has to be installed before this peer can run."""

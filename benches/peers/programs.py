@@ -5,6 +5,9 @@ from pathlib import Path
 
 from .peer import Command, Peer, Ports, open_files
 
+# A process for every connection: more would measure the machine's memory.
+PROCESSES = 200
+
 # Both give every chunk back as it came.
 LUA = """
 local identity = { id = "identity" }
@@ -96,6 +99,10 @@ def nginx_module(name: str) -> Path:
     return Path(words.get("--modules-path", "/usr/lib/nginx/modules")) / f"ngx_{name}_module.so"
 
 
+def _has_njs() -> bool:
+    return nginx_module("stream_js").exists()
+
+
 def _socat(ports: Ports, _: Path) -> list[str]:
     listen = f"TCP-LISTEN:{ports.listen},bind=127.0.0.1,fork,reuseaddr,backlog=1024,nodelay"
     return ["socat", "-b", "65536", listen, f"TCP:127.0.0.1:{ports.backend},nodelay"]
@@ -109,7 +116,7 @@ def relays() -> list[Peer]:
         Peer("haproxy", "HAProxy", _haproxy(), haproxy),
         Peer("haproxy-splice", "HAProxy with splice", splice, haproxy),
         Peer("nginx", "nginx stream, 64 KiB", _nginx(), nginx),
-        Peer("socat", "socat, fork", _socat, ("socat", "-V"), most_connections=200),
+        Peer("socat", "socat, fork", _socat, ("socat", "-V"), most_connections=PROCESSES),
     ]
 
 
@@ -118,6 +125,6 @@ def callbacks() -> list[Peer]:
     lua = _haproxy("lua-load {directory}/identity.lua", extra_listen="filter lua.identity")
     njs = _nginx("js_import main from {directory}/identity.js;", "js_filter main.identity;", ("stream", "stream_js"))
     return [
-        Peer("haproxy-lua", "HAProxy, Lua filter", lua, ("haproxy", "-v")),
-        Peer("nginx-njs", "nginx, njs filter", njs, ("nginx", "-v"), needs=lambda: nginx_module("stream_js").exists()),
+        Peer("haproxy-lua", "HAProxy, Lua filter", lua, ("haproxy", "-v"), callback=True),
+        Peer("nginx-njs", "nginx, njs filter", njs, ("nginx", "-v"), needs=_has_njs, callback=True),
     ]

@@ -3,9 +3,11 @@
 import sys
 from pathlib import Path
 
-from .peer import Command, Peer, Ports
+from .peer import UNBOUNDED, Command, Peer, Ports
 
 HERE = Path(__file__).parent
+# Those that are slow take most of a measurement, or more than it may take, to open thousands of connections.
+SLOW = 500
 
 
 def _script(python: Path, name: str, *arguments: str) -> Command:
@@ -38,9 +40,9 @@ def relays(peers: Path) -> list[Peer]:
     return [
         Peer("uvloop", "uvloop Protocol", _script(python, "uvloop_relay.py"), _version(python, "uvloop")),
         Peer("asyncio", "asyncio streams", _script(Path(sys.executable), "asyncio_relay.py"), here),
-        Peer("twisted", "Twisted portforward", _script(python, "twisted_relay.py"), _version(python, "twisted")),
-        Peer("pproxy", "pproxy", _pproxy(peers), _version(python, "pproxy")),
-        Peer("mitmproxy", "mitmproxy", _mitmproxy(peers, addon=False), _version(python, "mitmproxy")),
+        Peer("twisted", "Twisted portforward", _script(python, "twisted_relay.py"), _version(python, "twisted"), SLOW),
+        Peer("pproxy", "pproxy", _pproxy(peers), _version(python, "pproxy"), SLOW),
+        Peer("mitmproxy", "mitmproxy", _mitmproxy(peers, addon=False), _version(python, "mitmproxy"), SLOW),
         Peer(
             "tutorial",
             "the tutorial's algorithm",
@@ -55,12 +57,17 @@ def relays(peers: Path) -> list[Peer]:
 def callbacks(peers: Path) -> list[Peer]:
     """Give those that call an identity function on every chunk."""
     python = peers / "python"
+
+    def callback(name: str, title: str, command: Command, package: str, most_connections: int) -> Peer:
+        return Peer(name, title, command, _version(python, package), most_connections, callback=True)
+
     uvloop = _script(python, "uvloop_relay.py", "callback")
     twisted = _script(python, "twisted_relay.py", "callback")
+    mitmproxy = _mitmproxy(peers, addon=True)
     return [
-        Peer("uvloop-cb", "uvloop Protocol, callback", uvloop, _version(python, "uvloop")),
-        Peer("twisted-cb", "Twisted portforward, callback", twisted, _version(python, "twisted")),
-        Peer("mitmproxy-cb", "mitmproxy, addon", _mitmproxy(peers, addon=True), _version(python, "mitmproxy")),
+        callback("uvloop-cb", "uvloop Protocol, callback", uvloop, "uvloop", UNBOUNDED),
+        callback("twisted-cb", "Twisted portforward, callback", twisted, "twisted", SLOW),
+        callback("mitmproxy-cb", "mitmproxy, addon", mitmproxy, "mitmproxy", SLOW),
     ]
 
 
