@@ -63,6 +63,8 @@ class Client(End):
     def __init__(self, callback: Callback | None, target: int) -> None:
         super().__init__(callback)
         self.target = target
+        # uvloop begins to read whatever was paused before.
+        self.early: list[bytes] = []
         self.connecting: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -70,6 +72,12 @@ class Client(End):
         assert self.transport is not None
         self.transport.pause_reading()
         self.connecting = asyncio.get_running_loop().create_task(self.connect())
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is None:
+            self.early.append(data)
+        else:
+            super().data_received(data)
 
     async def connect(self) -> None:
         assert self.transport is not None
@@ -80,6 +88,9 @@ class Client(End):
             self.transport.abort()
             return
         self.other = upstream
+        for data in self.early:
+            super().data_received(data)
+        self.early.clear()
         self.transport.resume_reading()
 
 
