@@ -146,14 +146,15 @@ class TheServer(CallbackHolder):
         ...     server.connections
         []
         """
-        known = self._known
-        live = [known.setdefault(native.id, Connection(native)) for native in self._ours().connections()]
-        if not self._table.wants_close:
-            # Nobody else forgets those that have ended.
-            for connection in [*known.values()]:
-                if connection.reason is not None:
-                    known.pop(connection.id, None)
-        return live
+        known, natives = self._known, self._ours().connections()
+        found = [known.get(native.id) or known.setdefault(native.id, Connection(native)) for native in natives]
+        waits = self._table.wants_close
+        for connection in [*known.values()]:
+            told = connection._native.told  # pyright: ignore[reportPrivateUsage]
+            if connection.reason is not None and (told or not waits):
+                known.pop(connection.id, None)
+        # One that has ended meanwhile may have been forgotten before it was entered: as another object than before.
+        return [connection for connection in found if connection.reason is None]
 
     @property
     def stats(self) -> Stats:

@@ -331,6 +331,8 @@ impl Hooks for OnLane {
             // It is over: there is nobody left whom a failure could end.
             let _ = self.ask(Slot::Close, connection, with_connection(connection), close, ());
         }
+        // Before it is forgotten: whoever enters it again after that sees that it is to be forgotten.
+        connection.tell();
         if lane::keeps(connection) {
             lane::attached(|py, here| {
                 let objects = here.kept.borrow_mut().forget(connection);
