@@ -5,7 +5,7 @@ use std::{
     hash::{Hash, Hasher},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering, fence},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
     },
 };
 
@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     pub to_client: Meter,
     pub control: Control,
     pub outcome: OnceLock<Outcome>,
+    /// Its hooks know of the end: none of them asks for it again.
+    told: AtomicBool,
     /// Made by the first injection: few connections ever see one.
     inboxes: OnceLock<Box<Inboxes>>,
 }
@@ -137,6 +139,16 @@ impl Connection {
     /// Why it ended, once it has.
     pub fn reason(&self) -> Option<CloseReason> {
         self.0.outcome.get().map(|outcome| outcome.reason)
+    }
+
+    /// Notes that its hooks know of the end.
+    pub fn tell(&self) {
+        self.0.told.store(true, Ordering::Release);
+    }
+
+    /// Whether its hooks know of the end.
+    pub fn is_told(&self) -> bool {
+        self.0.told.load(Ordering::Acquire)
     }
 
     /// One line about the end, where there is something to say.
@@ -269,6 +281,7 @@ impl Registry {
             to_client: Meter::default(),
             control: Control::default(),
             outcome: OnceLock::new(),
+            told: AtomicBool::new(false),
             inboxes: OnceLock::new(),
         });
         held(&self.live).insert(id, Arc::clone(&shared));

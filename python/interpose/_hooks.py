@@ -16,6 +16,8 @@ from ._outgoing import Outgoing
 
 Answer: TypeAlias = Buffer | Sequence[Buffer] | None
 """What on_recv answers: None to pass the chunk on, or what to send instead."""
+OnRecv: TypeAlias = Callable[[Side, bytes], Answer] | Callable[[Side, memoryview], Answer]
+"""What on_recv may be: the second kind with `buffer="view"`."""
 EofAnswer: TypeAlias = Buffer | Sequence[Buffer] | bool | None
 """What on_eof answers: None to pass the end on, data to send before it, False to withhold it."""
 AcceptAnswer: TypeAlias = ForwardTo | Side | bool | None
@@ -105,7 +107,7 @@ class HookMethods:
             the connection. A side that resets has no end of stream.
             """
 
-        def on_close(self, *conn: Connection) -> None:  # noqa: ARG002
+        def on_close(self, *conn: Connection) -> None:
             """See the connection's end. Called exactly once for every client, after everything else.
 
             `conn.reason`, `conn.error` and the ledgers are final. Called without arguments, in a script of the
@@ -113,7 +115,8 @@ class HookMethods:
             """
             from ._tutorial import hang_up
 
-            hang_up(self)
+            if not conn:
+                hang_up(self)
 
 
 def _is_default(server: object, name: str) -> bool:

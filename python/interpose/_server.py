@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import NoReturn, Self
 
 from . import _logging, _native
 from ._callback_log import Reports
@@ -18,7 +18,7 @@ from ._connection import Connection, Side
 from ._exceptions import ArgumentTypeError, ForkError, LaneError, ServerStoppedError
 from ._figures import Stats, stats_of
 from ._forward import Forward, ForwardTo, SocketName, address_text, native_forward
-from ._hooks import HOOKS, AcceptAnswer, Answer, EofAnswer, errors_policy, hooks_of, wants_views
+from ._hooks import HOOKS, AcceptAnswer, EofAnswer, OnRecv, errors_policy, hooks_of, wants_views
 from ._lanes import Lanes
 from ._listen import instance, listen_address, warn_if_public
 from ._waiting import wait_at_most
@@ -83,9 +83,9 @@ class TheServer(CallbackHolder):
         *,
         on_accept: Callable[[Connection], AcceptAnswer] | None = None,
         on_connect: Callable[[Connection], None] | None = None,
-        on_recv: Callable[[Side, Any], Answer] | None = None,
-        on_client_recv: Callable[[Side, Any], Answer] | None = None,
-        on_upstream_recv: Callable[[Side, Any], Answer] | None = None,
+        on_recv: OnRecv | None = None,
+        on_client_recv: OnRecv | None = None,
+        on_upstream_recv: OnRecv | None = None,
         on_eof: Callable[[Side], EofAnswer] | None = None,
         on_close: Callable[[Connection], None] | None = None,
         callback_threads: int = 1,
@@ -146,14 +146,15 @@ class TheServer(CallbackHolder):
         ...     server.connections
         []
         """
-        known = self._known
-        live = [known.setdefault(native.id, Connection(native)) for native in self._ours().connections()]
-        if not self._table.wants_close:
-            # Nobody else forgets those that have ended.
-            for connection in [*known.values()]:
-                if connection.reason is not None:
-                    known.pop(connection.id, None)
-        return live
+        known, natives = self._known, self._ours().connections()
+        found = [known.get(native.id) or known.setdefault(native.id, Connection(native)) for native in natives]
+        waits = self._table.wants_close
+        for connection in [*known.values()]:
+            told = connection._native.told  # pyright: ignore[reportPrivateUsage]
+            if connection.reason is not None and (told or not waits):
+                known.pop(connection.id, None)
+        # One that has ended meanwhile may have been forgotten before it was entered: as another object than before.
+        return [connection for connection in found if connection.reason is None]
 
     @property
     def stats(self) -> Stats:
@@ -169,9 +170,11 @@ class TheServer(CallbackHolder):
     def main_loop(self) -> None:
         """Serve in the calling thread until stop() is called elsewhere. Callbacks run in this thread.
 
-        Ctrl-C raises KeyboardInterrupt here within 100 ms, and any exception of a signal handler does alike, and
-        SystemExit in a callback: everything is closed and reset by then. Raises ServerStoppedError, ForkError,
-        RuntimeStartError, and LaneError in a thread that runs callbacks of another server.
+        Ctrl-C raises KeyboardInterrupt here within 100 ms, and so does SystemExit of a signal handler or a callback:
+        everything is closed and reset by then. Any other exception of a signal handler comes out here as well, but
+        while a callback runs it is that callback's error; so end with SystemExit or stop(). Raises
+        ServerStoppedError, ForkError, RuntimeStartError, and LaneError in a thread that runs callbacks of another
+        server.
 
         >>> import threading
         >>> from interpose import TheServer

@@ -88,6 +88,12 @@ impl Connection {
         self.0.error()
     }
 
+    /// Whether every callback that is to see its end has seen it.
+    #[getter]
+    fn told(&self) -> bool {
+        self.0.is_told()
+    }
+
     #[getter]
     fn client_peer(&self) -> Name {
         Name::of_socket(&self.0.client().peer)

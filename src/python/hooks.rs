@@ -42,7 +42,7 @@ pub(super) struct Callbacks {
     /// Logs an exception, and gives one line about it.
     report: Py<PyAny>,
     /// KeyboardInterrupt or SystemExit, which ends the server and comes out of its main loop.
-    raised: Mutex<Option<PyErr>>,
+    raised: Mutex<Option<Py<PyAny>>>,
     passes_errors: Arc<AtomicBool>,
     /// Whether chunks are shown as memoryviews.
     views: bool,
@@ -85,10 +85,6 @@ impl Callbacks {
         is_client: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         lane::invoke(self.side.bind(py), &(connection, is_client).into_pyobject(py)?)
-    }
-
-    pub(super) fn take_raised(&self) -> Option<PyErr> {
-        held(&self.raised).take()
     }
 
     /// The core's view of them.
@@ -159,8 +155,8 @@ impl Callbacks {
     }
 
     /// What a callback raised to end the server, once.
-    fn raised(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.take_raised().map(|error| error.into_value(py).into_any())
+    fn raised(&self) -> Option<Py<PyAny>> {
+        held(&self.raised).take()
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -172,11 +168,15 @@ impl Callbacks {
         if let Ok(slots) = self.slots.try_lock() {
             slots.iter().flatten().try_for_each(|callback| visit.call(callback))?;
         }
+        // Its traceback leads to the callback's frames, and so to everything.
+        if let Ok(raised) = self.raised.try_lock() {
+            visit.call(raised.as_ref())?;
+        }
         Ok(())
     }
 
     fn __clear__(&self) {
-        let before = std::mem::take(&mut *held(&self.slots));
+        let before = (std::mem::take(&mut *held(&self.slots)), self.raised());
         drop(before);
     }
 }
@@ -246,7 +246,13 @@ impl OnLane {
         let kind = if error.is_instance_of::<PySystemExit>(py) { "SystemExit" } else { "KeyboardInterrupt" };
         let line = format!("{} raised {kind}: the server stops", self.log.name(slot));
         log::error!(target: "interpose::callback", "{line}");
-        held(&here.callbacks.get().raised).get_or_insert(error);
+        let value = error.into_value(py).into_any();
+        let second = {
+            let mut first = held(&here.callbacks.get().raised);
+            if first.is_none() { first.replace(value) } else { Some(value) }
+        };
+        // After the lock: its end may run Python.
+        drop(second);
         here.server.stop(std::time::Duration::ZERO);
         Failed { reason: CloseReason::Stopped, error: line }
     }
@@ -331,6 +337,8 @@ impl Hooks for OnLane {
             // It is over: there is nobody left whom a failure could end.
             let _ = self.ask(Slot::Close, connection, with_connection(connection), close, ());
         }
+        // Before it is forgotten: whoever enters it again after that sees that it is to be forgotten.
+        connection.tell();
         if lane::keeps(connection) {
             lane::attached(|py, here| {
                 let objects = here.kept.borrow_mut().forget(connection);

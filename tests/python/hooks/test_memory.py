@@ -25,6 +25,10 @@ def collected(gone: weakref.ref[Any]) -> bool:
     return gone() is None
 
 
+def is_closed(server: TheServer) -> bool:
+    return repr(server).endswith("closed>")
+
+
 class Application:
     """Has a server whose callbacks are its own methods: a cycle through the native side."""
 
@@ -65,6 +69,25 @@ def test_a_cycle_of_a_server_that_was_never_started_is_collected(echo: Echo) -> 
     application = Application(echo.address)
     gone = weakref.ref(application), weakref.ref(application.server)
     del application
+    assert collected(gone[0])
+    assert collected(gone[1])
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_what_has_ended_a_server_and_nobody_took_is_collected_with_it(error: type[BaseException], echo: Echo) -> None:
+    """Its traceback leads to the callback's frame, which knows the application."""
+
+    class Ending(Application):
+        def on_recv(self, side: Side, data: bytes) -> None:
+            raise error
+
+    application = Ending(echo.address)
+    server = application.server.start()
+    assert exchange(server)[0] == "reset"
+    poll(functools.partial(is_closed, server), 10.0, "it is closed")
+    server.stop()
+    gone = weakref.ref(application), weakref.ref(server)
+    del application, server
     assert collected(gone[0])
     assert collected(gone[1])
 

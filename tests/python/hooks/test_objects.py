@@ -17,7 +17,7 @@ from interpose import ArgumentTypeError, CloseReason, Connection, ConnectionPhas
 from peers import Address, Echo, connect
 from peers import echo as echoed
 
-from .clients import Ends, exchange, of_data, settled
+from .clients import Ends, exchange, in_thread, of_data, settled
 
 
 def test_one_object_wherever_it_comes_from(echo: Echo, serve: Serve) -> None:
@@ -193,6 +193,50 @@ def test_objects_that_nobody_keeps_go_with_their_connection(echo: Echo, serve: S
 
     poll(all_gone, 10.0, "nothing keeps the objects of ended connections")
     assert vars(server)["_known"] == {}
+
+
+def test_a_connection_that_ends_while_it_is_listed_is_not_kept(echo: Echo, serve: Serve) -> None:
+    ends = Ends()
+    server = serve(echo.address, on_close=ends)
+    native, known = vars(server)["_native"], vars(server)["_known"]
+    client = connect(where(server))
+    echoed(client, b"x")
+
+    class EndsThem:
+        def connections(self) -> Any:
+            found = native.connections()
+            assert len(found) == 1
+            client.close()
+            ends.wait()
+            poll(lambda: known == {}, 10.0, "it is forgotten")
+            return found
+
+    vars(server)["_ours"] = EndsThem
+    assert server.connections == []
+    del vars(server)["_ours"]
+    assert known == {}
+    assert server.connections == []
+
+
+def test_connections_that_are_listed_all_the_time_are_one_object_each_and_go(echo: Echo, serve: Serve) -> None:
+    ends, listed = Ends(), dict[int, Connection]()
+    over = threading.Event()
+    server = serve(echo.address, on_close=ends)
+
+    def look() -> None:
+        while not over.is_set():
+            for conn in server.connections:
+                assert listed.setdefault(conn.id, conn) is conn
+
+    thread = in_thread(look)
+    for _ in range(100):
+        exchange(server)
+    ends.wait(100)
+    over.set()
+    thread.join(10.0)
+    assert all(listed.get(conn.id, conn) is conn for conn in ends.all)
+    assert server.connections == []
+    poll(lambda: vars(server)["_known"] == {}, 10.0, "none is kept")
 
 
 def test_they_cannot_be_copied(echo: Echo, serve: Serve) -> None:
