@@ -23,7 +23,7 @@ class End(asyncio.Protocol):
 
     def __init__(self, callback: Callback | None, other: "End | None" = None) -> None:
         self.callback = callback
-        self.other = other
+        self.other: End | None = other
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
