@@ -74,6 +74,19 @@ def interpose_command() -> Path:
     return command
 
 
+# Debian's packages of the peers that are programs of the system.
+PACKAGES = ("haproxy", "nginx-core", "libnginx-mod-stream", "libnginx-mod-stream-js", "socat")
+
+
+def install_peers() -> None:
+    """Install the peers that come from Debian. Needs root."""
+    if os.geteuid() != 0:
+        raise BuildError(f"--install needs root; or as root: apt-get install {' '.join(PACKAGES)}")
+    quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    _run(["apt-get", "--quiet=2", "update"], quiet)
+    _run(["apt-get", "--quiet=2", "install", "--no-install-recommends", "--yes", *PACKAGES], quiet)
+
+
 def _digest() -> str:
     """Sum up everything the wheel is made of."""
     files = [ROOT / name for name in ("Cargo.toml", "Cargo.lock", "pyproject.toml")]

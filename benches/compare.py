@@ -42,7 +42,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="short windows, HAProxy only, under 3 minutes")
     parser.add_argument("--only", default="", help=f"workloads, comma between (default {','.join(figures.FULL)})")
     parser.add_argument("--peers", default="", help=f"names, comma between; {DIRECT} and {OURS} are among them")
-    parser.add_argument("--repeats", type=at_least_one, default=3, help="how often everything is measured (default 3)")
+    parser.add_argument("--repeats", type=at_least_one, help="how often everything is measured (default 3, quick 2)")
     parser.add_argument("--seconds", type=float, help="length of one measurement (default 3, quick 1)")
     parser.add_argument(
         "--cpus", default="", help="the proxy's and the load's CPU, such as 0,1 (default: the first two)"
@@ -53,6 +53,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "--results", type=Path, default=builds.ROOT / "target" / "compare.json", help="where raw figures are kept"
     )
     parser.add_argument("--again", action="store_true", help="measure nothing: report the kept figures")
+    parser.add_argument("--install", action="store_true", help="install the peers first (as root, on Debian or Ubuntu)")
     parser.add_argument("--interpose", type=Path, help="the interpose command to measure (default: built from here)")
     return parser.parse_args(arguments)
 
@@ -71,7 +72,7 @@ class Comparison:
     def __init__(self, options: argparse.Namespace, load: Path, peers: list[Peer]) -> None:
         self.load = load
         self.peers = peers
-        self.repeats = int(options.repeats)
+        self.repeats = int(options.repeats or (2 if options.quick else 3))
         self.seconds = float(options.seconds or (1.0 if options.quick else 3.0))
         self.warmup = min(0.5, self.seconds / 4)
         self.cpus = choose_cpus(options.cpus)
@@ -204,6 +205,8 @@ def main() -> int:
         else:
             if options.interpose and not options.interpose.exists():
                 raise ValueError(f"--interpose {options.interpose}: there is no such file")
+            if options.install:
+                builds.install_peers()
             everyone = all_peers(
                 options.interpose or builds.interpose_command(), builds.peers_environment(), builds.tokio_copy_program()
             )

@@ -135,3 +135,23 @@ impl Worker {
         Ok(Self { runtime: handle, load: Arc::default(), _running: running })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_spread_evenly_and_a_place_that_is_left_is_taken_again() {
+        let workers = Workers::start(4).unwrap();
+        let loads = || workers.0.workers.iter().map(|worker| worker.load.load(Relaxed)).collect::<Vec<_>>();
+        let mut seats: Vec<Seat> = (0..400).map(|_| workers.seat().1).collect();
+        assert_eq!(loads(), [100; 4]);
+        // Every fourth is of the same worker.
+        seats.truncate(200);
+        assert_eq!(loads(), [50; 4]);
+        let left: Vec<Seat> = seats.drain(..).step_by(4).collect();
+        drop(left);
+        let _new: Vec<Seat> = (0..50).map(|_| workers.seat().1).collect();
+        assert!(loads().iter().all(|load| loads()[0].abs_diff(*load) <= 1), "{:?}", loads());
+    }
+}

@@ -55,6 +55,7 @@ def build(spec: Plan) -> TheServer:
         timeouts=Timeouts(**spec.get("timeouts", {})),
         limits=Limits(**spec.get("limits", {})),
         backlog=spec.get("backlog", 1024),
+        splice=spec.get("splice", True),
         public=True,
     )
 
