@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import NoReturn
 
 from . import _native
+from ._config import seconds
 from ._connection import Buffer, Connection, Side
+from ._exceptions import SendTimeoutError
 from ._forward import SocketName
+
+# How long a peer that does not read may hold up what is sent to it before its connection takes over.
+_SEND_SECONDS = 10.0
 
 
 class Outgoing(Side):
@@ -43,8 +48,20 @@ class Outgoing(Side):
         return self.native.local
 
     def send(self, data: Buffer, timeout: float | None = None) -> int:
-        """Send all of `data` to the upstream; return its length."""
-        return super().send(data, timeout) if self._paired else self.native.send(data)
+        """Send all of `data` to the upstream; return its length.
+
+        Before it belongs to a connection it waits until the system has taken it, at most 10 seconds by default.
+        """
+        if self._paired:
+            return super().send(data, timeout)
+        limit = _SEND_SECONDS if timeout is None else seconds("timeout", timeout, zero=True)
+        sent = self.native.send(data, limit)
+        if sent is None:
+            raise SendTimeoutError(
+                f"send: {self!r} had no room for all of it in {limit:g} s, because its peer does not read; "
+                "close it, for part of it may be on its way, or give it longer"
+            )
+        return sent
 
     def close(self) -> None:
         """Close it, with its connection once it has one."""

@@ -62,9 +62,9 @@ impl Drop for Unregistered {
 
 /// A write to a closed connection is an error here, never a SIGPIPE to the embedding program.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
+pub(crate) const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-const NO_SIGNAL: i32 = 0;
+pub(crate) const NO_SIGNAL: i32 = 0;
 
 impl From<Registered> for Stream {
     fn from(registered: Registered) -> Self {

@@ -1,50 +1,66 @@
 //! An upstream that a script connects by itself, before any connection uses it.
 
 use std::{
-    io::{self, Write},
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    io::{self, ErrorKind as Kind},
+    net::Shutdown,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use pyo3::prelude::*;
 use socket2::Socket;
 
-use super::{answers, convert::Name, errors, forward::Forward, runtime};
+use super::{
+    answers,
+    convert::{self, Name},
+    errors,
+    forward::Forward,
+    runtime,
+};
 use crate::{
     addr::SocketName,
     error::{Error, ErrorKind},
+    io::stream::NO_SIGNAL,
     outcome::Outcome,
 };
 
-/// How long a peer that does not read may hold up what is sent to it before its connection takes over.
-const SEND_TIME: Duration = Duration::from_secs(10);
-
-/// Between two looks at Python's signals while a connect is waited for.
+/// Between two looks at Python's signals while a peer is waited for.
 const LOOK: Duration = Duration::from_millis(50);
 
 #[pyclass(frozen, module = "interpose._native")]
 pub(super) struct Outgoing {
-    socket: Mutex<Option<Socket>>,
+    /// Blocking, each write for no longer than `LOOK`. Shared with a send() that waits for the peer, which does so without
+    /// the lock: whoever closes it or takes it over may hold the interpreter.
+    socket: Mutex<Option<Arc<Socket>>>,
     peer: SocketName,
     local: SocketName,
 }
 
 impl Outgoing {
-    fn socket(&self) -> MutexGuard<'_, Option<Socket>> {
+    fn socket(&self) -> MutexGuard<'_, Option<Arc<Socket>>> {
         self.socket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The socket, for the connection that takes it over.
     pub(super) fn take(&self) -> Option<Socket> {
-        self.socket().take()
+        let socket = self.socket().take()?;
+        Arc::try_unwrap(socket).or_else(|shared| shared.try_clone()).ok()
     }
 
-    fn send_all(&self, data: &[u8]) -> io::Result<()> {
-        let socket = self.socket();
-        let mut socket = socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        socket.set_nonblocking(false)?;
-        socket.set_write_timeout(Some(SEND_TIME))?;
-        socket.write_all(data)
+    /// Sends what the kernel takes of `data` within `LOOK`. `None` if this is closed, or has a connection.
+    fn send_some(&self, data: &[u8]) -> Option<io::Result<usize>> {
+        let socket = self.socket().clone()?;
+        let sent = match socket.send_with_flags(data, NO_SIGNAL) {
+            Err(error) if matches!(error.kind(), Kind::WouldBlock | Kind::TimedOut | Kind::Interrupted) => Ok(0),
+            sent => sent,
+        };
+        // What has failed after it was closed has failed because of that.
+        (sent.is_ok() || self.socket().is_some()).then_some(sent)
+    }
+
+    fn closed(&self) -> Error {
+        let message = format!("send: the upstream {} is closed; send before close()", self.peer);
+        Error::new(ErrorKind::Ended, message)
     }
 }
 
@@ -63,7 +79,11 @@ impl Outgoing {
             }
         };
         match connected {
-            Ok((socket, peer, local)) => Ok(Self { socket: Mutex::new(Some(socket)), peer, local }),
+            Ok((socket, peer, local)) => {
+                socket.set_nonblocking(false)?;
+                socket.set_write_timeout(Some(LOOK))?;
+                Ok(Self { socket: Mutex::new(Some(Arc::new(socket))), peer, local })
+            }
             Err(outcome) => {
                 let message = outcome.error.unwrap_or_else(|| outcome.reason.word().to_owned());
                 Err(errors::raise(py, &Error::new(ErrorKind::Connect, message)))
@@ -81,14 +101,29 @@ impl Outgoing {
         Name::of_socket(&self.local)
     }
 
-    /// Sends all of `data`; blocks until the kernel has it.
-    fn send(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
-        let data = answers::bytes_of(data).ok_or_else(|| super::convert::not_bytes(data))?;
-        py.detach(|| self.send_all(&data))?;
-        Ok(data.len())
+    /// Sends all of `data`; blocks until the kernel has it. Gives its length, or None when that took `wait` seconds.
+    fn send(&self, py: Python<'_>, data: &Bound<'_, PyAny>, wait: f64) -> PyResult<Option<usize>> {
+        let data = answers::bytes_of(data).ok_or_else(|| convert::not_bytes(data))?;
+        let wait = convert::seconds(py, "timeout", Some(wait))?.unwrap_or_default();
+        let (begin, mut left) = (Instant::now(), &data[..]);
+        loop {
+            let sent = py.detach(|| self.send_some(left)).ok_or_else(|| errors::raise(py, &self.closed()))?;
+            left = &left[sent?..];
+            if left.is_empty() {
+                return Ok(Some(data.len()));
+            }
+            if begin.elapsed() >= wait {
+                return Ok(None);
+            }
+            py.check_signals()?;
+        }
     }
 
     fn close(&self) {
-        drop(self.take());
+        let socket = self.socket().take();
+        if let Some(socket) = socket {
+            // A send() that waits ends with this.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
     }
 }
