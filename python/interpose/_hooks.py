@@ -105,7 +105,7 @@ class HookMethods:
             the connection. A side that resets has no end of stream.
             """
 
-        def on_close(self, *conn: Connection) -> None:  # noqa: ARG002
+        def on_close(self, *conn: Connection) -> None:
             """See the connection's end. Called exactly once for every client, after everything else.
 
             `conn.reason`, `conn.error` and the ledgers are final. Called without arguments, in a script of the
@@ -113,7 +113,8 @@ class HookMethods:
             """
             from ._tutorial import hang_up
 
-            hang_up(self)
+            if not conn:
+                hang_up(self)
 
 
 def _is_default(server: object, name: str) -> bool:

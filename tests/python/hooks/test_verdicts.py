@@ -70,6 +70,48 @@ def test_cb_15_what_goes_out(make: Make, out: bytes, echo: Echo, serve: Serve) -
     assert ledger.read + ledger.added == ledger.delivered + ledger.dropped
 
 
+def test_an_override_may_call_what_it_overrides(echo: Echo, told: Told) -> None:
+    """Whose answer is None, as of one that nobody overrides."""
+    calls: list[str] = []
+
+    class Calls(TheServer):
+        def on_accept(self, conn: Connection) -> Any:
+            calls.append("on_accept")
+            return super().on_accept(conn)
+
+        def on_connect(self, conn: Connection) -> None:
+            calls.append("on_connect")
+            super().on_connect(conn)
+
+        def on_recv(self, side: Side, data: bytes) -> Any:
+            return super().on_recv(side, data)
+
+        def on_client_recv(self, side: Side, data: bytes) -> Any:
+            calls.append("on_client_recv")
+            assert self.on_recv(side, data) is None
+            return super().on_client_recv(side, data)
+
+        def on_upstream_recv(self, side: Side, data: bytes) -> Any:
+            calls.append("on_upstream_recv")
+            return super().on_upstream_recv(side, data)
+
+        def on_eof(self, side: Side) -> Any:
+            calls.append("on_eof")
+            return super().on_eof(side)
+
+        def on_close(self, conn: Connection) -> None:
+            super().on_close(conn)
+            calls.append("on_close")
+
+    with Calls("", 0, echo.address) as server:
+        assert exchange(server) == ("eof", b"abc")
+        expected = ["on_accept", "on_connect", "on_client_recv", "on_upstream_recv", "on_eof", "on_eof", "on_close"]
+        poll(lambda: len(calls) == len(expected), 10.0, f"every one is called: {calls}")
+        assert sorted(calls) == sorted(expected)
+        assert settled(server).stats.callback_errors == 0
+    assert told.lines() == []
+
+
 def test_both_directions_of_one_callback(echo: Echo, serve: Serve) -> None:
     def mark(side: Side, data: bytes) -> bytes:
         return data + (b">" if side.is_client else b"<")
