@@ -10,7 +10,7 @@ from ._forward import Forward, ForwardTo, forward_of
 from ._hooks import HOOKS, HookMethods, check, fill, hooks_of, own_hook, warn_of_slips
 from ._lanes import Lanes
 from ._native import Callbacks, Server
-from ._tutorial import TutorialAttributes, adapt, forms
+from ._tutorial import TutorialAttributes, adapt, closing, forms
 
 if TYPE_CHECKING:
     from ._server import TheServer
@@ -42,11 +42,10 @@ class CallbackHolder(HookMethods, TutorialAttributes):
 
     def _assign(self, name: str, callback: object) -> None:
         """Give the hook `name` this callback, or with None what its class has; from the next chunk on."""
-        checked = None if callback is None else check(name, callback)
-        if checked is None:
+        if callback is None:
             self.__dict__.pop(name, None)
         else:
-            self.__dict__[name] = checked
+            self.__dict__[name] = self._checked(name, callback)
         if "_lanes" in self.__dict__:
             self._fill(hooks_of(self))
             if self._native.started:
@@ -71,7 +70,11 @@ class CallbackHolder(HookMethods, TutorialAttributes):
 
     def _take(self, given: dict[str, object]) -> None:
         """Take the callbacks that the constructor was given, before there is anything to tell of them."""
-        self.__dict__.update({name: check(name, callback) for name, callback in given.items() if callback is not None})
+        self.__dict__.update({name: self._checked(name, one) for name, one in given.items() if one is not None})
+
+    def _checked(self, name: str, callback: object) -> Callable[..., object]:
+        checked, server = check(name, callback), cast("TheServer", self)
+        return closing(server, checked) if name == "on_close" and forms(server) else checked
 
     def _check_form(self, threads: int) -> None:
         if forms(cast("TheServer", self)) and threads > 1:

@@ -7,6 +7,7 @@ nothing is forwarded unless a method sends it.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
@@ -113,6 +114,21 @@ def _both(first: Callable[[Connection], None], second: Callable[..., Any] | None
             second(conn)
 
     return first if second is None else both
+
+
+def closing(server: TheServer, callback: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an on_close that tells `callback` of an end, and called without arguments hangs up as a method would."""
+
+    @functools.wraps(callback)
+    def on_close(*conn: Connection) -> object:
+        if conn:
+            return callback(*conn)
+        if takes_nothing(server, "on_close"):
+            return type(server).on_close(server)
+        hang_up(server)
+        return None
+
+    return on_close
 
 
 def _pair(server: TheServer, conn: Connection) -> None:

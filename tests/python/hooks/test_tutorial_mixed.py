@@ -9,7 +9,7 @@ import pytest
 from deadline import poll
 from inet import where
 from interpose import CloseReason, ConfigError, TheServer
-from peers import Echo, connect, read_exactly
+from peers import Echo, connect, ending, read_exactly
 from peers import echo as echoed
 
 from .articles import BOTH, OnlyRecv, unpaired
@@ -70,3 +70,39 @@ def test_any_other_callback_may_change_while_it_serves(echo: Echo) -> None:
 def read_after(client: socket.socket) -> bytes:
     client.sendall(b"abc")
     return read_exactly(client, 4)
+
+
+class Quits(TheServer):
+    """Hangs up on whoever says so."""
+
+    def on_recv(self) -> None:
+        if self.data == b"quit":
+            self.on_close()
+        else:
+            self.channel[self.s].send(self.data)
+
+
+class QuitsByItself(Quits):
+    """The same with a method for that."""
+
+    def on_close(self) -> None:
+        self.channel[self.s].close()
+        del self.channel[self.channel.pop(self.s)]
+        self.input_list[1:] = []
+
+
+@pytest.mark.parametrize("kind", [Quits, QuitsByItself])
+@pytest.mark.parametrize("given", [True, False], ids=["given", "assigned"])
+def test_on_close_hangs_up_beside_one_of_our_form(kind: type[TheServer], given: bool, echo: Echo) -> None:
+    """Called by a method without arguments it is the tutorial's; ours is told of the end."""
+    ends = Ends()
+    with kind("", 0, echo.address, on_close=ends if given else None) as server, connect(where(server)) as client:
+        if not given:
+            server.on_close = ends
+        assert echoed(client, b"abc") == b"abc"
+        client.sendall(b"quit")
+        assert ending(client) == ("eof", b"")
+        client.close()
+        assert ends.wait().reason is CloseReason.CLOSED
+        assert unpaired(server)
+        assert server.stats.callback_errors == 0
