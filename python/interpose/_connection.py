@@ -122,7 +122,7 @@ class Side:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Side):
             return NotImplemented
-        return self._client == other._client and self._connection == other._connection
+        return self._client == other._client and self._native == other._native
 
     def __hash__(self) -> int:
         return hash((self._connection, self._client))

@@ -141,11 +141,20 @@ def _pair(server: TheServer, conn: Connection) -> None:
 def _unpair(server: TheServer, side: Side) -> bool:
     """Forget a side and its other one. Return whether they were paired."""
     other = server.channel.pop(side, None)
-    for one in (side,) if other is None else (side, other):
-        server.channel.pop(one, None)
-        while one in server.input_list:
-            server.input_list.remove(one)
+    if other is not None:
+        server.channel.pop(other, None)
+    items = server.input_list
+    items[:] = _without(items, side) if other is None else _without(_without(items, side), other)
     return other is not None
+
+
+def _without(items: list[Any], side: Side) -> list[Any]:
+    """Return `items` without what is equal to `side`. A connection is one object, so nothing has to be compared."""
+    connection = getattr(side, "connection", None)
+    if connection is None:
+        return [one for one in items if one is not side]
+    is_client = side.is_client
+    return [one for one in items if getattr(one, "connection", None) is not connection or one.is_client != is_client]
 
 
 def _accept(server: TheServer, conn: Connection) -> object:

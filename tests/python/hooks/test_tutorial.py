@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import socket
 import threading
+import time
 import weakref
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -264,6 +266,33 @@ def test_many_at_once(echo: Echo, capsys: pytest.CaptureFixture[str]) -> None:
         assert failures == []
         poll(lambda: unpaired(server), 10.0, "all are unpaired")
         assert server.stats.callback_errors == 0
+
+
+def test_a_thousand_that_end_together_end_quickly(echo: Echo) -> None:
+    """What each end costs does not grow with what is open so far that it could be felt."""
+    with OnlyRecv("", 0, echo.address) as server, ExitStack() as clients:
+        opened = [clients.enter_context(connect(where(server))) for _ in range(1000)]
+        poll(lambda: len(server.input_list) == 2001, 20.0, "all are paired")
+        begin = time.monotonic()
+        for client in opened:
+            client.close()
+        poll(lambda: unpaired(server), 20.0, "all are unpaired")
+        assert time.monotonic() - begin < 2.0
+
+
+def test_what_is_equal_goes_too(echo: Echo) -> None:
+    """Of whatever side of a connection somebody has put in input_list, once or more often."""
+
+    class Twice(TheServer):
+        def on_recv(self) -> None:
+            conn = self.s.connection
+            self.input_list += [conn.client, conn.upstream, self.s, "mine"]
+            self.channel[self.s].send(self.data)
+
+    with Twice("", 0, echo.address) as server:
+        assert exchange(server) == ("eof", b"abc")
+        poll(lambda: server.channel == {}, 10.0, "it is unpaired")
+        assert server.input_list == [server.server, "mine", "mine"]
 
 
 def test_an_exception_in_each_method(echo: Echo, told: Told) -> None:
