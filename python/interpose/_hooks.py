@@ -16,6 +16,8 @@ from ._outgoing import Outgoing
 
 Answer: TypeAlias = Buffer | Sequence[Buffer] | None
 """What on_recv answers: None to pass the chunk on, or what to send instead."""
+OnRecv: TypeAlias = Callable[[Side, bytes], Answer] | Callable[[Side, memoryview], Answer]
+"""What on_recv may be: the second kind with `buffer="view"`."""
 EofAnswer: TypeAlias = Buffer | Sequence[Buffer] | bool | None
 """What on_eof answers: None to pass the end on, data to send before it, False to withhold it."""
 AcceptAnswer: TypeAlias = ForwardTo | Side | bool | None

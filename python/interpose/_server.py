@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import NoReturn, Self
 
 from . import _logging, _native
 from ._callback_log import Reports
@@ -18,7 +18,7 @@ from ._connection import Connection, Side
 from ._exceptions import ArgumentTypeError, ForkError, ServerStoppedError
 from ._figures import Stats, stats_of
 from ._forward import Forward, ForwardTo, SocketName, address_text, native_forward
-from ._hooks import HOOKS, AcceptAnswer, Answer, EofAnswer, errors_policy, hooks_of, wants_views
+from ._hooks import HOOKS, AcceptAnswer, EofAnswer, OnRecv, errors_policy, hooks_of, wants_views
 from ._lanes import Lanes
 from ._listen import instance, listen_address, warn_if_public
 from ._waiting import wait_at_most
@@ -83,9 +83,9 @@ class TheServer(CallbackHolder):
         *,
         on_accept: Callable[[Connection], AcceptAnswer] | None = None,
         on_connect: Callable[[Connection], None] | None = None,
-        on_recv: Callable[[Side, Any], Answer] | None = None,
-        on_client_recv: Callable[[Side, Any], Answer] | None = None,
-        on_upstream_recv: Callable[[Side, Any], Answer] | None = None,
+        on_recv: OnRecv | None = None,
+        on_client_recv: OnRecv | None = None,
+        on_upstream_recv: OnRecv | None = None,
         on_eof: Callable[[Side], EofAnswer] | None = None,
         on_close: Callable[[Connection], None] | None = None,
         callback_threads: int = 1,
