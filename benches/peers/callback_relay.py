@@ -1,9 +1,14 @@
-"""interpose with callbacks: an identity function on every chunk, or only one at the end of each connection.
+"""interpose with Python beside it: a callback on every chunk, one at the end of each connection, or work of others.
 
-`python callback_relay.py PORT TARGET_PORT on_recv|on_close`, both on 127.0.0.1.
+`python callback_relay.py PORT TARGET_PORT on_recv|on_close|burn|burn-apart|stuck`, both on 127.0.0.1. With the last
+three the server has no callback: a thread of the process computes in Python all the time, or another process does, or a
+callback of another server does not return.
 """
 
+import os
+import socket
 import sys
+import threading
 
 from interpose import Connection, Side, TheServer
 
@@ -16,10 +21,45 @@ def forget(_: Connection) -> None:
     pass
 
 
+def burn() -> None:
+    """Compute for ever. Not on the server's CPU, and only in what others leave of another."""
+    here = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, set(range(os.cpu_count() or 1)) - here or here)
+    # The CPU may be the load's: what is taken of that would be measured, not what is done to the server. Kept from
+    # running, a thread holds the interpreter all the same.
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    while True:
+        pass
+
+
+class Stuck:
+    """A server of this process whose lane hangs in a callback."""
+
+    def __init__(self) -> None:
+        self._entered = threading.Event()
+        self._server = TheServer("", 0, ("127.0.0.1", 1), on_accept=self._hang).start()
+        self._client = socket.create_connection(("127.0.0.1", int(self._server.address[1])))
+        self._entered.wait(10.0)
+
+    def _hang(self, _: Connection) -> None:
+        self._entered.set()
+        threading.Event().wait()
+
+
 if __name__ == "__main__":
     server = TheServer("", int(sys.argv[1]), ("127.0.0.1", int(sys.argv[2])))
-    if sys.argv[3] == "on_recv":
-        server.on_recv = identity
-    else:
-        server.on_close = forget
+    beside: object = None
+    match sys.argv[3]:
+        case "on_recv":
+            server.on_recv = identity
+        case "on_close":
+            server.on_close = forget
+        case "burn":
+            beside = threading.Thread(target=burn, daemon=True)
+            beside.start()
+        case "burn-apart":
+            if os.fork() == 0:
+                burn()
+        case _:
+            beside = Stuck()
     server.main_loop()

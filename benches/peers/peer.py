@@ -10,6 +10,9 @@ from pathlib import Path
 OURS = "interpose"
 OURS_CALLBACK = "interpose-cb"
 OURS_ON_CLOSE = "interpose-on-close"
+OURS_BESIDE_BURNER = "interpose-burn"
+OURS_BESIDE_PROCESS = "interpose-burn-apart"
+OURS_BESIDE_STUCK = "interpose-stuck"
 DIRECT = "direct"
 
 

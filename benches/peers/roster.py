@@ -3,7 +3,18 @@
 from pathlib import Path
 
 from . import programs, python_programs
-from .peer import DIRECT, OURS, OURS_CALLBACK, OURS_ON_CLOSE, Command, Peer, Ports
+from .peer import (
+    DIRECT,
+    OURS,
+    OURS_BESIDE_BURNER,
+    OURS_BESIDE_PROCESS,
+    OURS_BESIDE_STUCK,
+    OURS_CALLBACK,
+    OURS_ON_CLOSE,
+    Command,
+    Peer,
+    Ports,
+)
 
 
 def all_peers(interpose: Path, environment: Path, tokio_copy: Path) -> list[Peer]:
@@ -33,6 +44,9 @@ def all_peers(interpose: Path, environment: Path, tokio_copy: Path) -> list[Peer
         *programs.relays(),
         Peer("tokio-copy", "tokio copy_bidirectional", copy),
         *python_programs.relays(environment),
+        Peer(OURS_BESIDE_BURNER, "**interpose**, Python busy beside it", script("burn"), version),
+        Peer(OURS_BESIDE_PROCESS, "**interpose**, another process busy", script("burn-apart"), version),
+        Peer(OURS_BESIDE_STUCK, "**interpose**, another server stuck", script("stuck"), version),
         Peer(OURS_ON_CLOSE, "**interpose**, only on_close", script("on_close"), version),
         Peer(OURS_CALLBACK, "**interpose**, callback", script("on_recv"), version),
         *programs.callbacks(),

@@ -18,7 +18,7 @@ from interpose import CloseReason, Connection, Side, TheServer
 from loads import upstream as upstream_process
 from peers import Echo, connect, ending
 from peers import echo as echoed
-from processes import run
+from processes import Child, run
 from scripts import python_argv
 
 from .clients import exchange, of_data
@@ -185,3 +185,36 @@ def test_cb_10_one_that_keeps_the_interpreter_for_itself_holds_up_no_native_conn
     # Thousands, on an idle machine.
     assert count > 200
     assert slowest < seconds / 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sessions")
+def test_py_13_python_that_never_rests_holds_up_no_native_connection(echo: Echo, tmp_path: Path) -> None:
+    """New ones included, and beside a lane that is stuck. No other thread there gets to run Python meanwhile."""
+    text = """
+        import sys, threading
+        from interpose import TheServer
+        target = sys.argv[1]
+        def stick(conn):
+            entered.set()
+            threading.Event().wait()
+        entered = threading.Event()
+        stuck = TheServer("", 0, target, on_accept=stick).start()
+        from peers import connect
+        client = connect(stuck.address)
+        entered.wait()
+        with TheServer("", 0, target) as server:
+            sys.setswitchinterval(1e6)
+            print("at", server.address[1], flush=True)
+            while True:
+                pass
+    """
+    host, port = echo.address
+    with Child(python_argv(text, f"{host}:{port}"), tmp_path) as child:
+        address = (host, int(child.wait_for(r"^at (\d+)$")[1]))
+        with connect(address) as client:
+            for number in range(200):
+                data = b"%d" % number * 100
+                assert echoed(client, data) == data
+                with connect(address) as other:
+                    assert echoed(other, data) == data
+        assert child.popen.poll() is None
