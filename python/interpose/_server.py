@@ -170,9 +170,11 @@ class TheServer(CallbackHolder):
     def main_loop(self) -> None:
         """Serve in the calling thread until stop() is called elsewhere. Callbacks run in this thread.
 
-        Ctrl-C raises KeyboardInterrupt here within 100 ms, and any exception of a signal handler does alike, and
-        SystemExit in a callback: everything is closed and reset by then. Raises ServerStoppedError, ForkError,
-        RuntimeStartError, and LaneError in a thread that runs callbacks of another server.
+        Ctrl-C raises KeyboardInterrupt here within 100 ms, and so does SystemExit of a signal handler or a callback:
+        everything is closed and reset by then. Any other exception of a signal handler comes out here as well, but
+        while a callback runs it is that callback's error; so end with SystemExit or stop(). Raises
+        ServerStoppedError, ForkError, RuntimeStartError, and LaneError in a thread that runs callbacks of another
+        server.
 
         >>> import threading
         >>> from interpose import TheServer

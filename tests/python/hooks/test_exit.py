@@ -269,3 +269,41 @@ def test_a_ctrl_c_during_a_callback_cuts_it_short(tmp_path: Path) -> None:
         child.popen.send_signal(signal.SIGINT)
         assert child.wait(10.0) == 0, child.output()
         assert "interrupted closed> 0" in child.output()
+
+
+def test_what_a_signal_handler_raises_during_a_callback_is_the_callbacks_error(tmp_path: Path) -> None:
+    """But for what ends a program."""
+    text = """
+        import logging, os, signal, threading
+        from interpose import TheServer
+        from peers import Echo, connect, echo, ending
+        logging.disable()
+        def stumble(*_):
+            raise LookupError
+        def leave(*_):
+            raise SystemExit(3)
+        signal.signal(signal.SIGUSR1, stumble)
+        signal.signal(signal.SIGUSR2, leave)
+        upstream = Echo()
+        def on_client_recv(side, data):
+            if data != b"fine":
+                os.kill(os.getpid(), getattr(signal, data.decode()))
+        server = TheServer("", 0, upstream.address, on_client_recv=on_client_recv)
+        def ask(words):
+            with connect(server.address) as client:
+                client.sendall(words)
+                return ending(client)[0]
+        def run():
+            print(ask(b"SIGUSR1"), server.stats.callback_errors)
+            with connect(server.address) as client:
+                print(echo(client, b"fine"))
+            print(ask(b"SIGUSR2"))
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            server.main_loop()
+        finally:
+            thread.join()
+    """
+    ended = python(tmp_path, text)
+    assert (ended.code, ended.out.splitlines()) == (3, ["reset 1", "b'fine'", "reset"])
