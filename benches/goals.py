@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 
 from .figures import FULL, Results, Summary
-from .peers.peer import OURS, OURS_BESIDE_BURNER, OURS_BESIDE_STUCK, OURS_CALLBACK, OURS_ON_CLOSE
+from .peers.peer import (
+    OURS,
+    OURS_BESIDE_BURNER,
+    OURS_BESIDE_PROCESS,
+    OURS_BESIDE_STUCK,
+    OURS_CALLBACK,
+    OURS_ON_CLOSE,
+)
 
 
 @dataclass(frozen=True)
@@ -78,8 +85,8 @@ GOALS = (
     _must("bulk-x1", "cpu", 1.0, "uvloop-cb", OURS_CALLBACK),
     _aim("bulk-x1", "cpu", 0.95, "uvloop-cb", OURS_CALLBACK),
     _must("crr-x32", "cpu", 1.05, OURS, OURS_ON_CLOSE),
-    # What nobody looks at waits for no Python.
-    _must("rr-64-x32", "rate", 0.95, OURS, OURS_BESIDE_BURNER),
+    # What nobody looks at waits for no Python. A busy thread may cost no more than it would in another process.
+    _must("rr-64-x32", "rate", 0.95, OURS_BESIDE_PROCESS, OURS_BESIDE_BURNER),
     _must("rr-64-x32", "rate", 0.95, OURS, OURS_BESIDE_STUCK),
     _aim("bulk-x1", "rate", 50.0, "tutorial"),
     _aim("bulk-x1", "cpu", 1 / 30, "tutorial"),

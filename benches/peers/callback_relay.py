@@ -1,8 +1,8 @@
 """interpose with Python beside it: a callback on every chunk, one at the end of each connection, or work of others.
 
-`python callback_relay.py PORT TARGET_PORT on_recv|on_close|burn|stuck`, both on 127.0.0.1. With the last two the
-server has no callback: a thread of the process computes in Python all the time, or a callback of another server does
-not return.
+`python callback_relay.py PORT TARGET_PORT on_recv|on_close|burn|burn-apart|stuck`, both on 127.0.0.1. With the last
+three the server has no callback: a thread of the process computes in Python all the time, or another process does, or a
+callback of another server does not return.
 """
 
 import os
@@ -22,11 +22,11 @@ def forget(_: Connection) -> None:
 
 
 def burn() -> None:
-    """Hold the interpreter for ever. Not on the server's CPU, and only in what others leave of another."""
+    """Compute for ever. Not on the server's CPU, and only in what others leave of another."""
     here = os.sched_getaffinity(0)
     os.sched_setaffinity(0, set(range(os.cpu_count() or 1)) - here or here)
-    # The CPU may be the load's: what the burner took of it would be measured, not what it does to the server. Kept from
-    # running it holds the interpreter all the same.
+    # The CPU may be the load's: what is taken of that would be measured, not what is done to the server. Kept from
+    # running, a thread holds the interpreter all the same.
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     while True:
         pass
@@ -57,6 +57,9 @@ if __name__ == "__main__":
         case "burn":
             beside = threading.Thread(target=burn, daemon=True)
             beside.start()
+        case "burn-apart":
+            if os.fork() == 0:
+                burn()
         case _:
             beside = Stuck()
     server.main_loop()

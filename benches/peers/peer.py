@@ -11,6 +11,7 @@ OURS = "interpose"
 OURS_CALLBACK = "interpose-cb"
 OURS_ON_CLOSE = "interpose-on-close"
 OURS_BESIDE_BURNER = "interpose-burn"
+OURS_BESIDE_PROCESS = "interpose-burn-apart"
 OURS_BESIDE_STUCK = "interpose-stuck"
 DIRECT = "direct"
 UNBOUNDED = 1_000_000

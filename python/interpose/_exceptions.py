@@ -189,6 +189,8 @@ class SendBufferFullError(InterposeError, BlockingIOError):
 class SendTimeoutError(InterposeError, TimeoutError):
     """There was no room for the data within the timeout. Nothing of the call was taken.
 
+    But of what is sent on a side of `Forward.start()` before it belongs to a connection, part may have been.
+
     >>> from interpose import SendTimeoutError
     >>> issubclass(SendTimeoutError, TimeoutError)
     True

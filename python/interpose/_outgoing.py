@@ -58,8 +58,8 @@ class Outgoing(Side):
         sent = self.native.send(data, limit)
         if sent is None:
             raise SendTimeoutError(
-                f"send: {self!r} had no room for it in {limit:g} s, because its peer does not read; "
-                "give it longer, or send it once it is paired"
+                f"send: {self!r} had no room for all of it in {limit:g} s, because its peer does not read; "
+                "close it, for part of it may be on its way, or give it longer"
             )
         return sent
 
