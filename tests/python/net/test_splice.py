@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,7 +40,7 @@ sys.stdin.read()
 
 
 @contextmanager
-def pipes_used_up() -> Iterator[int]:
+def pipes_used_up() -> Generator[int]:
     """Have an ordinary user own as many pages of pipes as the kernel grants one; give how many pipes that took."""
     command = [sys.executable, "-c", HOG, str(NOBODY)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
