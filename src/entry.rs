@@ -96,13 +96,13 @@ struct Message {
 }
 
 impl Message {
-    /// Tells it, on the lane. The lane's queue is bounded by the permits that wait in it.
+    /// Tells it, on the lane. What waits there is bounded by the permits that wait with it.
     fn send(self) {
         let Self { attendant: Attendant { hooked, lane, connection }, wanted, told } = self;
-        lane.spawn(async move {
+        lane.tell(Box::new(move || {
             hooked.hooks.on_close(&connection, wanted);
             drop(told);
-        });
+        }));
     }
 }
 

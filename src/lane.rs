@@ -5,14 +5,16 @@
 use std::{
     io,
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use tokio::{
     runtime::{self, Handle, Runtime},
     sync::Notify,
+    time::sleep,
 };
 
 use crate::error::{Error, ErrorKind, reason_text};
@@ -35,6 +37,35 @@ pub struct LaneHandle {
 struct Load {
     seats: AtomicUsize,
     empty: Notify,
+    notices: Notices,
+}
+
+/// How long a notice may wait for others. To wake a thread for each would cost more than the notice.
+const GATHER: Duration = Duration::from_millis(1);
+
+/// Notices told before the lane's connections get their turn.
+const BATCH: usize = 32;
+
+/// What a lane is to be told without anybody waiting for it.
+#[derive(Default)]
+struct Notices {
+    waiting: Mutex<Vec<Notice>>,
+    /// A task is on its way to tell them.
+    gathering: AtomicBool,
+}
+
+type Notice = Box<dyn FnOnce() + Send>;
+
+impl std::fmt::Debug for Notices {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Notices").finish_non_exhaustive()
+    }
+}
+
+impl Notices {
+    fn take(&self) -> Vec<Notice> {
+        std::mem::take(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// A place on one lane: counts as its load until it is dropped.
@@ -75,6 +106,8 @@ impl Lane {
     /// Ends it, and what still runs on it, without waiting for anything.
     pub fn shut_down(self) {
         self.runtime.shutdown_background();
+        // What is not told any more must not keep anybody waiting.
+        drop(self.handle.load.notices.take());
     }
 }
 
@@ -82,6 +115,27 @@ impl LaneHandle {
     /// Runs a task on the lane.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.runtime.spawn(task);
+    }
+
+    /// Tells the lane something, within a moment and in order. Whoever calls bounds how much waits.
+    pub(crate) fn tell(&self, notice: Notice) {
+        let notices = &self.load.notices;
+        notices.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(notice);
+        if notices.gathering.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let load = Arc::clone(&self.load);
+        self.spawn(async move {
+            sleep(GATHER).await;
+            // First: what comes from here on gets a task of its own.
+            load.notices.gathering.store(false, Ordering::Release);
+            for (told, notice) in load.notices.take().into_iter().enumerate() {
+                notice();
+                if told % BATCH == BATCH - 1 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        });
     }
 
     pub(crate) fn seat(&self) -> LaneSeat {

@@ -72,7 +72,7 @@ class TheServer(CallbackHolder):
     forward_to: ForwardTo | None = None
     """Where clients are forwarded to: an instance has a Forward; a subclass may set a default."""
 
-    buffer_size: int = 65536
+    buffer_size: int = 262144
     """The most bytes of one chunk; a subclass may set a default."""
 
     def __init__(
