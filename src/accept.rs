@@ -13,7 +13,7 @@ use tokio::{
 };
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use crate::io::ticks::Ticks;
+use crate::{burst::Burst, io::ticks::Ticks};
 use crate::{
     connection,
     entry::{Admission, Entry},
@@ -66,6 +66,7 @@ pub(crate) fn spawn(core: Arc<Core>, listener: Listener, workers: Workers) {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 async fn look_out(core: &Core) {
     let ticks = Ticks::every(LOOKS).ok();
+    let mut burst = Burst::default();
     loop {
         match &ticks {
             Some(ticks) if ticks.next().await.is_ok() => {}
@@ -73,6 +74,7 @@ async fn look_out(core: &Core) {
             _ => sleep(LOOKS).await,
         }
         core.registry.look_all();
+        burst.look(core.registry.left().0);
     }
 }
 

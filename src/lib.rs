@@ -14,7 +14,7 @@
 //! | sockets | `io`, [`forward`], [`config`], `limits`, `hops`, [`workers`], [`lane`] |
 //! | seam | [`hooks`], [`registry`], [`inbox`], `control` |
 //! | relay | `relay` |
-//! | server | `connection`, `entry`, `accept`, [`server`] |
+//! | server | `connection`, `entry`, `accept`, `burst`, [`server`] |
 //! | binding | `python`, only with the feature `python` |
 
 pub mod addr;
@@ -32,6 +32,8 @@ pub mod stats;
 pub mod workers;
 
 mod accept;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod burst;
 mod connection;
 mod control;
 mod entry;

@@ -54,6 +54,17 @@ mod linux {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use linux::{bind_address_no_port, last_acknowledgement, unacknowledged, watch_timer};
 
+/// Gives memory that the allocator keeps for later back to the system (malloc_trim(3)). Takes milliseconds.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub(crate) fn give_back_memory() {
+    // SAFETY: the call takes the allocator's own locks, and has no other condition.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Elsewhere the allocator does that by itself, or not at all.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub(crate) fn give_back_memory() {}
+
 /// Runs `f` with every signal blocked in this thread: the threads it starts inherit that, so the embedding
 /// program's signals go to its own threads.
 #[cfg(unix)]

@@ -15,4 +15,4 @@ pub(crate) mod stream;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) mod ticks;
 
-pub(crate) use kernel::with_signals_blocked;
+pub(crate) use kernel::{give_back_memory, with_signals_blocked};

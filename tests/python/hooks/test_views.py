@@ -69,7 +69,7 @@ def test_many_large_ones_that_are_kept(serve: Serve) -> None:
         assert exchange(viewing(serve, upstream.address, kept.append), data) == ("eof", b"")
         assert upstream.wait() == ("eof", data)
     assert b"".join(kept) == data
-    assert max(map(len, kept)) <= 65_536
+    assert max(map(len, kept)) <= 262_144
 
 
 @SIZES
