@@ -74,7 +74,8 @@ async fn look_out(core: &Core) {
             _ => sleep(LOOKS).await,
         }
         core.registry.look_all();
-        burst.look(core.registry.left().0);
+        let (live, peak) = core.registry.live_and_peak();
+        burst.look(live, peak);
     }
 }
 

@@ -12,17 +12,17 @@ pub(crate) struct Burst {
 }
 
 impl Burst {
-    /// Looks at how many live now. Once most of a burst are gone, their memory is given back, in a thread of its own.
-    pub(crate) fn look(&mut self, live: usize) {
-        if self.is_over(live) {
+    /// Looks at how many live now, and did at most since the last look. Once most of a burst are gone, their memory is given back, in a thread of its own.
+    pub(crate) fn look(&mut self, live: usize, peak: usize) {
+        if self.is_over(live, peak) {
             let give_back = || crate::io::with_signals_blocked(crate::io::give_back_memory);
             // Without a thread to be had the memory is kept, which is no harm.
             let _ = thread::Builder::new().name("interpose-trim".to_owned()).spawn(give_back);
         }
     }
 
-    fn is_over(&mut self, live: usize) -> bool {
-        self.most = self.most.max(live);
+    fn is_over(&mut self, live: usize, peak: usize) -> bool {
+        self.most = self.most.max(peak).max(live);
         let over = self.most >= MANY && live < self.most / 4;
         if over {
             self.most = live;
@@ -38,7 +38,8 @@ mod tests {
     #[test]
     fn a_burst_is_over_once_when_most_of_it_is_gone() {
         let mut burst = Burst::default();
-        let over: Vec<bool> = [10, 5000, 3000, 1250, 1249, 1000, 300, 2, 999, 3].map(|live| burst.is_over(live)).into();
+        let over: Vec<bool> = [10, 5000, 3000, 1250, 1249, 1000, 300, 2, 999, 3].map(|live| burst.is_over(live, live)).into();
+        assert!(burst.is_over(0, 1000), "between two looks");
         assert_eq!(over, [false, false, false, false, true, false, true, false, false, false]);
     }
 }

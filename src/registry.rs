@@ -240,6 +240,8 @@ pub(crate) struct Registry {
     live: Mutex<HashMap<u64, Arc<Shared>>>,
     ended: Mutex<Ended>,
     accepted: AtomicU64,
+    /// The most that lived at once since that was last asked for.
+    peak: AtomicUsize,
     /// Connections that have ended, and whose hooks have still to be told.
     untold: AtomicUsize,
     /// Told when the last live connection ends.
@@ -265,6 +267,7 @@ impl Registry {
             live: Mutex::default(),
             ended: Mutex::new(ended),
             accepted: AtomicU64::new(0),
+            peak: AtomicUsize::new(0),
             untold: AtomicUsize::new(0),
             empty: Notify::new(),
         }
@@ -284,7 +287,10 @@ impl Registry {
             told: AtomicBool::new(false),
             inboxes: OnceLock::new(),
         });
-        held(&self.live).insert(id, Arc::clone(&shared));
+        let mut live = held(&self.live);
+        live.insert(id, Arc::clone(&shared));
+        self.peak.fetch_max(live.len(), Ordering::Relaxed);
+        drop(live);
         shared
     }
 
@@ -347,6 +353,12 @@ impl Registry {
         for shared in held(&self.live).values() {
             shared.control.request(Command::Stop);
         }
+    }
+
+    /// How many connections live, and the most that did since this was last asked for.
+    pub(crate) fn live_and_peak(&self) -> (usize, usize) {
+        let live = held(&self.live).len();
+        (live, self.peak.swap(live, Ordering::Relaxed))
     }
 
     /// Connections that live, and ends that were not told yet.
