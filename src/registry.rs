@@ -18,7 +18,7 @@ use crate::{
     hooks::Interest,
     inbox::{Inbox, Patience, Refused},
     outcome::{CloseReason, Outcome},
-    stats::{Direction, Ledger, Meter},
+    stats::{Direction, Ledger, Meter, Totals},
 };
 
 /// A connection's life as the outside sees it.
@@ -391,13 +391,4 @@ impl Registry {
         let closed = CloseReason::ALL.iter().map(|reason| (*reason, ended.by_reason[*reason as usize])).collect();
         Totals { accepted: self.accepted.load(Ordering::Relaxed), active: live.len(), closed, to_upstream, to_client }
     }
-}
-
-/// What a registry counts.
-pub(crate) struct Totals {
-    pub accepted: u64,
-    pub active: usize,
-    pub closed: Vec<(CloseReason, u64)>,
-    pub to_upstream: Ledger,
-    pub to_client: Ledger,
 }

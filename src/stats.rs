@@ -135,6 +135,15 @@ impl Stats {
     }
 }
 
+/// What a registry counts.
+pub(crate) struct Totals {
+    pub accepted: u64,
+    pub active: usize,
+    pub closed: Vec<(CloseReason, u64)>,
+    pub to_upstream: Ledger,
+    pub to_client: Ledger,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
