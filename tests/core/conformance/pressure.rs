@@ -114,7 +114,8 @@ pub fn bp_04_one_way_stalled_other_way_busy(rig: &Rig) {
 
 /// As long as the reader takes something, the connection makes progress, however long one buffer lasts.
 pub fn bp_05_slow_reader(rig: &Rig) {
-    let limit = Duration::from_millis(1500);
+    // Longer than the kernel may wait before it asks again whether a closed window has opened (1.6 s at this point).
+    let limit = Duration::from_secs(4);
     let timeouts = Timeouts { idle: Some(limit), half_close: Some(limit), ..Timeouts::default() };
     let site = rig.site(Setup { timeouts, far_buffers: CLAMP, ..Setup::default() });
     let Pair { mut near, mut far, link } = site.pair();
