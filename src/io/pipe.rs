@@ -80,6 +80,14 @@ impl Pipe {
         (size >= LEAST).then_some(pipe)
     }
 
+    /// A pipe of its own with bytes in it, and how many.
+    #[cfg(test)]
+    pub(crate) fn filled() -> (Self, usize) {
+        let pipe = Self::new().expect("a pipe");
+        let bytes = rustix::io::write(&pipe.writer, &vec![7; SIZE]).expect("room");
+        (pipe, bytes)
+    }
+
     /// Gives it back, empty. Kept for a while, for another direction of this thread.
     pub(crate) fn give_back(self) {
         POOL.with(|pool| {

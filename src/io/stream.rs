@@ -46,7 +46,9 @@ impl Unregistered {
     pub(crate) fn register(mut self) -> io::Result<Stream> {
         match self.0.take() {
             Some(Bare::Socket { socket, is_tcp }) => Stream::of_socket(socket, is_tcp),
-            Some(Bare::Nowhere { ended }) => Ok(Stream { socket: Connected::Nowhere { ended }, blocked: false }),
+            Some(Bare::Nowhere { ended }) => {
+                Ok(Stream { socket: Connected::Nowhere { ended }, blocked: false })
+            }
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -122,14 +124,15 @@ impl Stream {
     /// Writes what the kernel takes. Tried whatever readiness the runtime believes in, unless the last try found
     /// no room: [`poll_failure`](Self::poll_failure) clears that readiness.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_put(cx, data.len(), |socket| socket.send_with_flags(data, NO_SIGNAL))
+        self.poll_put(cx, data.len(), true, |socket| socket.send_with_flags(data, NO_SIGNAL))
     }
 
-    /// Has `put` give `bytes` to the kernel, as many of them as that takes.
+    /// Has `put` give `bytes` to the kernel, as many of them as that takes. `tells`: fewer are no failure, only no room.
     fn poll_put(
         &mut self,
         cx: &mut Context<'_>,
         bytes: usize,
+        tells: bool,
         mut put: impl FnMut(&SockRef<'_>) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
@@ -144,7 +147,7 @@ impl Stream {
                     self.blocked = true;
                 }
                 Ok(taken) => {
-                    if taken < bytes {
+                    if tells && taken < bytes {
                         // No room for the rest; the kernel will tell, so the next call need not ask it.
                         self.clear_writable();
                         self.blocked = true;
@@ -171,11 +174,26 @@ impl Stream {
         }
     }
 
-    /// Moves up to `bytes` from a pipe to the peer, without copying them.
+    /// Moves up to `bytes` from a pipe to the peer, without copying them. What was moved just before a failure is not told of.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(crate) fn poll_empty(&mut self, cx: &mut Context<'_>, pipe: &Pipe, bytes: usize) -> Poll<io::Result<usize>> {
         use std::os::fd::AsFd;
-        self.poll_put(cx, bytes, |socket| pipe.empty(socket.as_fd(), bytes))
+        let mut taken = 0;
+        loop {
+            let left = bytes - taken;
+            match self.poll_put(cx, left, false, |socket| pipe.empty(socket.as_fd(), left)) {
+                // A splice that met a failure behind what it moved has taken the error from the socket and not told of
+                // it; a read would find an orderly end then. So it goes on until it has no room, or has failed again.
+                Poll::Ready(Ok(more)) if more > 0 && more < left => taken += more,
+                // What the first failure was nobody knows. "Closed" alone would say that an end came before it.
+                Poll::Ready(Err(error)) if taken > 0 && error.kind() == io::ErrorKind::BrokenPipe => {
+                    return Poll::Ready(Err(io::Error::from_raw_os_error(libc::ECONNRESET)));
+                }
+                Poll::Ready(Ok(more)) => return Poll::Ready(Ok(taken + more)),
+                Poll::Pending if taken > 0 => return Poll::Ready(Ok(taken)),
+                other => return other,
+            }
+        }
     }
 
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -291,5 +309,60 @@ impl Stream {
     pub(crate) fn peer_name(&self) -> io::Result<SocketName> {
         let socket = self.socket().ok_or(io::ErrorKind::NotConnected)?;
         socket.peer_addr().map(|address| socket_name(&address))
+    }
+}
+
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod tests {
+    use std::{io::Read, net, task::Waker, thread, time::Instant};
+
+    use super::*;
+
+    /// A stream and its peer.
+    fn pair() -> (Stream, net::TcpStream) {
+        let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        accepted.set_nonblocking(true).unwrap();
+        (Stream::of_socket(Socket::from(accepted), true).unwrap(), peer)
+    }
+
+    /// Writes through pipes until that fails or the peer's end can be read; gives the failure.
+    async fn splice_until_failure(stream: &mut Stream) -> Option<io::Error> {
+        let mut cx = Context::from_waker(Waker::noop());
+        loop {
+            let (pipe, mut left) = Pipe::filled();
+            while left > 0 {
+                match stream.poll_empty(&mut cx, &pipe, left) {
+                    Poll::Ready(Ok(taken)) => left -= taken,
+                    Poll::Ready(Err(error)) => return Some(error),
+                    Poll::Pending => tokio::task::yield_now().await,
+                }
+                match stream.poll_read(&mut cx, &mut [0]) {
+                    Poll::Ready(Ok(_)) => return None,
+                    Poll::Ready(Err(error)) => return Some(error),
+                    Poll::Pending => {}
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_splice_that_a_reset_cuts_short_tells_of_it() {
+        for round in 0..300 {
+            let (mut stream, mut peer) = pair();
+            let reading = thread::Builder::new().spawn(move || {
+                let (start, mut buffer) = (Instant::now(), vec![0; 1 << 16]);
+                while start.elapsed() < Duration::from_micros(300 + round) {
+                    let _ = peer.read(&mut buffer);
+                }
+                SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+            });
+            let reading = reading.unwrap();
+            let failure = splice_until_failure(&mut stream).await;
+            let failure = failure.map(|error| error.kind());
+            assert_eq!(failure, Some(io::ErrorKind::ConnectionReset), "round {round}");
+            reading.join().unwrap();
+        }
     }
 }
