@@ -50,6 +50,18 @@ pub enum Splice {
     Always,
 }
 
+/// When a direction waits a little for more bytes than have come (SO_RCVLOWAT, Linux).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Coalesce {
+    /// Never: every byte goes on as soon as it comes.
+    Never,
+    /// While a direction streams fast, once it has for a while; for 4 ms at most.
+    #[default]
+    Streaming,
+    /// After every byte. It is for tests.
+    Always,
+}
+
 /// What a server is made from.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -68,6 +80,8 @@ pub struct Config {
     pub chunk: usize,
     /// Whether native directions are spliced. Default: while they stream.
     pub splice: Splice,
+    /// Whether directions that stream are woken for many bytes at once. Default: they are.
+    pub coalesce: Coalesce,
     /// Let several listeners share the port (SO_REUSEPORT). Default off.
     pub reuse_port: bool,
 }
@@ -83,6 +97,7 @@ impl Config {
             backlog: 1024,
             chunk: MOST_CHUNK,
             splice: Splice::default(),
+            coalesce: Coalesce::default(),
             reuse_port: false,
         }
     }

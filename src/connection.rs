@@ -90,6 +90,7 @@ impl Task {
             shared: &self.entry.shared,
             timeouts: &self.entry.core.config.timeouts,
             splice: self.entry.core.config.splice,
+            coalesce: self.entry.core.config.coalesce,
             attendant: self.entry.attendant(),
             on_lane: self.on_lane,
         }

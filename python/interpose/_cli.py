@@ -39,6 +39,7 @@ options:
   --backlog N                  clients that the kernel may queue (default 1024)
   --reuse-port                 let other processes listen on the same port too
   --no-splice                  copy every byte, also of directions that stream
+  --no-coalesce                never wait (4 ms at most) for more bytes of directions that stream
   --public                     say that listening for every machine is meant
   -v, --verbose                show each connection's opening and end
   -q, --quiet                  show errors only

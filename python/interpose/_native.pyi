@@ -57,6 +57,7 @@ class Server:
         buffer_size: int,
         reuse_port: bool,
         splice: bool,
+        coalesce: bool,
     ) -> Server: ...
     @property
     def address(self) -> _SocketName: ...

@@ -25,6 +25,7 @@ class Options:
     drain: float
     reuse_port: bool
     splice: bool
+    coalesce: bool
     public: bool
     verbose: bool
     quiet: bool
@@ -39,6 +40,7 @@ class Options:
             backlog=self.backlog,
             reuse_port=self.reuse_port,
             splice=self.splice,
+            coalesce=self.coalesce,
             public=self.public,
         )
 
@@ -70,6 +72,7 @@ def parse(words: list[str]) -> Options:
         drain=_seconds("--drain", found.drain, zero=True),
         reuse_port=found.reuse_port,
         splice=not found.no_splice,
+        coalesce=not found.no_coalesce,
         public=found.public,
         verbose=found.verbose,
         quiet=found.quiet,
@@ -91,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
     add("--backlog", metavar="N", default="1024")
     add("--reuse-port", action="store_true")
     add("--no-splice", action="store_true")
+    add("--no-coalesce", action="store_true")
     add("--public", action="store_true")
     volume = made.add_mutually_exclusive_group()
     volume.add_argument("-v", "--verbose", action="store_true")

@@ -38,21 +38,28 @@ mod linux {
         if status < 0 { Err(io::Error::last_os_error()) } else { Ok(Duration::from_millis(info.tcpi_last_ack_recv.into())) }
     }
 
+    /// Has the kernel tell of bytes to read once there are so many (SO_RCVLOWAT, socket(7)).
+    pub(crate) fn set_low_water(socket: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+        set(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX))
+    }
+
     /// Lets `bind` fix the source address but leave the port to `connect`, which may then use one port
     /// towards many upstreams (IP_BIND_ADDRESS_NO_PORT, ip(7)).
     pub(crate) fn bind_address_no_port(socket: BorrowedFd<'_>) -> io::Result<()> {
-        let on: libc::c_int = 1;
+        set(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)
+    }
+
+    /// Sets an option that is one int.
+    fn set(socket: BorrowedFd<'_>, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
         let size = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(4);
-        // SAFETY: the descriptor is open for the borrow's time, and the option takes one int of the given size, which it only reads.
-        let status = unsafe {
-            libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, (&raw const on).cast(), size)
-        };
+        // SAFETY: the descriptor is open for the borrow's time, and the call only reads `size` bytes, which `value` has.
+        let status = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), size) };
         if status < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) use linux::{bind_address_no_port, last_acknowledgement, unacknowledged, watch_timer};
+pub(crate) use linux::{bind_address_no_port, last_acknowledgement, set_low_water, unacknowledged, watch_timer};
 
 /// Gives memory that the allocator keeps for later back to the system (malloc_trim(3)). Takes milliseconds.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -20,6 +20,8 @@ pub(crate) struct Stream {
     socket: Connected,
     /// The last write found no room, and the runtime has not told of any since.
     blocked: bool,
+    /// The runtime tells of bytes only once there are many.
+    low_water: bool,
 }
 
 #[derive(Debug)]
@@ -47,7 +49,7 @@ impl Unregistered {
         match self.0.take() {
             Some(Bare::Socket { socket, is_tcp }) => Stream::of_socket(socket, is_tcp),
             Some(Bare::Nowhere { ended }) => {
-                Ok(Stream { socket: Connected::Nowhere { ended }, blocked: false })
+                Ok(Stream { socket: Connected::Nowhere { ended }, blocked: false, low_water: false })
             }
             None => Err(io::ErrorKind::NotConnected.into()),
         }
@@ -70,23 +72,24 @@ pub(crate) const NO_SIGNAL: i32 = 0;
 
 impl From<Registered> for Stream {
     fn from(registered: Registered) -> Self {
-        Self { socket: Connected::Socket(registered), blocked: false }
+        Self { socket: Connected::Socket(registered), blocked: false, low_water: false }
     }
 }
 
 impl Stream {
     /// No socket at all: what a connection without an upstream has in its place.
     pub(crate) fn nowhere() -> Self {
-        Self { socket: Connected::Nowhere { ended: false }, blocked: false }
+        Self { socket: Connected::Nowhere { ended: false }, blocked: false, low_water: false }
     }
 
     /// A connected socket of either family that does not block, registered with the runtime of the calling thread.
-    pub(super) fn of_socket(socket: Socket, is_tcp: bool) -> io::Result<Self> {
+    pub(crate) fn of_socket(socket: Socket, is_tcp: bool) -> io::Result<Self> {
         Registered::new(socket, is_tcp).map(Self::from)
     }
 
     /// Takes it from its runtime, for another thread's.
-    pub(crate) fn unregister(self) -> io::Result<Unregistered> {
+    pub(crate) fn unregister(mut self) -> io::Result<Unregistered> {
+        self.clear_low_water();
         let bare = match self.socket {
             Connected::Socket(registered) => {
                 let is_tcp = registered.is_tcp();
@@ -193,6 +196,29 @@ impl Stream {
                 Poll::Pending if taken > 0 => return Poll::Ready(Ok(taken)),
                 other => return other,
             }
+        }
+    }
+
+    /// Has the runtime tell of bytes once there are so many, of the end and of a failure as ever, and of fewer bytes if the
+    /// peer can send no more. Gives whether the system does that.
+    pub(crate) fn set_low_water(&mut self, bytes: usize) -> bool {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if self.is_tcp()
+            && let Some(socket) = self.socket()
+        {
+            use std::os::fd::AsFd;
+            self.low_water = super::kernel::set_low_water(socket.as_fd(), bytes).is_ok();
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let _ = bytes;
+        self.low_water
+    }
+
+    /// Has the runtime tell of every byte again, and of those at once that are there.
+    pub(crate) fn clear_low_water(&mut self) {
+        if std::mem::take(&mut self.low_water) {
+            self.set_low_water(1);
+            self.low_water = false;
         }
     }
 

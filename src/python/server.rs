@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     addr::Address,
-    config::{Config, Limits, Splice, Timeouts},
+    config::{Coalesce, Config, Limits, Splice, Timeouts},
     error::{Error, ErrorKind},
     server,
     stats::Ledger,
@@ -46,7 +46,7 @@ impl Server {
 #[pymethods]
 impl Server {
     #[new]
-    #[pyo3(signature = (host, port, forward, *, half_close, idle, unacknowledged, max_connections, backlog, buffer_size, reuse_port, splice))]
+    #[pyo3(signature = (host, port, forward, *, half_close, idle, unacknowledged, max_connections, backlog, buffer_size, reuse_port, splice, coalesce))]
     #[expect(clippy::too_many_arguments, reason = "the façade gives every setting by name")]
     fn new(
         py: Python<'_>,
@@ -61,6 +61,7 @@ impl Server {
         buffer_size: usize,
         reuse_port: bool,
         splice: bool,
+        coalesce: bool,
     ) -> PyResult<Self> {
         let listen: Address = convert::address(py, host, port)?;
         let config = Config {
@@ -73,6 +74,7 @@ impl Server {
             backlog,
             chunk: buffer_size,
             splice: if splice { Splice::Streaming } else { Splice::Never },
+            coalesce: if coalesce { Coalesce::Streaming } else { Coalesce::Never },
             reuse_port,
             ..Config::new(listen, forward.map(|forward| forward.0.clone()))
         };

@@ -26,6 +26,8 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mil
 
 /// Dropping the relay aborts both sockets, unless it is settled.
 pub(super) async fn finish(mut relay: Relay<'_>, end: End) -> Outcome {
+    relay.client.clear_low_water();
+    relay.upstream.clear_low_water();
     match end {
         End::Finished => Outcome::plain(CloseReason::Finished),
         End::Closed => {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     chunk::Chunk,
-    config::Splice,
+    config::{Coalesce, Splice},
     hooks::{Attendant, EndVerdict, Failed, Interest, Verdict},
     registry::Shared,
     stats::Direction,
@@ -28,19 +28,20 @@ pub(super) struct Stage<'a> {
     opposite_stalled: bool,
     /// Whether what nobody looks at may be spliced.
     pub splice: Splice,
+    pub coalesce: Coalesce,
 }
 
 impl<'a> Stage<'a> {
     /// Nobody looks.
-    pub(super) fn native(direction: Direction, splice: Splice) -> Self {
-        Self { attendant: None, direction, chunks: false, end: false, opposite_stalled: false, splice }
+    pub(super) fn native(direction: Direction, splice: Splice, coalesce: Coalesce) -> Self {
+        Self { attendant: None, direction, chunks: false, end: false, opposite_stalled: false, splice, coalesce }
     }
 
-    pub(super) fn of(attendant: &'a Attendant, direction: Direction, opposite_stalled: bool) -> Self {
+    pub(super) fn of(attendant: &'a Attendant, direction: Direction, opposite_stalled: bool, coalesce: Coalesce) -> Self {
         let interest = attendant.interest();
         let (chunks, end) = (interest.has(Interest::recv(direction)), interest.has(Interest::EOF));
         // A lane's thread may have SIGPIPE open, which a splice to a peer that has gone would raise.
-        Self { attendant: Some(attendant), direction, chunks, end, opposite_stalled, splice: Splice::Never }
+        Self { attendant: Some(attendant), direction, chunks, end, opposite_stalled, splice: Splice::Never, coalesce }
     }
 
     /// Whether a hook is asked at all.

@@ -6,6 +6,7 @@
 //! * A side that does not take bytes stops the reading of the other. Nothing else is affected.
 
 mod aside;
+mod coalesce;
 mod ending;
 mod failing;
 mod inspected;
@@ -27,7 +28,7 @@ use self::{
     pump::{Ends, Fault, Phase, Pump, Turn},
 };
 use crate::{
-    config::{Splice, Timeouts},
+    config::{Coalesce, Splice, Timeouts},
     control::Command,
     hooks::{Attendant, Failed},
     io::stream::{Stream, Unregistered},
@@ -44,6 +45,7 @@ pub(crate) struct Order<'a> {
     pub shared: &'a Shared,
     pub timeouts: &'a Timeouts,
     pub splice: Splice,
+    pub coalesce: Coalesce,
     /// Who may want to see what flows.
     pub attendant: Option<&'a Attendant>,
     /// Whether the calling thread is the attendant's lane.
@@ -194,7 +196,15 @@ impl<'a> Relay<'a> {
         }
         let held = self.to_client.is_stalled() || self.shared.has_injected_enough(ToClient);
         let (up, down, discarded) = scratch::with_buffer(|scratch| {
-            (self.turn_to_upstream(scratch, cx), self.turn_to_client(scratch, cx), self.discard(scratch, cx))
+            let up = self.turn_to_upstream(scratch, cx);
+            if up.moved {
+                self.to_client.answered();
+            }
+            let down = self.turn_to_client(scratch, cx);
+            if down.moved {
+                self.to_upstream.answered();
+            }
+            (up, down, self.discard(scratch, cx))
         });
         if let Some(failed) = self.refused.take() {
             return Poll::Ready(End::Refused(failed));
@@ -222,8 +232,8 @@ impl<'a> Relay<'a> {
 
     fn stage(&self, direction: Direction, opposite_stalled: bool) -> Stage<'a> {
         match self.order.attendant {
-            Some(attendant) if self.order.on_lane => Stage::of(attendant, direction, opposite_stalled),
-            _ => Stage::native(direction, self.order.splice),
+            Some(attendant) if self.order.on_lane => Stage::of(attendant, direction, opposite_stalled, self.order.coalesce),
+            _ => Stage::native(direction, self.order.splice, self.order.coalesce),
         }
     }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::{
     aside::Aside,
+    coalesce::Coalescer,
     inspected::Stage,
     splice::{Filled, Splicer},
 };
@@ -69,6 +70,7 @@ pub(super) struct Pump {
     /// To be delivered, but not taken by the destination yet. Empty, without memory, while the destination keeps up.
     pending: Aside,
     splicer: Splicer,
+    coalescer: Coalescer,
     /// The source has nothing more to read.
     source_ended: bool,
 }
@@ -109,6 +111,7 @@ impl Pump {
             failed_source: false,
             pending: Aside::default(),
             splicer: Splicer::default(),
+            coalescer: Coalescer::default(),
             source_ended: false,
         }
     }
@@ -125,6 +128,11 @@ impl Pump {
     /// Whether it waits for its destination.
     pub(super) fn is_stalled(&self) -> bool {
         !self.pending.is_empty() || self.splicer.holds() > 0
+    }
+
+    /// The opposite direction has moved something.
+    pub(super) fn answered(&mut self) {
+        self.coalescer.answered();
     }
 
     /// The source has failed. An end in order that was read before stands and is true, unless a hook withholds it:
@@ -156,10 +164,13 @@ impl Pump {
     /// Moves what can be moved now. Without a fault and without `more`, the sockets wake the task.
     pub(super) fn turn(&mut self, mut ends: Ends<'_>, stage: &Stage<'_>, buffer: &mut [u8], cx: &mut Context<'_>) -> Turn {
         let mut turn = Turn::default();
-        let mut moved = 0;
+        let (mut moved, mut dry) = (0, false);
         while !self.is_over() {
             match self.step(&mut ends, stage, buffer, cx) {
-                Poll::Pending => break,
+                Poll::Pending => {
+                    dry = self.is_reading() && !stage.is_held(ends.shared);
+                    break;
+                }
                 Poll::Ready(Ok(bytes)) => {
                     turn.moved = true;
                     moved += bytes;
@@ -176,6 +187,7 @@ impl Pump {
             }
         }
         self.splicer.turn_over(moved);
+        self.coalescer.turn_over(stage.coalesce, moved, dry, ends.source, cx);
         turn
     }
 
@@ -183,6 +195,7 @@ impl Pump {
     pub(super) fn discard(&mut self, source: &mut Stream, meter: &Meter, buffer: &mut [u8], cx: &mut Context<'_>) -> Turn {
         let mut turn = Turn::default();
         let mut read = 0;
+        source.clear_low_water();
         while !self.source_ended {
             match source.poll_read(cx, buffer) {
                 Poll::Pending => break,

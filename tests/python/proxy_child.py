@@ -56,6 +56,7 @@ def build(spec: Plan) -> TheServer:
         limits=Limits(**spec.get("limits", {})),
         backlog=spec.get("backlog", 1024),
         splice=spec.get("splice", True),
+        coalesce=spec.get("coalesce", True),
         public=True,
     )
 

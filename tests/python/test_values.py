@@ -104,6 +104,7 @@ def test_the_stats_have_every_native_counter() -> None:
         buffer_size=1,
         reuse_port=False,
         splice=True,
+        coalesce=True,
     )
     assert set(server.stats()) == {field.name for field in dataclasses.fields(Stats)}
     server.stop(0)

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use interpose::{
     chunk::Chunk,
-    config::{Splice, Timeouts},
+    config::{Coalesce, Splice, Timeouts},
     hooks::{Decision, EndVerdict, Failed, Hooks, Interest, Verdict},
     outcome::CloseReason,
     registry::{Connection, State},
@@ -37,6 +37,8 @@ pub enum Path {
     Native,
     /// Nobody looks, and every byte goes through a pipe, where the system has that.
     Spliced,
+    /// Nobody looks, every direction waits for many bytes, and they go through a pipe, where the system has that.
+    Coalesced,
     /// Hooks see every chunk and every end, and let all pass.
     Inspected,
     /// Hooks put a copy in the place of every chunk.
@@ -107,6 +109,10 @@ impl Rig {
                 config.splice = Splice::Always;
                 Running::start(config)
             }
+            Path::Coalesced => {
+                (config.splice, config.coalesce) = (Splice::Always, Coalesce::Always);
+                Running::start(config)
+            }
             Path::Inspected => Running::start_hooked(config, Arc::new(Watching { replaces: false }), WATCHING),
             Path::Replaced => Running::start_hooked(config, Arc::new(Watching { replaces: true }), WATCHING),
         };
@@ -173,7 +179,9 @@ impl Link {
     fn ledger(&self, direction: Direction) -> Ledger {
         let ledger = self.connection.ledger(direction);
         match self.rig.path {
-            Path::Native | Path::Spliced | Path::Inspected => assert_eq!((ledger.added, ledger.dropped), (0, 0)),
+            Path::Native | Path::Spliced | Path::Coalesced | Path::Inspected => {
+                assert_eq!((ledger.added, ledger.dropped), (0, 0))
+            }
             Path::Replaced => assert!(ledger.added <= ledger.dropped && ledger.dropped <= ledger.read, "{ledger:?}"),
         }
         Ledger { added: 0, dropped: 0, ..ledger }
@@ -291,6 +299,7 @@ macro_rules! path {
 }
 path!(native Path::Native);
 path!(spliced Path::Spliced);
+path!(coalesced Path::Coalesced);
 path!(inspected Path::Inspected);
 path!(replaced Path::Replaced);
 

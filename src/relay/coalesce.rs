@@ -1,0 +1,342 @@
+//! Coalescing: a direction that has streamed fast for a while is woken for many bytes at once, not for each few that come.
+//!
+//! Whoever reads at every wake-up takes little, acknowledges it, and pays for that each time: on loopback a third of the CPU
+//! per GiB. The kernel can wait for a low-water mark (SO_RCVLOWAT, socket(7)); below it, it wakes nobody unless the source
+//! has ended, has failed, or may send no more. What is less is waited for no longer than [`LONGEST`].
+//!
+//! That wait may come at the end of what a source sends in a row. So a direction has to have streamed for [`STREAMED`]
+//! before each: a thirtieth of its time is the most that it loses. One whose source may be waiting for an answer, because
+//! something went the other way, loses nothing.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::pump::BUFFER;
+use crate::{config::Coalesce, io::stream::Stream};
+
+/// What is waited for: as much as one read takes.
+const LOW_WATER: usize = BUFFER;
+
+/// The longest that a byte waits for others. The runtime's timers may take a millisecond more.
+const LONGEST: Duration = Duration::from_millis(4);
+
+/// How long a direction has to have streamed before it may wait.
+const STREAMED: Duration = Duration::from_millis(128);
+
+/// The same after waits of no use, each of which doubles it.
+const STREAMED_MOST: Duration = Duration::from_secs(64);
+
+/// What streams fast: the mark is reached well within [`LONGEST`].
+const BYTES_PER_MILLISECOND: u128 = LOW_WATER as u128 / 3;
+
+/// Bytes in a row, at [`LEAST`] a turn, before a direction is watched at all: until then there is nothing of it to keep.
+const ROW: usize = 256 * 1024;
+const LEAST: usize = 16 * 1024;
+
+/// The coalescing state of a direction.
+#[derive(Debug, Default)]
+pub(super) struct Coalescer {
+    row: usize,
+    watched: Option<Box<Watched>>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    pace: Pace,
+    /// Something went the other way since the last turn.
+    answered: bool,
+    /// While the mark is set.
+    wait: Option<Wait>,
+}
+
+/// Since when and how fast a direction streams.
+#[derive(Debug)]
+struct Pace {
+    since: Instant,
+    bytes: u128,
+    /// How long it has to stream before it waits.
+    required: Duration,
+}
+
+/// The bound on a wait for the mark.
+#[derive(Debug)]
+struct Wait {
+    until: Instant,
+    /// The mark was reached in time, once at least.
+    useful: bool,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Coalescer {
+    /// Takes note of a turn that moved so much. `dry` says that the direction waits for its source to have more.
+    pub(super) fn turn_over(&mut self, policy: Coalesce, moved: usize, dry: bool, source: &mut Stream, cx: &mut Context<'_>) {
+        if policy == Coalesce::Never || self.watched.is_none() && !self.streams(policy, moved) {
+            return;
+        }
+        let Some(watched) = &mut self.watched else { return };
+        watched.turn_over(policy, moved, dry, source, cx);
+    }
+
+    /// The opposite direction has moved something.
+    pub(super) fn answered(&mut self) {
+        if let Some(watched) = &mut self.watched {
+            watched.answered = true;
+        }
+    }
+
+    /// Whether it is to be watched from now on.
+    fn streams(&mut self, policy: Coalesce, moved: usize) -> bool {
+        if moved > 0 {
+            self.row = if moved < LEAST { 0 } else { self.row.saturating_add(moved) };
+        }
+        let streams = self.row >= ROW || policy == Coalesce::Always;
+        if streams {
+            self.watched = Some(Box::new(Watched { pace: Pace::new(Instant::now()), answered: false, wait: None }));
+        }
+        streams
+    }
+}
+
+impl Watched {
+    fn turn_over(&mut self, policy: Coalesce, moved: usize, dry: bool, source: &mut Stream, cx: &mut Context<'_>) {
+        let now = Instant::now();
+        if std::mem::take(&mut self.answered) {
+            self.wait_no_more(source);
+            self.pace.begin_anew(now);
+        }
+        if moved > 0 {
+            self.pace.bytes += moved as u128;
+            if let Some(wait) = &mut self.wait {
+                wait.useful |= moved >= LOW_WATER;
+                wait.until = now + LONGEST;
+            }
+        }
+        if !dry {
+            return;
+        }
+        if self.wait.is_none() && self.pace.may_wait(policy, now) && source.set_low_water(LOW_WATER) {
+            self.wait = Some(Wait::new(now + LONGEST));
+        }
+        if let Some(wait) = &mut self.wait
+            && wait.poll(now, cx).is_ready()
+        {
+            self.pace.waited(wait.useful, now);
+            self.wait_no_more(source);
+        }
+    }
+
+    /// What has come by now wakes the task at once.
+    fn wait_no_more(&mut self, source: &mut Stream) {
+        source.clear_low_water();
+        self.wait = None;
+    }
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self { since: now, bytes: 0, required: STREAMED }
+    }
+
+    fn begin_anew(&mut self, now: Instant) {
+        (self.since, self.bytes) = (now, 0);
+    }
+
+    /// Whether it has streamed for long enough, and fast enough, to wait.
+    fn may_wait(&mut self, policy: Coalesce, now: Instant) -> bool {
+        if policy == Coalesce::Always {
+            // Once for what has come, then no more before something does.
+            return self.bytes > 0;
+        }
+        let time = now.duration_since(self.since);
+        if time < self.required {
+            return false;
+        }
+        let fast = self.bytes >= time.as_millis() * BYTES_PER_MILLISECOND;
+        if !fast {
+            self.begin_anew(now);
+        }
+        fast
+    }
+
+    /// A wait has lasted for as long as it may.
+    fn waited(&mut self, useful: bool, now: Instant) {
+        self.required = if useful { STREAMED } else { STREAMED_MOST.min(self.required * 2) };
+        self.begin_anew(now);
+    }
+}
+
+impl Wait {
+    fn new(until: Instant) -> Self {
+        Self { until, useful: false, timer: Box::pin(sleep_until(until)) }
+    }
+
+    fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        // The timer is not moved with every byte: when it fires, it is set anew.
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if self.until <= now {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(self.until);
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod tests {
+    use std::{future::poll_fn, io::Write, net};
+
+    use socket2::Socket;
+    use tokio::{net::TcpListener, task::yield_now, time::advance};
+
+    use super::*;
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    /// A source, what sends to it, and the coalescing of the direction it is the source of.
+    struct Rig {
+        coalescer: Coalescer,
+        policy: Coalesce,
+        source: Stream,
+        sender: net::TcpStream,
+    }
+
+    impl Rig {
+        async fn new(policy: Coalesce) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let sender = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (accepted, _) = listener.accept().await.unwrap();
+            let source = Stream::of_socket(Socket::from(accepted.into_std().unwrap()), true).unwrap();
+            Self { coalescer: Coalescer::default(), policy, source, sender }
+        }
+
+        /// A turn that moved so much and found no more.
+        async fn turn(&mut self, moved: usize) {
+            let Self { coalescer, policy, source, .. } = self;
+            poll_fn(|cx| {
+                coalescer.turn_over(*policy, moved, true, source, cx);
+                Poll::Ready(())
+            })
+            .await;
+        }
+
+        /// A turn each millisecond that moves so much; gives after how many milliseconds the direction began to wait.
+        async fn waits_after(&mut self, moved: usize, milliseconds: u32) -> Option<u32> {
+            for millisecond in 0..milliseconds {
+                self.turn(moved).await;
+                if self.waits() {
+                    return Some(millisecond);
+                }
+                advance(MILLISECOND).await;
+            }
+            None
+        }
+
+        fn waits(&self) -> bool {
+            self.coalescer.watched.as_ref().is_some_and(|watched| watched.wait.is_some())
+        }
+
+        /// How much can be read, once the runtime has looked at the sockets.
+        async fn read(&mut self) -> Option<usize> {
+            for _ in 0..200 {
+                yield_now().await;
+            }
+            let mut buffer = vec![0; 2 * LOW_WATER];
+            let source = &mut self.source;
+            match poll_fn(|cx| Poll::Ready(source.poll_read(cx, &mut buffer))).await {
+                Poll::Ready(bytes) => Some(bytes.unwrap()),
+                Poll::Pending => None,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_direction_waits_once_it_has_streamed_fast_for_a_while() {
+        let mut rig = Rig::new(Coalesce::Streaming).await;
+        assert_eq!(rig.waits_after(LOW_WATER, 1000).await, Some(128));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_slow_or_pauses_or_sends_little_does_not() {
+        let mut rig = Rig::new(Coalesce::Streaming).await;
+        assert_eq!(rig.waits_after(64 * 1024, 1000).await, None);
+        let mut rig = Rig::new(Coalesce::Streaming).await;
+        for _ in 0..100 {
+            assert_eq!(rig.waits_after(LOW_WATER, 100).await, None);
+            advance(400 * MILLISECOND).await;
+        }
+        let mut rig = Rig::new(Coalesce::Streaming).await;
+        for _ in 0..100_000 {
+            rig.turn(LEAST - 1).await;
+        }
+        assert!(rig.coalescer.watched.is_none(), "nothing is kept of it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dialogue_does_not() {
+        let mut rig = Rig::new(Coalesce::Streaming).await;
+        for _ in 0..50 {
+            assert_eq!(rig.waits_after(LOW_WATER, 100).await, None);
+            rig.coalescer.answered();
+        }
+        assert_eq!(rig.waits_after(LOW_WATER, 200).await, Some(128));
+        rig.coalescer.answered();
+        rig.turn(0).await;
+        assert!(!rig.waits(), "an answer ends a wait");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_of_no_use_become_rare_and_a_useful_one_is_as_before() {
+        let mut rig = Rig::new(Coalesce::Streaming).await;
+        for required in [128, 256, 512, 1024] {
+            assert_eq!(rig.waits_after(LOW_WATER, 5000).await, Some(required));
+            advance(5 * MILLISECOND).await;
+            rig.turn(0).await;
+            assert!(!rig.waits());
+        }
+        assert_eq!(rig.waits_after(LOW_WATER, 5000).await, Some(2048));
+        rig.turn(LOW_WATER).await;
+        advance(5 * MILLISECOND).await;
+        rig.turn(0).await;
+        assert_eq!(rig.waits_after(LOW_WATER, 5000).await, Some(128));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_is_for_the_mark_and_bounded() {
+        let mut rig = Rig::new(Coalesce::Always).await;
+        assert_eq!(rig.read().await, None);
+        rig.turn(1).await;
+        rig.sender.write_all(&[0; 1000]).unwrap();
+        assert_eq!(rig.read().await, None, "the mark is not reached");
+        rig.turn(0).await;
+        assert_eq!(rig.read().await, None);
+        advance(5 * MILLISECOND).await;
+        rig.turn(0).await;
+        assert_eq!(rig.read().await, Some(1000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_mark_and_the_end_are_told_at_once() {
+        let mut rig = Rig::new(Coalesce::Always).await;
+        assert_eq!(rig.read().await, None);
+        rig.turn(1).await;
+        rig.sender.write_all(&vec![0; LOW_WATER]).unwrap();
+        assert_eq!(rig.read().await, Some(LOW_WATER));
+        rig.turn(LOW_WATER).await;
+        rig.sender.write_all(&[0; 10]).unwrap();
+        rig.sender.shutdown(net::Shutdown::Write).unwrap();
+        assert_eq!(rig.read().await, Some(10));
+        assert_eq!(rig.read().await, Some(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn never_is_never() {
+        let mut rig = Rig::new(Coalesce::Never).await;
+        assert_eq!(rig.waits_after(LOW_WATER, 10_000).await, None);
+    }
+}
