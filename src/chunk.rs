@@ -1,34 +1,77 @@
 //! The bytes of one read, as hooks see them.
 
-use std::{ops::Deref, sync::Arc};
+use std::{any::Any, fmt, io, ops::Deref, sync::Arc, task::Poll};
 
 use bytes::Bytes;
+use tokio::io::ReadBuf;
+
+/// Memory of a hook's own, into which a chunk is read so that the hook need not copy it.
+pub trait Room: Any + Send + Sync + fmt::Debug {
+    /// How much it takes.
+    fn size(&self) -> usize;
+
+    /// Has `read` fill it, from its beginning. Gives how much came.
+    fn fill(&mut self, read: &mut dyn FnMut(&mut ReadBuf<'_>) -> Poll<io::Result<()>>) -> Poll<io::Result<usize>>;
+
+    /// What was read into it.
+    fn filled(&self) -> &[u8];
+}
 
 /// The bytes of one read. Its borders mean nothing.
 ///
 /// A clone keeps the bytes as they are: the buffer is used again only when nobody has one.
 #[derive(Debug, Clone)]
 pub struct Chunk {
-    buffer: Arc<[u8]>,
+    memory: Memory,
     length: usize,
+}
+
+/// What chunks lie in.
+#[derive(Debug, Clone)]
+pub(crate) enum Memory {
+    /// A thread's buffer.
+    Buffer(Arc<[u8]>),
+    /// A hook's own memory.
+    Room(Arc<dyn Room>),
+}
+
+impl Memory {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Buffer(buffer) => buffer,
+            Self::Room(room) => room.filled(),
+        }
+    }
 }
 
 impl Chunk {
     /// The first `length` bytes of a buffer.
     pub(crate) fn new(buffer: Arc<[u8]>, length: usize) -> Self {
-        Self { length: length.min(buffer.len()), buffer }
+        Self { length: length.min(buffer.len()), memory: Memory::Buffer(buffer) }
     }
 
-    /// The buffer, for the next read, unless somebody has kept a clone.
-    pub(crate) fn into_buffer(self) -> Option<Arc<[u8]>> {
-        let mut buffer = self.buffer;
-        Arc::get_mut(&mut buffer).is_some().then_some(buffer)
+    /// What was read into a hook's own memory.
+    pub(crate) fn within(room: Arc<dyn Room>) -> Self {
+        Self { length: room.filled().len(), memory: Memory::Room(room) }
+    }
+
+    /// The hook's own memory, if it lies there.
+    pub fn room(&self) -> Option<&dyn Room> {
+        match &self.memory {
+            Memory::Buffer(_) => None,
+            Memory::Room(room) => Some(&**room),
+        }
+    }
+
+    /// Where it lies, for the next read.
+    pub(crate) fn into_memory(self) -> Memory {
+        self.memory
     }
 
     /// What follows `start`, to be kept: a copy where that is less than half of the buffer.
     pub(crate) fn rest(&self, start: usize) -> Bytes {
         let rest = &self[start..];
-        if rest.len() * 2 < self.buffer.len() {
+        if rest.len() * 2 < self.capacity() {
             Bytes::copy_from_slice(rest)
         } else {
             Bytes::from_owner(self.clone()).slice(start..)
@@ -37,7 +80,7 @@ impl Chunk {
 
     /// How much memory a clone keeps.
     pub fn capacity(&self) -> usize {
-        self.buffer.len()
+        self.memory.bytes().len()
     }
 }
 
@@ -45,7 +88,7 @@ impl Deref for Chunk {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.buffer[..self.length]
+        &self.memory.bytes()[..self.length]
     }
 }
 
@@ -63,9 +106,12 @@ mod tests {
     fn a_kept_clone_keeps_its_bytes_from_the_next_read() {
         let chunk = Chunk::new(Arc::from(&b"abcdef"[..]), 3);
         let kept = chunk.clone();
-        assert!(chunk.into_buffer().is_none());
+        let Memory::Buffer(mut buffer) = chunk.into_memory() else { panic!("it lies in a buffer") };
+        assert!(Arc::get_mut(&mut buffer).is_none());
+        drop(buffer);
         assert_eq!(&*kept, b"abc");
         assert_eq!((&kept.rest(0)[..], &kept.rest(1)[..]), (&b"abc"[..], &b"bc"[..]));
-        assert_eq!(kept.into_buffer().as_deref(), Some(&b"abcdef"[..]));
+        let Memory::Buffer(mut buffer) = kept.into_memory() else { panic!("it lies in a buffer") };
+        assert_eq!(Arc::get_mut(&mut buffer).as_deref(), Some(&b"abcdef"[..]));
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    chunk::Chunk,
+    chunk::{Chunk, Room},
     forward::Forward,
     lane::{LaneHandle, Lanes},
     outcome::{CloseReason, Outcome},
@@ -136,6 +136,17 @@ pub trait Hooks: Send + Sync + fmt::Debug {
 
     /// The connection is over. Called once, after every other, whatever was of interest: it is the time to forget it.
     fn on_close(&self, connection: &Connection, wanted: bool);
+
+    /// Memory of the hooks' own for the next chunk, which is likely to have `size` bytes: then it is read there.
+    fn room(&self, size: usize) -> Option<Arc<dyn Room>> {
+        let _ = size;
+        None
+    }
+
+    /// A room that is not needed, or whose chunk has passed.
+    fn leave(&self, room: Arc<dyn Room>) {
+        drop(room);
+    }
 
     /// A relay that runs on the lane gives others their turn.
     fn turn_over(&self) {}

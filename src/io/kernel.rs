@@ -95,6 +95,17 @@ pub(crate) fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
+/// Reads what has come into `buffer`, which need not have been written before (recv(2)).
+#[cfg(unix)]
+pub(super) fn receive(socket: &socket2::Socket, buffer: &mut tokio::io::ReadBuf<'_>) -> std::io::Result<usize> {
+    // SAFETY: the call writes bytes only, so what was initialized stays so.
+    let bytes = socket.recv(unsafe { buffer.unfilled_mut() })?;
+    // SAFETY: the kernel has written so many.
+    unsafe { buffer.assume_init(bytes) };
+    buffer.advance(bytes);
+    Ok(bytes)
+}
+
 /// Has the calling thread's runtime tell what `interest` asks for: when `socket` can be read, or has a client to accept.
 #[cfg(unix)]
 pub(super) fn watch(

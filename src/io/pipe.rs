@@ -80,14 +80,6 @@ impl Pipe {
         (size >= LEAST).then_some(pipe)
     }
 
-    /// A pipe of its own with bytes in it, and how many.
-    #[cfg(test)]
-    pub(crate) fn filled() -> (Self, usize) {
-        let pipe = Self::new().expect("a pipe");
-        let bytes = rustix::io::write(&pipe.writer, &vec![7; SIZE]).expect("room");
-        (pipe, bytes)
-    }
-
     /// Gives it back, empty. Kept for a while, for another direction of this thread.
     pub(crate) fn give_back(self) {
         POOL.with(|pool| {
@@ -130,6 +122,76 @@ async fn tend() {
         });
         if idle.is_some() {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Read,
+        net,
+        task::{Context, Poll, Waker},
+        thread,
+    };
+
+    use socket2::{SockRef, Socket};
+
+    use super::*;
+    use crate::io::stream::Stream;
+
+    /// A pipe with bytes in it, and how many.
+    fn filled() -> (Pipe, usize) {
+        let pipe = Pipe::new().expect("a pipe");
+        let bytes = rustix::io::write(&pipe.writer, &vec![7; SIZE]).expect("room");
+        (pipe, bytes)
+    }
+
+    /// A stream and its peer.
+    fn pair() -> (Stream, net::TcpStream) {
+        let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        accepted.set_nonblocking(true).unwrap();
+        (Stream::of_socket(Socket::from(accepted), true).unwrap(), peer)
+    }
+
+    /// Writes through pipes until that fails or the peer's end can be read; gives the failure.
+    async fn splice_until_failure(stream: &mut Stream) -> Option<io::Error> {
+        let mut cx = Context::from_waker(Waker::noop());
+        loop {
+            let (pipe, mut left) = filled();
+            while left > 0 {
+                match stream.poll_empty(&mut cx, &pipe, left) {
+                    Poll::Ready(Ok(taken)) => left -= taken,
+                    Poll::Ready(Err(error)) => return Some(error),
+                    Poll::Pending => tokio::task::yield_now().await,
+                }
+                match stream.poll_read(&mut cx, &mut [0]) {
+                    Poll::Ready(Ok(_)) => return None,
+                    Poll::Ready(Err(error)) => return Some(error),
+                    Poll::Pending => {}
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_splice_that_a_reset_cuts_short_tells_of_it() {
+        for round in 0..300 {
+            let (mut stream, mut peer) = pair();
+            let reading = thread::Builder::new().spawn(move || {
+                let (start, mut buffer) = (Instant::now(), vec![0; 1 << 16]);
+                while start.elapsed() < Duration::from_micros(300 + round) {
+                    let _ = peer.read(&mut buffer);
+                }
+                SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+            });
+            let reading = reading.unwrap();
+            let failure = splice_until_failure(&mut stream).await;
+            let failure = failure.map(|error| error.kind());
+            assert_eq!(failure, Some(io::ErrorKind::ConnectionReset), "round {round}");
+            reading.join().unwrap();
         }
     }
 }

@@ -12,7 +12,7 @@ mod system {
     };
 
     use socket2::{SockAddr, SockRef, Socket};
-    use tokio::io::{Interest, unix::AsyncFd};
+    use tokio::io::{Interest, ReadBuf, unix::AsyncFd};
 
     use crate::io::kernel;
 
@@ -47,14 +47,27 @@ mod system {
         }
 
         pub(in crate::io) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+            self.poll_fetch(cx, buf.len(), |mut socket| socket.read(buf))
+        }
+
+        /// The same, into memory that need not have been written before.
+        pub(in crate::io) fn poll_receive(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            self.poll_fetch(cx, buf.remaining(), |socket| kernel::receive(socket, buf)).map_ok(drop)
+        }
+
+        fn poll_fetch(
+            &self,
+            cx: &mut Context<'_>,
+            room: usize,
+            mut fetch: impl FnMut(&Socket) -> io::Result<usize>,
+        ) -> Poll<io::Result<usize>> {
             loop {
                 let mut ready = ready!(self.socket.poll_read_ready(cx))?;
-                let mut socket = self.socket.get_ref();
-                match socket.read(buf) {
+                match fetch(self.socket.get_ref()) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
                     Ok(bytes) => {
                         // A read that was not filled has taken everything: the next need not ask the kernel to hear that.
-                        if 0 < bytes && bytes < buf.len() && !self.may_stop_short() {
+                        if 0 < bytes && bytes < room && !self.may_stop_short() {
                             ready.clear_ready();
                         }
                         return Poll::Ready(Ok(bytes));
@@ -158,8 +171,13 @@ mod system {
 
         pub(in crate::io) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
             let mut buf = ReadBuf::new(buf);
-            ready!(Pin::new(&mut self.0).poll_read(cx, &mut buf))?;
+            ready!(self.poll_receive(cx, &mut buf))?;
             Poll::Ready(Ok(buf.filled().len()))
+        }
+
+        /// The same, into memory that need not have been written before.
+        pub(in crate::io) fn poll_receive(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, buf)
         }
 
         pub(in crate::io) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

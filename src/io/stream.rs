@@ -8,6 +8,7 @@ use std::{
 };
 
 use socket2::{SockRef, Socket};
+use tokio::io::ReadBuf;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use super::pipe::Pipe;
@@ -120,6 +121,15 @@ impl Stream {
         match &mut self.socket {
             Connected::Socket(registered) => registered.poll_read(cx, buf),
             Connected::Nowhere { ended: true } => Poll::Ready(Ok(0)),
+            Connected::Nowhere { ended: false } => Poll::Pending,
+        }
+    }
+
+    /// The same, into memory that need not have been written before.
+    pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut self.socket {
+            Connected::Socket(registered) => registered.poll_receive(cx, buf),
+            Connected::Nowhere { ended: true } => Poll::Ready(Ok(())),
             Connected::Nowhere { ended: false } => Poll::Pending,
         }
     }
@@ -335,60 +345,5 @@ impl Stream {
     pub(crate) fn peer_name(&self) -> io::Result<SocketName> {
         let socket = self.socket().ok_or(io::ErrorKind::NotConnected)?;
         socket.peer_addr().map(|address| socket_name(&address))
-    }
-}
-
-#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
-mod tests {
-    use std::{io::Read, net, task::Waker, thread, time::Instant};
-
-    use super::*;
-
-    /// A stream and its peer.
-    fn pair() -> (Stream, net::TcpStream) {
-        let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (accepted, _) = listener.accept().unwrap();
-        accepted.set_nonblocking(true).unwrap();
-        (Stream::of_socket(Socket::from(accepted), true).unwrap(), peer)
-    }
-
-    /// Writes through pipes until that fails or the peer's end can be read; gives the failure.
-    async fn splice_until_failure(stream: &mut Stream) -> Option<io::Error> {
-        let mut cx = Context::from_waker(Waker::noop());
-        loop {
-            let (pipe, mut left) = Pipe::filled();
-            while left > 0 {
-                match stream.poll_empty(&mut cx, &pipe, left) {
-                    Poll::Ready(Ok(taken)) => left -= taken,
-                    Poll::Ready(Err(error)) => return Some(error),
-                    Poll::Pending => tokio::task::yield_now().await,
-                }
-                match stream.poll_read(&mut cx, &mut [0]) {
-                    Poll::Ready(Ok(_)) => return None,
-                    Poll::Ready(Err(error)) => return Some(error),
-                    Poll::Pending => {}
-                }
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn a_splice_that_a_reset_cuts_short_tells_of_it() {
-        for round in 0..300 {
-            let (mut stream, mut peer) = pair();
-            let reading = thread::Builder::new().spawn(move || {
-                let (start, mut buffer) = (Instant::now(), vec![0; 1 << 16]);
-                while start.elapsed() < Duration::from_micros(300 + round) {
-                    let _ = peer.read(&mut buffer);
-                }
-                SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
-            });
-            let reading = reading.unwrap();
-            let failure = splice_until_failure(&mut stream).await;
-            let failure = failure.map(|error| error.kind());
-            assert_eq!(failure, Some(io::ErrorKind::ConnectionReset), "round {round}");
-            reading.join().unwrap();
-        }
     }
 }

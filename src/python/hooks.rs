@@ -12,7 +12,7 @@ use pyo3::{
     PyTraverseError, PyVisit,
     exceptions::{PyKeyboardInterrupt, PySystemExit},
     prelude::*,
-    types::{PyBytes, PyDict, PyTuple},
+    types::{PyDict, PyTuple},
 };
 
 use super::{
@@ -21,7 +21,7 @@ use super::{
     handle, lane, view,
 };
 use crate::{
-    chunk::Chunk,
+    chunk::{Chunk, Room},
     hooks::{Decision, EndVerdict, Failed, Hooks, Interest, Verdict},
     outcome::CloseReason,
     registry::Connection,
@@ -297,7 +297,11 @@ fn with_chunk<'a>(
 ) -> impl for<'py> FnOnce(Python<'py>, &lane::Here) -> PyResult<Bound<'py, PyTuple>> + 'a {
     move |py, here| {
         let side = here.kept.borrow_mut().source(py, here.callbacks.get(), connection, direction)?;
-        let data = if here.callbacks.get().views { view::view_of(py, chunk)? } else { PyBytes::new(py, chunk).into_any() };
+        let data = if here.callbacks.get().views {
+            view::view_of(py, chunk)?
+        } else {
+            view::bytes_of(py, chunk, &mut here.spare.borrow_mut())
+        };
         PyTuple::new(py, [side, data])
     }
 }
@@ -346,6 +350,14 @@ impl Hooks for OnLane {
                 drop(objects);
             });
         }
+    }
+
+    fn room(&self, size: usize) -> Option<Arc<dyn Room>> {
+        lane::spare(size)
+    }
+
+    fn leave(&self, room: Arc<dyn Room>) {
+        lane::leave(room);
     }
 
     fn turn_over(&self) {

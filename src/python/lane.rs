@@ -19,8 +19,10 @@ use super::{
     kept::Kept,
     runtime::{Process, end_forked_child},
     server::Server,
+    view::Spare,
 };
 use crate::{
+    chunk::Room,
     error::{Error, ErrorKind},
     io::ticks::Ticks,
     lane,
@@ -39,6 +41,7 @@ const ABORT_TIME: Duration = Duration::from_secs(1);
 pub(super) struct Here {
     pub callbacks: Py<Callbacks>,
     pub kept: RefCell<Kept>,
+    pub spare: RefCell<Spare>,
     pub server: server::Server,
     running: Arc<Running>,
     process: Process,
@@ -79,6 +82,22 @@ pub(super) fn is_here() -> bool {
 /// Whether this lane has objects of the connection.
 pub(super) fn keeps(connection: &Connection) -> bool {
     HERE.with_borrow(|here| here.as_ref().is_some_and(|here| here.kept.borrow().has(connection)))
+}
+
+/// The bytes object that this lane has ready for a chunk of this size.
+pub(super) fn spare(size: usize) -> Option<Arc<dyn Room>> {
+    let here = HERE.with_borrow(Clone::clone)?;
+    let spare = here.spare.borrow_mut().take(size);
+    spare.map(|blank| blank as Arc<dyn Room>)
+}
+
+/// The same, not needed or with a chunk that has passed.
+pub(super) fn leave(room: Arc<dyn Room>) {
+    let Some(here) = HERE.with_borrow(Clone::clone) else { return };
+    let filled = here.spare.borrow_mut().put(room);
+    if let Some(filled) = filled {
+        attached(|py, here| here.spare.borrow_mut().renew(py, filled));
+    }
 }
 
 /// Runs `f` attached, with what this lane's callbacks need. Stays attached until the turn is over.
@@ -265,8 +284,16 @@ impl Lane {
         let core = server.here(py)?.clone();
         let process = Process::this();
         let (raised, interrupted) = (RefCell::default(), Notify::new());
-        let here =
-            Rc::new(Here { callbacks, kept: RefCell::default(), server: core.clone(), running, process, raised, interrupted });
+        let here = Rc::new(Here {
+            callbacks,
+            kept: RefCell::default(),
+            spare: RefCell::default(),
+            server: core.clone(),
+            running,
+            process,
+            raised,
+            interrupted,
+        });
         HERE.set(Some(here));
         py.detach(|| {
             lane.run(until_closed(core, lane.handle(), woken));

@@ -1,11 +1,28 @@
-//! A chunk that Python reads where it lies, through a memoryview.
-#![allow(unsafe_code)] // The buffer protocol hands out a pointer; argued below.
+//! A chunk that Python sees where it lies: through a memoryview, or as the bytes object it was read into.
+#![allow(unsafe_code)] // The buffer protocol hands out a pointer, and a bytes object is written before anybody has it; argued below.
 
-use std::ffi::{c_int, c_void};
+use std::{
+    any::Any,
+    ffi::{c_char, c_int, c_void},
+    io,
+    mem::MaybeUninit,
+    slice,
+    sync::Arc,
+    task::{Poll, ready},
+};
 
-use pyo3::{exceptions::PyBufferError, ffi, prelude::*, types::PyMemoryView};
+use pyo3::{
+    exceptions::PyBufferError,
+    ffi,
+    prelude::*,
+    types::{PyBytes, PyMemoryView},
+};
+use tokio::io::ReadBuf;
 
-use crate::chunk::Chunk;
+use crate::chunk::{Chunk, Room};
+
+/// From here on a chunk is worth reading straight into an object of its own.
+const WORTH_AN_OBJECT: usize = 16 * 1024;
 
 /// From here on a view costs less than a copy. It also keeps the whole buffer for as long as it is kept.
 const WORTH: usize = 16 * 1024;
@@ -40,4 +57,120 @@ pub(super) fn view_of<'py>(py: Python<'py>, chunk: &Chunk) -> PyResult<Bound<'py
         Bound::new(py, View(chunk.clone()))?.into_any()
     };
     Ok(PyMemoryView::from(&owner)?.into_any())
+}
+
+/// A bytes object that nobody has yet, or that has been filled.
+#[derive(Debug)]
+pub(super) struct Blank {
+    object: Py<PyBytes>,
+    bytes: *mut c_char,
+    size: usize,
+    filled: usize,
+}
+
+// SAFETY: the pointer is to the bytes of `object`, which stay where they are for as long as it lives. They are written only
+// through `&mut self` while nobody else has the object, and never again once it was shown.
+unsafe impl Send for Blank {}
+// SAFETY: as above; through `&self` they are only read.
+unsafe impl Sync for Blank {}
+
+impl Blank {
+    /// `None`: it is not worth it, or there is no memory for it.
+    fn new(py: Python<'_>, size: usize) -> Option<Self> {
+        if size < WORTH_AN_OBJECT {
+            return None;
+        }
+        let length = ffi::Py_ssize_t::try_from(size).ok()?;
+        // SAFETY: without a source the interpreter makes an object of that length, to be written by whoever asked for it.
+        let object = unsafe { Bound::from_owned_ptr_or_opt(py, ffi::PyBytes_FromStringAndSize(std::ptr::null(), length)) };
+        let Some(object) = object else {
+            drop(PyErr::take(py));
+            return None;
+        };
+        // SAFETY: it is a bytes object.
+        let bytes = unsafe { ffi::PyBytes_AsString(object.as_ptr()) };
+        // SAFETY: as above.
+        let object = unsafe { object.cast_into_unchecked::<PyBytes>() };
+        Some(Self { object: object.unbind(), bytes, size, filled: 0 })
+    }
+
+    /// Nobody has seen the object.
+    fn is_blank(&self) -> bool {
+        self.filled < self.size
+    }
+}
+
+impl Room for Blank {
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    fn fill(&mut self, read: &mut dyn FnMut(&mut ReadBuf<'_>) -> Poll<io::Result<()>>) -> Poll<io::Result<usize>> {
+        if !self.is_blank() {
+            // Not to be written any more; whoever tries again has another.
+            return Poll::Ready(Err(io::ErrorKind::Interrupted.into()));
+        }
+        // SAFETY: `size` bytes from `bytes` on are the object's, which lives, and nobody has seen it.
+        let bytes = unsafe { slice::from_raw_parts_mut(self.bytes.cast::<MaybeUninit<u8>>(), self.size) };
+        let mut buffer = ReadBuf::uninit(bytes);
+        let polled = read(&mut buffer);
+        // `read` may have put another buffer in its place.
+        let is_ours = buffer.filled().as_ptr() == self.bytes.cast_const().cast();
+        self.filled = if is_ours { buffer.filled().len() } else { 0 };
+        ready!(polled)?;
+        Poll::Ready(Ok(self.filled))
+    }
+
+    fn filled(&self) -> &[u8] {
+        // SAFETY: so many bytes were read there.
+        unsafe { slice::from_raw_parts(self.bytes.cast_const().cast(), self.filled) }
+    }
+}
+
+/// The lane's next bytes object for a chunk that is likely to be as large as one can be.
+#[derive(Debug, Default)]
+pub(super) struct Spare(Option<Arc<Blank>>);
+
+impl Spare {
+    pub(super) fn take(&mut self, size: usize) -> Option<Arc<Blank>> {
+        self.0.take_if(|blank| blank.size == size)
+    }
+
+    /// Takes back what was not filled; gives back what was.
+    pub(super) fn put(&mut self, room: Arc<dyn Room>) -> Option<Arc<dyn Room>> {
+        let any: Arc<dyn Any + Send + Sync> = room;
+        let blank = any.downcast::<Blank>().ok()?;
+        if !blank.is_blank() {
+            return Some(blank);
+        }
+        self.0 = Some(blank);
+        None
+    }
+
+    /// Another in the place of one that was filled, whose object is its owners' now, if it has any left.
+    pub(super) fn renew(&mut self, py: Python<'_>, filled: Arc<dyn Room>) {
+        let size = filled.size();
+        // First its own end: then the next may have its memory.
+        drop(filled);
+        self.make(py, size);
+    }
+
+    fn make(&mut self, py: Python<'_>, size: usize) {
+        if self.0.is_none() {
+            self.0 = Blank::new(py, size).map(Arc::new);
+        }
+    }
+}
+
+/// A bytes object with the chunk in it. One that is as large as a chunk can be is likely to be followed by another: `spare`
+/// is made for that.
+pub(super) fn bytes_of<'py>(py: Python<'py>, chunk: &Chunk, spare: &mut Spare) -> Bound<'py, PyAny> {
+    let room = chunk.room().map(|room| room as &dyn Any);
+    if let Some(blank) = room.and_then(|room| room.downcast_ref::<Blank>()) {
+        return blank.object.bind(py).clone().into_any();
+    }
+    if chunk.len() == chunk.capacity() {
+        spare.make(py, chunk.len());
+    }
+    PyBytes::new(py, chunk).into_any()
 }

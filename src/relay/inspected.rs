@@ -1,6 +1,7 @@
 //! What a direction passes between being read and being written: the hooks, where somebody wants them.
 
 use std::{
+    io,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -11,9 +12,10 @@ use super::{
     scratch,
 };
 use crate::{
-    chunk::Chunk,
+    chunk::{Chunk, Memory, Room},
     config::{Coalesce, Splice},
     hooks::{Attendant, EndVerdict, Failed, Interest, Verdict},
+    io::stream::Stream,
     registry::Shared,
     stats::Direction,
 };
@@ -69,6 +71,17 @@ impl<'a> Stage<'a> {
         self.attendant.filter(|_| self.chunks).map(|attendant| attendant.hooked.chunk.min(Aside::most()))
     }
 
+    /// Memory of the hooks' own for the next chunk.
+    fn room(&self, size: usize) -> Option<Arc<dyn Room>> {
+        self.attendant?.hooked.hooks.room(size)
+    }
+
+    fn leave(&self, room: Arc<dyn Room>) {
+        if let Some(attendant) = self.attendant {
+            attendant.hooked.hooks.leave(room);
+        }
+    }
+
     pub(super) fn chunk(&self, chunk: &Chunk) -> Result<Verdict, Failed> {
         match self.attendant {
             Some(attendant) if self.chunks => {
@@ -101,27 +114,20 @@ impl Pump {
         size: usize,
         cx: &mut Context<'_>,
     ) -> Poll<Result<usize, Fault>> {
-        let mut buffer = scratch::take_chunk(size);
-        // Nobody else has it; if somebody had, the next step would take another.
-        let Some(room) = Arc::get_mut(&mut buffer) else { return Poll::Ready(Ok(0)) };
-        let read = match ends.source.poll_read(cx, room) {
-            Poll::Ready(read) => read,
-            Poll::Pending => {
-                scratch::give_back(buffer);
-                return Poll::Pending;
-            }
+        let room = if self.chunk_was_full { stage.room(size) } else { None };
+        let (read, chunk) = match room {
+            Some(room) => ready!(read_into_room(ends.source, stage, room, cx)),
+            None => ready!(read_into_buffer(ends.source, size, cx)),
         };
-        let bytes = match ready!(self.took(read, ends, stage)) {
-            Ok(bytes) if bytes > 0 => bytes,
-            nothing => {
-                scratch::give_back(buffer);
-                return Poll::Ready(nothing);
-            }
-        };
-        let chunk = Chunk::new(buffer, bytes);
+        match ready!(self.took(read, ends, stage)) {
+            Ok(bytes) if bytes > 0 => self.chunk_was_full = bytes == size,
+            nothing => return Poll::Ready(nothing),
+        }
+        let Some(chunk) = chunk else { return Poll::Ready(Ok(0)) };
         let done = self.chunk(ends, stage, &chunk, cx);
-        if let Some(buffer) = chunk.into_buffer() {
-            scratch::give_back(buffer);
+        match chunk.into_memory() {
+            Memory::Buffer(buffer) => scratch::give_back(buffer),
+            Memory::Room(room) => stage.leave(room),
         }
         done
     }
@@ -162,4 +168,40 @@ impl Pump {
         }
         Poll::Ready(Ok(0))
     }
+}
+
+/// How a read went, and its chunk, if any bytes came.
+type Taken = (io::Result<usize>, Option<Chunk>);
+
+fn read_into_buffer(source: &mut Stream, size: usize, cx: &mut Context<'_>) -> Poll<Taken> {
+    let mut buffer = scratch::take_chunk(size);
+    // Nobody else has it; if somebody had, the next step would take another.
+    let Some(bytes) = Arc::get_mut(&mut buffer) else { return Poll::Ready((Err(io::ErrorKind::Interrupted.into()), None)) };
+    match source.poll_read(cx, bytes) {
+        Poll::Ready(Ok(bytes)) if bytes > 0 => Poll::Ready((Ok(bytes), Some(Chunk::new(buffer, bytes)))),
+        nothing => {
+            scratch::give_back(buffer);
+            nothing.map(|read| (read, None))
+        }
+    }
+}
+
+/// Reads into a hook's own memory. It can show that only whole, so less is copied out of it.
+fn read_into_room(source: &mut Stream, stage: &Stage<'_>, mut room: Arc<dyn Room>, cx: &mut Context<'_>) -> Poll<Taken> {
+    let Some(memory) = Arc::get_mut(&mut room) else { return read_into_buffer(source, room.size(), cx) };
+    let read = memory.fill(&mut |buffer| source.poll_receive(cx, buffer));
+    if let Poll::Ready(Ok(bytes)) = read
+        && bytes == room.size()
+    {
+        return Poll::Ready((Ok(bytes), Some(Chunk::within(room))));
+    }
+    let chunk = matches!(read, Poll::Ready(Ok(1..))).then(|| {
+        let mut buffer = scratch::take_chunk(room.size());
+        if let Some(bytes) = Arc::get_mut(&mut buffer) {
+            bytes[..room.filled().len()].copy_from_slice(room.filled());
+        }
+        Chunk::new(buffer, room.filled().len())
+    });
+    stage.leave(room);
+    read.map(|read| (read, chunk))
 }

@@ -71,6 +71,8 @@ pub(super) struct Pump {
     pending: Aside,
     splicer: Splicer,
     coalescer: Coalescer,
+    /// The last chunk was as large as one can be: the next is likely to be, too.
+    pub(super) chunk_was_full: bool,
     /// The source has nothing more to read.
     source_ended: bool,
 }
@@ -112,6 +114,7 @@ impl Pump {
             pending: Aside::default(),
             splicer: Splicer::default(),
             coalescer: Coalescer::default(),
+            chunk_was_full: false,
             source_ended: false,
         }
     }

@@ -27,7 +27,9 @@ pub(super) fn take_chunk(size: usize) -> Arc<[u8]> {
     kept.unwrap_or_else(|| std::iter::repeat_n(0, size).collect())
 }
 
-/// Keeps a buffer that nobody else has for the next chunk.
-pub(super) fn give_back(buffer: Arc<[u8]>) {
-    CHUNK.set(Some(buffer));
+/// Keeps a buffer for the next chunk, unless somebody has kept what is in it.
+pub(super) fn give_back(mut buffer: Arc<[u8]>) {
+    if Arc::get_mut(&mut buffer).is_some() {
+        CHUNK.set(Some(buffer));
+    }
 }

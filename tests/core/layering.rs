@@ -24,7 +24,10 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// The files that may contain `unsafe`, each with the reason it cannot do without.
 const UNSAFE: &[(&str, &str)] = &[
     ("src/io/kernel.rs", "socket options, signal masks and readiness that no safe crate offers"),
-    ("src/python/view.rs", "the buffer protocol, which hands out a pointer"),
+    (
+        "src/python/view.rs",
+        "the buffer protocol, which hands out a pointer, and bytes objects that are written before they are anybody's",
+    ),
     ("src/python/lane.rs", "attaching for the length of a turn, and calls that the interpreter's end may unwind"),
 ];
 

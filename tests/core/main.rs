@@ -24,5 +24,6 @@ mod kernel;
 mod logged;
 mod pattern;
 mod peers;
+mod rooms;
 mod running;
 mod upstreams;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use interpose::{
-    chunk::Chunk,
+    chunk::{Chunk, Room},
     config::{Coalesce, Splice, Timeouts},
     hooks::{Decision, EndVerdict, Failed, Hooks, Interest, Verdict},
     outcome::CloseReason,
@@ -17,6 +17,7 @@ use interpose::{
 
 use crate::{
     peers::{Peer, clamp, until},
+    rooms::Rooms,
     running::{Running, to, wait_end},
     upstreams::Upstream,
 };
@@ -41,7 +42,7 @@ pub enum Path {
     Coalesced,
     /// Hooks see every chunk and every end, and let all pass.
     Inspected,
-    /// Hooks put a copy in the place of every chunk.
+    /// Hooks put a copy in the place of every chunk, and have memory of their own for large ones.
     Replaced,
 }
 
@@ -334,6 +335,10 @@ impl Hooks for Watching {
     }
 
     fn on_close(&self, _: &Connection, _: bool) {}
+
+    fn room(&self, size: usize) -> Option<Arc<dyn Room>> {
+        self.replaces.then(|| Rooms::default().one(size))
+    }
 }
 
 fn run(name: &str, path: Path, acting: Acting) {

@@ -39,6 +39,7 @@ mod failing;
 mod injecting;
 mod leaving;
 mod moving;
+mod rooms;
 mod verdicts;
 
 const BOTH: Interest = Interest::TO_UPSTREAM.with(Interest::TO_CLIENT);

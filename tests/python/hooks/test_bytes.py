@@ -13,7 +13,7 @@ from interpose import Side
 from loads import exchange as exchange_random
 from peers import Echo, connect, read_exactly
 
-from .clients import Ends, exchange, of_data
+from .clients import Ends, Sink, exchange, of_data
 
 SIZE = (1 << 30) if os.environ.get("INTERPOSE_LONG") else (64 << 20)
 
@@ -51,6 +51,25 @@ def test_every_byte_once_and_in_order_both_ways(echo: Echo, serve: Serve) -> Non
     conn = ends.wait()
     for ledger in (conn.to_upstream, conn.to_client):
         assert (ledger.read, ledger.added, ledger.delivered) == (SIZE, 0, SIZE)
+
+
+@pytest.mark.parametrize("buffer_size", [1000, 16_384, 262_144])
+def test_large_chunks_that_are_kept_stay_what_they_are(buffer_size: int, serve: Serve) -> None:
+    """Those are read straight into their bytes object, which must be as good as any other."""
+    kept: list[tuple[bytes, int]] = []
+
+    def keep(_: Side, data: bytes) -> None:
+        assert type(data) is bytes
+        kept.append((data, hash(data)))
+
+    data = os.urandom(16 << 20)
+    with Sink() as upstream:
+        server = serve(upstream.address, on_client_recv=keep, buffer_size=buffer_size)
+        assert exchange(server, data) == ("eof", b"")
+        assert upstream.wait() == ("eof", data)
+    assert max(len(chunk) for chunk, _ in kept) == buffer_size
+    assert b"".join(chunk for chunk, _ in kept) == data
+    assert all(hash(bytes(bytearray(chunk))) == its for chunk, its in kept)
 
 
 @pytest.mark.parametrize("answer", [bytearray, in_pieces], ids=["copy", "pieces"])
