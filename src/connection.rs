@@ -23,7 +23,7 @@ use crate::{
         connector::{self, Connected},
         listener::Accepted,
         reserve::Reserve,
-        stream::Stream,
+        stream::{Stream, Unregistered},
     },
     outcome::{CloseReason, Outcome},
     registry::{Shared, SideNames},
@@ -46,27 +46,40 @@ struct Task {
     hop: Option<Hop>,
 }
 
-/// Carries an accepted client to its end. Runs on the worker that the admission's seat is on, or on the entry's lane
+/// Carries an accepted client to its end. To be run on the worker that the admission's seat is on, or on the entry's lane
 /// if it has none.
-pub(crate) async fn run(entry: Entry, workers: Workers, accepted: Accepted, admission: Admission) {
+///
+/// Not an `async fn`, and its parts box what is over before the relay starts: an idle connection has memory for the relay
+/// only.
+pub(crate) fn run(entry: Entry, workers: Workers, accepted: Accepted, admission: Admission) -> impl Future<Output = ()> + Send {
     let shared = &entry.shared;
     log::debug!(target: "interpose::connection", "{}: accepted from {}", shared.id, shared.client.peer);
+    let client = accepted.into_unregistered(&entry.core.options);
     let on_lane = admission.seat.is_none();
     let mut task = Task { entry, workers, admission, on_lane, hop: None };
-    let done = match accepted.into_stream(&task.entry.core.options) {
-        Ok(client) => task.carry(client).await,
-        Err(error) => Done::Over(Outcome::explained(CloseReason::ClientGone, reason_text(&error))),
-    };
-    task.follow(done);
+    async move {
+        let done = task.carry(client).await;
+        task.follow(done);
+    }
 }
 
 impl Task {
-    async fn carry(&mut self, client: Stream) -> Done {
+    async fn carry(&mut self, client: Unregistered) -> Done {
+        let relay = match Box::pin(self.connect(client)).await {
+            Ok((client, upstream)) => relay::run(client, upstream, self.order()),
+            Err(outcome) => return Done::Over(outcome),
+        };
+        relay.await
+    }
+
+    /// Both sides, or why there is no upstream. The client was told then.
+    async fn connect(&mut self, client: Unregistered) -> Result<(Stream, Stream), Outcome> {
+        let client = client.register();
+        let client = client.map_err(|error| Outcome::explained(CloseReason::ClientGone, reason_text(&error)))?;
         let mut client = Unserved(Some(client));
-        // Boxed: what connecting needs in memory is gone before the relay starts.
-        let outcome = match Box::pin(open(self, &client)).await {
+        let outcome = match open(self, &client).await {
             Ok(upstream) => match client.0.take() {
-                Some(client) => return relay::run(client, upstream, self.order()).await,
+                Some(client) => return Ok((client, upstream)),
                 None => Outcome::plain(CloseReason::InternalError),
             },
             Err(outcome) => outcome,
@@ -82,7 +95,7 @@ impl Task {
         {
             client.0 = None;
         }
-        Done::Over(outcome)
+        Err(outcome)
     }
 
     fn order(&self) -> relay::Order<'_> {
@@ -125,7 +138,7 @@ impl Task {
     }
 
     /// Boxed, because it ends in a task of the same kind.
-    fn go_on(self, sides: relay::Sides) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn go_on(self, sides: Box<relay::Sides>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
             let done = relay::go_on(sides, self.order()).await;
             self.follow(done);

@@ -28,8 +28,7 @@ pub(crate) struct Entry {
     pub core: Arc<Core>,
     pub shared: Arc<Shared>,
     pub attendance: Option<Attendance>,
-    outcome: Option<Outcome>,
-    admission: Option<Admission>,
+    left: bool,
 }
 
 /// A connection's share in the hooks of its server.
@@ -63,7 +62,7 @@ impl Entry {
         let names = SideNames { peer: accepted.peer(), local: core.client_local(accepted) };
         let shared = core.registry.enter(names);
         let attendance = core.hooked.get().map(|hooked| Attendance::new(hooked, &shared));
-        Self { core: Arc::clone(core), shared, attendance, outcome: None, admission: None }
+        Self { core: Arc::clone(core), shared, attendance, left: false }
     }
 
     pub(crate) fn attendant(&self) -> Option<&Attendant> {
@@ -72,17 +71,28 @@ impl Entry {
 
     /// The end. What the connection holds of the bounds is given back once its hooks know.
     pub(crate) fn end(mut self, outcome: Outcome, admission: Admission) {
-        self.outcome = Some(outcome);
-        self.admission = Some(admission);
+        self.leave(outcome, Some(admission));
+    }
+
+    fn leave(&mut self, outcome: Outcome, mut admission: Option<Admission>) {
+        self.left = true;
+        let message = self.message(&mut admission);
+        self.core.registry.leave(&self.shared, outcome);
+        if let Some(message) = message {
+            message.send();
+        }
+        if log::log_enabled!(target: "interpose::connection", log::Level::Debug) {
+            log_end(&self.shared);
+        }
     }
 
     /// What has to be told to the hooks, if anything. Whoever waits for the last connection waits for it too.
-    fn message(&mut self) -> Option<Message> {
+    fn message(&mut self, admission: &mut Option<Admission>) -> Option<Message> {
         let Attendance { attendant, known, seat } = self.attendance.take()?;
         let wanted = attendant.hooked.interest().has(Interest::CLOSE);
         (known || wanted).then(|| {
             self.core.registry.to_be_told();
-            let told = Told { core: Arc::clone(&self.core), _seat: seat, _admission: self.admission.take() };
+            let told = Told { core: Arc::clone(&self.core), _seat: seat, _admission: admission.take() };
             Message { attendant, wanted, told }
         })
     }
@@ -121,23 +131,17 @@ impl Drop for Told {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let outcome = self.outcome.take().unwrap_or_else(|| {
-            // A task that is dropped went with its runtime; one that panicked is our defect.
-            if std::thread::panicking() {
-                log::error!(target: "interpose::connection", "{}: ended by a defect of interpose (panic)", self.shared.id);
-                Outcome::plain(CloseReason::InternalError)
-            } else {
-                Outcome::plain(CloseReason::Stopped)
-            }
-        });
-        let message = self.message();
-        self.core.registry.leave(&self.shared, outcome);
-        if let Some(message) = message {
-            message.send();
+        if self.left {
+            return;
         }
-        if log::log_enabled!(target: "interpose::connection", log::Level::Debug) {
-            log_end(&self.shared);
-        }
+        // A task that is dropped went with its runtime; one that panicked is our defect.
+        let outcome = if std::thread::panicking() {
+            log::error!(target: "interpose::connection", "{}: ended by a defect of interpose (panic)", self.shared.id);
+            Outcome::plain(CloseReason::InternalError)
+        } else {
+            Outcome::plain(CloseReason::Stopped)
+        };
+        self.leave(outcome, None);
     }
 }
 

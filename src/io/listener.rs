@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
-use super::{connector::is_exhaustion, options::SocketOptions, port_owner::owner_of, stream::Stream};
+use super::{connector::is_exhaustion, options::SocketOptions, port_owner::owner_of, stream::Unregistered};
 use crate::{
     addr::{Address, SocketName},
     error::{Error, ErrorKind, reason_text},
@@ -117,14 +117,14 @@ impl Ready {
 }
 
 impl Accepted {
-    /// The stream, registered with the runtime of the calling thread.
+    /// The socket, for the runtime of any thread.
     /// Linux's accepted sockets have the listener's options; elsewhere they are set again.
-    pub(crate) fn into_stream(self, options: &SocketOptions) -> io::Result<Stream> {
+    pub(crate) fn into_unregistered(self, options: &SocketOptions) -> Unregistered {
         let is_tcp = !self.peer.is_unix();
         if is_tcp && !cfg!(any(target_os = "linux", target_os = "android")) {
             options.apply_to_listener(&SockRef::from(&self.socket));
         }
-        Stream::of_socket(self.socket, is_tcp)
+        Unregistered::of_socket(self.socket, is_tcp)
     }
 
     /// Ends it with RST.

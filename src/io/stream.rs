@@ -45,6 +45,11 @@ enum Bare {
 }
 
 impl Unregistered {
+    /// A connected socket of either family that does not block.
+    pub(super) fn of_socket(socket: Socket, is_tcp: bool) -> Self {
+        Self(Some(Bare::Socket { socket, is_tcp }))
+    }
+
     /// The stream, registered with the runtime of the calling thread.
     pub(crate) fn register(mut self) -> io::Result<Stream> {
         match self.0.take() {

@@ -31,7 +31,7 @@ pub(super) async fn finish(mut relay: Relay<'_>, end: End) -> Outcome {
     match end {
         End::Finished => Outcome::plain(CloseReason::Finished),
         End::Closed => {
-            relay.settled = true;
+            relay.settle();
             let shared = relay.shared;
             let client = discard(&mut relay.client, &shared.to_upstream, LINGER_BYTES);
             let upstream = discard(&mut relay.upstream, &shared.to_client, LINGER_BYTES);

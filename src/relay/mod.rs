@@ -67,18 +67,18 @@ pub(crate) enum Done {
     /// The connection is over.
     Over(Outcome),
     /// It goes on: on the lane if it was not there, else on a thread of the native runtime.
-    Moved(Sides),
+    Moved(Box<Sides>),
 }
 
 /// Relays between two streams of this thread's runtime until the connection is over, and ends both sockets
 /// accordingly, or until it belongs on another thread.
-pub(crate) async fn run(client: Stream, upstream: Stream, order: Order<'_>) -> Done {
-    carry(Relay::new((client, upstream), (Pump::new(), Pump::new()), order)).await
+pub(crate) fn run(client: Stream, upstream: Stream, order: Order<'_>) -> impl Future<Output = Done> {
+    carry(Relay::new((client, upstream), (Pump::new(), Pump::new()), order))
 }
 
 /// Goes on with a relay that was moved to this thread.
-pub(crate) async fn go_on(sides: Sides, order: Order<'_>) -> Done {
-    let Sides { client, upstream, to_upstream, to_client } = sides;
+pub(crate) async fn go_on(sides: Box<Sides>, order: Order<'_>) -> Done {
+    let Sides { client, upstream, to_upstream, to_client } = *sides;
     match (client.register(), upstream.register()) {
         (Ok(client), Ok(upstream)) => carry(Relay::new((client, upstream), (to_upstream, to_client), order)).await,
         (client, upstream) => {
@@ -90,16 +90,19 @@ pub(crate) async fn go_on(sides: Sides, order: Order<'_>) -> Done {
     }
 }
 
-async fn carry(mut relay: Relay<'_>) -> Done {
-    let end = poll_fn(|cx| relay.poll(cx)).await;
-    match end {
-        End::Finished => {
-            relay.settled = true;
-            Done::Over(Outcome::plain(CloseReason::Finished))
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for the relay twice, as its argument and as its own")]
+fn carry(mut relay: Relay<'_>) -> impl Future<Output = Done> {
+    async move {
+        let end = poll_fn(|cx| relay.poll(cx)).await;
+        match end {
+            End::Finished => {
+                relay.settle();
+                Done::Over(Outcome::plain(CloseReason::Finished))
+            }
+            End::Moved => relay.detach(),
+            // Boxed: what an end needs in memory is not kept by the many that still run.
+            end => Done::Over(Box::pin(ending::finish(relay, end)).await),
         }
-        End::Moved => relay.detach(),
-        // Boxed: what an end needs in memory is not kept by the many that still run.
-        end => Done::Over(Box::pin(ending::finish(relay, end)).await),
     }
 }
 
@@ -137,7 +140,7 @@ struct Relay<'a> {
     settled: bool,
     patience: Patience,
     silence: silence::Silence,
-    refused: Option<Failed>,
+    refused: Option<Box<Failed>>,
     order: Order<'a>,
     shared: &'a Shared,
 }
@@ -162,15 +165,20 @@ impl<'a> Relay<'a> {
         }
     }
 
+    /// Nothing is left to be passed on: its sockets need not be aborted.
+    fn settle(&mut self) {
+        self.settled = true;
+    }
+
     /// Takes the sides off this thread's runtime.
     fn detach(&mut self) -> Done {
-        self.settled = true;
+        self.settle();
         let take = |stream: &mut Stream| mem::replace(stream, Stream::nowhere()).unregister();
         match (take(&mut self.client), take(&mut self.upstream)) {
             (Ok(client), Ok(upstream)) => {
                 let take = |pump: &mut Pump| mem::replace(pump, Pump::new());
                 let (to_upstream, to_client) = (take(&mut self.to_upstream), take(&mut self.to_client));
-                Done::Moved(Sides { client, upstream, to_upstream, to_client })
+                Done::Moved(Box::new(Sides { client, upstream, to_upstream, to_client }))
             }
             (client, upstream) => {
                 let error = client.err().or(upstream.err()).unwrap_or_else(|| io::ErrorKind::Other.into());
@@ -207,7 +215,7 @@ impl<'a> Relay<'a> {
             (up, down, self.discard(scratch, cx))
         });
         if let Some(failed) = self.refused.take() {
-            return Poll::Ready(End::Refused(failed));
+            return Poll::Ready(End::Refused(*failed));
         }
         let moved = up.moved || down.moved;
         // What held the first direction back may be gone since it had its turn.
@@ -273,7 +281,7 @@ impl<'a> Relay<'a> {
             None => {}
             Some(Fault::Source(error)) => turn.failed = self.client_failed(error),
             Some(Fault::Destination(error)) => turn.failed = self.upstream_failed(error),
-            Some(Fault::Hook(failed)) => self.refused = Some(failed),
+            Some(Fault::Hook(failed)) => self.refused = Some(Box::new(failed)),
         }
         turn
     }
@@ -290,7 +298,7 @@ impl<'a> Relay<'a> {
             None => {}
             Some(Fault::Source(error)) => turn.failed = self.upstream_failed(error),
             Some(Fault::Destination(error)) => turn.failed = self.client_failed(error),
-            Some(Fault::Hook(failed)) => self.refused = Some(failed),
+            Some(Fault::Hook(failed)) => self.refused = Some(Box::new(failed)),
         }
         turn
     }

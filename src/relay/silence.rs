@@ -7,17 +7,25 @@ use std::{
 };
 
 use super::Relay;
+use crate::io::stream::Stream;
 
 /// How long nothing may be acknowledged, where `Timeouts::unacknowledged` sets no bound of its own.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Since when each side has had bytes on their way to it at every look.
+/// Whose acknowledgements are waited for.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
-    client: Option<Instant>,
-    upstream: Option<Instant>,
+    /// Without memory while nobody's are.
+    since: Option<Box<Since>>,
     /// The upstream's socket has keepalive. Set at the first look: most connections do not live to see it.
     kept_alive: bool,
+}
+
+/// Since when each side has had bytes on their way to it at every look.
+#[derive(Debug, Default)]
+struct Since {
+    client: Option<Instant>,
+    upstream: Option<Instant>,
 }
 
 impl Relay<'_> {
@@ -34,10 +42,19 @@ impl Relay<'_> {
             // The kernel was told when to give a peer up.
             return false;
         }
-        let now = Instant::now();
-        let client = self.client_failure.is_none() && is_lost(&mut self.silence.client, self.client.unanswered(), now);
-        let upstream = self.upstream_failure.is_none() && is_lost(&mut self.silence.upstream, self.upstream.unanswered(), now);
-        looks.found(self.silence.client.is_some() || self.silence.upstream.is_some());
+        let unanswered =
+            |stream: &Stream, failure: &Option<io::Error>| if failure.is_none() { stream.unanswered() } else { None };
+        let client = unanswered(&self.client, &self.client_failure);
+        let upstream = unanswered(&self.upstream, &self.upstream_failure);
+        if client.is_none() && upstream.is_none() {
+            self.silence.since = None;
+            looks.found(false);
+            return false;
+        }
+        let (now, since) = (Instant::now(), self.silence.since.get_or_insert_default());
+        let client = is_lost(&mut since.client, client, now);
+        let upstream = is_lost(&mut since.upstream, upstream, now);
+        looks.found(true);
         let lost = || io::Error::new(io::ErrorKind::TimedOut, format!("nothing was acknowledged for {} s", LIMIT.as_secs()));
         // Its socket has not failed, so no read would ever tell of the end.
         if client {
