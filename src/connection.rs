@@ -281,7 +281,7 @@ fn note_names(
         }
         return Err(loop_detected(&target, "the target is this server's own listener"));
     }
-    let _ = shared.upstream.set(Some(SideNames { peer, local }));
+    let _ = shared.upstream.set(Some(Box::new(SideNames { peer, local })));
     Ok(inet)
 }
 

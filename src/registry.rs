@@ -45,9 +45,10 @@ pub struct SideNames {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub id: u64,
-    pub client: SideNames,
+    // Boxed: they fit between what the allocator has to align.
+    pub client: Box<SideNames>,
     /// `None` inside: there is no upstream.
-    pub upstream: OnceLock<Option<SideNames>>,
+    pub upstream: OnceLock<Option<Box<SideNames>>>,
     pub to_upstream: Meter,
     pub to_client: Meter,
     pub control: Control,
@@ -158,12 +159,12 @@ impl Connection {
 
     /// The client's side.
     pub fn client(&self) -> SideNames {
-        self.0.client.clone()
+        (*self.0.client).clone()
     }
 
     /// The upstream's side, once connected.
     pub fn upstream(&self) -> Option<SideNames> {
-        self.0.upstream.get().cloned().flatten()
+        self.0.upstream.get()?.as_deref().cloned()
     }
 
     /// The bytes of one direction so far.
@@ -278,7 +279,7 @@ impl Registry {
         let id = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
         let shared = Arc::new(Shared {
             id,
-            client,
+            client: Box::new(client),
             upstream: OnceLock::new(),
             to_upstream: Meter::default(),
             to_client: Meter::default(),
