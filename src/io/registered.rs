@@ -46,21 +46,31 @@ mod system {
             self.is_tcp
         }
 
-        pub(in crate::io) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-            self.poll_fetch(cx, buf.len(), |mut socket| socket.read(buf))
+        /// Reads what the runtime has told of; unless `told`, what is there.
+        pub(in crate::io) fn poll_read(&self, cx: &mut Context<'_>, told: bool, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+            self.poll_fetch(cx, told, buf.len(), |mut socket| socket.read(buf))
         }
 
         /// The same, into memory that need not have been written before.
-        pub(in crate::io) fn poll_receive(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-            self.poll_fetch(cx, buf.remaining(), |socket| kernel::receive(socket, buf)).map_ok(drop)
+        pub(in crate::io) fn poll_receive(
+            &self,
+            cx: &mut Context<'_>,
+            told: bool,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.poll_fetch(cx, told, buf.remaining(), |socket| kernel::receive(socket, buf)).map_ok(drop)
         }
 
         fn poll_fetch(
             &self,
             cx: &mut Context<'_>,
+            told: bool,
             room: usize,
             mut fetch: impl FnMut(&Socket) -> io::Result<usize>,
         ) -> Poll<io::Result<usize>> {
+            if !told && let Some(done) = unless_blocked(fetch(self.socket.get_ref())) {
+                return Poll::Ready(done);
+            }
             loop {
                 let mut ready = ready!(self.socket.poll_read_ready(cx))?;
                 match fetch(self.socket.get_ref()) {
@@ -82,8 +92,12 @@ mod system {
         pub(in crate::io) fn poll_take(
             &self,
             cx: &mut Context<'_>,
+            told: bool,
             mut read: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
         ) -> Poll<io::Result<usize>> {
+            if !told && let Some(done) = unless_blocked(read(self.socket.get_ref().as_fd())) {
+                return Poll::Ready(done);
+            }
             loop {
                 let mut ready = ready!(self.socket.poll_read_ready(cx))?;
                 match read(self.socket.get_ref().as_fd()) {
@@ -115,6 +129,10 @@ mod system {
         pub(in crate::io) fn clear_writable(&self) {
             let _ = self.socket.try_io(Interest::WRITABLE, |_| -> io::Result<()> { Err(io::ErrorKind::WouldBlock.into()) });
         }
+    }
+
+    fn unless_blocked(done: io::Result<usize>) -> Option<io::Result<usize>> {
+        (!matches!(&done, Err(error) if error.kind() == io::ErrorKind::WouldBlock)).then_some(done)
     }
 
     /// Connects a socket that does not block.
@@ -169,14 +187,19 @@ mod system {
             true
         }
 
-        pub(in crate::io) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        pub(in crate::io) fn poll_read(&mut self, cx: &mut Context<'_>, told: bool, buf: &mut [u8]) -> Poll<io::Result<usize>> {
             let mut buf = ReadBuf::new(buf);
-            ready!(self.poll_receive(cx, &mut buf))?;
+            ready!(self.poll_receive(cx, told, &mut buf))?;
             Poll::Ready(Ok(buf.filled().len()))
         }
 
         /// The same, into memory that need not have been written before.
-        pub(in crate::io) fn poll_receive(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        pub(in crate::io) fn poll_receive(
+            &mut self,
+            cx: &mut Context<'_>,
+            _: bool,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
             Pin::new(&mut self.0).poll_read(cx, buf)
         }
 

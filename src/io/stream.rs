@@ -23,6 +23,8 @@ pub(crate) struct Stream {
     blocked: bool,
     /// The runtime tells of bytes only once there are many.
     low_water: bool,
+    /// There may be bytes that the runtime has not told of: the next read asks the kernel itself.
+    untold: bool,
 }
 
 #[derive(Debug)]
@@ -55,7 +57,7 @@ impl Unregistered {
         match self.0.take() {
             Some(Bare::Socket { socket, is_tcp }) => Stream::of_socket(socket, is_tcp),
             Some(Bare::Nowhere { ended }) => {
-                Ok(Stream { socket: Connected::Nowhere { ended }, blocked: false, low_water: false })
+                Ok(Stream { socket: Connected::Nowhere { ended }, blocked: false, low_water: false, untold: false })
             }
             None => Err(io::ErrorKind::NotConnected.into()),
         }
@@ -78,14 +80,14 @@ pub(crate) const NO_SIGNAL: i32 = 0;
 
 impl From<Registered> for Stream {
     fn from(registered: Registered) -> Self {
-        Self { socket: Connected::Socket(registered), blocked: false, low_water: false }
+        Self { socket: Connected::Socket(registered), blocked: false, low_water: false, untold: false }
     }
 }
 
 impl Stream {
     /// No socket at all: what a connection without an upstream has in its place.
     pub(crate) fn nowhere() -> Self {
-        Self { socket: Connected::Nowhere { ended: false }, blocked: false, low_water: false }
+        Self { socket: Connected::Nowhere { ended: false }, blocked: false, low_water: false, untold: false }
     }
 
     /// A connected socket of either family that does not block, registered with the runtime of the calling thread.
@@ -123,8 +125,9 @@ impl Stream {
     }
 
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let told = !std::mem::take(&mut self.untold);
         match &mut self.socket {
-            Connected::Socket(registered) => registered.poll_read(cx, buf),
+            Connected::Socket(registered) => registered.poll_read(cx, told, buf),
             Connected::Nowhere { ended: true } => Poll::Ready(Ok(0)),
             Connected::Nowhere { ended: false } => Poll::Pending,
         }
@@ -132,8 +135,9 @@ impl Stream {
 
     /// The same, into memory that need not have been written before.
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let told = !std::mem::take(&mut self.untold);
         match &mut self.socket {
-            Connected::Socket(registered) => registered.poll_receive(cx, buf),
+            Connected::Socket(registered) => registered.poll_receive(cx, told, buf),
             Connected::Nowhere { ended: true } => Poll::Ready(Ok(())),
             Connected::Nowhere { ended: false } => Poll::Pending,
         }
@@ -186,8 +190,9 @@ impl Stream {
     /// Moves what came into an empty pipe, without copying it.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<io::Result<usize>> {
+        let told = !std::mem::take(&mut self.untold);
         match &self.socket {
-            Connected::Socket(registered) => registered.poll_take(cx, |socket| pipe.fill(socket)),
+            Connected::Socket(registered) => registered.poll_take(cx, told, |socket| pipe.fill(socket)),
             Connected::Nowhere { .. } => Poll::Pending,
         }
     }
@@ -203,7 +208,8 @@ impl Stream {
                 // A splice that met a failure behind what it moved has taken the error from the socket and not told of
                 // it; a read would find an orderly end then. So it goes on until it has no room, or has failed again.
                 Poll::Ready(Ok(more)) if more > 0 && more < left => taken += more,
-                // What the first failure was nobody knows. "Closed" alone would say that an end came before it.
+                // What the first failure was nobody knows. "Closed" alone would say that an end came before it; where one did,
+                // unread, it is given as a reset.
                 Poll::Ready(Err(error)) if taken > 0 && error.kind() == io::ErrorKind::BrokenPipe => {
                     return Poll::Ready(Err(io::Error::from_raw_os_error(libc::ECONNRESET)));
                 }
@@ -229,12 +235,16 @@ impl Stream {
         self.low_water
     }
 
-    /// Has the runtime tell of every byte again, and of those at once that are there.
-    pub(crate) fn clear_low_water(&mut self) {
-        if std::mem::take(&mut self.low_water) {
+    /// Has the runtime tell of every byte again. Gives whether it did not; what came meanwhile is to be read then.
+    pub(crate) fn clear_low_water(&mut self) -> bool {
+        let was_set = std::mem::take(&mut self.low_water);
+        if was_set {
             self.set_low_water(1);
             self.low_water = false;
+            // The kernel tells of them now, but not before Linux 4.18.
+            self.untold = true;
         }
+        was_set
     }
 
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

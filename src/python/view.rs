@@ -21,10 +21,8 @@ use tokio::io::ReadBuf;
 
 use crate::chunk::{Chunk, Room};
 
-/// From here on a chunk is worth reading straight into an object of its own.
-const WORTH_AN_OBJECT: usize = 16 * 1024;
-
-/// From here on a view costs less than a copy. It also keeps the whole buffer for as long as it is kept.
+/// From here on a view, or an object that a chunk is read into, costs less than a copy. A view also keeps the whole buffer
+/// for as long as it is kept.
 const WORTH: usize = 16 * 1024;
 
 /// What a memoryview of a chunk belongs to.
@@ -77,7 +75,7 @@ unsafe impl Sync for Blank {}
 impl Blank {
     /// `None`: it is not worth it, or there is no memory for it.
     fn new(py: Python<'_>, size: usize) -> Option<Self> {
-        if size < WORTH_AN_OBJECT {
+        if size < WORTH {
             return None;
         }
         let length = ffi::Py_ssize_t::try_from(size).ok()?;
@@ -87,9 +85,9 @@ impl Blank {
             drop(PyErr::take(py));
             return None;
         };
-        // SAFETY: it is a bytes object.
+        // SAFETY: it is a bytes object: the call before makes nothing else.
         let bytes = unsafe { ffi::PyBytes_AsString(object.as_ptr()) };
-        // SAFETY: as above.
+        // SAFETY: the same.
         let object = unsafe { object.cast_into_unchecked::<PyBytes>() };
         Some(Self { object: object.unbind(), bytes, size, filled: 0 })
     }
@@ -156,7 +154,7 @@ impl Spare {
     }
 
     fn make(&mut self, py: Python<'_>, size: usize) {
-        if self.0.is_none() {
+        if self.0.as_ref().is_none_or(|blank| blank.size != size) {
             self.0 = Blank::new(py, size).map(Arc::new);
         }
     }

@@ -5,8 +5,8 @@
 //! has ended, has failed, or may send no more. What is less is waited for no longer than [`LONGEST`].
 //!
 //! That wait may come at the end of what a source sends in a row. So a direction has to have streamed for [`STREAMED`]
-//! before each: a thirtieth of its time is the most that it loses. One whose source may be waiting for an answer, because
-//! something went the other way, loses nothing.
+//! before each: 4 % of its time is the most that it loses. One whose source may be waiting for an answer, because something
+//! went the other way, loses nothing.
 
 use std::{
     pin::Pin,
@@ -28,6 +28,9 @@ const LONGEST: Duration = Duration::from_millis(4);
 /// How long a direction has to have streamed before it may wait.
 const STREAMED: Duration = Duration::from_millis(128);
 
+/// A longer pause than this is an end of streaming. Shorter ones may be the machine's, which has others to run.
+const PAUSE: Duration = Duration::from_millis(16);
+
 /// The same after waits of no use, each of which doubles it.
 const STREAMED_MOST: Duration = Duration::from_secs(64);
 
@@ -48,8 +51,6 @@ pub(super) struct Coalescer {
 #[derive(Debug)]
 struct Watched {
     pace: Pace,
-    /// Something went the other way since the last turn.
-    answered: bool,
     /// While the mark is set.
     wait: Option<Wait>,
 }
@@ -58,6 +59,7 @@ struct Watched {
 #[derive(Debug)]
 struct Pace {
     since: Instant,
+    last: Instant,
     bytes: u128,
     /// How long it has to stream before it waits.
     required: Duration,
@@ -67,83 +69,93 @@ struct Pace {
 #[derive(Debug)]
 struct Wait {
     until: Instant,
-    /// The mark was reached in time, once at least.
+    /// Something came in time: the mark was reached, or as much as the source may send.
     useful: bool,
     timer: Pin<Box<Sleep>>,
 }
 
 impl Coalescer {
-    /// Takes note of a turn that moved so much. `dry` says that the direction waits for its source to have more.
-    pub(super) fn turn_over(&mut self, policy: Coalesce, moved: usize, dry: bool, source: &mut Stream, cx: &mut Context<'_>) {
-        if policy == Coalesce::Never || self.watched.is_none() && !self.streams(policy, moved) {
-            return;
+    /// Takes note of a turn in which so much came from the source. `dry` says that the direction waits for more of it.
+    /// Gives whether a wait has ended, so that there may be something to read.
+    pub(super) fn turn_over(
+        &mut self,
+        policy: Coalesce,
+        came: usize,
+        dry: bool,
+        source: &mut Stream,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        if policy == Coalesce::Never || self.watched.is_none() && !self.streams(policy, came) {
+            return false;
         }
-        let Some(watched) = &mut self.watched else { return };
-        watched.turn_over(policy, moved, dry, source, cx);
+        self.watched.as_mut().is_some_and(|watched| watched.turn_over(policy, came, dry, source, cx))
     }
 
-    /// The opposite direction has moved something.
-    pub(super) fn answered(&mut self) {
-        if let Some(watched) = &mut self.watched {
-            watched.answered = true;
-        }
+    /// The opposite direction has moved something. Gives whether that has ended a wait.
+    pub(super) fn answered(&mut self, source: &mut Stream) -> bool {
+        let Some(watched) = &mut self.watched else { return false };
+        watched.pace.begin_anew(Instant::now());
+        watched.wait_no_more(source)
     }
 
     /// Whether it is to be watched from now on.
-    fn streams(&mut self, policy: Coalesce, moved: usize) -> bool {
-        if moved > 0 {
-            self.row = if moved < LEAST { 0 } else { self.row.saturating_add(moved) };
+    fn streams(&mut self, policy: Coalesce, came: usize) -> bool {
+        if came > 0 {
+            self.row = if came < LEAST { 0 } else { self.row.saturating_add(came) };
         }
         let streams = self.row >= ROW || policy == Coalesce::Always;
         if streams {
-            self.watched = Some(Box::new(Watched { pace: Pace::new(Instant::now()), answered: false, wait: None }));
+            self.watched = Some(Box::new(Watched { pace: Pace::new(Instant::now()), wait: None }));
         }
         streams
     }
 }
 
 impl Watched {
-    fn turn_over(&mut self, policy: Coalesce, moved: usize, dry: bool, source: &mut Stream, cx: &mut Context<'_>) {
+    fn turn_over(&mut self, policy: Coalesce, came: usize, dry: bool, source: &mut Stream, cx: &mut Context<'_>) -> bool {
         let now = Instant::now();
-        if std::mem::take(&mut self.answered) {
-            self.wait_no_more(source);
-            self.pace.begin_anew(now);
-        }
-        if moved > 0 {
-            self.pace.bytes += moved as u128;
+        if came > 0 {
+            self.pace.came(came, now);
             if let Some(wait) = &mut self.wait {
-                wait.useful |= moved >= LOW_WATER;
+                wait.useful = true;
                 wait.until = now + LONGEST;
             }
         }
         if !dry {
-            return;
+            return false;
         }
         if self.wait.is_none() && self.pace.may_wait(policy, now) && source.set_low_water(LOW_WATER) {
             self.wait = Some(Wait::new(now + LONGEST));
         }
-        if let Some(wait) = &mut self.wait
-            && wait.poll(now, cx).is_ready()
-        {
-            self.pace.waited(wait.useful, now);
-            self.wait_no_more(source);
+        let Some(wait) = &mut self.wait else { return false };
+        if wait.poll(now, cx).is_pending() {
+            return false;
         }
+        self.pace.waited(wait.useful, now);
+        self.wait_no_more(source)
     }
 
-    /// What has come by now wakes the task at once.
-    fn wait_no_more(&mut self, source: &mut Stream) {
+    fn wait_no_more(&mut self, source: &mut Stream) -> bool {
         source.clear_low_water();
-        self.wait = None;
+        self.wait.take().is_some()
     }
 }
 
 impl Pace {
     fn new(now: Instant) -> Self {
-        Self { since: now, bytes: 0, required: STREAMED }
+        Self { since: now, last: now, bytes: 0, required: STREAMED }
     }
 
     fn begin_anew(&mut self, now: Instant) {
-        (self.since, self.bytes) = (now, 0);
+        (self.since, self.last, self.bytes) = (now, now, 0);
+    }
+
+    fn came(&mut self, bytes: usize, now: Instant) {
+        if now.duration_since(self.last) > PAUSE {
+            self.begin_anew(now);
+        }
+        self.last = now;
+        self.bytes += bytes as u128;
     }
 
     /// Whether it has streamed for long enough, and fast enough, to wait.
@@ -215,20 +227,20 @@ mod tests {
             Self { coalescer: Coalescer::default(), policy, source, sender }
         }
 
-        /// A turn that moved so much and found no more.
-        async fn turn(&mut self, moved: usize) {
+        /// A turn in which so much came, and no more.
+        async fn turn(&mut self, came: usize) {
             let Self { coalescer, policy, source, .. } = self;
             poll_fn(|cx| {
-                coalescer.turn_over(*policy, moved, true, source, cx);
+                let _ = coalescer.turn_over(*policy, came, true, source, cx);
                 Poll::Ready(())
             })
             .await;
         }
 
-        /// A turn each millisecond that moves so much; gives after how many milliseconds the direction began to wait.
-        async fn waits_after(&mut self, moved: usize, milliseconds: u32) -> Option<u32> {
+        /// A turn each millisecond in which so much comes; gives after how many milliseconds the direction began to wait.
+        async fn waits_after(&mut self, came: usize, milliseconds: u32) -> Option<u32> {
             for millisecond in 0..milliseconds {
-                self.turn(moved).await;
+                self.turn(came).await;
                 if self.waits() {
                     return Some(millisecond);
                 }
@@ -268,7 +280,7 @@ mod tests {
         let mut rig = Rig::new(Coalesce::Streaming).await;
         for _ in 0..100 {
             assert_eq!(rig.waits_after(LOW_WATER, 100).await, None);
-            advance(400 * MILLISECOND).await;
+            advance(17 * MILLISECOND).await;
         }
         let mut rig = Rig::new(Coalesce::Streaming).await;
         for _ in 0..100_000 {
@@ -282,12 +294,13 @@ mod tests {
         let mut rig = Rig::new(Coalesce::Streaming).await;
         for _ in 0..50 {
             assert_eq!(rig.waits_after(LOW_WATER, 100).await, None);
-            rig.coalescer.answered();
+            assert!(!rig.coalescer.answered(&mut rig.source));
         }
         assert_eq!(rig.waits_after(LOW_WATER, 200).await, Some(128));
-        rig.coalescer.answered();
-        rig.turn(0).await;
+        rig.sender.write_all(&[0; 1000]).unwrap();
+        assert!(rig.coalescer.answered(&mut rig.source));
         assert!(!rig.waits(), "an answer ends a wait");
+        assert_eq!(rig.read().await, Some(1000), "and what has come is there");
     }
 
     #[tokio::test(start_paused = true)]

@@ -176,7 +176,10 @@ impl<'a> Relay<'a> {
         let take = |stream: &mut Stream| mem::replace(stream, Stream::nowhere()).unregister();
         match (take(&mut self.client), take(&mut self.upstream)) {
             (Ok(client), Ok(upstream)) => {
-                let take = |pump: &mut Pump| mem::replace(pump, Pump::new());
+                let take = |pump: &mut Pump| {
+                    pump.leave_thread();
+                    mem::replace(pump, Pump::new())
+                };
                 let (to_upstream, to_client) = (take(&mut self.to_upstream), take(&mut self.to_client));
                 Done::Moved(Box::new(Sides { client, upstream, to_upstream, to_client }))
             }
@@ -199,6 +202,9 @@ impl<'a> Relay<'a> {
         if let Some(end) = self.obey(cx) {
             return Poll::Ready(end);
         }
+        if let Some(failed) = self.refused.take() {
+            return Poll::Ready(End::Refused(*failed));
+        }
         if self.is_misplaced() {
             return Poll::Ready(End::Moved);
         }
@@ -206,12 +212,10 @@ impl<'a> Relay<'a> {
         let (up, down, discarded) = scratch::with_buffer(|scratch| {
             let up = self.turn_to_upstream(scratch, cx);
             if up.moved {
-                self.to_client.answered();
+                self.to_client.answered(&mut self.upstream);
             }
-            let down = self.turn_to_client(scratch, cx);
-            if down.moved {
-                self.to_upstream.answered();
-            }
+            let mut down = self.turn_to_client(scratch, cx);
+            down.more |= down.moved && self.to_upstream.answered(&mut self.client);
             (up, down, self.discard(scratch, cx))
         });
         if let Some(failed) = self.refused.take() {
@@ -245,23 +249,38 @@ impl<'a> Relay<'a> {
         }
     }
 
+    /// Ends a direction from outside. What has come and was left to wait for more is read before.
+    fn end_direction(&mut self, direction: Direction, cx: &mut Context<'_>) {
+        let (pump, source) = match direction {
+            ToUpstream => (&self.to_upstream, &mut self.client),
+            ToClient => (&self.to_client, &mut self.upstream),
+        };
+        if pump.phase == Phase::Open && source.clear_low_water() {
+            scratch::with_buffer(|scratch| match direction {
+                ToUpstream => self.turn_to_upstream(scratch, cx),
+                ToClient => self.turn_to_client(scratch, cx),
+            });
+        }
+        match direction {
+            ToUpstream => self.to_upstream.end(),
+            ToClient => self.to_client.end(),
+        }
+    }
+
     /// What the outside asked for.
-    fn obey(&mut self, cx: &Context<'_>) -> Option<End> {
+    fn obey(&mut self, cx: &mut Context<'_>) -> Option<End> {
         // Anew each time, and before the look: a command takes the waker with it, and another may follow.
         self.shared.control.register(cx);
-        let ended = &self.shared.control.ended;
-        if !ended.is_empty() {
-            for (direction, pump) in [(ToUpstream, &mut self.to_upstream), (ToClient, &mut self.to_client)] {
-                if ended.has(direction) {
-                    pump.end();
-                }
+        for direction in [ToUpstream, ToClient] {
+            if self.shared.control.ended.has(direction) {
+                self.end_direction(direction, cx);
             }
         }
         match self.shared.control.command()? {
             Command::Close => {
                 self.closing = true;
-                self.to_upstream.end();
-                self.to_client.end();
+                self.end_direction(ToUpstream, cx);
+                self.end_direction(ToClient, cx);
                 None
             }
             Command::Abort => Some(End::Abort(CloseReason::Aborted)),

@@ -71,6 +71,8 @@ pub(super) struct Pump {
     pending: Aside,
     splicer: Splicer,
     coalescer: Coalescer,
+    /// Bytes that have come from the source in this turn.
+    came: usize,
     /// The last chunk was as large as one can be: the next is likely to be, too.
     pub(super) chunk_was_full: bool,
     /// The source has nothing more to read.
@@ -114,6 +116,7 @@ impl Pump {
             pending: Aside::default(),
             splicer: Splicer::default(),
             coalescer: Coalescer::default(),
+            came: 0,
             chunk_was_full: false,
             source_ended: false,
         }
@@ -133,9 +136,14 @@ impl Pump {
         !self.pending.is_empty() || self.splicer.holds() > 0
     }
 
-    /// The opposite direction has moved something.
-    pub(super) fn answered(&mut self) {
-        self.coalescer.answered();
+    /// The opposite direction has moved something. Gives whether there may be something to read now.
+    pub(super) fn answered(&mut self, source: &mut Stream) -> bool {
+        self.coalescer.answered(source)
+    }
+
+    /// It goes on elsewhere, where this thread's timers are not.
+    pub(super) fn leave_thread(&mut self) {
+        self.coalescer = Coalescer::default();
     }
 
     /// The source has failed. An end in order that was read before stands and is true, unless a hook withholds it:
@@ -168,6 +176,7 @@ impl Pump {
     pub(super) fn turn(&mut self, mut ends: Ends<'_>, stage: &Stage<'_>, buffer: &mut [u8], cx: &mut Context<'_>) -> Turn {
         let mut turn = Turn::default();
         let (mut moved, mut dry) = (0, false);
+        self.came = 0;
         while !self.is_over() {
             match self.step(&mut ends, stage, buffer, cx) {
                 Poll::Pending => {
@@ -190,7 +199,7 @@ impl Pump {
             }
         }
         self.splicer.turn_over(moved);
-        self.coalescer.turn_over(stage.coalesce, moved, dry, ends.source, cx);
+        turn.more |= self.coalescer.turn_over(stage.coalesce, self.came, dry, ends.source, cx);
         turn
     }
 
@@ -270,6 +279,7 @@ impl Pump {
             }
             Ok(bytes) => {
                 ends.meter().read(bytes);
+                self.came += bytes;
                 Poll::Ready(Ok(bytes))
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Poll::Ready(Ok(0)),

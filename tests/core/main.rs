@@ -6,6 +6,7 @@ mod conformance;
 
 mod addresses;
 mod binding;
+mod coalescing;
 mod connect;
 mod drain;
 mod hooks;

