@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,10 @@ class Comparison:
         self.workloads = [Workload.parse(name.strip()) for name in names]
         self.only_main = () if options.only or options.quick else figures.BETWEEN
 
-    def run(self) -> list[Run]:
-        """Measure everything; one workload after the other, the peers by turns."""
-        runs: list[Run] = []
+    def run(self) -> Iterator[list[Run]]:
+        """Measure everything; one workload after the other, the peers by turns. Give each workload's runs."""
         for workload in self.workloads:
+            runs: list[Run] = []
             peers = [peer for peer in self.peers if self.takes_part(peer, workload)]
             for repeat in range(self.repeats):
                 # Nobody is always the one after the same neighbour.
@@ -92,7 +93,7 @@ class Comparison:
                     run = self.measure(workload, peer, repeat)
                     say(run)
                     runs.append(run)
-        return runs
+            yield runs
 
     def takes_part(self, peer: Peer, workload: Workload) -> bool:
         """Tell whether this peer is measured under this workload."""
@@ -169,8 +170,8 @@ def say(run: Run) -> None:
     print(f"{run.workload:13} {run.peer:15} {run.repeat + 1}  {run.error or shown}", file=sys.stderr, flush=True)
 
 
-def describe_machine(comparison: Comparison, seconds_taken: float) -> dict[str, str]:
-    """Tell what the figures were taken on and with."""
+def describe_machine(comparison: Comparison) -> dict[str, str]:
+    """Tell what the figures are taken on and with."""
     models = [
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -179,7 +180,7 @@ def describe_machine(comparison: Comparison, seconds_taken: float) -> dict[str, 
     congestion = Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
     versions = dict.fromkeys(peer.version_line() for peer in comparison.peers)
     return {
-        "measured": f"{time.strftime('%Y-%m-%d', time.gmtime())}, within {seconds_taken / 60:.0f} min: "
+        "measured": f"{time.strftime('%Y-%m-%d', time.gmtime())}: "
         f"{comparison.repeats} interleaved repeats of {comparison.seconds:g} s; median, ± half the range",
         "machine": f"{os.cpu_count()} x {models[0] if models else platform.machine()}, Linux {platform.release()}, "
         f"loopback, congestion control {congestion}",
@@ -188,11 +189,13 @@ def describe_machine(comparison: Comparison, seconds_taken: float) -> dict[str, 
 
 
 def take(options: argparse.Namespace, everyone: list[Peer]) -> Results:
-    """Build the load generator and measure."""
+    """Build the load generator and measure. What is measured is kept at once, should the rest be given up."""
     comparison = Comparison(options, builds.load_program(), choose_peers(options, everyone))
-    began = time.monotonic()
-    runs = comparison.run()
-    return Results(runs, describe_machine(comparison, time.monotonic() - began))
+    results = Results([], describe_machine(comparison))
+    for runs in comparison.run():
+        results.runs += runs
+        results.keep(options.results)
+    return results
 
 
 def main() -> int:
@@ -211,7 +214,6 @@ def main() -> int:
                 options.interpose or builds.interpose_command(), builds.peers_environment(), builds.tokio_copy_program()
             )
             results = take(options, everyone)
-            results.keep(options.results)
         text = tables.report(results, everyone)
         print(text)
         if options.write:
