@@ -1,6 +1,6 @@
 """Compare interpose with other proxies on this machine: CPU per unit of work, rates, latency, memory.
 
-    python3 -m benches.compare              everything, about 45 minutes after the first build
+    python3 -m benches.compare              everything, about an hour after the first build
     python3 -m benches.compare --quick      under 3 minutes, against HAProxy only
     python3 -m benches.compare --check      exit 1 when a goal is missed
     python3 -m benches.compare --write      put the tables into docs/performance.md, the plots into docs/plots

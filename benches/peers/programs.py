@@ -22,7 +22,10 @@ function identity:start_analyze(transaction, channel)
 end
 
 function identity:tcp_payload(transaction, channel)
-    channel:set(channel:data())
+    local data = channel:data()
+    if type(data) == "string" then
+        channel:set(data)
+    end
 end
 
 core.register_filter("identity", identity, function(made) return made end)
@@ -39,11 +42,12 @@ export default { identity };
 def _haproxy(extra_global: str = "", extra_defaults: str = "", extra_listen: str = "") -> Command:
     def command(ports: Ports, directory: Path) -> list[str]:
         (directory / "identity.lua").write_text(LUA)
-        # Two sockets for a connection, and pipes for a quarter of them.
+        # Two sockets for a connection, and pipes for a quarter of them where it splices.
+        most = open_files() // 3 if "splice" in extra_defaults else open_files() // 2 - 500
         text = f"""
 global
     nbthread 1
-    maxconn {open_files() // 3}
+    maxconn {most}
     {extra_global.format(directory=directory)}
 defaults
     mode tcp

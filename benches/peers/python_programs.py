@@ -26,10 +26,20 @@ def _mitmproxy(bin_folder: Path, addon: bool) -> Command:
     return command
 
 
+# It asks for the thread's event loop, which its own use of uvloop does not make any more.
+PPROXY = """
+import asyncio, sys, uvloop
+asyncio.set_event_loop(uvloop.new_event_loop())
+sys.modules["uvloop"] = None
+from pproxy.server import main
+main()
+"""
+
+
 def _pproxy(bin_folder: Path) -> Command:
     def command(ports: Ports, _: Path) -> list[str]:
         listen = f"tunnel{{127.0.0.1:{ports.backend}}}://127.0.0.1:{ports.listen}"
-        return [str(bin_folder / "pproxy"), "-l", listen]
+        return [str(bin_folder / "python"), "-c", PPROXY, "-l", listen]
 
     return command
 
