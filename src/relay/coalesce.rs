@@ -16,7 +16,10 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::pump::BUFFER;
+use super::{
+    pump::BUFFER,
+    splice::{LEAST, ROW},
+};
 use crate::{config::Coalesce, io::stream::Stream};
 
 /// What is waited for: as much as one read takes.
@@ -37,13 +40,10 @@ const STREAMED_MOST: Duration = Duration::from_secs(64);
 /// What streams fast: the mark is reached well within [`LONGEST`].
 const BYTES_PER_MILLISECOND: u128 = LOW_WATER as u128 / 3;
 
-/// Bytes in a row, at [`LEAST`] a turn, before a direction is watched at all: until then there is nothing of it to keep.
-const ROW: usize = 256 * 1024;
-const LEAST: usize = 16 * 1024;
-
 /// The coalescing state of a direction.
 #[derive(Debug, Default)]
 pub(super) struct Coalescer {
+    /// Bytes that came in turns of at least [`LEAST`]. Until they are [`ROW`], there is nothing more to keep.
     row: usize,
     watched: Option<Box<Watched>>,
 }

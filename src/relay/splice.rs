@@ -12,8 +12,8 @@ use std::{
 use crate::{config::Splice, io::stream::Stream};
 
 /// Bytes that have to come in a row, and the least of one turn, for a direction to count as streaming.
-const ROW: usize = 256 * 1024;
-const LEAST: usize = 16 * 1024;
+pub(super) const ROW: usize = 256 * 1024;
+pub(super) const LEAST: usize = 16 * 1024;
 
 /// The splicing state of a direction.
 #[derive(Debug, Default)]
