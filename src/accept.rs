@@ -25,11 +25,9 @@ use crate::{
     },
     limits,
     server::Core,
+    setbacks::{Setbacks, is_of_one_client},
     workers::Workers,
 };
-
-/// While the process is out of descriptors: how long until the next try. The most is what a freed one may have to wait.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
 
 /// Clients accepted before the thread's connections get their turn.
 const BATCH: u32 = 64;
@@ -105,12 +103,13 @@ impl Drop for Announce {
 async fn accept_until_stopped(core: &Arc<Core>, listener: Listener, workers: &Workers) {
     let permits = Arc::new(Semaphore::new(core.max_connections.load(Relaxed).min(Semaphore::MAX_PERMITS)));
     let mut stop = core.stop_by.subscribe();
-    let ready = match Ready::new(listener) {
-        Ok(ready) => ready,
-        Err(error) => {
-            log::error!(target: "interpose::listener", "{}: cannot accept: {}; the server stops", core.address, reason_text(&error));
-            core.stop_by.send_modify(|by| *by = by.or(Some(Instant::now())));
-            return;
+    let ready = {
+        let mut stopped = pin!(stop.wait_for(Option::is_some));
+        let mut registering = pin!(register(core, listener));
+        tokio::select! {
+            biased;
+            _ = &mut stopped => return,
+            ready = &mut registering => ready,
         }
     };
     {
@@ -125,15 +124,36 @@ async fn accept_until_stopped(core: &Arc<Core>, listener: Listener, workers: &Wo
     empty_backlog(core, &ready, &permits, workers);
 }
 
+/// The listener, on the calling thread's runtime; waits for what that takes.
+async fn register(core: &Core, mut listener: Listener) -> Ready {
+    let mut setbacks = Setbacks::new(core);
+    loop {
+        match Ready::new(listener) {
+            Ok(ready) => {
+                setbacks.are_over();
+                return ready;
+            }
+            Err((back, error)) => {
+                listener = back;
+                let _ = setbacks.meet(error, true).await;
+            }
+        }
+    }
+}
+
 /// Serves the clients whose connect succeeded already, as far as there is room, and turns the others away. From the
 /// drop of the listener on, a connect is refused.
 fn empty_backlog(core: &Arc<Core>, ready: &Ready, permits: &Arc<Semaphore>, workers: &Workers) {
-    while let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+    // No more than can have waited: new ones may come all the time, and an error too.
+    let backlog = core.config.backlog;
+    let most = Listener::shortened_backlog(backlog).unwrap_or(backlog);
+    for _ in 0..=most {
+        let Ok(permit) = Arc::clone(permits).try_acquire_owned() else { break };
         match ready.try_accept() {
             Ok(client) => admit(core, client, Admitted { permit, reserve: None }, workers),
-            Err(error) if is_transient(&error) => {}
+            Err(error) if is_of_one_client(&error) => {}
             Err(error) => {
-                if is_exhaustion(&error) {
+                if error.kind() != io::ErrorKind::WouldBlock {
                     let why = reason_text(&error);
                     log::warn!(target: "interpose::listener", "{}: clients that still waited at the stop, if any, were reset: {why}", core.address);
                 }
@@ -142,15 +162,13 @@ fn empty_backlog(core: &Arc<Core>, ready: &Ready, permits: &Arc<Semaphore>, work
         }
     }
     let mut turned_away = 0;
-    // No more than can have waited: new ones may come all the time.
-    let backlog = core.config.backlog;
-    for _ in 0..=Listener::shortened_backlog(backlog).unwrap_or(backlog) {
+    for _ in 0..=most {
         match ready.try_accept() {
             Ok(client) => {
                 client.reset();
                 turned_away += 1;
             }
-            Err(error) if is_transient(&error) => {}
+            Err(error) if is_of_one_client(&error) => {}
             Err(_) => break,
         }
     }
@@ -164,22 +182,15 @@ fn empty_backlog(core: &Arc<Core>, ready: &Ready, permits: &Arc<Semaphore>, work
     }
 }
 
-/// Accepts until an error that cannot pass.
+/// Accepts until no more clients can come.
 async fn accept(core: &Arc<Core>, ready: &Ready, permits: &Arc<Semaphore>, workers: &Workers) {
     let scarce = limits::scarce_from();
-    let mut pause = PAUSE.0;
+    let mut setbacks = Setbacks::new(core);
     let mut batch = 0;
     loop {
-        // A client without a permit stays in the backlog.
-        let Ok(permit) = Arc::clone(permits).acquire_owned().await else { return };
+        let Some(permit) = place(core, permits).await else { return };
         let accepted = match reserve(core) {
-            Ok(reserve) => {
-                if reserve.is_some() {
-                    // There is room again, whether a client comes or not.
-                    core.accept_paused.store(false, Relaxed);
-                }
-                ready.accept().await.map(|client| (client, reserve))
-            }
+            Ok(reserve) => next(core, ready, &mut setbacks, reserve.is_some()).await.map(|client| (client, reserve)),
             Err(error) => Err(error),
         };
         match accepted {
@@ -188,38 +199,54 @@ async fn accept(core: &Arc<Core>, ready: &Ready, permits: &Arc<Semaphore>, worke
                     core.short_of_descriptors.store(true, Relaxed);
                 }
                 admit(core, client, Admitted { permit, reserve }, workers);
-                pause = PAUSE.0;
-                core.accept_paused.store(false, Relaxed);
+                setbacks.are_over();
                 batch += 1;
                 if batch % BATCH == 0 {
                     tokio::task::yield_now().await;
                 }
             }
-            Err(error) if is_transient(&error) => {
-                core.accept_errors.fetch_add(1, Relaxed);
-            }
-            Err(error) if is_exhaustion(&error) => {
-                core.accept_errors.fetch_add(1, Relaxed);
-                core.accept_paused.store(true, Relaxed);
-                core.short_of_descriptors.store(true, Relaxed);
-                if let Some(more) = core.accept_log.pass() {
+            Err(error) => {
+                if let Err(error) = setbacks.meet(error, ready.is_listening()).await {
                     let why = reason_text(&error);
-                    log::warn!(
+                    log::error!(
                         target: "interpose::listener",
-                        "{}: accepting is paused: {why}; clients wait in the backlog; raise the limit of open files (ulimit -n), or lower max_connections{more}",
+                        "{}: cannot accept any more: {why}: something else ended the listening socket; the server stops",
                         core.address,
                     );
+                    core.stop_by.send_modify(|by| *by = by.or(Some(Instant::now())));
+                    return;
                 }
-                sleep(pause).await;
-                pause = PAUSE.1.min(pause * 2);
-            }
-            Err(error) => {
-                log::error!(target: "interpose::listener", "{}: cannot accept any more: {}; the server stops", core.address, reason_text(&error));
-                core.stop_by.send_modify(|by| *by = by.or(Some(Instant::now())));
-                return;
             }
         }
     }
+}
+
+/// The next client. A pause is over as soon as accepting only has to wait for one.
+async fn next(core: &Core, ready: &Ready, setbacks: &mut Setbacks<'_>, has_reserve: bool) -> io::Result<Accepted> {
+    if has_reserve || core.accept_paused.load(Relaxed) {
+        match ready.try_accept() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => setbacks.are_over(),
+            done => return done,
+        }
+    }
+    ready.accept().await
+}
+
+/// A place among `max_connections`. A client without one stays in the backlog.
+async fn place(core: &Core, permits: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+        return Some(permit);
+    }
+    core.max_connections_reached.fetch_add(1, Relaxed);
+    if let Some(more) = core.full_log.pass() {
+        let most = core.max_connections.load(Relaxed);
+        log::warn!(
+            target: "interpose::listener",
+            "{}: max_connections ({most}) is reached; further clients wait in the backlog until a connection ends{more}",
+            core.address,
+        );
+    }
+    Arc::clone(permits).acquire_owned().await.ok()
 }
 
 /// What lets a client in.
@@ -256,30 +283,6 @@ fn reserve(core: &Core) -> io::Result<Option<Reserve>> {
         // Without /dev/null there is no reserve, which is no reason to accept nobody.
         reserve => Ok(reserve.ok()),
     }
-}
-
-/// Errors of one client, which is gone; the next is another matter (accept(2)).
-fn is_transient(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    if matches!(error.kind(), Kind::ConnectionAborted | Kind::ConnectionReset | Kind::Interrupted | Kind::TimedOut) {
-        return true;
-    }
-    #[cfg(unix)]
-    {
-        const OF_ONE_CLIENT: &[i32] = &[
-            libc::EPROTO,
-            libc::ENETDOWN,
-            libc::ENETUNREACH,
-            libc::EHOSTDOWN,
-            libc::EHOSTUNREACH,
-            libc::ENOPROTOOPT,
-            libc::EOPNOTSUPP,
-            libc::EPERM,
-        ];
-        error.raw_os_error().is_some_and(|number| OF_ONE_CLIENT.contains(&number))
-    }
-    #[cfg(not(unix))]
-    false
 }
 
 /// Lets connections finish until the deadline, which may still be moved nearer, and aborts the others.

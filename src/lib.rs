@@ -14,7 +14,7 @@
 //! | sockets | `io`, [`forward`], [`config`], `limits`, `hops`, [`workers`], [`lane`] |
 //! | seam | [`hooks`], [`registry`], [`inbox`], `control` |
 //! | relay | `relay` |
-//! | server | `connection`, `entry`, `accept`, `burst`, [`server`] |
+//! | server | `connection`, `entry`, `accept`, `burst`, `setbacks`, [`server`] |
 //! | binding | `python`, only with the feature `python` |
 
 pub mod addr;
@@ -41,6 +41,7 @@ mod hops;
 mod io;
 mod limits;
 mod relay;
+mod setbacks;
 mod throttle;
 
 #[cfg(feature = "python")]

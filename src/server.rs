@@ -43,6 +43,9 @@ pub(crate) struct Core {
     /// The process is about to run out of descriptors, or has before.
     pub short_of_descriptors: AtomicBool,
     pub accept_log: Throttle,
+    /// Times that a next client would have had no place.
+    pub max_connections_reached: AtomicU64,
+    pub full_log: Throttle,
     connect_log: Throttle,
     pub max_connections: AtomicUsize,
     /// Who sees and changes what flows, once somebody does.
@@ -133,6 +136,8 @@ impl Server {
             accept_paused: AtomicBool::new(false),
             short_of_descriptors: AtomicBool::new(false),
             accept_log: Throttle::default(),
+            max_connections_reached: AtomicU64::new(0),
+            full_log: Throttle::default(),
             connect_log: Throttle::default(),
             max_connections,
             hooked: OnceLock::new(),
@@ -249,6 +254,7 @@ impl Server {
             accept_paused: core.accept_paused.load(Ordering::Relaxed),
             callback_errors: core.hooked.get().map_or(0, |hooked| hooked.hooks.errors()),
             max_connections: core.max_connections.load(Ordering::Relaxed),
+            max_connections_reached: core.max_connections_reached.load(Ordering::Relaxed),
         }
     }
 }

@@ -120,12 +120,14 @@ pub struct Stats {
     pub to_client: Ledger,
     /// Times that `accept` failed.
     pub accept_errors: u64,
-    /// Whether the listener waits for a descriptor, or for memory, before it accepts again.
+    /// Whether the listener waits before it accepts again: for a descriptor, for memory, or because accepting failed otherwise.
     pub accept_paused: bool,
     /// Calls of hooks that failed.
     pub callback_errors: u64,
     /// Connections allowed at once; 0 before the start when it depends on the descriptors of the process.
     pub max_connections: usize,
+    /// Times that all of them were taken, so that further clients had to wait in the backlog.
+    pub max_connections_reached: u64,
 }
 
 impl Stats {

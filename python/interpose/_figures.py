@@ -111,9 +111,11 @@ class Stats:
     * `accepted`: connections ever accepted. `active`: those that live.
     * `closed`: how many ended for each CloseReason, zeros included.
     * `to_upstream`, `to_client`: the Ledger of each direction, live connections included.
-    * `accept_errors`: accepts that failed. `accept_paused`: whether accepting waits for descriptors or memory.
+    * `accept_errors`: accepts that failed. `accept_paused`: whether accepting waits for descriptors or memory, or is
+      tried again later for another reason, which the log has.
     * `callback_errors`: callbacks that raised an exception, or gave an answer that means nothing.
-    * `max_connections`: the limit in force.
+    * `max_connections`: the limit in force. `max_connections_reached`: times that all of them were taken, so that
+      further clients had to wait.
 
     >>> from interpose import CloseReason, TheServer
     >>> server = TheServer("", 0, "example.org:80")
@@ -131,6 +133,7 @@ class Stats:
     accept_paused: bool
     callback_errors: int
     max_connections: int
+    max_connections_reached: int
 
 
 def stats_of(values: dict[str, Any]) -> Stats:
@@ -145,4 +148,5 @@ def stats_of(values: dict[str, Any]) -> Stats:
         accept_paused=values["accept_paused"],
         callback_errors=values["callback_errors"],
         max_connections=values["max_connections"],
+        max_connections_reached=values["max_connections_reached"],
     )

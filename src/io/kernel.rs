@@ -95,6 +95,17 @@ pub(crate) fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
+/// Has the C library call these before each fork, and in the child after it (pthread_atfork(3)).
+#[cfg(unix)]
+pub(super) fn at_fork(before: extern "C" fn(), in_child: extern "C" fn()) {
+    // SAFETY: both are functions of this library, which is never unloaded, and only store to an atomic. Out of memory, the
+    // call does nothing.
+    unsafe { libc::pthread_atfork(Some(before), None, Some(in_child)) };
+}
+
+#[cfg(not(unix))]
+pub(super) fn at_fork(_: extern "C" fn(), _: extern "C" fn()) {}
+
 /// Reads what has come into `buffer`, which need not have been written before (recv(2)).
 #[cfg(unix)]
 pub(super) fn receive(socket: &socket2::Socket, buffer: &mut tokio::io::ReadBuf<'_>) -> std::io::Result<usize> {
@@ -107,13 +118,21 @@ pub(super) fn receive(socket: &socket2::Socket, buffer: &mut tokio::io::ReadBuf<
 }
 
 /// Has the calling thread's runtime tell what `interest` asks for: when `socket` can be read, or has a client to accept.
+/// The socket comes back where that fails.
 #[cfg(unix)]
-pub(super) fn watch(
-    socket: socket2::Socket,
+pub(super) fn watch<S: OneSocket>(
+    socket: S,
     interest: tokio::io::Interest,
-) -> std::io::Result<tokio::io::unix::AsyncFd<socket2::Socket>> {
-    // SAFETY: a Socket owns one open descriptor and names no other until it is dropped, and who gets the AsyncFd does
-    // not replace it there.
+) -> Result<tokio::io::unix::AsyncFd<S>, (S, std::io::Error)> {
+    // SAFETY: it owns one open descriptor and names no other until it is dropped, and who gets the AsyncFd does not
+    // replace it there.
     let watched = unsafe { tokio::io::unix::AsyncFd::register_with_interest(socket, interest) };
-    watched.map_err(std::io::Error::from)
+    watched.map_err(tokio::io::unix::AsyncFdRegisterError::into_parts)
 }
+
+/// Types that own one socket, the same for as long as they live.
+#[cfg(unix)]
+pub(super) trait OneSocket: std::os::fd::AsRawFd {}
+
+#[cfg(unix)]
+impl OneSocket for socket2::Socket {}

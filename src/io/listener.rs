@@ -13,10 +13,37 @@ use crate::{
 /// A listening socket. A Unix socket's file is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    socket: Socket,
+    socket: Bound,
     name: SocketName,
     file: Option<SocketFile>,
 }
+
+/// The socket of a listener. From when it is dropped a connect is refused, and the clients that wait are reset, also
+/// where a forked child has the socket too.
+#[derive(Debug)]
+struct Bound {
+    socket: Socket,
+    process: u32,
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        // In the child it is the parent's.
+        if self.process == std::process::id() {
+            let _ = self.socket.shutdown(std::net::Shutdown::Both);
+        }
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsRawFd for Bound {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+#[cfg(unix)]
+impl super::kernel::OneSocket for Bound {}
 
 /// A client as `accept` gave it: not yet known to any runtime.
 #[derive(Debug)]
@@ -29,6 +56,7 @@ impl Listener {
     /// Binds and listens. On return a client's connect succeeds.
     pub(crate) fn bind(address: &Address, backlog: u32, reuse_port: bool, options: &SocketOptions) -> Result<Self, Error> {
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+        super::last_close::watch_forks();
         let (socket, file) = match address {
             Address::Inet { host, port } => (bind_inet(address, host, *port, reuse_port, options)?, None),
             Address::Unix(path) => bind_unix(path)?,
@@ -37,7 +65,7 @@ impl Listener {
         socket.listen(backlog).map_err(fault)?;
         socket.set_nonblocking(true).map_err(fault)?;
         let name = socket_name(&socket.local_addr().map_err(fault)?);
-        Ok(Self { socket, name, file })
+        Ok(Self { socket: Bound { socket, process: std::process::id() }, name, file })
     }
 
     /// What the system makes of a backlog of this length, if it is less.
@@ -68,26 +96,35 @@ fn accept(socket: &Socket) -> io::Result<Accepted> {
 #[derive(Debug)]
 #[cfg(unix)]
 pub(crate) struct Ready {
-    socket: tokio::io::unix::AsyncFd<Socket>,
+    socket: tokio::io::unix::AsyncFd<Bound>,
     _file: Option<SocketFile>,
 }
 
 #[cfg(unix)]
 impl Ready {
     /// Registers with the calling thread's runtime. Only the listener: its clients go to other threads unregistered.
-    pub(crate) fn new(listener: Listener) -> io::Result<Self> {
-        let Listener { socket, file, .. } = listener;
-        super::kernel::watch(socket, tokio::io::Interest::READABLE).map(|socket| Self { socket, _file: file })
+    /// The listener comes back where that fails.
+    pub(crate) fn new(listener: Listener) -> Result<Self, (Listener, io::Error)> {
+        let Listener { socket, name, file } = listener;
+        match super::kernel::watch(socket, tokio::io::Interest::READABLE) {
+            Ok(socket) => Ok(Self { socket, _file: file }),
+            Err((socket, error)) => Err((Listener { socket, name, file }, error)),
+        }
     }
 
     /// The next client.
     pub(crate) async fn accept(&self) -> io::Result<Accepted> {
-        self.socket.async_io(tokio::io::Interest::READABLE, accept).await
+        self.socket.async_io(tokio::io::Interest::READABLE, |bound| accept(&bound.socket)).await
     }
 
     /// A client that waits already, or `WouldBlock`.
     pub(crate) fn try_accept(&self) -> io::Result<Accepted> {
-        accept(self.socket.get_ref())
+        accept(&self.socket.get_ref().socket)
+    }
+
+    /// Whether clients can come at all: not once somebody else has ended the socket.
+    pub(crate) fn is_listening(&self) -> bool {
+        self.socket.get_ref().socket.is_listener().unwrap_or(false)
     }
 }
 
@@ -98,9 +135,11 @@ pub(crate) struct Ready(tokio::net::TcpListener);
 
 #[cfg(not(unix))]
 impl Ready {
-    /// Registers with the calling thread's runtime.
-    pub(crate) fn new(listener: Listener) -> io::Result<Self> {
-        tokio::net::TcpListener::from_std(listener.socket.into()).map(Self)
+    /// Registers with the calling thread's runtime. The listener comes back where that fails.
+    pub(crate) fn new(listener: Listener) -> Result<Self, (Listener, io::Error)> {
+        let socket = listener.socket.socket.try_clone();
+        let registered = socket.and_then(|socket| tokio::net::TcpListener::from_std(socket.into()));
+        registered.map(Self).map_err(|error| (listener, error))
     }
 
     /// The next client, taken back from this thread's runtime because another's may get it.
@@ -113,6 +152,11 @@ impl Ready {
     pub(crate) fn try_accept(&self) -> io::Result<Accepted> {
         use futures_util::FutureExt;
         self.accept().now_or_never().unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
+    }
+
+    /// Whether clients can come at all. Nobody else ends the socket here.
+    pub(crate) fn is_listening(&self) -> bool {
+        true
     }
 }
 
@@ -129,7 +173,7 @@ impl Accepted {
 
     /// Ends it with RST.
     pub(crate) fn reset(self) {
-        let _ = self.socket.set_linger(Some(std::time::Duration::ZERO));
+        super::last_close::reset(&self.socket, !self.peer.is_unix());
     }
 
     /// The number of its descriptor. Where there are none, 0.

@@ -2,6 +2,7 @@
 
 pub(crate) mod connector;
 mod kernel;
+pub(crate) mod last_close;
 pub(crate) mod listener;
 pub(crate) mod options;
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -14,7 +14,7 @@ mod system {
     use socket2::{SockAddr, SockRef, Socket};
     use tokio::io::{Interest, ReadBuf, unix::AsyncFd};
 
-    use crate::io::kernel;
+    use crate::io::{kernel, last_close};
 
     #[derive(Debug)]
     pub(in crate::io) struct Registered {
@@ -28,9 +28,13 @@ mod system {
     const WATCHED: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
     impl Registered {
-        /// A socket that does not block, with the runtime of the calling thread.
+        /// A socket that does not block, with the runtime of the calling thread. It is reset where that cannot be had.
         pub(in crate::io) fn new(socket: Socket, is_tcp: bool) -> io::Result<Self> {
-            Ok(Self { socket: kernel::watch(socket, WATCHED)?, is_tcp })
+            let refused = |(socket, error)| {
+                last_close::reset(&socket, is_tcp);
+                error
+            };
+            Ok(Self { socket: kernel::watch(socket, WATCHED).map_err(refused)?, is_tcp })
         }
 
         /// Takes it from its runtime.
@@ -135,6 +139,18 @@ mod system {
         (!matches!(&done, Err(error) if error.kind() == io::ErrorKind::WouldBlock)).then_some(done)
     }
 
+    /// A connect that nobody may wait for any more when it is dropped. It must not go on, nor its connection live,
+    /// where a forked child has the socket too.
+    struct Attempt(Option<Registered>);
+
+    impl Drop for Attempt {
+        fn drop(&mut self) {
+            if let Some(registered) = &self.0 {
+                last_close::give_up(&registered.socket());
+            }
+        }
+    }
+
     /// Connects a socket that does not block.
     pub(in crate::io) async fn connect(socket: Socket, to: &SockAddr) -> io::Result<Registered> {
         match socket.connect(to) {
@@ -142,12 +158,16 @@ mod system {
             _ => {}
         }
         // Not before the connect: a socket that is not connected counts as one that was hung up.
-        let registered = Registered::new(socket, !to.is_unix())?;
+        let mut attempt = Attempt(Some(Registered::new(socket, !to.is_unix())?));
+        let Some(registered) = &attempt.0 else { return Err(io::ErrorKind::NotConnected.into()) };
         let hung_up =
             poll_fn(|cx| registered.socket.poll_write_ready(cx).map_ok(|guard| guard.ready().is_write_closed())).await?;
         // A connect that has failed counts as hung up; only then is there an error to ask for.
         let failure = if hung_up { registered.socket().take_error()? } else { None };
-        failure.map_or(Ok(registered), Err)
+        match failure {
+            Some(error) => Err(error),
+            None => attempt.0.take().ok_or_else(|| io::ErrorKind::NotConnected.into()),
+        }
     }
 }
 

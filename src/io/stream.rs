@@ -12,7 +12,7 @@ use tokio::io::ReadBuf;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use super::pipe::Pipe;
-use super::{listener::socket_name, options, registered::Registered};
+use super::{last_close, listener::socket_name, options, registered::Registered};
 use crate::addr::SocketName;
 
 /// A connected socket registered with the runtime of the thread that made it.
@@ -66,8 +66,16 @@ impl Unregistered {
 
 impl Drop for Unregistered {
     fn drop(&mut self) {
-        if let Some(Bare::Socket { socket, .. }) = &self.0 {
-            let _ = socket.set_linger(Some(Duration::ZERO));
+        if let Some(Bare::Socket { socket, is_tcp }) = &self.0 {
+            last_close::reset(socket, *is_tcp);
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Some(socket) = self.socket() {
+            last_close::leave(&socket);
         }
     }
 }
@@ -98,7 +106,7 @@ impl Stream {
     /// Takes it from its runtime, for another thread's.
     pub(crate) fn unregister(mut self) -> io::Result<Unregistered> {
         self.clear_low_water();
-        let bare = match self.socket {
+        let bare = match std::mem::replace(&mut self.socket, Connected::Nowhere { ended: false }) {
             Connected::Socket(registered) => {
                 let is_tcp = registered.is_tcp();
                 Bare::Socket { socket: registered.into_socket()?, is_tcp }
@@ -311,10 +319,8 @@ impl Stream {
     /// Makes the coming close an abort: RST, and what the kernel still holds is dropped.
     /// A Unix socket has no RST; there the close is the end.
     pub(crate) fn abort_on_close(&self) {
-        if self.is_tcp()
-            && let Some(socket) = self.socket()
-        {
-            let _ = socket.set_linger(Some(Duration::ZERO));
+        if let Some(socket) = self.socket() {
+            last_close::reset(&socket, self.is_tcp());
         }
     }
 

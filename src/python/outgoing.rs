@@ -15,7 +15,7 @@ use super::{
     convert::{self, Name},
     errors,
     forward::Forward,
-    runtime,
+    runtime::{self, Process},
 };
 use crate::{
     addr::SocketName,
@@ -34,6 +34,8 @@ pub(super) struct Outgoing {
     socket: Mutex<Option<Arc<Socket>>>,
     peer: SocketName,
     local: SocketName,
+    /// In a child that is forked the socket is the parent's.
+    process: Process,
 }
 
 impl Outgoing {
@@ -82,7 +84,7 @@ impl Outgoing {
             Ok((socket, peer, local)) => {
                 socket.set_nonblocking(false)?;
                 socket.set_write_timeout(Some(LOOK))?;
-                Ok(Self { socket: Mutex::new(Some(Arc::new(socket))), peer, local })
+                Ok(Self { socket: Mutex::new(Some(Arc::new(socket))), peer, local, process: Process::this() })
             }
             Err(outcome) => {
                 let message = outcome.error.unwrap_or_else(|| outcome.reason.word().to_owned());
@@ -121,9 +123,17 @@ impl Outgoing {
 
     fn close(&self) {
         let socket = self.socket().take();
-        if let Some(socket) = socket {
-            // A send() that waits ends with this.
+        if let Some(socket) = socket
+            && self.process == Process::this()
+        {
+            // A send() that waits ends with this, and so does the peer while a forked child has the socket too.
             let _ = socket.shutdown(Shutdown::Both);
         }
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.close();
     }
 }

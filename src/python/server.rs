@@ -160,6 +160,7 @@ impl Server {
         dict.set_item("accept_paused", stats.accept_paused)?;
         dict.set_item("callback_errors", stats.callback_errors)?;
         dict.set_item("max_connections", stats.max_connections)?;
+        dict.set_item("max_connections_reached", stats.max_connections_reached)?;
         Ok(dict)
     }
 }

@@ -17,7 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sockets", &["io", "forward", "config", "limits", "workers", "hops", "lane"]),
     ("seam", &["control", "inbox", "hooks", "registry"]),
     ("relay", &["relay"]),
-    ("server", &["accept", "burst", "connection", "entry", "server"]),
+    ("server", &["accept", "burst", "connection", "entry", "server", "setbacks"]),
     ("binding", &["python"]),
 ];
 

@@ -73,6 +73,7 @@ def stats(server: TheServer) -> Plan:
         "accept_errors": now.accept_errors,
         "accept_paused": now.accept_paused,
         "max_connections": now.max_connections,
+        "max_connections_reached": now.max_connections_reached,
     }
 
 

@@ -169,7 +169,8 @@ def test_default_limit_keeps_out_of_exhaustion(echo_upstream: Echo, start: Start
 
 
 def test_max_connections_makes_the_rest_wait_in_order(echo_upstream: Echo, start: Start) -> None:
-    """AC-07."""
+    """AC-07; and of each time that all places were taken the statistics know, of the first the log."""
+    begin = time.monotonic()
     proxy = start({"forward": echo_upstream.address, "limits": {"max_connections": 100}})
     with ExitStack() as stack:
         clients = [stack.enter_context(connect(proxy.address)) for _ in range(150)]
@@ -183,6 +184,9 @@ def test_max_connections_makes_the_rest_wait_in_order(echo_upstream: Echo, start
             assert serve_all([clients[at]], 5.0) == 1, f"client {at} is next"
         assert proxy.stats()["active"] == 100
         assert proxy.stats()["max_connections"] == 100
+        assert proxy.stats()["max_connections_reached"] == 51
+        lines = [line for line in proxy.log().splitlines() if "max_connections (100) is reached" in line]
+        assert 1 <= len(lines) <= 1 + time.monotonic() - begin, lines
 
 
 def test_a_burst_of_clients_does_not_starve_an_old_one(

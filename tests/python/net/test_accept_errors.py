@@ -47,8 +47,10 @@ def tracer(pid: int) -> int:
     return int(match[1])
 
 
-@pytest.mark.parametrize("error", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"])
-def test_lasting_shortage_pauses_and_ends(traced: Traced, error: str) -> None:
+@pytest.mark.parametrize(
+    "error", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EPERM", "ENOSYS", "EINVAL", "EBADF", "EPROTO"]
+)
+def test_what_fails_for_long_pauses_and_ends(traced: Traced, error: str) -> None:
     """AC-02, AC-03: every accept fails until strace is gone; then the waiting clients are served."""
     proxy = traced(error, "1+1")
     with ExitStack() as stack:
