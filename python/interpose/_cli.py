@@ -8,11 +8,19 @@ import sys
 # Nothing that costs time is imported up here: --help must not wait for it. Type checkers take this as True.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from signal import Signals
     from typing import TextIO
 
+    from ._output import Output, Outputs
     from ._server import TheServer
 
 OK, FAILED, USAGE, CANNOT_BIND = 0, 1, 2, 4
+
+# How long the first line may take before the command goes on without it.
+_FIRST_LINE_SECONDS = 0.25
+
+# Set while the command serves: then words go through a queue, because nothing may hold up its end.
+_outputs: Outputs | None = None
 
 HELP = """\
 usage: interpose LISTEN TARGET [options]
@@ -58,24 +66,39 @@ def main(argv: list[str] | None = None) -> int:
         return _run(words)
     except KeyboardInterrupt:
         return OK
-    except Exception as error:  # noqa: BLE001 (what is not ours is raised again)
-        code = _exit_code(error)
-        complain(str(error))
-        return code
+    except Exception as error:  # noqa: BLE001 (what is not ours is raised again, or shown whole)
+        return _failed(error)
     finally:
         _flush()
 
 
 def say(text: str) -> None:
-    """Print a line at once. A reader that has gone is not an error of ours."""
-    _write(sys.stdout, text)
+    """Print a line. A reader that has gone is not an error of ours."""
+    if _outputs is None:
+        _write(sys.stdout, text)
+    elif _outputs.out:
+        _outputs.out.put(text)
 
 
 def complain(text: str) -> None:
     """Print one line, inert, on stderr."""
     from ._exceptions import printable
 
-    _write(sys.stderr, printable(f"interpose: {text}"))
+    line = printable(f"interpose: {text}")
+    if _outputs is None:
+        _write(sys.stderr, line)
+    elif _outputs.err:
+        _outputs.err.put(line)
+
+
+def take_output() -> Outputs:
+    """From here on no word waits for its reader: see _output."""
+    global _outputs
+    from ._output import Outputs, keep_standard_descriptors
+
+    keep_standard_descriptors()
+    _outputs = Outputs()
+    return _outputs
 
 
 def _write(stream: TextIO | None, text: str) -> None:
@@ -84,7 +107,6 @@ def _write(stream: TextIO | None, text: str) -> None:
     # A terminal that cannot show a character gets an escape, not a traceback.
     encoding = stream.encoding or "ascii"
     try:
-        # One write for the line and its end: an unbuffered print makes two, and a signal's notice can come between.
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         stream.flush()
     except (OSError, ValueError):
@@ -92,6 +114,10 @@ def _write(stream: TextIO | None, text: str) -> None:
 
 
 def _flush() -> None:
+    global _outputs
+    if _outputs is not None:
+        _outputs.finish()
+        _outputs = None
     # The interpreter flushes once more at exit and would turn a reader that has gone into exit code 120.
     for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
@@ -112,21 +138,30 @@ def _run(words: list[str]) -> int:
     if words == ["demo"]:
         from ._demo import run
 
+        take_output()
         return run()
     return _serve(words)
 
 
-def _exit_code(error: Exception) -> int:
-    """Return the exit code for an error of ours; any other is a defect and goes on as a traceback."""
+def _failed(error: Exception) -> int:
+    """Say what went wrong and return the exit code. An error that is not ours is a defect: it gets its traceback."""
     from ._exceptions import AddressError, ArgumentTypeError, BindError, ConfigError, InterposeError, ResolveError
 
+    code = FAILED
     if isinstance(error, BindError | ResolveError):
-        return CANNOT_BIND
-    if isinstance(error, AddressError | ArgumentTypeError | ConfigError):
-        return USAGE
-    if isinstance(error, InterposeError):
-        return FAILED
-    raise error
+        code = CANNOT_BIND
+    elif isinstance(error, AddressError | ArgumentTypeError | ConfigError):
+        code = USAGE
+    elif not isinstance(error, InterposeError):
+        if _outputs is None:
+            raise error
+        import traceback
+
+        if _outputs.err:
+            _outputs.err.put("".join(traceback.format_exception(error)).rstrip())
+        return code
+    complain(str(error))
+    return code
 
 
 def _serve(words: list[str]) -> int:
@@ -135,20 +170,25 @@ def _serve(words: list[str]) -> int:
     from ._options import parse
 
     options = parse(words)
-    _log_to_stderr(verbose=options.verbose, quiet=options.quiet)
+    outputs = take_output()
+    _log_to(outputs.err, verbose=options.verbose, quiet=options.quiet)
     _raise_descriptor_limit()
-    server = options.bind().start()
-    # The handlers are there before the first line is, so whoever waits for the line may send a signal.
+    server = options.bind()
+    # The handlers are there before a client is served, or the first line is, so a signal may follow either.
     stop = _Stop(server, options.drain, quiet=options.quiet)
     stop.handle_signals()
-    if not options.quiet:
-        target = address_text(options.forward.address)
-        say(f"interpose: listening on {address_text(server.address)}, forwarding to {target}")
     try:
+        server.start()
+        if not options.quiet:
+            target = address_text(options.forward.address)
+            say(f"interpose: listening on {address_text(server.address)}, forwarding to {target}")
+            # Before any word on stderr, where both lead to the same place. Clients are served meanwhile.
+            outputs.flush(_FIRST_LINE_SECONDS)
         server.main_loop()
     except ServerStoppedError:
-        # A signal can come before the loop does; what it began must end.
-        stop.join()
+        pass  # a signal can come before the loop does
+    # What a signal began must end; all of it has after main_loop().
+    server.stop(options.drain)
     if stop.asked == 0:
         complain("listener: it ended by itself; see the messages above, then start again")
         return FAILED
@@ -156,68 +196,53 @@ def _serve(words: list[str]) -> int:
 
 
 class _Stop:
-    """The signal handler: the first signal drains, the next one stops at once."""
+    """Acts on signals: the first that asks for an end drains, the next one stops at once, others ask how it is."""
 
     def __init__(self, server: TheServer, drain: float, *, quiet: bool) -> None:
-        import queue
-
-        from ._logging import start_thread
-
         self.asked = 0
         self._server = server
         self._drain = drain
         self._quiet = quiet
-        # A handler must not wait for a drain: a second signal that came together with the first would wait too.
-        self._begin: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._drainer = start_thread("interpose-drain", self._drain_when_told)
 
     def handle_signals(self) -> None:
+        """Take the signals, until the process ends."""
         import signal
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self)
+        from ._signals import SignalThread, stop_signals
 
-    def join(self) -> None:
-        """Wait for the drain that a signal began."""
-        if self.asked:
-            self._drainer.join()
+        self._ending = stop_signals()
+        asking = [] if sys.platform == "win32" else [signal.SIGUSR1, signal.SIGUSR2]
+        SignalThread([*self._ending, *asking], self._act).begin()
 
-    def __call__(self, *_: object) -> None:
+    def _act(self, number: Signals) -> None:
+        stats = self._server.stats
+        connections = "1 connection" if stats.active == 1 else f"{stats.active} connections"
+        if number not in self._ending:
+            self._tell(f"{number.name}: {connections} now, {stats.accepted} since the start")
+            return
         self.asked += 1
         if self.asked > 1:
             self._tell("stopping at once")
-            self._server.stop(0.0)
-            return
-        active = self._server.stats.active
-        connections = "1 connection" if active == 1 else f"{active} connections"
-        if active and self._drain:
+        elif stats.active and self._drain:
             self._tell(f"draining: {connections} left, for {self._drain:g} s at most; signal again to stop at once")
         else:
             self._tell(f"stopping: {connections} left")
-        self._begin.put(None)
-
-    def _drain_when_told(self) -> None:
-        self._begin.get()
-        self._server.stop(self._drain)
+        # Only begins it: the next signal must find this thread free.
+        self._server._native.stop(self._drain if self.asked == 1 else 0.0)  # pyright: ignore[reportPrivateUsage]
 
     def _tell(self, text: str) -> None:
-        if self._quiet:
-            return
-        # A handler may interrupt a print of its own kind, and a buffered stream does not stand that.
-        try:
-            os.write(2, f"interpose: {text}\n".encode())
-        except OSError:
-            pass
+        if not self._quiet:
+            complain(text)
 
 
-def _log_to_stderr(*, verbose: bool, quiet: bool) -> None:
+def _log_to(output: Output | None, *, verbose: bool, quiet: bool) -> None:
     import logging
+
+    from ._output import LogHandler
 
     logger = logging.getLogger("interpose")
     logger.setLevel(logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING)
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("interpose: %(message)s"))
-    logger.addHandler(handler)
+    logger.addHandler(LogHandler(output) if output else logging.NullHandler())
     # A terminal that has gone away must not fill up with tracebacks about itself.
     logging.raiseExceptions = False
 

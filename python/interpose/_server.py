@@ -21,10 +21,12 @@ from ._forward import Forward, ForwardTo, SocketName, address_text, native_forwa
 from ._hooks import HOOKS, AcceptAnswer, EofAnswer, OnRecv, errors_policy, hooks_of, wants_views
 from ._lanes import Lanes
 from ._listen import instance, listen_address, warn_if_public
+from ._signals import handled_signals
 from ._waiting import wait_at_most
 
 # What stop() may take beyond its drain; the promise is one second.
 _GRACE_SECONDS = 0.9
+_DRAIN_SECONDS = 5.0
 
 # A lane is a thread.
 _MOST_THREADS = 256
@@ -171,8 +173,12 @@ class TheServer(CallbackHolder):
         """
         return stats_of(self._ours().stats())
 
-    def main_loop(self) -> None:
+    def main_loop(self, *, handle_signals: bool = False) -> None:
         """Serve in the calling thread until stop() is called elsewhere. Callbacks run in this thread.
+
+        With `handle_signals`, SIGINT, SIGTERM and SIGHUP end it in order: the first stops the server with a drain of 5
+        seconds, the second at once, and main_loop() returns. A SIGHUP that is ignored, as nohup has it, stays so. The
+        handlers that were there before come back at the end. ConfigError outside the main thread.
 
         Ctrl-C raises KeyboardInterrupt here within 100 ms, and so does SystemExit of a signal handler or a callback:
         everything is closed and reset by then. Any other exception of a signal handler comes out here as well, but
@@ -186,14 +192,16 @@ class TheServer(CallbackHolder):
         >>> threading.Timer(0.05, server.stop).start()
         >>> server.main_loop()
         """
+        handling = flag("handle_signals", handle_signals)
         native = self._startable()
-        try:
-            self._lanes.run_here()
-        except LaneError:
-            raise
-        except BaseException:
-            self._abort(native)
-            raise
+        with handled_signals(native, _DRAIN_SECONDS if handling else None):
+            try:
+                self._lanes.run_here()
+            except LaneError:
+                raise
+            except BaseException:
+                self._abort(native)
+                raise
 
     def start(self) -> Self:
         """Serve in the background, and return the server. A second call does nothing.

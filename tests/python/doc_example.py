@@ -87,11 +87,11 @@ class OnThisMachine(TheServer):
         if not host.startswith("unix:"):
             self.taken.add(int(self.address[1]))
 
-    def main_loop(self) -> None:
+    def main_loop(self, *, handle_signals: bool = False) -> None:
         visitor = threading.Thread(target=self.visit)
         visitor.start()
         try:
-            super().main_loop()
+            super().main_loop(handle_signals=handle_signals)
         finally:
             visitor.join(SECONDS)
 

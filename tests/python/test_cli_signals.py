@@ -18,7 +18,8 @@ from proxies import command as command_argv
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
-BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+ENDING = [signal.SIGINT, signal.SIGTERM, *([] if sys.platform == "win32" else [signal.SIGHUP])]
+EACH = pytest.mark.parametrize("number", ENDING, ids=lambda number: number.name)
 
 
 def proxy(folder: Path, upstream: Address, *options: str) -> tuple[Child, Address]:
@@ -31,7 +32,7 @@ def proxy(folder: Path, upstream: Address, *options: str) -> tuple[Child, Addres
         raise
 
 
-@BOTH
+@EACH
 def test_without_connections_it_leaves_at_once(number: signal.Signals, echo: Echo, tmp_path: Path) -> None:
     child, _ = proxy(tmp_path, echo.address)
     with child:
@@ -41,7 +42,7 @@ def test_without_connections_it_leaves_at_once(number: signal.Signals, echo: Ech
         assert child.output().endswith("interpose: stopping: 0 connections left\n")
 
 
-@BOTH
+@EACH
 def test_the_first_signal_lets_a_connection_finish(number: signal.Signals, echo: Echo, tmp_path: Path) -> None:
     child, address = proxy(tmp_path, echo.address)
     with child, connect(address) as client:
@@ -54,7 +55,7 @@ def test_the_first_signal_lets_a_connection_finish(number: signal.Signals, echo:
         assert child.wait(10) == 0
 
 
-@BOTH
+@EACH
 def test_the_second_signal_stops_at_once(number: signal.Signals, echo: Echo, tmp_path: Path) -> None:
     child, address = proxy(tmp_path, echo.address)
     with child, connect(address) as client:
@@ -151,3 +152,28 @@ def test_a_pause_of_the_process_ends_no_connection(echo: Echo, tmp_path: Path) -
         assert client.recv(9, 0x100) == b"meanwhile"  # MSG_WAITALL
         client.close()
         assert child.stop() == 0
+
+
+@pytest.mark.parametrize("name", ["SIGUSR1", "SIGUSR2"])
+def test_a_signal_that_asks_how_it_is_gets_one_line_and_ends_nothing(name: str, echo: Echo, tmp_path: Path) -> None:
+    child, address = proxy(tmp_path, echo.address)
+    with child, connect(address) as client:
+        echoed(client, b"x")
+        for _ in range(3):
+            child.popen.send_signal(getattr(signal, name))
+        child.wait_for(rf"^interpose: {name}: 1 connection now, 1 since the start$")
+        assert echoed(client, b"all the same") == b"all the same"
+        client.close()
+        assert child.stop() == 0
+
+
+def test_what_nohup_has_had_ignored_stays_ignored(echo: Echo, tmp_path: Path) -> None:
+    target = f"127.0.0.1:{echo.address[1]}"
+    argv = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *command_argv(), "0", target]
+    with Child(argv, tmp_path, name="interpose") as child:
+        address = "127.0.0.1", int(child.wait_for(r"listening on 127\.0\.0\.1:(\d+)")[1])
+        child.popen.send_signal(signal.SIGHUP)
+        with connect(address) as client:
+            assert echoed(client, b"after the terminal") == b"after the terminal"
+        assert child.stop() == 0
+        assert child.output().count("stopping") == 1

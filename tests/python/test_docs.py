@@ -46,7 +46,7 @@ def test_example_runs(example: tuple[Path, int], tmp_path: Path) -> None:
     page, line = example
     command = [sys.executable, "-X", "dev", "-W", "error", str(RUNNER), str(page), str(line)]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=SECONDS, check=False)
-    serves = "main_loop()" in page.read_text(encoding="utf-8").split("\n", line)[line].split("\n```", 1)[0]
+    serves = "main_loop(" in page.read_text(encoding="utf-8").split("\n", line)[line].split("\n```", 1)[0]
     # An example may leave with its own words: sys.exit("...") is code 1 and the words on stderr.
     assert "Traceback" not in ran.stderr, ran.stderr
     assert ran.returncode == (1 if "Ctrl-C" in ran.stderr else 0), ran.stderr

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
-from processes import Child
+from deadline import poll
+from inet import refuses
+from peers import Address, Echo, connect, ending
+from peers import echo as echoed
+from processes import Child, find_program
 from scripts import passes, python_argv
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -188,3 +194,87 @@ def test_a_storm_of_other_signals_disturbs_nothing(tmp_path: Path) -> None:
         print(len(seen) > 0, all(seen), server.stats.closed["finished"])
     """
     assert passes(tmp_path, text) == "True True 1\n"
+
+
+HANDLED = """
+    import signal, sys, threading
+    from interpose import TheServer
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    server = TheServer("", 0, ("127.0.0.1", int(sys.argv[1])))
+    print("listening on", server.address[1], flush=True)
+    server.main_loop(handle_signals=True)
+    after = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    print(before == after, threading.active_count() - 1 - ("interpose-log" in str(threading.enumerate())))
+"""
+
+
+def handling(folder: Path, upstream: Address, *prefix: str) -> tuple[Child, Address]:
+    child = Child([*prefix, *python_argv(HANDLED, str(upstream[1]))], folder, name="script")
+    try:
+        return child, ("127.0.0.1", int(child.wait_for(r"listening on (\d+)")[1]))
+    except BaseException:
+        child.kill()
+        raise
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_main_loop_drains_at_the_first_signal_it_is_to_handle(name: str, echo: Echo, tmp_path: Path) -> None:
+    child, address = handling(tmp_path, echo.address)
+    with child:
+        with connect(address) as client:
+            echoed(client, b"x")
+            child.popen.send_signal(getattr(signal, name))
+            poll(lambda: refuses(address), 5.0, "the listener is closed")
+            assert echoed(client, b"while it drains") == b"while it drains"
+        assert child.wait(10) == 0
+        assert child.output().endswith("\nTrue 0\n")
+
+
+def test_main_loop_stops_at_once_at_the_second_signal(echo: Echo, tmp_path: Path) -> None:
+    child, address = handling(tmp_path, echo.address)
+    with child, connect(address) as client:
+        echoed(client, b"x")
+        child.popen.send_signal(signal.SIGSTOP)
+        child.popen.send_signal(signal.SIGTERM)
+        child.popen.send_signal(signal.SIGINT)
+        child.popen.send_signal(signal.SIGCONT)
+        assert ending(client) == ("reset", b"")
+        assert child.wait(10) == 0
+        assert child.output().endswith("\nTrue 0\n")
+
+
+def test_main_loop_handles_signals_as_the_first_process_of_a_container(echo: Echo, tmp_path: Path) -> None:
+    """The kernel ignores a signal that PID 1 has no handler for."""
+    unshare = find_program("unshare")
+    if unshare is None or os.geteuid() != 0:
+        pytest.skip("needs root and unshare")
+    child, address = handling(tmp_path, echo.address, unshare, "--pid", "--fork", "--kill-child")
+    with child:
+        with connect(address) as client:
+            assert echoed(client, b"x") == b"x"
+        first = int(Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text())
+        assert Path(f"/proc/{first}/status").read_text().split("NSpid:")[1].splitlines()[0].split()[-1] == "1"
+        os.kill(first, signal.SIGTERM)
+        assert child.wait(10) == 0
+        assert child.output().endswith("\nTrue 0\n")
+
+
+def test_main_loop_handles_signals_in_the_main_thread_only(tmp_path: Path) -> None:
+    text = """
+        import threading
+        from interpose import ConfigError, TheServer
+        server = TheServer("", 0, "example.org:80")
+        def serve():
+            try:
+                server.main_loop(handle_signals=True)
+            except ConfigError as error:
+                print(error)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        thread.join()
+        threading.Timer(0.05, server.stop).start()
+        server.main_loop(handle_signals=True)
+    """
+    said = passes(tmp_path, text)
+    assert said.startswith("handle_signals: only the main thread can handle signals")
+    assert said.count("\n") == 1
