@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from ._exceptions import ConfigError
 from ._forward import Forward, ForwardTo, forward_of
+from ._hook_decorators import DECORATED, BoundHook
 from ._hooks import HOOKS, HookMethods, check, fill, hooks_of, own_hook, warn_of_slips
 from ._lanes import Lanes
 from ._native import Callbacks, Server
@@ -42,10 +43,13 @@ class CallbackHolder(HookMethods, TutorialAttributes):
 
     def _assign(self, name: str, callback: object) -> None:
         """Give the hook `name` this callback, or with None what its class has; from the next chunk on."""
+        if isinstance(callback, BoundHook):
+            callback = callback.callback
         if callback is None:
             self.__dict__.pop(name, None)
         else:
             self.__dict__[name] = self._checked(name, callback)
+        self.__dict__.get(DECORATED, set[str]()).discard(name)
         if "_lanes" in self.__dict__:
             self._fill(hooks_of(self))
             if self._native.started:

@@ -5,23 +5,26 @@ from __future__ import annotations
 import difflib
 import inspect
 import logging
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from collections.abc import Callable
+from typing import Any, cast
 
 from . import _native
-from ._connection import Buffer, Connection, Side
+from ._connection import Connection, Side
 from ._exceptions import ArgumentTypeError, ConfigError, printable, wrong_type
-from ._forward import Forward, ForwardTo, forward_of, native_forward
+from ._forward import Forward, forward_of, native_forward
+from ._hook_types import (
+    AcceptAnswer,
+    Answer,
+    EofAnswer,
+    accept_hook,
+    client_recv_hook,
+    close_hook,
+    connect_hook,
+    eof_hook,
+    recv_hook,
+    upstream_recv_hook,
+)
 from ._outgoing import Outgoing
-
-Answer: TypeAlias = Buffer | Sequence[Buffer] | None
-"""What on_recv answers: None to pass the chunk on, or what to send instead."""
-OnRecv: TypeAlias = Callable[[Side, bytes], Answer] | Callable[[Side, memoryview], Answer]
-"""What on_recv may be: the second kind with `buffer="view"`."""
-EofAnswer: TypeAlias = Buffer | Sequence[Buffer] | bool | None
-"""What on_eof answers: None to pass the end on, data to send before it, False to withhold it."""
-AcceptAnswer: TypeAlias = ForwardTo | Side | bool | None
-"""What on_accept answers: None for `forward_to`, False to refuse, or where to go."""
 
 # Each hook, and what its callback is called with.
 HOOKS: dict[str, tuple[str, ...]] = {
@@ -49,7 +52,10 @@ _PLACES: dict[str, tuple[str, ...]] = {
 
 
 class HookMethods:
-    """The hooks, as methods to override. None of these is called: a hook that nobody gives costs nothing.
+    """The hooks, as methods to override, and as decorators of a server. A hook that nobody gives costs nothing.
+
+    `@server.on_recv` has the server call the function that follows, from the next chunk on, in the place of one that
+    was decorated before.
 
     A callback runs on its server's lane, the thread of `main_loop()` or one that `start()` makes, one at a time;
     with `callback_threads` above 1, one at a time for each connection. An exception in it closes that connection
@@ -58,65 +64,56 @@ class HookMethods:
     and come out of `main_loop()`.
     """
 
-    if TYPE_CHECKING:
-        # Attributes for a type checker, so that a callback may be assigned, and a method of the tutorial's form,
-        # which takes no arguments, may override.
-        on_accept: Callable[..., AcceptAnswer]
-        on_connect: Callable[..., None]
-        on_recv: Callable[..., Answer]
-        on_client_recv: Callable[..., Answer]
-        on_upstream_recv: Callable[..., Answer]
-        on_eof: Callable[..., EofAnswer]
-        on_close: Callable[..., None]
-    else:
+    @accept_hook
+    def on_accept(self, conn: Connection) -> AcceptAnswer:
+        """Decide where a client goes. Called once for each client, before anything is connected or read.
 
-        def on_accept(self, conn: Connection) -> AcceptAnswer:
-            """Decide where a client goes. Called once for each client, before anything is connected or read.
+        Return None to use `forward_to`; a Forward, `(host, port)` or an address text to go there; the side that
+        `Forward.start()` has connected;
+        `Forward.NOWHERE` for no upstream, so that callbacks answer; False to refuse: the client is reset, or,
+        if `conn.client.send()` was called, gets that and an end of stream.
+        """
 
-            Return None to use `forward_to`; a Forward, `(host, port)` or an address text to go there; the side that
-            `Forward.start()` has connected;
-            `Forward.NOWHERE` for no upstream, so that callbacks answer; False to refuse: the client is reset, or,
-            if `conn.client.send()` was called, gets that and an end of stream.
-            """
+    @connect_hook
+    def on_connect(self, conn: Connection) -> None:
+        """Greet the upstream. Called once, when it is connected, before a byte was read from either side.
 
-        def on_connect(self, conn: Connection) -> None:
-            """Greet the upstream. Called once, when it is connected, before a byte was read from either side.
+        What `conn.upstream.send()` is given here arrives before anything of the client's.
+        """
 
-            What `conn.upstream.send()` is given here arrives before anything of the client's.
-            """
+    @recv_hook
+    def on_recv(self, side: Side, data: bytes) -> Answer:
+        """See a chunk that `side` has sent. Its borders mean nothing; each byte comes once and in order.
 
-        def on_recv(self, side: Side, data: bytes) -> Answer:
-            """See a chunk that `side` has sent. Its borders mean nothing; each byte comes once and in order.
+        Return None to pass it on, a bytes-like object to send that instead, a list of them to send those in
+        order, or `b""` to drop it. Called for both directions unless `on_client_recv` or `on_upstream_recv`
+        is there for one. A chunk has `buffer_size` bytes at most.
+        """
 
-            Return None to pass it on, a bytes-like object to send that instead, a list of them to send those in
-            order, or `b""` to drop it. Called for both directions unless `on_client_recv` or `on_upstream_recv`
-            is there for one. A chunk has `buffer_size` bytes at most.
-            """
+    @client_recv_hook
+    def on_client_recv(self, side: Side, data: bytes) -> Answer:
+        """Do what on_recv does for what the client sends. The other direction is relayed natively."""
 
-        def on_client_recv(self, side: Side, data: bytes) -> Answer:
-            """Do what on_recv does for what the client sends. The other direction is relayed natively."""
+    @upstream_recv_hook
+    def on_upstream_recv(self, side: Side, data: bytes) -> Answer:
+        """Do what on_recv does for what the upstream sends. The other direction is relayed natively."""
 
-        def on_upstream_recv(self, side: Side, data: bytes) -> Answer:
-            """Do what on_recv does for what the upstream sends. The other direction is relayed natively."""
+    @eof_hook
+    def on_eof(self, side: Side) -> EofAnswer:
+        """See the end of what `side` sends. Called once a side at most, after on_recv has seen all of it.
 
-        def on_eof(self, side: Side) -> EofAnswer:
-            """See the end of what `side` sends. Called once a side at most, after on_recv has seen all of it.
+        Return None to pass the end on, bytes to send those before it, or False to withhold it: then the other
+        side gets it from `side.other.half_close()` or `close()`, or the time limit `Timeouts.half_close` ends
+        the connection. A side that resets has no end of stream.
+        """
 
-            Return None to pass the end on, bytes to send those before it, or False to withhold it: then the other
-            side gets it from `side.other.half_close()` or `close()`, or the time limit `Timeouts.half_close` ends
-            the connection. A side that resets has no end of stream.
-            """
+    @close_hook
+    def on_close(self, conn: Connection) -> None:
+        """See the connection's end. Called exactly once for every client, after everything else.
 
-        def on_close(self, *conn: Connection) -> None:
-            """See the connection's end. Called exactly once for every client, after everything else.
-
-            `conn.reason`, `conn.error` and the ledgers are final. Called without arguments, in a script of the
-            tutorial's form, it hangs up on the side at hand.
-            """
-            from ._tutorial import hang_up
-
-            if not conn:
-                hang_up(self)
+        `conn.reason`, `conn.error` and the ledgers are final. Called without arguments, in a script of the
+        tutorial's form, it hangs up on the side at hand.
+        """
 
 
 def _is_default(server: object, name: str) -> bool:

@@ -6,7 +6,6 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from types import TracebackType
 from typing import NoReturn, Self
 
@@ -18,7 +17,8 @@ from ._connection import Connection, Side
 from ._exceptions import ArgumentTypeError, ForkError, LaneError, ServerStoppedError
 from ._figures import Stats, stats_of
 from ._forward import Forward, ForwardTo, SocketName, address_text, native_forward
-from ._hooks import HOOKS, AcceptAnswer, EofAnswer, OnRecv, errors_policy, hooks_of, wants_views
+from ._hook_types import OnAccept, OnConnection, OnEof, OnRecv
+from ._hooks import HOOKS, errors_policy, hooks_of, wants_views
 from ._lanes import Lanes
 from ._listen import instance, listen_address, warn_if_public
 from ._signals import handled_signals
@@ -85,13 +85,13 @@ class TheServer(CallbackHolder):
         port: int | None = None,
         forward_to: ForwardTo | None = None,
         *,
-        on_accept: Callable[[Connection], AcceptAnswer] | None = None,
-        on_connect: Callable[[Connection], None] | None = None,
+        on_accept: OnAccept | None = None,
+        on_connect: OnConnection | None = None,
         on_recv: OnRecv | None = None,
         on_client_recv: OnRecv | None = None,
         on_upstream_recv: OnRecv | None = None,
-        on_eof: Callable[[Side], EofAnswer] | None = None,
-        on_close: Callable[[Connection], None] | None = None,
+        on_eof: OnEof | None = None,
+        on_close: OnConnection | None = None,
         callback_threads: int = 1,
         callback_errors: str = "close",
         timeouts: Timeouts = _TIMEOUTS,

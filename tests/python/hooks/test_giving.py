@@ -132,11 +132,11 @@ class Upper(TheServer):
 class Attribute(TheServer):
     """Overrides a hook with something that is not a method."""
 
-    on_client_recv = staticmethod(upper)
+    on_client_recv = staticmethod(upper)  # pyright: ignore[reportAssignmentType]
 
 
 class Partial(TheServer):
-    on_client_recv = functools.partial(upper)
+    on_client_recv = functools.partial(upper)  # pyright: ignore[reportAssignmentType]
 
 
 @pytest.mark.parametrize("kind", [Upper, Attribute, Partial])
