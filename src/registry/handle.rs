@@ -1,0 +1,154 @@
+//! A connection, as the outside has it in hand.
+
+use std::{
+    hash::{Hash, Hasher},
+    sync::{
+        Arc,
+        atomic::{Ordering, fence},
+    },
+};
+
+use bytes::Bytes;
+
+use super::shared::{Shared, SideNames};
+use crate::{
+    control::Command,
+    hooks::Interest,
+    inbox::{Patience, Refused},
+    outcome::CloseReason,
+    stats::{Direction, Ledger},
+};
+
+/// A connection's life as the outside sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// The upstream is not connected yet.
+    Connecting,
+    /// Bytes flow.
+    Open,
+    /// It has ended; its reason is known.
+    Closed,
+}
+
+/// A handle of one connection: valid after its end, when it still tells how it went.
+#[derive(Debug, Clone)]
+pub struct Connection(pub(super) Arc<Shared>);
+
+impl From<Arc<Shared>> for Connection {
+    fn from(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+}
+
+impl Connection {
+    /// Unique within its server, counted from 1.
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    /// Where in its life it is.
+    pub fn state(&self) -> State {
+        match (self.0.outcome.get(), self.0.upstream.get()) {
+            (Some(_), _) => State::Closed,
+            (None, Some(_)) => State::Open,
+            (None, None) => State::Connecting,
+        }
+    }
+
+    /// Why it ended, once it has.
+    pub fn reason(&self) -> Option<CloseReason> {
+        self.0.outcome.get().map(|outcome| outcome.reason)
+    }
+
+    /// Notes that its hooks know of the end.
+    pub fn tell(&self) {
+        self.0.told.store(true, Ordering::Release);
+    }
+
+    /// Whether its hooks know of the end.
+    pub fn is_told(&self) -> bool {
+        self.0.told.load(Ordering::Acquire)
+    }
+
+    /// One line about the end, where there is something to say.
+    pub fn error(&self) -> Option<String> {
+        self.0.outcome.get().and_then(|outcome| outcome.error.clone())
+    }
+
+    /// The client's side.
+    pub fn client(&self) -> SideNames {
+        (*self.0.client).clone()
+    }
+
+    /// The upstream's side, once connected.
+    pub fn upstream(&self) -> Option<SideNames> {
+        self.0.upstream.get()?.as_deref().cloned()
+    }
+
+    /// The bytes of one direction so far.
+    pub fn ledger(&self, direction: Direction) -> Ledger {
+        match direction {
+            Direction::ToUpstream => self.0.to_upstream.ledger(),
+            Direction::ToClient => self.0.to_client.ledger(),
+        }
+    }
+
+    /// Sends `data` behind what goes in `direction` already, whole and in the order of the calls.
+    pub fn inject(&self, direction: Direction, data: Bytes, patience: Patience) -> Result<(), Refused> {
+        let inbox = self.0.inboxes.get_or_init(Box::default).of(direction);
+        // An end that found no inbox to end has been noted before: either it sees the inbox, or it is seen here.
+        fence(Ordering::SeqCst);
+        if self.0.control.over.has(direction) {
+            return Err(Refused::Ended);
+        }
+        inbox.put(data, patience)?;
+        self.0.control.wake();
+        Ok(())
+    }
+
+    /// Ends one direction in order: no more of its source is read, what was read is delivered, then FIN.
+    pub fn half_close(&self, direction: Direction) {
+        self.0.control.end(direction);
+    }
+
+    /// No hook sees `direction` from the next chunk on.
+    pub fn pass_through(&self, direction: Direction) {
+        self.0.control.pass_through(direction);
+    }
+
+    /// The hooks that are not asked any more.
+    pub(crate) fn passed_through(&self) -> Interest {
+        let passed = &self.0.control.passed_through;
+        if passed.is_empty() {
+            return Interest::NONE;
+        }
+        let of = |direction| if passed.has(direction) { Interest::recv(direction) } else { Interest::NONE };
+        let both = of(Direction::ToUpstream).with(of(Direction::ToClient));
+        // An end is only worth asking about while some direction is seen.
+        if passed.has(Direction::ToUpstream) && passed.has(Direction::ToClient) { both.with(Interest::EOF) } else { both }
+    }
+
+    /// Ends it in order: what was read is delivered, then both sides get FIN. No effect once it has ended.
+    pub fn close(&self) {
+        self.0.control.request(Command::Close);
+    }
+
+    /// Ends it at once: both sides get RST, and what was read and not delivered is counted undeliverable.
+    pub fn abort(&self) {
+        self.0.control.request(Command::Abort);
+    }
+}
+
+impl PartialEq for Connection {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Connection {}
+
+impl Hash for Connection {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
+    }
+}

@@ -1,0 +1,184 @@
+//! Live connections, and the handles the outside has of them.
+
+mod handle;
+mod shared;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use tokio::sync::Notify;
+
+pub(crate) use self::shared::Shared;
+pub use self::{
+    handle::{Connection, State},
+    shared::SideNames,
+};
+use crate::{
+    control::{Command, Control},
+    outcome::{CloseReason, Outcome},
+    stats::{Direction, Ledger, Meter, Totals},
+};
+
+/// The live connections of one server, and the figures of those that ended.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    live: Mutex<HashMap<u64, Arc<Shared>>>,
+    ended: Mutex<Ended>,
+    accepted: AtomicU64,
+    /// The most that lived at once since that was last asked for.
+    peak: AtomicUsize,
+    /// Connections that have ended, and whose hooks have still to be told.
+    untold: AtomicUsize,
+    /// Told when the last live connection ends.
+    empty: Notify,
+}
+
+#[derive(Debug)]
+struct Ended {
+    by_reason: Vec<u64>,
+    to_upstream: Ledger,
+    to_client: Ledger,
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Registry {
+    pub(crate) fn new() -> Self {
+        let ended =
+            Ended { by_reason: vec![0; CloseReason::ALL.len()], to_upstream: Ledger::default(), to_client: Ledger::default() };
+        Self {
+            live: Mutex::default(),
+            ended: Mutex::new(ended),
+            accepted: AtomicU64::new(0),
+            peak: AtomicUsize::new(0),
+            untold: AtomicUsize::new(0),
+            empty: Notify::new(),
+        }
+    }
+
+    /// Enters a client that was just accepted.
+    pub(crate) fn enter(&self, client: SideNames) -> Arc<Shared> {
+        let id = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
+        let shared = Arc::new(Shared {
+            id,
+            client: Box::new(client),
+            upstream: OnceLock::new(),
+            to_upstream: Meter::default(),
+            to_client: Meter::default(),
+            control: Control::default(),
+            outcome: OnceLock::new(),
+            told: AtomicBool::new(false),
+            inboxes: OnceLock::new(),
+        });
+        let mut live = held(&self.live);
+        live.insert(id, Arc::clone(&shared));
+        self.peak.fetch_max(live.len(), Ordering::Relaxed);
+        drop(live);
+        shared
+    }
+
+    /// Records the end. The first outcome wins; the ledger is balanced by it.
+    pub(crate) fn leave(&self, shared: &Shared, outcome: Outcome) {
+        for direction in [Direction::ToUpstream, Direction::ToClient] {
+            shared.end_inbox(direction);
+            shared.meter(direction).balance();
+        }
+        // Ended before not live: a snapshot may never lack a connection, so it takes the locks in the same order.
+        let mut ended = held(&self.ended);
+        if shared.outcome.set(outcome).is_ok() {
+            let reason = shared.outcome.get().map_or(CloseReason::InternalError, |outcome| outcome.reason);
+            ended.by_reason[reason as usize] += 1;
+            ended.to_upstream.add(shared.to_upstream.ledger());
+            ended.to_client.add(shared.to_client.ledger());
+        }
+        let mut live = held(&self.live);
+        live.remove(&shared.id);
+        if live.is_empty() {
+            self.empty.notify_waiters();
+        }
+    }
+
+    /// One more connection whose end its hooks are to be told.
+    pub(crate) fn to_be_told(&self) {
+        self.untold.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// They were told, or cannot be.
+    pub(crate) fn told(&self) {
+        self.untold.fetch_sub(1, Ordering::AcqRel);
+        self.empty.notify_waiters();
+    }
+
+    pub(crate) fn connections(&self) -> Vec<Connection> {
+        let mut found: Vec<Connection> = held(&self.live).values().cloned().map(Connection).collect();
+        found.sort_by_key(Connection::id);
+        found
+    }
+
+    /// Has every connection look around: what is wanted of it has changed.
+    pub(crate) fn wake_all(&self) {
+        for shared in held(&self.live).values() {
+            shared.control.wake();
+        }
+    }
+
+    /// Has every connection that may have bytes on their way look at whether they are acknowledged.
+    pub(crate) fn look_all(&self) {
+        for shared in held(&self.live).values() {
+            let delivered = shared.to_upstream.ledger().delivered + shared.to_client.ledger().delivered;
+            if shared.control.looks.ask(delivered) {
+                shared.control.wake();
+            }
+        }
+    }
+
+    pub(crate) fn abort_all(&self) {
+        for shared in held(&self.live).values() {
+            shared.control.request(Command::Stop);
+        }
+    }
+
+    /// How many connections live, and the most that did since this was last asked for.
+    pub(crate) fn live_and_peak(&self) -> (usize, usize) {
+        let live = held(&self.live).len();
+        (live, self.peak.swap(live, Ordering::Relaxed))
+    }
+
+    /// Connections that live, and ends that were not told yet.
+    pub(crate) fn left(&self) -> (usize, usize) {
+        (held(&self.live).len(), self.untold.load(Ordering::Acquire))
+    }
+
+    /// Completes when no connection lives, and every hook was told of the ends.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let notified = self.empty.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if held(&self.live).is_empty() && self.untold.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Accepted, active, closed by reason, and the bytes of both directions.
+    pub(crate) fn totals(&self) -> Totals {
+        let ended = held(&self.ended);
+        let live = held(&self.live);
+        let (mut to_upstream, mut to_client) = (ended.to_upstream, ended.to_client);
+        for shared in live.values() {
+            to_upstream.add(shared.to_upstream.ledger());
+            to_client.add(shared.to_client.ledger());
+        }
+        let closed = CloseReason::ALL.iter().map(|reason| (*reason, ended.by_reason[*reason as usize])).collect();
+        Totals { accepted: self.accepted.load(Ordering::Relaxed), active: live.len(), closed, to_upstream, to_client }
+    }
+}
