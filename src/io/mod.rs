@@ -4,6 +4,8 @@ pub(crate) mod connector;
 mod kernel;
 pub(crate) mod last_close;
 pub(crate) mod listener;
+mod lookup;
+mod names;
 pub(crate) mod options;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) mod pipe;

@@ -1,165 +1,275 @@
-//! Name lookup: the system's own resolver, each name asked once at a time.
+//! Name lookup: each name is asked once at a time, and names without an answer hold up no others.
 
 use std::{
-    collections::HashMap,
-    io,
-    net::SocketAddr,
+    fmt,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
 use tokio::{
     runtime::Handle,
-    sync::{Semaphore, watch},
+    time::{Instant, sleep, sleep_until},
 };
 
-use super::{connector::is_exhaustion, reserve::Descriptor};
-use crate::{
-    error::reason_text,
-    outcome::{CloseReason, Outcome},
+pub(crate) use super::names::MOST_LOOKUPS;
+use super::{
+    lookup,
+    names::{Answer, Due, Names},
 };
+use crate::outcome::{CloseReason, Outcome};
 
-type Answer = Result<Arc<[SocketAddr]>, Outcome>;
+/// Completes with nothing if the system refused a thread.
+type Asked = Pin<Box<dyn Future<Output = Option<Answer>> + Send>>;
 
-/// How long an answer serves further connections. `getaddrinfo` tells no TTL, so it is short: a change is
-/// followed within a second, and a thousand connections a second cost one lookup.
-const KEEP: Duration = Duration::from_secs(1);
-
-/// Names remembered at once; beyond it all answers that are no longer fresh are forgotten.
-const MOST_NAMES: usize = 1024;
-
-#[derive(Debug)]
-enum Entry {
-    Asking(watch::Receiver<Option<Answer>>),
-    Known(Instant, Answer),
-}
-
-/// Names looked up at once, each of which keeps a thread waiting. Further ones wait for their turn, within the
-/// connect timeout of those who ask.
-pub(crate) const MOST_LOOKUPS: usize = 16;
+/// The age at which a lookup gives up its place among the young.
+const SLOW: Duration = Duration::from_millis(100);
 
 /// The names asked for lately. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Resolver(Arc<Shared>);
 
-#[derive(Debug)]
 struct Shared {
-    names: Mutex<HashMap<String, Entry>>,
-    turns: Semaphore,
+    names: Mutex<Names>,
+    look_up: Box<dyn Fn(String) -> Asked + Send + Sync>,
     runtime: Handle,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.names.fmt(f)
+    }
 }
 
 impl Resolver {
     /// One whose lookups run in the blocking threads of this runtime, whoever asks.
     pub(crate) fn on(runtime: Handle) -> Self {
-        Self(Arc::new(Shared { names: Mutex::default(), turns: Semaphore::new(MOST_LOOKUPS), runtime }))
+        #[expect(clippy::disallowed_methods, reason = "bounded by MOST_LOOKUPS, and each name is asked once at a time")]
+        Self::with(runtime, |name| {
+            Box::pin(async move { tokio::task::spawn_blocking(move || lookup::look_up(&name)).await.ok() })
+        })
     }
 
-    fn names(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+    fn with(runtime: Handle, look_up: impl Fn(String) -> Asked + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Shared { names: Mutex::default(), look_up: Box::new(look_up), runtime }))
+    }
+
+    fn names(&self) -> MutexGuard<'_, Names> {
         self.0.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Every address of `host`, in the system's order (RFC 6724), with port 0.
     ///
-    /// The lookup runs on its own: a caller that goes away does not end it for the others who wait for it.
+    /// A lookup that was begun goes on when its caller leaves, for the others who wait for it; one that was not is dropped
+    /// once nobody waits for it.
     pub(crate) async fn resolve(&self, host: &str) -> Answer {
-        let mut receiver = match self.ask(host) {
+        let asked = self.names().ask(host);
+        let (mut receiver, due) = match asked {
             Ok(answer) => return answer,
-            Err(receiver) => receiver,
+            Err(asked) => asked,
         };
+        self.go_on(due);
         let answer = match receiver.wait_for(Option::is_some).await {
             Ok(answer) => answer.clone(),
             Err(_) => None,
         };
         answer.unwrap_or_else(|| {
-            Err(Outcome::explained(
-                CloseReason::ResolveFailed,
-                format!(
-                    "{host:?} cannot be looked up: no thread could be started for it; raise the limit of processes (ulimit -u)"
-                ),
-            ))
+            let why = "no thread could be started for it; raise the limit of processes (ulimit -u)";
+            Err(Outcome::explained(CloseReason::ResolveFailed, format!("{host:?} cannot be looked up: {why}")))
         })
     }
 
-    /// The answer if it is fresh, or the channel that will have it.
-    fn ask(&self, host: &str) -> Result<Answer, watch::Receiver<Option<Answer>>> {
-        let mut names = self.names();
-        match names.get(host) {
-            Some(Entry::Known(at, answer)) if at.elapsed() < KEEP => return Ok(answer.clone()),
-            // A sender that is gone went with its runtime: ask again.
-            Some(Entry::Asking(receiver)) if receiver.has_changed().is_ok() => return Err(receiver.clone()),
-            _ => {}
+    /// Does what is due. Without the lock: a task that a runtime at its end does not take is dropped here.
+    fn go_on(&self, due: Due) {
+        for name in due.begin {
+            let running = Running { resolver: self.clone(), name, slow: false, answered: false };
+            self.0.runtime.spawn(running.run());
         }
-        if names.len() >= MOST_NAMES {
-            names.retain(|_, entry| match entry {
-                Entry::Known(at, _) => at.elapsed() < KEEP,
-                Entry::Asking(receiver) => receiver.has_changed().is_ok(),
+        if let Some(at) = due.look_again {
+            let resolver = self.clone();
+            self.0.runtime.spawn(async move {
+                sleep_until(at).await;
+                let due = resolver.names().look_again();
+                resolver.go_on(due);
             });
         }
-        let (sender, receiver) = watch::channel(None);
-        names.insert(host.to_owned(), Entry::Asking(receiver.clone()));
-        let (resolver, name) = (self.clone(), host.to_owned());
-        // A task of its own: if the system refuses the thread, that is the end of this task only, and the channel tells.
-        self.0.runtime.spawn(async move {
-            let turn = resolver.0.turns.acquire().await;
-            let asked = name.clone();
-            #[expect(clippy::disallowed_methods, reason = "bounded by the turns, and each name is asked once at a time")]
-            let looked_up = tokio::task::spawn_blocking(move || look_up(&asked)).await;
-            drop(turn);
-            if let Ok(answer) = looked_up {
-                if matches!(&answer, Err(outcome) if outcome.reason == CloseReason::FdExhausted) {
-                    // That says nothing about the name, and may be over at once.
-                    resolver.names().remove(&name);
-                } else {
-                    resolver.names().insert(name, Entry::Known(Instant::now(), answer.clone()));
-                }
-                let _ = sender.send(Some(answer));
-            }
-        });
-        Err(receiver)
     }
 }
 
-/// Before and after the question: a system's resolver without a descriptor may say that there is no such name.
-fn look_up(host: &str) -> Answer {
-    spare_descriptor(host)?;
-    ask_system(host).or_else(|failed| spare_descriptor(host).and(Err(failed)))
+/// A lookup that has begun: counted until it is dropped, also by a thread that could not be had or a runtime that ends.
+struct Running {
+    resolver: Resolver,
+    name: String,
+    slow: bool,
+    answered: bool,
 }
 
-fn spare_descriptor(host: &str) -> Result<(), Outcome> {
-    match Descriptor::new() {
-        Err(error) if is_exhaustion(&error) => Err(exhausted(host, error)),
-        _ => Ok(()),
-    }
-}
-
-fn exhausted(host: &str, error: io::Error) -> Outcome {
-    let Outcome { reason, error } = Outcome::from_connect(error);
-    Outcome::explained(reason, format!("{host:?} cannot be looked up: {}", error.unwrap_or_default()))
-}
-
-fn ask_system(host: &str) -> Answer {
-    let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
-    let failed = |reason, why: String| Err(Outcome::explained(reason, format!("{host:?} {why}")));
-    match getaddrinfo(Some(host), None, Some(hints)) {
-        Ok(found) => {
-            let addresses: io::Result<Vec<SocketAddr>> = found.map(|entry| entry.map(|info| info.sockaddr)).collect();
-            match addresses {
-                Ok(addresses) if !addresses.is_empty() => Ok(addresses.into()),
-                Ok(_) => failed(CloseReason::NameNotFound, "has no address".into()),
-                Err(error) => failed(CloseReason::ResolveFailed, format!("cannot be looked up: {}", reason_text(&error))),
+impl Running {
+    async fn run(mut self) {
+        let begun = Instant::now();
+        let mut asked = (self.resolver.0.look_up)(self.name.clone());
+        let answer = tokio::select! {
+            biased;
+            answer = &mut asked => answer,
+            () = sleep(SLOW) => {
+                self.grow_slow();
+                asked.await
             }
+        };
+        if let Some(answer) = answer {
+            self.answered = true;
+            self.resolver.names().know(&self.name, answer, begun.elapsed());
         }
-        Err(error) => match error.kind() {
-            LookupErrorKind::NoName | LookupErrorKind::NoData => {
-                failed(CloseReason::NameNotFound, "does not resolve: no such name".into())
+    }
+
+    fn grow_slow(&mut self) {
+        self.slow = true;
+        let due = self.resolver.names().slowed();
+        self.resolver.go_on(due);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.resolver.names().failed(&self.name, self.slow);
+            return;
+        }
+        let due = self.resolver.names().ended(self.slow);
+        self.resolver.go_on(due);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    /// What a name server of a test does for a name.
+    #[derive(Debug, Default)]
+    struct Asked {
+        names: Vec<String>,
+        running: usize,
+        most: usize,
+    }
+
+    /// Names that begin with `slow` have no answer for 30 s, and fail then; the others have one at once.
+    fn resolver() -> (Resolver, Arc<Mutex<Asked>>) {
+        let asked = Arc::new(Mutex::new(Asked::default()));
+        let of = Arc::clone(&asked);
+        let look_up = move |name: String| -> super::Asked {
+            let of = Arc::clone(&of);
+            Box::pin(async move {
+                {
+                    let mut asked = of.lock().unwrap();
+                    asked.names.push(name.clone());
+                    asked.running += 1;
+                    asked.most = asked.most.max(asked.running);
+                }
+                let slow = name.starts_with("slow");
+                sleep(if slow { Duration::from_secs(30) } else { Duration::from_millis(1) }).await;
+                of.lock().unwrap().running -= 1;
+                Some(if slow { Err(Outcome::plain(CloseReason::ResolveFailed)) } else { Ok([([127, 0, 0, 1], 0).into()].into()) })
+            })
+        };
+        (Resolver::with(Handle::current(), look_up), asked)
+    }
+
+    /// Clients who wait for `count` names without an answer, within a connect timeout of 10 s.
+    fn hang(resolver: &Resolver, from: usize, count: usize) -> Vec<tokio::task::JoinHandle<Option<Answer>>> {
+        let wait = |name: String| {
+            let resolver = resolver.clone();
+            async move { tokio::time::timeout(Duration::from_secs(10), resolver.resolve(&name)).await.ok() }
+        };
+        (from..from + count).map(|number| tokio::spawn(wait(format!("slow{number}")))).collect()
+    }
+
+    async fn time_for(resolver: &Resolver, name: &str) -> Duration {
+        let begun = Instant::now();
+        resolver.resolve(name).await.unwrap();
+        begun.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn names_without_an_answer_hold_up_no_other() {
+        for (before, after) in [(40, 0), (200, 0), (0, 200), (100, 100), (1000, 0)] {
+            let (resolver, asked) = resolver();
+            let early = hang(&resolver, 0, before);
+            tokio::task::yield_now().await;
+            let good = {
+                let resolver = resolver.clone();
+                tokio::spawn(async move { time_for(&resolver, "good").await })
+            };
+            tokio::task::yield_now().await;
+            let late = hang(&resolver, before, after);
+            let took = good.await.unwrap();
+            assert!(took < Duration::from_secs(1), "{took:?} beside {before} before and {after} after it");
+            // Nor a while later.
+            sleep(Duration::from_secs(3)).await;
+            let took = time_for(&resolver, "better").await;
+            assert!(took < Duration::from_secs(1), "{took:?} later, beside {before} and {after}");
+            assert!(asked.lock().unwrap().most <= MOST_LOOKUPS);
+            early.iter().chain(&late).for_each(tokio::task::JoinHandle::abort);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lookup_that_nobody_waits_for_any_more_is_not_begun() {
+        let (resolver, asked) = resolver();
+        let waiting = hang(&resolver, 0, 40);
+        sleep(Duration::from_millis(10)).await;
+        waiting.iter().for_each(tokio::task::JoinHandle::abort);
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(asked.lock().unwrap().names.len(), 24);
+        assert_eq!(time_for(&resolver, "good").await, Duration::from_millis(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_is_asked_for_once_however_many_wait() {
+        let (resolver, asked) = resolver();
+        let waiting: Vec<_> = (0..50).flat_map(|_| hang(&resolver, 0, 1)).collect();
+        for client in waiting {
+            assert!(client.await.unwrap().is_none(), "given up after its connect timeout");
+        }
+        // It still runs, and serves those who come now.
+        assert!(resolver.resolve("slow0").await.is_err());
+        assert_eq!(asked.lock().unwrap().names, ["slow0"]);
+        // Its failure was long in coming, so it is believed for a while.
+        sleep(Duration::from_secs(4)).await;
+        let begun = Instant::now();
+        assert!(resolver.resolve("slow0").await.is_err());
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        sleep(Duration::from_secs(2)).await;
+        let again = hang(&resolver, 0, 1);
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(asked.lock().unwrap().names, ["slow0", "slow0"]);
+        drop(again);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_thread_left_a_name_is_refused_at_once_and_one_that_had_an_address_is_not() {
+        let (resolver, asked) = resolver();
+        time_for(&resolver, "good").await;
+        // Each wave is given up before the next comes; its lookups go on.
+        let mut full = HashSet::new();
+        for wave in 0..20 {
+            let clients = hang(&resolver, wave * 100, 100);
+            sleep(Duration::from_secs(1)).await;
+            clients.iter().for_each(tokio::task::JoinHandle::abort);
+            let begun = Instant::now();
+            if let Err(outcome) = resolver.resolve(&format!("other{wave}")).await {
+                assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+                assert_eq!(outcome.reason, CloseReason::ResolveFailed);
+                assert!(outcome.error.unwrap().contains("had no answer yet"));
+                full.insert(wave);
             }
-            LookupErrorKind::Again => failed(CloseReason::ResolveFailed, "cannot be looked up: no name server answered".into()),
-            _ => match io::Error::from(error) {
-                error if is_exhaustion(&error) => Err(exhausted(host, error)),
-                error => failed(CloseReason::ResolveFailed, format!("cannot be looked up: {}", reason_text(&error))),
-            },
-        },
+            assert!(time_for(&resolver, "good").await < Duration::from_millis(10));
+        }
+        assert!(!full.is_empty(), "the bound is reached");
+        assert!(asked.lock().unwrap().most <= MOST_LOOKUPS);
+        // And it is over when the lookups are.
+        sleep(Duration::from_secs(31)).await;
+        assert!(time_for(&resolver, "new").await < Duration::from_secs(1));
     }
 }

@@ -43,11 +43,11 @@ class NameServer:
             at += 1 + question[at]
         name, at = ".".join(labels), at + 5
         self.asked.append(name)
-        if self._code is None:
-            return None
         wants_v4 = struct.unpack_from("!H", question, at - 4)[0] == 1
         found = self.addresses.get(name)
-        code = 0 if found else self._code
+        if not found and self._code is None:
+            return None
+        code = 0 if found or self._code is None else self._code
         answers = 1 if found and wants_v4 else 0
         head = question[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, answers, 0, 0) + question[12:at]
         if not (found and wants_v4):

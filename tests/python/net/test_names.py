@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from deadline import poll
 from figures import Record
-from peers import Echo, address_of, connect, echo, ending, fate, listener
+from peers import Address, Echo, address_of, connect, echo, ending, fate, listener
 
 from .conftest import Start
 from .namespaces import Namespace, Network
@@ -76,6 +76,32 @@ def test_hanging_name_server_delays_no_other_server(net: Network, start: Start) 
             poll(lambda: proxy.closed("connect_timeout") == 100, 10, "all are given up")
         finally:
             for sock in hanging:
+                sock.close()
+
+
+def test_names_without_an_answer_hold_up_no_other_name(net: Network, start: Start) -> None:
+    """60 names whose lookups hang; one that was asked for before them is found as ever, and so is a new one."""
+    with names(net.near, None) as server, net.near.listener("127.0.0.1") as listening, Echo(listening) as upstream:
+        port = upstream.address[1]
+        hanging = [{"forward": [f"silent{number}.example", port]} for number in range(60)]
+        server.addresses |= {"known.example": "127.0.0.1", "new.example": "127.0.0.1"}
+        good = [{"forward": [name, port]} for name in server.addresses]
+        proxy = start(*good, *hanging, prefix=net.near.prefix)
+
+        def echoes(address: Address) -> None:
+            with net.near.connect(address) as client:
+                client.settimeout(5.0)
+                assert echo(client, b"hello") == b"hello"
+
+        echoes(proxy.address)
+        waiting = [net.near.connect(address) for address in proxy.addresses[2:]]
+        try:
+            # Far less than the 30 s after which the resolver gives the first of them up.
+            echoes(proxy.addresses[1])
+            poll(lambda: len({name for name in server.asked if name.startswith("silent")}) == 60, 10, "all are asked for")
+            echoes(proxy.address)
+        finally:
+            for sock in waiting:
                 sock.close()
 
 
