@@ -1,6 +1,6 @@
 """Passes bytes through a proxy from a built wheel, on other Pythons than the one it was built with.
 
-python tests/smoke.py WHEEL     on every other CPython >= 3.11 of this machine, each in a fresh environment
+python tests/smoke.py WHEEL     on every other CPython here that the wheel is for, each in a fresh environment
 python tests/smoke.py --here    in this interpreter, with the interpose that is installed in it
 """
 
@@ -36,12 +36,12 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     wheel = Path(arguments[0]).resolve(strict=True)
-    others = other_interpreters()
+    others = other_interpreters(wheel)
     for version, interpreter in others.items():
         print(f"CPython {version}: {interpreter}", flush=True)
         in_fresh_environment(interpreter, wheel)
     if not others:
-        print("no other CPython >= 3.11 found on this machine: nothing to do")
+        print("no other CPython that the wheel is for found on this machine: nothing to do")
     return 0
 
 
@@ -104,12 +104,12 @@ def in_fresh_environment(interpreter: Path, wheel: Path) -> None:
         subprocess.run([python, *here], check=True, cwd=folder, timeout=5 * SECONDS)
 
 
-def other_interpreters() -> dict[str, Path]:
+def other_interpreters(wheel: Path) -> dict[str, Path]:
     """One interpreter per version, without the one that runs this."""
-    mine = platform.python_version()
+    mine = f"{platform.python_version()}{'t' if sysconfig.get_config_var('Py_GIL_DISABLED') else ''}"
     found: dict[str, Path] = {}
     for candidate in candidates():
-        version = version_of(candidate)
+        version = version_of(candidate, wheel)
         if version and version != mine:
             found.setdefault(version, candidate)
     return dict(sorted(found.items()))
@@ -119,13 +119,14 @@ def candidates() -> list[Path]:
     pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
     paths = sorted(pyenv.glob("*/bin/python3"))
     for minor in range(OLDEST[1], NEWEST[1]):
-        on_path = shutil.which(f"python3.{minor}")
-        if on_path:
-            paths.append(Path(on_path))
+        for name in (f"python3.{minor}", f"python3.{minor}t"):
+            on_path = shutil.which(name)
+            if on_path:
+                paths.append(Path(on_path))
     return paths
 
 
-def version_of(interpreter: Path) -> str | None:
+def version_of(interpreter: Path, wheel: Path) -> str | None:
     """Say its version, or None when it is not a CPython that the wheel is for, or does not run."""
     try:
         asked = subprocess.run(
@@ -138,9 +139,17 @@ def version_of(interpreter: Path) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     name, without_gil, *version = asked.stdout.split()
-    if name != "cpython" or without_gil != "0" or tuple(map(int, version[:2])) < OLDEST:
+    if name != "cpython" or not fits(wheel, tuple(map(int, version[:2])), without_gil != "0"):
         return None
-    return ".".join(version)
+    return ".".join(version) + ("t" if without_gil != "0" else "")
+
+
+def fits(wheel: Path, version: tuple[int, ...], without_gil: bool) -> bool:
+    """Tell whether the wheel is for that CPython: a free-threaded one has no stable ABI, and needs its own version."""
+    abi = wheel.stem.split("-")[-2]
+    if without_gil:
+        return abi == f"cp{version[0]}{version[1]}t"
+    return abi == "abi3" and version >= OLDEST
 
 
 if __name__ == "__main__":

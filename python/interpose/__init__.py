@@ -81,7 +81,7 @@ def __getattr__(name: str) -> object:
     from importlib import import_module
 
     if name == "__version__":
-        value: object = import_module("importlib.metadata").version("interpose")
+        value: object = import_module("interpose._native").version
     elif name in __all__:
         home = next((module for module, names in _HOMES.items() if name in names), "_exceptions")
         value = getattr(import_module(f"{__name__}.{home}"), name)

@@ -131,9 +131,9 @@ def _run(words: list[str]) -> int:
         say(HELP)
         return OK
     if "--version" in words:
-        from importlib.metadata import version
+        from ._native import version
 
-        say(f"interpose {version('interpose')}")
+        say(f"interpose {version}")
         return OK
     if words == ["demo"]:
         from ._demo import run

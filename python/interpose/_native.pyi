@@ -15,7 +15,10 @@ __all__ = [
     "shutdown",
     "start_logging",
     "stuck_callbacks",
+    "version",
 ]
+
+version: str
 
 _SocketName: TypeAlias = tuple[str, int] | str
 

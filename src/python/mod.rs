@@ -41,9 +41,12 @@ fn on_lane() -> bool {
     lane::is_here()
 }
 
-#[pymodule]
+// On a free-threaded interpreter this switches the GIL on: nobody has checked the binding without it yet.
+#[pymodule(gil_used = true)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     logging::install();
+    // Here because a frozen program has the module, and no metadata of the package.
+    module.add("version", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<forward::Forward>()?;
     module.add_class::<handle::Connection>()?;
     module.add_class::<hooks::Callbacks>()?;

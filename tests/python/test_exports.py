@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import shutil
+import sys
 from pathlib import Path
 
 import interpose
 import pytest
-from scripts import passes
+from scripts import finish, passes
 
 PUBLIC = {
     "AddressError",
@@ -68,6 +70,19 @@ def test_the_version_is_that_of_the_distribution() -> None:
     from importlib.metadata import version
 
     assert interpose.__version__ == version("interpose")
+
+
+def test_a_package_without_metadata_knows_its_version(tmp_path: Path) -> None:
+    """As in a frozen program, which has the package's files alone."""
+    shutil.copytree(Path(str(interpose.__file__)).parent, tmp_path / "interpose")
+    head = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
+    for text in (
+        "import interpose; print(interpose.__version__)",
+        "from interpose._cli import main; main(['--version'])",
+    ):
+        ended = finish([sys.executable, "-I", "-S", "-c", head + text], tmp_path)
+        assert (ended.code, ended.err) == (0, ""), ended
+        assert ended.out.split()[-1] == interpose.__version__
 
 
 def test_a_reload_keeps_the_classes() -> None:
