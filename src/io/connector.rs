@@ -11,10 +11,11 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 #[cfg(unix)]
 use socket2::SockAddr;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use super::{
-    listener::socket_name, options::SocketOptions, pulse, registered, reserve::Reserve, resolver::Resolver, stream::Stream,
+    deadline, listener::socket_name, options::SocketOptions, pulse, registered, reserve::Reserve, resolver::Resolver,
+    stream::Stream,
 };
 use crate::{
     addr::{Address, SocketName},
@@ -43,8 +44,6 @@ pub(crate) async fn connect(
     options: &SocketOptions,
     reserve: Option<Reserve>,
 ) -> Result<Connected, Outcome> {
-    let started = Instant::now();
-    let deadline = started + forward.connect_timeout;
     let attempt = async {
         // What was kept for the lookup is free for it from here on; what was kept for the socket, once that is opened.
         let kept = reserve.map(Reserve::into_socket);
@@ -64,10 +63,10 @@ pub(crate) async fn connect(
         race(&order(&found, port, forward.source), forward.source, options).await
     };
     pulse::set();
-    match timeout_at(deadline, attempt).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(outcome)) => Err(outcome.about(&forward.address)),
-        Err(_) => {
+    match deadline::within(forward.connect_timeout, attempt).await {
+        Some(Ok(stream)) => Ok(stream),
+        Some(Err(outcome)) => Err(outcome.about(&forward.address)),
+        None => {
             let seconds = forward.connect_timeout.as_secs_f64();
             let why = format!("no answer within {seconds} s");
             Err(Outcome::explained(CloseReason::ConnectTimeout, why).about(&forward.address))
@@ -230,6 +229,19 @@ impl Outcome {
         };
         let what = if reason == CloseReason::FdExhausted { "no descriptor is left: " } else { "" };
         Self::explained(reason, format!("{what}{}{hint}", reason_text(&error)))
+    }
+
+    /// The reason for which a thread could not take over a connection's sockets.
+    pub(crate) fn from_registering(error: &io::Error) -> Self {
+        let (reason, hint) = match error.raw_os_error() {
+            // Not the system's: the thread's runtime has ended.
+            None => (CloseReason::Stopped, ""),
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Some(libc::ENOSPC) => (CloseReason::FdExhausted, "; raise fs.epoll.max_user_watches, or lower max_connections"),
+            Some(_) if is_exhaustion(error) => (CloseReason::FdExhausted, "; lower max_connections"),
+            Some(_) => (CloseReason::InternalError, ""),
+        };
+        Self::explained(reason, format!("its sockets cannot be watched: {}{hint}", reason_text(error)))
     }
 
     /// The same, naming the target.

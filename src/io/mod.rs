@@ -1,6 +1,7 @@
 //! Sockets: accepting, connecting, and the stream both give.
 
 pub(crate) mod connector;
+pub(crate) mod deadline;
 mod kernel;
 pub(crate) mod last_close;
 pub(crate) mod listener;

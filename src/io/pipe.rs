@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 use tokio::time::{Instant, sleep};
 
@@ -98,6 +99,22 @@ impl Pipe {
     /// Moves up to `bytes` out of the pipe. The thread has SIGPIPE blocked, as every I/O thread has every signal.
     pub(crate) fn empty(&self, destination: BorrowedFd<'_>, bytes: usize) -> io::Result<usize> {
         move_bytes(self.reader.as_fd(), destination, bytes)
+    }
+}
+
+impl Pipe {
+    /// Copies the `bytes` that are in it out of it.
+    pub(crate) fn take_out(&self, bytes: usize) -> io::Result<Bytes> {
+        let (mut out, mut taken) = (vec![0; bytes], 0);
+        while taken < bytes {
+            match rustix::io::read(&self.reader, &mut out[taken..]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(more) => taken += more,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(out.into())
     }
 }
 

@@ -255,6 +255,12 @@ impl Stream {
         was_set
     }
 
+    /// Has the next read and the next write ask the kernel itself, whatever the runtime was told.
+    pub(crate) fn look_again(&mut self) {
+        self.clear_low_water();
+        (self.untold, self.blocked) = (true, false);
+    }
+
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.socket {
             Connected::Socket(registered) => registered.poll_writable(cx),

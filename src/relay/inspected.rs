@@ -23,6 +23,8 @@ use crate::{
 /// The hooks of one direction for the length of a turn.
 pub(super) struct Stage<'a> {
     attendant: Option<&'a Attendant>,
+    /// Who may come to want the direction seen while this turn lasts, and is asked on another thread.
+    elsewhere: Option<&'a Attendant>,
     direction: Direction,
     chunks: bool,
     end: bool,
@@ -35,15 +37,16 @@ pub(super) struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     /// Nobody looks.
-    pub(super) fn native(direction: Direction, splice: Splice, coalesce: Coalesce) -> Self {
-        Self { attendant: None, direction, chunks: false, end: false, opposite_stalled: false, splice, coalesce }
+    pub(super) fn native(elsewhere: Option<&'a Attendant>, direction: Direction, splice: Splice, coalesce: Coalesce) -> Self {
+        Self { attendant: None, elsewhere, direction, chunks: false, end: false, opposite_stalled: false, splice, coalesce }
     }
 
     pub(super) fn of(attendant: &'a Attendant, direction: Direction, opposite_stalled: bool, coalesce: Coalesce) -> Self {
         let interest = attendant.interest();
         let (chunks, end) = (interest.has(Interest::recv(direction)), interest.has(Interest::EOF));
         // A lane's thread may have SIGPIPE open, which a splice to a peer that has gone would raise.
-        Self { attendant: Some(attendant), direction, chunks, end, opposite_stalled, splice: Splice::Never, coalesce }
+        let splice = Splice::Never;
+        Self { attendant: Some(attendant), elsewhere: None, direction, chunks, end, opposite_stalled, splice, coalesce }
     }
 
     /// Whether a hook is asked at all.
@@ -53,8 +56,13 @@ impl<'a> Stage<'a> {
 
     /// Whether no more is to be read now. A hook may have ended the direction, or all: then nothing more is shown, and
     /// the task was woken to see to it. Or it answers chunks into the opposite direction: while that holds answers
-    /// enough, or stands still and holds any, no more is asked for.
+    /// enough, or stands still and holds any, no more is asked for. Where nobody looks, somebody may just have been given:
+    /// the task was woken to move to where that one is asked.
     pub(super) fn is_held(&self, shared: &Shared) -> bool {
+        let seen = Interest::recv(self.direction).with(Interest::EOF);
+        if self.elsewhere.is_some_and(|attendant| attendant.interest().has(seen)) {
+            return true;
+        }
         let control = &shared.control;
         let ended = || control.command().is_some() || control.ended.has(self.direction);
         let answered = || self.chunks && shared.has_injected_enough(self.direction.opposite());

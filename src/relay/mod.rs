@@ -10,6 +10,7 @@ mod coalesce;
 mod ending;
 mod failing;
 mod inspected;
+mod moving;
 mod patience;
 mod pump;
 mod scratch;
@@ -18,26 +19,27 @@ mod splice;
 
 use std::{
     future::poll_fn,
-    io, mem,
+    io,
     task::{Context, Poll},
 };
 
 use self::{
     inspected::Stage,
-    patience::Patience,
+    patience::{Over, Patience},
     pump::{Ends, Fault, Phase, Pump, Turn},
 };
 use crate::{
     config::{Coalesce, Splice, Timeouts},
     control::Command,
     hooks::{Attendant, Failed},
-    io::stream::{Stream, Unregistered},
+    io::stream::Stream,
     outcome::{CloseReason, Outcome},
     registry::Shared,
     stats::Direction::{self, ToClient, ToUpstream},
 };
 
 pub(crate) use ending::say_goodbye;
+pub(crate) use moving::{Sides, go_on};
 
 /// Whose connection a relay carries, and within what bounds.
 #[derive(Debug, Clone, Copy)]
@@ -52,15 +54,6 @@ pub(crate) struct Order<'a> {
     pub on_lane: bool,
 }
 
-/// Both sides and what is between them, on no runtime. Dropped, it is an abort.
-#[derive(Debug)]
-pub(crate) struct Sides {
-    client: Unregistered,
-    upstream: Unregistered,
-    to_upstream: Pump,
-    to_client: Pump,
-}
-
 /// What became of a relay.
 #[derive(Debug)]
 pub(crate) enum Done {
@@ -73,21 +66,7 @@ pub(crate) enum Done {
 /// Relays between two streams of this thread's runtime until the connection is over, and ends both sockets
 /// accordingly, or until it belongs on another thread.
 pub(crate) fn run(client: Stream, upstream: Stream, order: Order<'_>) -> impl Future<Output = Done> {
-    carry(Relay::new((client, upstream), (Pump::new(), Pump::new()), order))
-}
-
-/// Goes on with a relay that was moved to this thread.
-pub(crate) async fn go_on(sides: Box<Sides>, order: Order<'_>) -> Done {
-    let Sides { client, upstream, to_upstream, to_client } = *sides;
-    match (client.register(), upstream.register()) {
-        (Ok(client), Ok(upstream)) => carry(Relay::new((client, upstream), (to_upstream, to_client), order)).await,
-        (client, upstream) => {
-            let registered = [client.as_ref().ok(), upstream.as_ref().ok()];
-            registered.iter().flatten().for_each(|stream| stream.abort_on_close());
-            let error = client.err().or(upstream.err()).unwrap_or_else(|| io::ErrorKind::Other.into());
-            Done::Over(Outcome::explained(CloseReason::InternalError, crate::error::reason_text(&error)))
-        }
-    }
+    carry(Relay::new(client, upstream, order))
 }
 
 #[expect(clippy::manual_async_fn, reason = "an async fn has room for the relay twice, as its argument and as its own")]
@@ -146,12 +125,12 @@ struct Relay<'a> {
 }
 
 impl<'a> Relay<'a> {
-    fn new((client, upstream): (Stream, Stream), (to_upstream, to_client): (Pump, Pump), order: Order<'a>) -> Self {
+    fn new(client: Stream, upstream: Stream, order: Order<'a>) -> Self {
         Self {
             client,
             upstream,
-            to_upstream,
-            to_client,
+            to_upstream: Pump::new(),
+            to_client: Pump::new(),
             client_failure: None,
             upstream_failure: None,
             client_failed_first: false,
@@ -168,26 +147,6 @@ impl<'a> Relay<'a> {
     /// Nothing is left to be passed on: its sockets need not be aborted.
     fn settle(&mut self) {
         self.settled = true;
-    }
-
-    /// Takes the sides off this thread's runtime.
-    fn detach(&mut self) -> Done {
-        self.settle();
-        let take = |stream: &mut Stream| mem::replace(stream, Stream::nowhere()).unregister();
-        match (take(&mut self.client), take(&mut self.upstream)) {
-            (Ok(client), Ok(upstream)) => {
-                let take = |pump: &mut Pump| {
-                    pump.leave_thread();
-                    mem::replace(pump, Pump::new())
-                };
-                let (to_upstream, to_client) = (take(&mut self.to_upstream), take(&mut self.to_client));
-                Done::Moved(Box::new(Sides { client, upstream, to_upstream, to_client }))
-            }
-            (client, upstream) => {
-                let error = client.err().or(upstream.err()).unwrap_or_else(|| io::ErrorKind::Other.into());
-                Done::Over(Outcome::explained(CloseReason::InternalError, crate::error::reason_text(&error)))
-            }
-        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -236,16 +195,10 @@ impl<'a> Relay<'a> {
         self.poll_patience(moved, cx)
     }
 
-    /// Whether it belongs on another thread. Only while nothing is ending: from then on it stays.
-    fn is_misplaced(&self) -> bool {
-        let Some(attendant) = self.order.attendant else { return false };
-        attendant.interest().needs_lane() != self.order.on_lane && !self.closing && !self.is_ending()
-    }
-
     fn stage(&self, direction: Direction, opposite_stalled: bool) -> Stage<'a> {
         match self.order.attendant {
             Some(attendant) if self.order.on_lane => Stage::of(attendant, direction, opposite_stalled, self.order.coalesce),
-            _ => Stage::native(direction, self.order.splice, self.order.coalesce),
+            elsewhere => Stage::native(elsewhere, direction, self.order.splice, self.order.coalesce),
         }
     }
 
@@ -351,10 +304,18 @@ impl<'a> Relay<'a> {
         let in_kernel = || (self.client.unacknowledged(), self.upstream.unacknowledged());
         match self.patience.poll(limit, moved, in_kernel, cx) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(()) if !ending => Poll::Ready(End::Abort(CloseReason::IdleTimeout)),
+            Poll::Ready(Over::Look) => {
+                self.client.look_again();
+                self.upstream.look_again();
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Ready(Over::End) if !ending => Poll::Ready(End::Abort(CloseReason::IdleTimeout)),
             // A failure stays the cause.
-            Poll::Ready(()) if self.client_failure.is_some() || self.upstream_failure.is_some() => Poll::Ready(End::FailedLate),
-            Poll::Ready(()) => Poll::Ready(End::Abort(CloseReason::HalfCloseTimeout)),
+            Poll::Ready(Over::End) if self.client_failure.is_some() || self.upstream_failure.is_some() => {
+                Poll::Ready(End::FailedLate)
+            }
+            Poll::Ready(Over::End) => Poll::Ready(End::Abort(CloseReason::HalfCloseTimeout)),
         }
     }
 }

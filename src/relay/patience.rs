@@ -6,10 +6,9 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
 
-/// Looks at the kernel's buffers within one limit.
-const LOOKS: u32 = 4;
+use crate::io::deadline::Deadline;
 
 /// A bound on the time without progress. Costs nothing, not even a look at the clock, while there is no limit.
 #[derive(Debug, Default)]
@@ -19,12 +18,22 @@ pub(super) struct Patience {
 
 #[derive(Debug)]
 struct Timer {
-    limit: Duration,
-    /// When something last moved.
-    since: Instant,
+    deadline: Deadline,
     /// Bytes in the kernel on their way to the client and to the upstream, when last looked at.
     in_kernel: Option<(usize, usize)>,
-    sleep: Pin<Box<Sleep>>,
+    /// The sockets were looked at after the limit was over.
+    looked: bool,
+    /// None while it is on no thread.
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+/// What a limit asks for that is over.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// A look at the sockets: something may have come that nobody was told of. Then the patience is to be polled again.
+    Look,
+    /// The end.
+    End,
 }
 
 impl Patience {
@@ -36,37 +45,57 @@ impl Patience {
         moved: bool,
         in_kernel: impl Fn() -> (usize, usize),
         cx: &mut Context<'_>,
-    ) -> Poll<()> {
+    ) -> Poll<Over> {
         let Some(limit) = limit else {
             self.timer = None;
             return Poll::Pending;
         };
         let timer = match &mut self.timer {
-            Some(timer) if timer.limit == limit => {
+            Some(timer) if timer.deadline.limit() == limit => {
                 if moved {
-                    timer.since = Instant::now();
-                    timer.in_kernel = None;
+                    timer.moved();
                 }
                 timer
             }
             timer => {
-                let since = Instant::now();
-                let sleep = Box::pin(sleep_until(since + limit / LOOKS));
-                timer.insert(Box::new(Timer { limit, since, in_kernel: None, sleep }))
+                timer.insert(Box::new(Timer { deadline: Deadline::after(limit), in_kernel: None, looked: false, sleep: None }))
             }
         };
-        // The timer is not moved with every byte: when it fires, it is set anew. It fires four times a limit, to see
-        // whether the kernel delivers.
-        while timer.sleep.as_mut().poll(cx).is_ready() {
-            let now = Instant::now();
+        timer.poll(in_kernel, cx)
+    }
+
+    /// Gets ready for another thread's clock.
+    pub(super) fn leave_thread(&mut self) {
+        if let Some(timer) = &mut self.timer {
+            timer.deadline.leave_thread();
+            timer.sleep = None;
+        }
+    }
+}
+
+impl Timer {
+    fn moved(&mut self) {
+        self.deadline.anew();
+        (self.in_kernel, self.looked) = (None, false);
+    }
+
+    /// The timer is not moved with every byte: when it fires, it is set anew. It fires several times a limit, to see
+    /// whether the kernel delivers.
+    fn poll(&mut self, in_kernel: impl Fn() -> (usize, usize), cx: &mut Context<'_>) -> Poll<Over> {
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(self.deadline.next_look())));
+        while sleep.as_mut().poll(cx).is_ready() {
             let waiting = in_kernel();
-            if timer.in_kernel.replace(waiting).is_some_and(|before| before != waiting) {
-                timer.since = now;
+            if self.in_kernel.replace(waiting).is_some_and(|before| before != waiting) {
+                self.deadline.anew();
             }
-            if timer.since + limit <= now {
-                return Poll::Ready(());
+            if !self.deadline.is_over() {
+                self.looked = false;
+                sleep.as_mut().reset(self.deadline.next_look());
+            } else if std::mem::replace(&mut self.looked, true) {
+                return Poll::Ready(Over::End);
+            } else {
+                return Poll::Ready(Over::Look);
             }
-            timer.sleep.as_mut().reset((timer.since + limit).min(now + limit / LOOKS));
         }
         Poll::Pending
     }
@@ -76,14 +105,34 @@ impl Patience {
 mod tests {
     use std::future::{pending, poll_fn};
 
+    use tokio::time::Instant;
+
     use super::*;
+
+    /// Looks at once when that is asked for, and finds nothing.
+    fn polled(patience: &mut Patience, limit: Option<Duration>, moved: bool, cx: &mut Context<'_>) -> Poll<()> {
+        wait(patience, limit, moved, || (0, 0), cx)
+    }
+
+    fn wait(
+        patience: &mut Patience,
+        limit: Option<Duration>,
+        moved: bool,
+        in_kernel: impl Fn() -> (usize, usize),
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        match patience.poll(limit, moved, &in_kernel, cx) {
+            Poll::Ready(Over::Look) => patience.poll(limit, false, in_kernel, cx).map(|over| assert_eq!(over, Over::End)),
+            other => other.map(|over| assert_eq!(over, Over::Look, "no look before the end")),
+        }
+    }
 
     /// Polls the patience once a second for `seconds`, with progress where `moves` says so.
     async fn lasts(limit: Option<u64>, seconds: u64, moves: impl Fn(u64) -> bool) -> Option<u64> {
         let mut patience = Patience::default();
         for second in 0..seconds {
             let limit = limit.map(Duration::from_secs);
-            let over = poll_fn(|cx| Poll::Ready(patience.poll(limit, moves(second), || (0, 0), cx).is_ready())).await;
+            let over = poll_fn(|cx| Poll::Ready(polled(&mut patience, limit, moves(second), cx).is_ready())).await;
             if over {
                 return Some(second);
             }
@@ -110,7 +159,7 @@ mod tests {
         let limit = Some(Duration::from_secs(120));
         let started = Instant::now();
         let queued = || (0, 5000_usize.saturating_sub(10 * usize::try_from(started.elapsed().as_secs()).unwrap()));
-        poll_fn(|cx| patience.poll(limit, false, queued, cx)).await;
+        poll_fn(|cx| wait(&mut patience, limit, false, queued, cx)).await;
         assert_eq!(started.elapsed().as_secs(), 630, "empty at 500 s, found so at the next look at 510 s");
     }
 
@@ -118,7 +167,7 @@ mod tests {
     async fn what_the_kernel_cannot_deliver_is_none() {
         let mut patience = Patience::default();
         let started = Instant::now();
-        poll_fn(|cx| patience.poll(Some(Duration::from_secs(120)), false, || (0, 5000), cx)).await;
+        poll_fn(|cx| wait(&mut patience, Some(Duration::from_secs(120)), false, || (0, 5000), cx)).await;
         assert_eq!(started.elapsed().as_secs(), 120);
     }
 
@@ -127,9 +176,33 @@ mod tests {
         let mut patience = Patience::default();
         let started = Instant::now();
         tokio::select! {
-            () = poll_fn(|cx| patience.poll(Some(Duration::from_secs(120)), false, || (0, 0), cx)) => {}
+            () = poll_fn(|cx| polled(&mut patience, Some(Duration::from_secs(120)), false, cx)) => {}
             () = pending() => {}
         }
+        assert_eq!(started.elapsed().as_secs(), 120);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_look_finds_starts_the_limit_anew() {
+        let (mut patience, limit) = (Patience::default(), Some(Duration::from_secs(120)));
+        let started = Instant::now();
+        assert_eq!(poll_fn(|cx| patience.poll(limit, false, || (0, 0), cx)).await, Over::Look);
+        assert!(poll_fn(|cx| Poll::Ready(patience.poll(limit, true, || (0, 0), cx))).await.is_pending());
+        assert_eq!(poll_fn(|cx| patience.poll(limit, false, || (0, 0), cx)).await, Over::Look);
+        assert_eq!(started.elapsed().as_secs(), 240);
+        assert_eq!(poll_fn(|cx| patience.poll(limit, false, || (0, 0), cx)).await, Over::End);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_move_to_another_thread_is_no_progress() {
+        let (mut patience, limit) = (Patience::default(), Some(Duration::from_secs(120)));
+        let started = Instant::now();
+        for _ in 0..100 {
+            assert!(poll_fn(|cx| Poll::Ready(patience.poll(limit, false, || (0, 0), cx))).await.is_pending());
+            tokio::time::advance(Duration::from_secs(1)).await;
+            patience.leave_thread();
+        }
+        assert_eq!(poll_fn(|cx| patience.poll(limit, false, || (0, 0), cx)).await, Over::Look);
         assert_eq!(started.elapsed().as_secs(), 120);
     }
 }

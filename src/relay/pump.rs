@@ -141,9 +141,14 @@ impl Pump {
         self.coalescer.answered(source)
     }
 
-    /// It goes on elsewhere, where this thread's timers are not.
-    pub(super) fn leave_thread(&mut self) {
+    /// Gets ready to go on elsewhere, where this thread's timers and pipes are not. Another thread may have SIGPIPE open,
+    /// which a splice to a peer that has gone would raise.
+    pub(super) fn leave_thread(&mut self) -> io::Result<()> {
         self.coalescer = Coalescer::default();
+        if let Some(held) = self.splicer.take_out()? {
+            self.pending.push(held);
+        }
+        Ok(())
     }
 
     /// The source has failed. An end in order that was read before stands and is true, unless a hook withholds it:

@@ -9,6 +9,8 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
+
 use crate::{config::Splice, io::stream::Stream};
 
 /// Bytes that have to come in a row, and the least of one turn, for a direction to count as streaming.
@@ -103,6 +105,14 @@ impl Splicer {
         }
     }
 
+    /// Takes out of the pipe what is held, and gives the pipe back.
+    pub(super) fn take_out(&mut self) -> io::Result<Option<Bytes>> {
+        let Some(held) = self.held.take() else { return Ok(None) };
+        let bytes = held.pipe.take_out(held.bytes)?;
+        held.pipe.give_back();
+        Ok(Some(bytes))
+    }
+
     pub(super) fn poll_fill(&mut self, source: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<Filled>> {
         use crate::io::pipe::Pipe;
         if self.held.is_none() {
@@ -147,6 +157,10 @@ fn is_spliceable(_: &Stream) -> bool {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 impl Splicer {
     fn let_go(&mut self) {}
+
+    pub(super) fn take_out(&mut self) -> io::Result<Option<Bytes>> {
+        Ok(None)
+    }
 
     pub(super) fn poll_fill(&mut self, _: &mut Stream, _: &mut Context<'_>) -> Poll<io::Result<Filled>> {
         Poll::Ready(Ok(Filled::Copy))

@@ -44,3 +44,53 @@ def test_writing_to_a_peer_that_is_gone_is_no_signal(tmp_path: Path, kind: str) 
         print(server.stats.accepted)
     """
     assert passes(tmp_path, text, kind, str(tmp_path)) == "20\n"
+
+
+@pytest.mark.parametrize("reader", ["client", "upstream"])
+def test_a_stream_that_comes_to_a_callback_s_thread_is_no_signal(tmp_path: Path, reader: str) -> None:
+    """Bytes that were in a pipe when the connection left its I/O thread meet a peer that is gone."""
+    text = """
+    import signal, socket, sys, threading
+    from interpose import TheServer
+    from deadline import poll
+    from peers import reset
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def feed(sock):
+        try:
+            while True:
+                sock.send(bytes(1 << 16), socket.MSG_NOSIGNAL)
+        except OSError:
+            pass
+
+    def stands_still(figures=[]):
+        stats = server.stats
+        figures.append(stats.to_client.read + stats.to_upstream.read)
+        return len(figures) > 10 and len(set(figures[-10:])) == 1
+
+    with TheServer("", 0, listening.getsockname()) as server:
+        for _ in range(3):
+            server.on_recv = None
+            client = socket.create_connection(server.address)
+            upstream, _ = listening.accept()
+            reads, writes = (client, upstream) if sys.argv[1] == "client" else (upstream, client)
+            reads.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            feeding = threading.Thread(target=feed, args=[writes])
+            feeding.start()
+            # It streams, and then stands still.
+            for _ in range(64):
+                reads.recv(1 << 18, socket.MSG_WAITALL)
+            poll(stands_still, 10, "it stands still")
+            seen = []
+            server.on_recv = lambda side, data: seen.append(side)
+            reads.send(b"x", socket.MSG_NOSIGNAL)
+            poll(lambda: seen, 10, "the callback has its thread")
+            reads.shutdown(socket.SHUT_WR)
+            reset(reads)
+            poll(lambda: server.stats.active == 0, 10, "it has ended")
+            feeding.join()
+            writes.close()
+        print({str(reason) for reason, count in server.stats.closed.items() if count})
+    """
+    assert passes(tmp_path, text, reader) == f"{{'{reader}_reset'}}\n"

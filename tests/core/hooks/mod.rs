@@ -39,6 +39,7 @@ mod failing;
 mod injecting;
 mod leaving;
 mod moving;
+mod parting;
 mod rooms;
 mod verdicts;
 

@@ -1,0 +1,110 @@
+//! Relays that change their thread, because what is wanted of them has changed.
+//!
+//! Everything moves: what is read and not delivered, the ends that were seen, the failures, and how long nothing has moved.
+//! What cannot be moved fails both sides: neither may take a relay that got lost for an orderly end.
+
+use std::{io, mem};
+
+use super::{
+    Done, Order, Relay, carry,
+    patience::Patience,
+    pump::{Phase, Pump},
+    silence::Silence,
+};
+use crate::{
+    hooks::Interest,
+    io::stream::{Stream, Unregistered},
+    outcome::Outcome,
+    stats::Direction::{ToClient, ToUpstream},
+};
+
+/// Both sides and what is between them, on no runtime. Dropped, it is an abort.
+#[derive(Debug)]
+pub(crate) struct Sides {
+    client: Unregistered,
+    upstream: Unregistered,
+    to_upstream: Pump,
+    to_client: Pump,
+    client_failure: Option<io::Error>,
+    upstream_failure: Option<io::Error>,
+    client_failed_first: bool,
+    patience: Patience,
+    silence: Silence,
+}
+
+/// Goes on with a relay that was moved to this thread.
+pub(crate) async fn go_on(sides: Box<Sides>, order: Order<'_>) -> Done {
+    let Sides { client, upstream, to_upstream, to_client, .. } = *sides;
+    let (client_failure, upstream_failure) = (sides.client_failure, sides.upstream_failure);
+    let failed_first = sides.client_failed_first;
+    let (patience, silence) = (sides.patience, sides.silence);
+    match (client.register(), upstream.register()) {
+        (Ok(client), Ok(upstream)) => {
+            let mut relay = Relay::new(client, upstream, order);
+            (relay.to_upstream, relay.to_client) = (to_upstream, to_client);
+            (relay.client_failure, relay.upstream_failure) = (client_failure, upstream_failure);
+            relay.client_failed_first = failed_first;
+            (relay.patience, relay.silence) = (patience, silence);
+            carry(relay).await
+        }
+        (client, upstream) => {
+            let registered = [client.as_ref().ok(), upstream.as_ref().ok()];
+            registered.iter().flatten().for_each(|stream| stream.abort_on_close());
+            Done::Over(lost(client.err().or(upstream.err())))
+        }
+    }
+}
+
+fn lost(error: Option<io::Error>) -> Outcome {
+    Outcome::from_registering(&error.unwrap_or_else(|| io::ErrorKind::Other.into()))
+}
+
+impl Relay<'_> {
+    /// Whether it belongs on another thread: on the lane while a direction that is still read has somebody to ask, and not
+    /// there once nobody wants to be asked. One that ends on its lane stays there, for a move costs more than an end.
+    pub(super) fn is_misplaced(&self) -> bool {
+        let Some(attendant) = self.order.attendant else { return false };
+        let interest = attendant.interest();
+        if self.order.on_lane {
+            return !interest.needs_lane();
+        }
+        interest.needs_lane() && interest.has(self.of_interest())
+    }
+
+    /// What may still be asked.
+    fn of_interest(&self) -> Interest {
+        let of = |pump: &Pump, direction| match pump.phase {
+            Phase::Open => Interest::recv(direction).with(Interest::EOF),
+            _ => Interest::NONE,
+        };
+        of(&self.to_upstream, ToUpstream).with(of(&self.to_client, ToClient))
+    }
+
+    /// Takes the sides off this thread's runtime. Where that fails both are aborted.
+    pub(super) fn detach(mut self) -> Done {
+        for pump in [&mut self.to_upstream, &mut self.to_client] {
+            if let Err(error) = pump.leave_thread() {
+                return Done::Over(lost(Some(error)));
+            }
+        }
+        self.patience.leave_thread();
+        let take = |stream: &mut Stream| mem::replace(stream, Stream::nowhere()).unregister();
+        let (client, upstream) = match (take(&mut self.client), take(&mut self.upstream)) {
+            (Ok(client), Ok(upstream)) => (client, upstream),
+            (client, upstream) => return Done::Over(lost(client.err().or(upstream.err()))),
+        };
+        // There is nothing left to be aborted here: the sides see to themselves.
+        self.settle();
+        Done::Moved(Box::new(Sides {
+            client,
+            upstream,
+            to_upstream: mem::replace(&mut self.to_upstream, Pump::new()),
+            to_client: mem::replace(&mut self.to_client, Pump::new()),
+            client_failure: self.client_failure.take(),
+            upstream_failure: self.upstream_failure.take(),
+            client_failed_first: self.client_failed_first,
+            patience: mem::take(&mut self.patience),
+            silence: mem::take(&mut self.silence),
+        }))
+    }
+}

@@ -1,0 +1,185 @@
+//! Connections that change their thread while they end: a hook that is given or taken away counts for whatever is still open.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use interpose::{
+    config::Splice,
+    hooks::{EndVerdict, Interest},
+    outcome::CloseReason,
+    stats::Direction,
+};
+
+use super::{BOTH, Call, DIRECTIONS, Pair, Script, Site, figures, is_silent};
+use crate::{
+    pattern::Pattern,
+    peers::{DEADLINE, End, pass, until},
+    running::wait_end,
+};
+
+const ENDS: Interest = BOTH.with(Interest::EOF);
+
+/// Gives the hooks and takes them away, again and again: what flows in the open direction is seen while they are there. A
+/// turn that has begun may read what comes at once.
+fn flips(site: &Site, pair: &mut Pair, open: Direction) {
+    for _ in 0..5 {
+        for interest in [BOTH, Interest::NONE] {
+            site.running.server.set_interest(interest);
+            let mut follows = || {
+                let seen = site.script.chunks(&pair.connection, open).len();
+                pair.pass(open, b"x", b"x");
+                (site.script.chunks(&pair.connection, open).len() > seen) == (interest == BOTH)
+            };
+            assert!(follows() || follows(), "{open:?}, {interest:?}");
+        }
+    }
+}
+
+fn end_both(pair: &mut Pair, ended: Direction) {
+    let (source, destination) = pair.ends(ended.opposite());
+    source.half_close();
+    destination.expect(End::Eof);
+    assert_eq!(wait_end(&pair.connection), CloseReason::Finished);
+}
+
+#[test]
+fn the_open_direction_of_a_half_closed_connection_is_seen_from_then_on() {
+    for splice in [Splice::Streaming, Splice::Always] {
+        for ended in DIRECTIONS {
+            let site = Site::with(Script::new(), Interest::NONE, 1, |config| config.splice = splice);
+            let mut pair = site.pair();
+            pair.pass(ended, b"request", b"request");
+            let (source, destination) = pair.ends(ended);
+            source.half_close();
+            destination.expect(End::Eof);
+            flips(&site, &mut pair, ended.opposite());
+            // Of the end that has come nobody is asked, of the other one is.
+            site.running.server.set_interest(Interest::EOF);
+            end_both(&mut pair, ended);
+            until("on_close was called", || site.script.closes() == 1);
+            let ends = |call: &&Call| matches!(call, Call::Eof(_));
+            let calls = site.script.calls(&pair.connection);
+            assert_eq!(calls.iter().filter(ends).collect::<Vec<_>>(), [&Call::Eof(ended.opposite())]);
+        }
+    }
+}
+
+#[test]
+fn a_withheld_end_stays_withheld_wherever_the_connection_goes() {
+    for ended in DIRECTIONS {
+        let site = Site::start(Script::new().eof(|_, _| Ok(EndVerdict::Withhold)), ENDS);
+        let mut pair = site.pair();
+        pair.ends(ended).0.half_close();
+        site.script.wait_for(&pair.connection, Call::Eof(ended));
+        flips(&site, &mut pair, ended.opposite());
+        assert!(is_silent(pair.ends(ended).1));
+        super::inject(&pair.connection, ended, "injected");
+        assert_eq!(pair.ends(ended).1.receive_exactly(8), b"injected");
+        pair.connection.half_close(ended);
+        pair.ends(ended).1.expect(End::Eof);
+        end_both(&mut pair, ended);
+    }
+}
+
+#[test]
+fn what_is_passed_through_while_an_end_is_withheld_is_not_seen() {
+    for ended in DIRECTIONS {
+        let site = Site::start(Script::new().eof(|_, _| Ok(EndVerdict::Withhold)), ENDS);
+        let mut pair = site.pair();
+        pair.ends(ended).0.half_close();
+        site.script.wait_for(&pair.connection, Call::Eof(ended));
+        pair.pass(ended.opposite(), b"seen", b"seen");
+        DIRECTIONS.iter().for_each(|direction| pair.connection.pass_through(*direction));
+        pair.pass(ended.opposite(), b"not seen", b"not seen");
+        assert_eq!(site.script.chunks(&pair.connection, ended.opposite()), [4]);
+        assert!(is_silent(pair.ends(ended).1));
+        pair.connection.half_close(ended);
+        pair.ends(ended).1.expect(End::Eof);
+        end_both(&mut pair, ended);
+    }
+}
+
+#[test]
+fn hooks_count_while_the_server_drains() {
+    for ended in DIRECTIONS {
+        let site = Site::start(Script::new(), Interest::NONE);
+        let mut pair = site.pair();
+        let (source, destination) = pair.ends(ended);
+        source.half_close();
+        destination.expect(End::Eof);
+        site.running.server.stop(DEADLINE);
+        flips(&site, &mut pair, ended.opposite());
+        end_both(&mut pair, ended);
+    }
+}
+
+/// What a side has sent before it reset is shown, though it is gone; the reset comes behind it, and is the reason.
+#[test]
+fn what_a_failed_side_has_left_is_seen_and_its_reset_stays_true() {
+    for direction in DIRECTIONS {
+        for interest in [BOTH, Interest::NONE] {
+            let first = if interest == BOTH { Interest::NONE } else { BOTH };
+            let site = Site::start(Script::new(), first);
+            let mut pair = site.small_pair(16_384);
+            let sent = pair.ends(direction).0.send_until_blocked(&mut Pattern::new(1), 256 << 20);
+            let Pair { client, upstream, connection } = pair;
+            let (source, mut destination) =
+                if direction == Direction::ToUpstream { (client, upstream) } else { (upstream, client) };
+            let seen = figures(&connection, direction)[0];
+            source.reset();
+            site.running.server.set_interest(interest);
+            let (received, end) = destination.receive_to_end(&mut Pattern::new(1));
+            assert_eq!(end, End::Reset);
+            let reason = if direction == Direction::ToUpstream { CloseReason::ClientReset } else { CloseReason::UpstreamReset };
+            assert_eq!(wait_end(&connection), reason);
+            let [read, _, delivered, _, undeliverable] = figures(&connection, direction);
+            assert_eq!((read, delivered), (delivered + undeliverable, received));
+            assert!(read <= sent && read >= seen);
+            let ends = site.script.count(|call| matches!(call, Call::Eof(_)));
+            assert_eq!(ends, 0, "a reset is no end");
+        }
+    }
+}
+
+#[test]
+fn a_limit_goes_along() {
+    let limit = Duration::from_millis(400);
+    for ended in DIRECTIONS {
+        let site = Site::with(Script::new(), Interest::NONE, 1, |config| config.timeouts.half_close = Some(limit));
+        let mut pair = site.pair();
+        let start = std::time::Instant::now();
+        pair.ends(ended).0.half_close();
+        pair.ends(ended).1.expect(End::Eof);
+        // Moves without end, and nothing that flows.
+        for interest in [BOTH, Interest::NONE].into_iter().cycle() {
+            site.running.server.set_interest(interest);
+            if pair.connection.reason().is_some() {
+                break;
+            }
+            assert!(start.elapsed() < DEADLINE, "moves are taken for progress");
+            pass(Duration::from_millis(10));
+        }
+        assert_eq!(pair.connection.reason(), Some(CloseReason::HalfCloseTimeout));
+        pair.ends(ended).0.expect(End::Reset);
+    }
+}
+
+#[test]
+fn what_a_pipe_holds_moves_too() {
+    for stalled in DIRECTIONS {
+        let site = Site::with(Script::new(), Interest::NONE, 1, |config| config.splice = Splice::Always);
+        let mut pair = site.small_pair(16_384);
+        let sent = pair.ends(stalled).0.send_until_blocked(&mut Pattern::new(1), 256 << 20);
+        for interest in [BOTH, Interest::NONE, BOTH] {
+            site.running.server.set_interest(interest);
+            pair.pass(stalled.opposite(), b"x", b"x");
+        }
+        let (source, destination) = pair.ends(stalled);
+        source.half_close();
+        assert_eq!(destination.receive_to_end(&mut Pattern::new(1)), (sent, End::Eof));
+        let last = Bytes::from_static(b"last");
+        pair.pass(stalled.opposite(), &last, &last);
+        end_both(&mut pair, stalled);
+        assert_eq!(figures(&pair.connection, stalled), [sent, 0, sent, 0, 0]);
+    }
+}
