@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep},
 };
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -20,6 +20,7 @@ use crate::{
     error::reason_text,
     io::{
         connector::is_exhaustion,
+        deadline,
         listener::{Accepted, Listener, Ready},
         reserve::Reserve,
     },
@@ -292,12 +293,12 @@ async fn drain(core: &Arc<Core>) {
         let by = stop.borrow_and_update().unwrap_or_else(Instant::now);
         tokio::select! {
             () = core.registry.emptied() => return,
-            () = sleep_until(by) => break,
+            () = deadline::over(by.saturating_duration_since(Instant::now())) => break,
             _ = stop.changed() => {}
         }
     }
     core.registry.abort_all();
-    if timeout(ABORT_TIME, core.registry.emptied()).await.is_ok() {
+    if deadline::within(ABORT_TIME, core.registry.emptied()).await.is_some() {
         return;
     }
     match core.registry.left() {

@@ -10,7 +10,10 @@ use crate::{
     config::Timeouts,
     control::Command,
     error::reason_text,
-    io::stream::Stream,
+    io::{
+        deadline::{self, Deadline},
+        stream::Stream,
+    },
     outcome::{CloseReason, Outcome},
     registry::Shared,
     stats::{Direction, Meter},
@@ -37,7 +40,7 @@ pub(super) async fn finish(mut relay: Relay<'_>, end: End) -> Outcome {
             let upstream = discard(&mut relay.upstream, &shared.to_client, LINGER_BYTES);
             let both = async { tokio::join!(client, upstream) };
             tokio::select! {
-                _ = timeout(LINGER, both) => {}
+                _ = deadline::within(LINGER, both) => {}
                 () = told_to_abort(shared) => {}
             }
             Outcome::plain(CloseReason::Closed)
@@ -76,12 +79,12 @@ pub(crate) async fn say_goodbye(client: &mut Stream, shared: &Shared, timeouts: 
             }
         }
         client.half_close()?;
-        let _ = timeout(LINGER, discard(client, &shared.to_upstream, LINGER_BYTES)).await;
+        let _ = deadline::within(LINGER, discard(client, &shared.to_upstream, LINGER_BYTES)).await;
         Ok::<(), io::Error>(())
     };
     let bounded = async {
         match timeouts.half_close {
-            Some(limit) => timeout(limit, deliver).await.is_ok_and(|delivered| delivered.is_ok()),
+            Some(limit) => deadline::within(limit, deliver).await.is_some_and(|delivered| delivered.is_ok()),
             None => deliver.await.is_ok(),
         }
     };
@@ -125,9 +128,12 @@ async fn wait_acknowledged(stream: &mut Stream, shared: &Shared, meter: &Meter, 
     }
     let (mut pause, longest) = LOOK;
     let mut left = stream.unacknowledged();
-    let mut since = Instant::now();
+    let mut deadline = limit.map(Deadline::after);
     let mut sends = true;
     while left > 0 && stream.peer_name().is_ok() && shared.control.command() < Some(Command::Abort) {
+        if let Some(deadline) = &mut deadline {
+            deadline.look_at(Instant::now() + pause);
+        }
         if sends {
             sends = timeout(pause, discard(stream, meter, usize::MAX)).await.is_err();
         } else {
@@ -135,11 +141,13 @@ async fn wait_acknowledged(stream: &mut Stream, shared: &Shared, meter: &Meter, 
         }
         pause = longest.min(pause * 2);
         let now_left = stream.unacknowledged();
-        if now_left < left {
-            since = Instant::now();
-        }
-        if limit.is_some_and(|limit| since.elapsed() >= limit) {
-            return;
+        if let Some(deadline) = &mut deadline {
+            if now_left < left {
+                deadline.anew();
+            }
+            if deadline.is_over() {
+                return;
+            }
         }
         left = now_left;
     }

@@ -12,6 +12,9 @@ use crate::io::stream::Stream;
 /// How long nothing may be acknowledged, where `Timeouts::unacknowledged` sets no bound of its own.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// Looks that are further apart than this have missed something: the machine was frozen, or this process was stopped.
+const GAP: Duration = Duration::from_secs(30);
+
 /// Whose acknowledgements are waited for.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
@@ -26,6 +29,17 @@ pub(super) struct Silence {
 struct Since {
     client: Option<Instant>,
     upstream: Option<Instant>,
+    looked: Option<Instant>,
+}
+
+impl Since {
+    /// Takes note of a look. What was seen before a gap does not count.
+    fn look(&mut self, now: Instant) {
+        if self.looked.is_some_and(|before| now.duration_since(before) > GAP) {
+            *self = Self::default();
+        }
+        self.looked = Some(now);
+    }
 }
 
 impl Relay<'_> {
@@ -52,6 +66,7 @@ impl Relay<'_> {
             return false;
         }
         let (now, since) = (Instant::now(), self.silence.since.get_or_insert_default());
+        since.look(now);
         let client = is_lost(&mut since.client, client, now);
         let upstream = is_lost(&mut since.upstream, upstream, now);
         looks.found(true);
@@ -84,13 +99,24 @@ fn is_lost(since: &mut Option<Instant>, unanswered: Option<Duration>, now: Insta
 mod tests {
     use super::*;
 
-    /// Looks every 15 s for ten minutes; gives when the peer was lost.
+    /// Looks every 15 s for ten minutes; says when the peer was lost.
     fn lost_after(unanswered: impl Fn(u64) -> Option<u64>) -> Option<u64> {
-        let (start, mut since) = (Instant::now(), None);
-        (0..600).step_by(15).find(|second| {
-            let unanswered = unanswered(*second).map(Duration::from_secs);
-            is_lost(&mut since, unanswered, start + Duration::from_secs(*second))
+        lost_at((0..600).step_by(15), unanswered)
+    }
+
+    fn lost_at(mut looks: impl Iterator<Item = u64>, unanswered: impl Fn(u64) -> Option<u64>) -> Option<u64> {
+        let (start, mut since) = (Instant::now(), Since::default());
+        looks.find(|second| {
+            let (unanswered, now) = (unanswered(*second).map(Duration::from_secs), start + Duration::from_secs(*second));
+            since.look(now);
+            is_lost(&mut since.client, unanswered, now)
         })
+    }
+
+    #[test]
+    fn a_machine_that_was_frozen_begins_anew() {
+        let looks = (0..60).chain(600..1200).step_by(15);
+        assert_eq!(lost_at(looks, Some), Some(720));
     }
 
     #[test]
