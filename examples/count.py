@@ -30,8 +30,7 @@ class Counter(TheServer):
 
     def on_close(self, conn: Connection) -> None:
         """Add what a connection has used. It is asked for every client, also for those that the end cuts off."""
-        peer = conn.client.getpeername()
-        host = peer if isinstance(peer, str) else peer[0]
+        host = conn.client.getpeername()[0] if conn.client.unix_path is None else "unix:"
         account = self.accounts.setdefault(host, Account())
         account.connections += 1
         account.sent += conn.to_upstream.read

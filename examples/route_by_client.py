@@ -17,10 +17,9 @@ Routes = list[tuple[IPv4Network | IPv6Network, Forward | None]]
 
 def route(routes: Routes, conn: Connection) -> Forward | bool | None:
     """Return where this client goes; False refuses it, None is where all the others go."""
-    peer = conn.client.getpeername()
-    if isinstance(peer, str):
+    if conn.client.unix_path is not None:
         return None  # the client of a Unix socket has no address
-    address = ip_address(peer[0])
+    address = ip_address(conn.client.getpeername()[0])
     for network, target in routes:
         if address in network:
             return target or False

@@ -9,7 +9,7 @@ from . import _native
 from ._config import seconds
 from ._exceptions import ArgumentTypeError, SendTimeoutError
 from ._figures import CloseReason, ConnectionPhase, Ledger
-from ._forward import SocketName, address_text
+from ._forward import HostPort, SocketName, address_text, host_port, unix_path
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """What can be sent."""
@@ -43,20 +43,32 @@ class Side:
         return self._connection
 
     @property
-    def other(self) -> Side | None:
-        """The opposite side; None for the client's while there is no upstream."""
+    def other(self) -> Side | Any:
+        """The opposite side; None for the client's while there is no upstream.
+
+        In on_connect, and in the hooks for what was received, both are there, unless `on_accept` answered
+        `Forward.NOWHERE`. So type checkers do not insist on asking; `Connection.upstream` is the one that they do.
+        """
         return self._connection.upstream if self._client else self._connection.client
 
-    def getpeername(self) -> SocketName:
-        """Return the peer's address: `(host, port)`, or `"unix:/path"` (`"unix:"` if it has no name)."""
-        native = self._native
-        name = native.client_peer if self._client else native.upstream_peer
-        return "unix:" if name is None else name
+    def getpeername(self) -> HostPort:
+        """Return the peer's address: `(host, port)`; where `unix_path` is not None, `"unix:/path"` or `"unix:"`."""
+        return host_port(self._peer())
 
-    def getsockname(self) -> SocketName:
+    def getsockname(self) -> HostPort:
         """Return our own address on this side, in the form of getpeername()."""
         native = self._native
         name = native.client_local if self._client else native.upstream_local
+        return host_port("unix:" if name is None else name)
+
+    @property
+    def unix_path(self) -> str | None:
+        """The path of the peer's Unix socket, `""` if it has no name; None where the peer has `(host, port)`."""
+        return unix_path(self._peer())
+
+    def _peer(self) -> SocketName:
+        native = self._native
+        name = native.client_peer if self._client else native.upstream_peer
         return "unix:" if name is None else name
 
     def send(self, data: Buffer, timeout: float | None = None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 
@@ -80,9 +80,33 @@ class CloseReason(enum.StrEnum):
     """A defect of interpose; the log has it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """The bytes of one direction.
+class _Figures:
+    """The base of dataclasses that show what is not zero."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+        shown = ", ".join(f"{name}={value!r}" for name, value in values.items() if not _is_zero(value))
+        return f"{type(self).__name__}({shown})"
+
+
+class _Closed(dict[CloseReason, int]):
+    """How many connections ended for each reason; shows those that some did."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr({str(reason): number for reason, number in self.items() if number})
+
+
+def _is_zero(value: object) -> bool:
+    return value == Ledger() or (not any(value.values()) if isinstance(value, _Closed) else not value)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Ledger(_Figures):
+    """The bytes of one direction. Shown, it has what is not zero.
 
     * `read`: bytes taken from the sending side.
     * `added`: bytes that a callback put in the place of others, or that were sent from outside.
@@ -93,20 +117,20 @@ class Ledger:
     Once the connection is closed, `read + added == delivered + dropped + undeliverable`.
 
     >>> from interpose import Ledger
-    >>> Ledger(read=10, added=0, delivered=8, dropped=0, undeliverable=2).read
-    10
+    >>> Ledger(read=10, added=0, delivered=8, dropped=0, undeliverable=2)
+    Ledger(read=10, delivered=8, undeliverable=2)
     """
 
-    read: int
-    added: int
-    delivered: int
-    dropped: int
-    undeliverable: int
+    read: int = 0
+    added: int = 0
+    delivered: int = 0
+    dropped: int = 0
+    undeliverable: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """What a server has done so far: a snapshot.
+@dataclass(frozen=True, slots=True, repr=False)
+class Stats(_Figures):
+    """What a server has done so far: a snapshot. Shown, it has what is not zero.
 
     * `accepted`: connections ever accepted. `active`: those that live.
     * `closed`: how many ended for each CloseReason, zeros included.
@@ -117,10 +141,12 @@ class Stats:
     * `max_connections`: the limit in force. `max_connections_reached`: times that all of them were taken, so that
       further clients had to wait.
 
-    >>> from interpose import CloseReason, TheServer
-    >>> server = TheServer("", 0, "example.org:80")
+    >>> from interpose import CloseReason, Limits, TheServer
+    >>> server = TheServer("", 0, "example.org:80", limits=Limits(max_connections=500))
     >>> server.stats.accepted, server.stats.closed[CloseReason.FINISHED]
     (0, 0)
+    >>> server.stats
+    Stats(max_connections=500)
     >>> server.stop()
     """
 
@@ -141,7 +167,7 @@ def stats_of(values: dict[str, Any]) -> Stats:
     return Stats(
         accepted=values["accepted"],
         active=values["active"],
-        closed={CloseReason(word): number for word, number in values["closed"].items()},
+        closed=_Closed({CloseReason(word): number for word, number in values["closed"].items()}),
         to_upstream=Ledger(**values["to_upstream"]),
         to_client=Ledger(**values["to_client"]),
         accept_errors=values["accept_errors"],

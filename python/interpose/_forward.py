@@ -13,6 +13,22 @@ if TYPE_CHECKING:
 
 SocketName: TypeAlias = tuple[str, int] | str
 """`(host, port)`, or `"unix:/path"`. The host of an IPv6 address has no brackets."""
+HostPort: TypeAlias = tuple[str, int]
+"""A SocketName as properties show it to type checkers: those that know of Unix sockets ask `unix_path` first."""
+
+
+def host_port(name: SocketName) -> HostPort:
+    """Return `name` as it is, to type checkers the commonest kind."""
+    return cast("HostPort", name)
+
+
+def unix_path(name: SocketName) -> str | None:
+    """Return the path of a Unix socket's name, empty if it has none; None for another kind of socket.
+
+    >>> unix_path("unix:/run/app.sock"), unix_path("unix:"), unix_path(("::1", 80))
+    ('/run/app.sock', '', None)
+    """
+    return name.removeprefix("unix:") if isinstance(name, str) else None
 
 
 def address_text(name: SocketName) -> str:
@@ -79,12 +95,17 @@ class Forward:
         self._native = _native.Forward(host, port, connect_timeout=limit, source=source)
 
     @property
-    def address(self) -> SocketName:
-        """`(host, port)` or `"unix:/path"`, as it was asked for: a name stays a name.
+    def address(self) -> HostPort:
+        """`(host, port)`, as it was asked for: a name stays a name. Where `unix_path` is not None, `"unix:/path"`.
 
         Raises ConfigError if it has no host.
         """
-        return native_forward(self).address
+        return host_port(native_forward(self).address)
+
+    @property
+    def unix_path(self) -> str | None:
+        """The path of a Unix socket, `"@name"` of one without a file; None for `(host, port)`. Raises as address."""
+        return unix_path(native_forward(self).address)
 
     @property
     def connect_timeout(self) -> float:
@@ -131,7 +152,7 @@ class Forward:
     def __reduce__(self) -> str | tuple[object, ...]:
         if self is Forward.NOWHERE:
             return _nowhere, ()
-        return _rebuild, (None if self._native is None else self.address, *self._settings)
+        return _rebuild, (None if self._native is None else self._native.address, *self._settings)
 
 
 def _rebuild(address: SocketName | None, connect_timeout: float, source: str | None) -> Forward:

@@ -6,7 +6,7 @@ import difflib
 import inspect
 import logging
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Literal, TypeAlias, cast
 
 from . import _native
 from ._connection import Connection, Side
@@ -25,6 +25,11 @@ from ._hook_types import (
     upstream_recv_hook,
 )
 from ._outgoing import Outgoing
+
+CallbackErrors: TypeAlias = Literal["close", "pass"]
+"""What an exception in a callback means."""
+Chunks: TypeAlias = Literal["bytes", "view"]
+"""What callbacks get a chunk as."""
 
 # Each hook, and what its callback is called with.
 HOOKS: dict[str, tuple[str, ...]] = {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from . import _native
 from ._config import seconds
 from ._connection import Buffer, Connection, Side
 from ._exceptions import SendTimeoutError
-from ._forward import SocketName
+from ._forward import HostPort, SocketName, host_port
 
 # How long a peer that does not read may hold up what is sent to it before its connection takes over.
 _SEND_SECONDS = 10.0
@@ -31,7 +31,7 @@ class Outgoing(Side):
         return hasattr(self, "_connection")
 
     @property
-    def other(self) -> Side | None:
+    def other(self) -> Side | Any:
         """The client's side; None until it belongs to a connection."""
         return super().other if self._paired else None
 
@@ -39,13 +39,12 @@ class Outgoing(Side):
         """Become the upstream's side of `connection`."""
         super().__init__(connection, False)
 
-    def getpeername(self) -> SocketName:
-        """Return the upstream's address."""
-        return self.native.peer
-
-    def getsockname(self) -> SocketName:
+    def getsockname(self) -> HostPort:
         """Return our own address on this side."""
-        return self.native.local
+        return host_port(self.native.local)
+
+    def _peer(self) -> SocketName:
+        return self.native.peer
 
     def send(self, data: Buffer, timeout: float | None = None) -> int:
         """Send all of `data` to the upstream; return its length.

@@ -16,9 +16,9 @@ from ._config import Limits, Timeouts, count, flag, seconds
 from ._connection import Connection, Side
 from ._exceptions import ArgumentTypeError, ForkError, LaneError, ServerStoppedError
 from ._figures import Stats, stats_of
-from ._forward import Forward, ForwardTo, SocketName, address_text, native_forward
+from ._forward import Forward, ForwardTo, HostPort, address_text, host_port, native_forward, unix_path
 from ._hook_types import OnAccept, OnConnection, OnEof, OnRecv
-from ._hooks import HOOKS, errors_policy, hooks_of, wants_views
+from ._hooks import HOOKS, CallbackErrors, Chunks, errors_policy, hooks_of, wants_views
 from ._lanes import Lanes
 from ._listen import instance, listen_address, warn_if_public
 from ._signals import handled_signals
@@ -93,10 +93,10 @@ class TheServer(CallbackHolder):
         on_eof: OnEof | None = None,
         on_close: OnConnection | None = None,
         callback_threads: int = 1,
-        callback_errors: str = "close",
+        callback_errors: CallbackErrors = "close",
         timeouts: Timeouts = _TIMEOUTS,
         limits: Limits = _LIMITS,
-        buffer: str = "bytes",
+        buffer: Chunks = "bytes",
         buffer_size: int | None = None,
         backlog: int = 1024,
         reuse_port: bool = False,
@@ -139,9 +139,14 @@ class TheServer(CallbackHolder):
             warn_if_public(native.address)
 
     @property
-    def address(self) -> SocketName:
-        """Where it really listens: `(host, port)`, or `"unix:/path"`. Raises ForkError."""
-        return self._ours().address
+    def address(self) -> HostPort:
+        """Where it really listens: `(host, port)`; where `unix_path` is not None, `"unix:/path"`. Raises ForkError."""
+        return host_port(self._ours().address)
+
+    @property
+    def unix_path(self) -> str | None:
+        """The path of the Unix socket that it listens on, or `"@name"`; None for `(host, port)`. Raises ForkError."""
+        return unix_path(self._ours().address)
 
     @property
     def connections(self) -> list[Connection]:

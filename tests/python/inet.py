@@ -8,9 +8,8 @@ from peers import Address, connect, ending
 
 def where(server: TheServer) -> Address:
     """Return (host, port); fail for a Unix socket."""
-    address = server.address
-    assert isinstance(address, tuple)
-    return address
+    assert server.unix_path is None
+    return server.address
 
 
 def turned_away(address: Address, seconds: float = 10.0) -> bool:

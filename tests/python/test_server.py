@@ -185,7 +185,7 @@ def test_unix_sockets_on_both_ends(tmp_path: Path) -> None:
         listening.bind(str(target))
         listening.listen()
         with TheServer(f"unix:{path}", forward_to=f"unix:{target}") as server, socket.socket(socket.AF_UNIX) as client:
-            assert server.address == f"unix:{path}"
+            assert (repr(server.address), server.unix_path) == (repr(f"unix:{path}"), str(path))
             client.settimeout(10)
             client.connect(str(path))
             upstream, _ = listening.accept()
@@ -193,7 +193,8 @@ def test_unix_sockets_on_both_ends(tmp_path: Path) -> None:
                 client.sendall(b"over files")
                 assert read_exactly(upstream, 10) == b"over files"
                 side = only(server).client
-                assert (side.getpeername(), side.getsockname()) == ("unix:", f"unix:{path}")
+                names: tuple[object, ...] = (side.getpeername(), side.getsockname(), side.unix_path)
+                assert names == ("unix:", f"unix:{path}", "")
                 assert repr(side) == "<client unix:>"
     assert not path.exists()
 

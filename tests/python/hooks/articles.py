@@ -20,7 +20,6 @@ class WholeTutorial(TheServer):
     def on_accept(self) -> None:
         assert isinstance(self.forward_to, Forward)
         target = self.forward_to.address
-        assert isinstance(target, tuple)
         forward = Forward().start(*target)
         clientsock, clientaddr = self.server.accept()
         if forward:

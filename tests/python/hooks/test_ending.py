@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import pytest
 from conftest import Serve
@@ -84,7 +84,7 @@ def test_cb_07_a_callback_that_ends_its_thread_ends_the_server(echo: Echo) -> No
 
 
 @pytest.mark.parametrize("policy", ["close", "pass"])
-def test_cb_03_one_that_comes_while_an_exception_is_told_of(policy: str, echo: Echo) -> None:
+def test_cb_03_one_that_comes_while_an_exception_is_told_of(policy: Literal["close", "pass"], echo: Echo) -> None:
     """As Ctrl-C may, in a storm of exceptions: it is not lost."""
     interrupt = KeyboardInterrupt()
 
