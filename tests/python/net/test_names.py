@@ -98,7 +98,9 @@ def test_names_without_an_answer_hold_up_no_other_name(net: Network, start: Star
         try:
             # Far less than the 30 s after which the resolver gives the first of them up.
             echoes(proxy.addresses[1])
-            poll(lambda: len({name for name in server.asked if name.startswith("silent")}) == 60, 10, "all are asked for")
+            poll(
+                lambda: len({name for name in server.asked if name.startswith("silent")}) == 60, 10, "all are asked for"
+            )
             echoes(proxy.address)
         finally:
             for sock in waiting:
