@@ -5,6 +5,8 @@ use std::{any::Any, fmt, io, ops::Deref, sync::Arc, task::Poll};
 use bytes::Bytes;
 use tokio::io::ReadBuf;
 
+use crate::pieces::copied;
+
 /// Memory of a hook's own, into which a chunk is read so that the hook need not copy it.
 pub trait Room: Any + Send + Sync + fmt::Debug {
     /// How much it takes.
@@ -30,7 +32,7 @@ pub struct Chunk {
 #[derive(Debug, Clone)]
 pub(crate) enum Memory {
     /// A thread's buffer.
-    Buffer(Arc<[u8]>),
+    Buffer(Arc<Vec<u8>>),
     /// A hook's own memory.
     Room(Arc<dyn Room>),
 }
@@ -46,7 +48,7 @@ impl Memory {
 
 impl Chunk {
     /// The first `length` bytes of a buffer.
-    pub(crate) fn new(buffer: Arc<[u8]>, length: usize) -> Self {
+    pub(crate) fn new(buffer: Arc<Vec<u8>>, length: usize) -> Self {
         Self { length: length.min(buffer.len()), memory: Memory::Buffer(buffer) }
     }
 
@@ -68,14 +70,10 @@ impl Chunk {
         self.memory
     }
 
-    /// What follows `start`, to be kept: a copy where that is less than half of the buffer.
-    pub(crate) fn rest(&self, start: usize) -> Bytes {
+    /// What follows `start`, to be kept: a copy where that is less than half of the buffer, if there is memory for one.
+    pub(crate) fn rest(&self, start: usize) -> Option<Bytes> {
         let rest = &self[start..];
-        if rest.len() * 2 < self.capacity() {
-            Bytes::copy_from_slice(rest)
-        } else {
-            Bytes::from_owner(self.clone()).slice(start..)
-        }
+        if rest.len() * 2 < self.capacity() { copied(rest) } else { Some(Bytes::from_owner(self.clone()).slice(start..)) }
     }
 
     /// How much memory a clone keeps.
@@ -104,14 +102,14 @@ mod tests {
 
     #[test]
     fn a_kept_clone_keeps_its_bytes_from_the_next_read() {
-        let chunk = Chunk::new(Arc::from(&b"abcdef"[..]), 3);
+        let chunk = Chunk::new(Arc::new(b"abcdef".to_vec()), 3);
         let kept = chunk.clone();
         let Memory::Buffer(mut buffer) = chunk.into_memory() else { panic!("it lies in a buffer") };
         assert!(Arc::get_mut(&mut buffer).is_none());
         drop(buffer);
         assert_eq!(&*kept, b"abc");
-        assert_eq!((&kept.rest(0)[..], &kept.rest(1)[..]), (&b"abc"[..], &b"bc"[..]));
+        assert_eq!((kept.rest(0).unwrap(), kept.rest(1).unwrap()), ("abc".into(), "bc".into()));
         let Memory::Buffer(mut buffer) = kept.into_memory() else { panic!("it lies in a buffer") };
-        assert_eq!(Arc::get_mut(&mut buffer).as_deref(), Some(&b"abcdef"[..]));
+        assert_eq!(Arc::get_mut(&mut buffer).map(|buffer| &buffer[..]), Some(&b"abcdef"[..]));
     }
 }

@@ -11,7 +11,9 @@ use std::{
 
 use bytes::Bytes;
 
-/// Bytes that may wait before a sender has to wait as well. A call is taken whole as long as fewer wait.
+use crate::pieces::Pieces;
+
+/// Bytes of memory that may wait before a sender has to wait as well. A call is taken whole as long as fewer wait.
 pub const WAITING: usize = 256 * 1024;
 
 /// The same for a sender that cannot wait, because the relay itself runs on its thread.
@@ -46,8 +48,7 @@ pub(crate) struct Inbox {
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: VecDeque<Bytes>,
-    bytes: usize,
+    waiting: Pieces,
     ended: bool,
 }
 
@@ -56,14 +57,14 @@ impl Inbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts `data` behind what waits, once there is room.
+    /// Puts `data` behind what waits, once there is room. Nothing needs no room.
     pub(crate) fn put(&self, data: Bytes, patience: Patience) -> Result<(), Refused> {
         let (most, deadline) = match patience {
             Patience::OnLane => (WAITING_ON_LANE, Some(Instant::now())),
             Patience::Wait(limit) => (WAITING, limit.and_then(|limit| Instant::now().checked_add(limit))),
         };
         let mut state = self.state();
-        while !state.ended && state.bytes >= most {
+        while !state.ended && !data.is_empty() && state.waiting.cost() >= most {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             state = match left {
                 Some(Duration::ZERO) => return Err(Refused::Full),
@@ -74,9 +75,10 @@ impl Inbox {
         if state.ended {
             return Err(Refused::Ended);
         }
-        state.bytes += data.len();
-        state.waiting.push_back(data);
-        self.flagged.store(true, Ordering::Release);
+        if !data.is_empty() {
+            state.waiting.push(data);
+            self.flagged.store(true, Ordering::Release);
+        }
         Ok(())
     }
 
@@ -87,16 +89,15 @@ impl Inbox {
 
     /// Whether so much waits that a sender off the lane would have to wait.
     pub(crate) fn has_enough(&self) -> bool {
-        self.has_some() && self.state().bytes >= WAITING
+        self.has_some() && self.state().waiting.cost() >= WAITING
     }
 
     /// All that waits.
     pub(crate) fn take(&self) -> VecDeque<Bytes> {
         let mut state = self.state();
         self.flagged.store(false, Ordering::Release);
-        state.bytes = 0;
         self.room.notify_all();
-        std::mem::take(&mut state.waiting)
+        state.waiting.take()
     }
 
     /// Takes nothing any more. Gives what was waiting.
@@ -131,7 +132,30 @@ mod tests {
         let inbox = Inbox::default();
         inbox.put(Bytes::from(vec![0; WAITING]), Patience::OnLane).unwrap();
         inbox.put(Bytes::from(vec![0; WAITING_ON_LANE]), Patience::OnLane).unwrap();
-        assert_eq!(inbox.put(Bytes::new(), Patience::OnLane), Err(Refused::Full));
+        assert_eq!(inbox.put(Bytes::from_static(b"x"), Patience::OnLane), Err(Refused::Full));
+    }
+
+    #[test]
+    fn nothing_is_always_taken_and_never_waits_to_be_sent() {
+        let inbox = Inbox::default();
+        inbox.put(Bytes::new(), Patience::Wait(None)).unwrap();
+        assert!(!inbox.has_some());
+        inbox.put(Bytes::from(vec![0; WAITING_ON_LANE]), now()).unwrap();
+        for patience in [Patience::OnLane, now(), Patience::Wait(None)] {
+            inbox.put(Bytes::new(), patience).unwrap();
+        }
+        assert_eq!(inbox.end().len(), 1);
+        assert_eq!(inbox.put(Bytes::new(), now()), Err(Refused::Ended));
+    }
+
+    #[test]
+    fn small_sends_are_bounded_by_their_bytes_and_lie_together() {
+        let inbox = Inbox::default();
+        let sent = (0..2 * WAITING).take_while(|_| inbox.put(Bytes::from_static(b"x"), now()).is_ok()).count();
+        assert!((WAITING - 256..=WAITING).contains(&sent), "{sent} were taken");
+        let pieces = inbox.take();
+        assert_eq!(pieces.iter().map(Bytes::len).sum::<usize>(), sent);
+        assert!(pieces.len() <= 8, "{} pieces", pieces.len());
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | words | [`error`], [`addr`], [`chunk`], [`outcome`], [`stats`], `throttle` |
+//! | words | [`error`], [`addr`], [`chunk`], [`outcome`], [`pieces`], [`stats`], `throttle` |
 //! | sockets | `io`, [`forward`], [`config`], `limits`, `hops`, [`workers`], [`lane`] |
 //! | seam | [`hooks`], [`registry`], [`inbox`], `control` |
 //! | relay | `relay` |
@@ -26,6 +26,7 @@ pub mod hooks;
 pub mod inbox;
 pub mod lane;
 pub mod outcome;
+pub mod pieces;
 pub mod registry;
 pub mod server;
 pub mod stats;

@@ -1,7 +1,7 @@
 //! One connected socket, TCP or Unix, and the ways to end it.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     net::Shutdown,
     task::{Context, Poll, ready},
     time::Duration,
@@ -155,6 +155,12 @@ impl Stream {
     /// no room: [`poll_failure`](Self::poll_failure) clears that readiness.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_put(cx, data.len(), true, |socket| socket.send_with_flags(data, NO_SIGNAL))
+    }
+
+    /// Writes pieces in one call, as [`poll_write`](Self::poll_write) writes one.
+    pub(crate) fn poll_write_pieces(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let bytes = pieces.iter().map(|piece| piece.len()).sum();
+        self.poll_put(cx, bytes, true, |socket| socket.send_vectored_with_flags(pieces, NO_SIGNAL))
     }
 
     /// Has `put` give `bytes` to the kernel, as many of them as that takes. `tells`: fewer are no failure, only no room.

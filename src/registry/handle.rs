@@ -95,6 +95,9 @@ impl Connection {
 
     /// Sends `data` behind what goes in `direction` already, whole and in the order of the calls.
     pub fn inject(&self, direction: Direction, data: Bytes, patience: Patience) -> Result<(), Refused> {
+        if data.is_empty() {
+            return if self.0.control.over.has(direction) { Err(Refused::Ended) } else { Ok(()) };
+        }
         let inbox = self.0.inboxes.get_or_init(Box::default).of(direction);
         // An end that found no inbox to end has been noted before: either it sees the inbox, or it is seen here.
         fence(Ordering::SeqCst);

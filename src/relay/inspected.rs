@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    aside::Aside,
+    outbox::Outbox,
     pump::{Ends, Fault, Phase, Pump},
     scratch,
 };
@@ -76,7 +76,7 @@ impl<'a> Stage<'a> {
 
     /// The most of one chunk, if chunks are shown.
     pub(super) fn chunk_size(&self) -> Option<usize> {
-        self.attendant.filter(|_| self.chunks).map(|attendant| attendant.hooked.chunk.min(Aside::most()))
+        self.attendant.filter(|_| self.chunks).map(|attendant| attendant.hooked.chunk.min(Outbox::most()))
     }
 
     /// Memory of the hooks' own for the next chunk.
@@ -127,6 +127,9 @@ impl Pump {
             Some(room) => ready!(read_into_room(ends.source, stage, room, cx)),
             None => ready!(read_into_buffer(ends.source, size, cx)),
         };
+        if matches!(&read, Err(error) if error.kind() == io::ErrorKind::OutOfMemory) {
+            return Poll::Ready(Err(Fault::no_memory(size)));
+        }
         match ready!(self.took(read, ends, stage)) {
             Ok(bytes) if bytes > 0 => self.chunk_was_full = bytes == size,
             nothing => return Poll::Ready(nothing),
@@ -182,7 +185,7 @@ impl Pump {
 type Taken = (io::Result<usize>, Option<Chunk>);
 
 fn read_into_buffer(source: &mut Stream, size: usize, cx: &mut Context<'_>) -> Poll<Taken> {
-    let mut buffer = scratch::take_chunk(size);
+    let Some(mut buffer) = scratch::take_chunk(size) else { return Poll::Ready((Err(io::ErrorKind::OutOfMemory.into()), None)) };
     // Nobody else has it; if somebody had, the next step would take another.
     let Some(bytes) = Arc::get_mut(&mut buffer) else { return Poll::Ready((Err(io::ErrorKind::Interrupted.into()), None)) };
     match source.poll_read(cx, bytes) {
@@ -203,13 +206,16 @@ fn read_into_room(source: &mut Stream, stage: &Stage<'_>, mut room: Arc<dyn Room
     {
         return Poll::Ready((Ok(bytes), Some(Chunk::within(room))));
     }
-    let chunk = matches!(read, Poll::Ready(Ok(1..))).then(|| {
-        let mut buffer = scratch::take_chunk(room.size());
-        if let Some(bytes) = Arc::get_mut(&mut buffer) {
-            bytes[..room.filled().len()].copy_from_slice(room.filled());
-        }
-        Chunk::new(buffer, room.filled().len())
-    });
+    let chunk = matches!(read, Poll::Ready(Ok(1..))).then(|| copied_into_buffer(room.filled(), room.size()));
     stage.leave(room);
-    read.map(|read| (read, chunk))
+    match chunk {
+        Some(None) => Poll::Ready((Err(io::ErrorKind::OutOfMemory.into()), None)),
+        chunk => read.map(|read| (read, chunk.flatten())),
+    }
+}
+
+fn copied_into_buffer(bytes: &[u8], size: usize) -> Option<Chunk> {
+    let mut buffer = scratch::take_chunk(size)?;
+    Arc::get_mut(&mut buffer)?[..bytes.len()].copy_from_slice(bytes);
+    Some(Chunk::new(buffer, bytes.len()))
 }

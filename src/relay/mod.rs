@@ -5,17 +5,18 @@
 //!   first, then the other side gets RST. It never gets a clean end.
 //! * A side that does not take bytes stops the reading of the other. Nothing else is affected.
 
-mod aside;
 mod coalesce;
 mod ending;
 mod failing;
 mod inspected;
 mod moving;
+mod outbox;
 mod patience;
 mod pump;
 mod scratch;
 mod silence;
 mod splice;
+mod turn;
 
 use std::{
     future::poll_fn,

@@ -1,22 +1,23 @@
 //! One direction of a relay.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 
+pub(super) use super::turn::{Ends, Fault, Turn};
 use super::{
-    aside::Aside,
     coalesce::Coalescer,
     inspected::Stage,
+    outbox::{Outbox, SLICES},
     splice::{Filled, Splicer},
 };
 use crate::{
     config::MOST_CHUNK,
-    hooks::Failed,
     io::stream::Stream,
+    pieces::copied,
     registry::Shared,
     stats::{Direction, Meter},
 };
@@ -27,6 +28,10 @@ pub(super) const BUFFER: usize = MOST_CHUNK;
 
 /// Bytes moved before other connections of the thread get their turn.
 const TURN: usize = 4 * BUFFER;
+
+/// Steps, however little each moves, before other connections of the thread get their turn. A step is a read, a hook's
+/// answer, a write: 64 take less than a millisecond beside what hooks do.
+const STEPS: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -42,33 +47,13 @@ pub(super) enum Phase {
     Cut,
 }
 
-/// What failed a pump: one of its sockets, or a hook.
-#[derive(Debug)]
-pub(super) enum Fault {
-    Source(io::Error),
-    Destination(io::Error),
-    Hook(Failed),
-}
-
-/// What a turn did.
-#[derive(Debug, Default)]
-pub(super) struct Turn {
-    /// Bytes, or an end, moved.
-    pub moved: bool,
-    /// There is more at once; others are let through first.
-    pub more: bool,
-    pub fault: Option<Fault>,
-    /// The fault was taken note of.
-    pub failed: bool,
-}
-
 #[derive(Debug)]
 pub(super) struct Pump {
     pub phase: Phase,
     /// The source has failed: its end is passed on as an abort, by whoever owns the sockets, not as FIN.
     pub failed_source: bool,
     /// To be delivered, but not taken by the destination yet. Empty, without memory, while the destination keeps up.
-    pending: Aside,
+    pending: Outbox,
     splicer: Splicer,
     coalescer: Coalescer,
     /// Bytes that have come from the source in this turn.
@@ -79,41 +64,12 @@ pub(super) struct Pump {
     source_ended: bool,
 }
 
-/// The sockets of a turn, and whose they are.
-pub(super) struct Ends<'a> {
-    pub source: &'a mut Stream,
-    pub destination: &'a mut Stream,
-    pub direction: Direction,
-    pub shared: &'a Shared,
-}
-
-impl Ends<'_> {
-    pub(super) fn meter(&self) -> &Meter {
-        self.shared.meter(self.direction)
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        match self.destination.poll_write(cx, data) {
-            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            Poll::Ready(Ok(bytes)) => {
-                if self.destination.is_nowhere() {
-                    self.meter().dropped(bytes);
-                } else {
-                    self.meter().delivered(bytes);
-                }
-                Poll::Ready(Ok(bytes))
-            }
-            other => other,
-        }
-    }
-}
-
 impl Pump {
     pub(super) fn new() -> Self {
         Self {
             phase: Phase::Open,
             failed_source: false,
-            pending: Aside::default(),
+            pending: Outbox::default(),
             splicer: Splicer::default(),
             coalescer: Coalescer::default(),
             came: 0,
@@ -180,9 +136,10 @@ impl Pump {
     /// Moves what can be moved now. Without a fault and without `more`, the sockets wake the task.
     pub(super) fn turn(&mut self, mut ends: Ends<'_>, stage: &Stage<'_>, buffer: &mut [u8], cx: &mut Context<'_>) -> Turn {
         let mut turn = Turn::default();
-        let (mut moved, mut dry) = (0, false);
+        let (mut moved, mut steps, mut dry) = (0, 0, false);
         self.came = 0;
         while !self.is_over() {
+            steps += 1;
             match self.step(&mut ends, stage, buffer, cx) {
                 Poll::Pending => {
                     dry = self.is_reading() && !stage.is_held(ends.shared);
@@ -198,7 +155,7 @@ impl Pump {
                 }
             }
             // What a hook has answered goes out before it is asked again: so the inbox need not hold more.
-            if moved >= TURN || stage.has_answers(ends.shared) {
+            if moved >= TURN || steps >= STEPS || stage.has_answers(ends.shared) {
                 turn.more = true;
                 break;
             }
@@ -211,9 +168,10 @@ impl Pump {
     /// Reads what cannot be delivered any more, after [`cut`](Self::cut).
     pub(super) fn discard(&mut self, source: &mut Stream, meter: &Meter, buffer: &mut [u8], cx: &mut Context<'_>) -> Turn {
         let mut turn = Turn::default();
-        let mut read = 0;
+        let (mut read, mut steps) = (0, 0);
         source.clear_low_water();
         while !self.source_ended {
+            steps += 1;
             match source.poll_read(cx, buffer) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0)) => self.source_ended = true,
@@ -228,7 +186,7 @@ impl Pump {
                     turn.fault = Some(Fault::Source(error));
                 }
             }
-            if read >= TURN {
+            if read >= TURN || steps >= STEPS {
                 turn.more = true;
                 break;
             }
@@ -267,10 +225,11 @@ impl Pump {
         if let Some(size) = stage.chunk_size() {
             return self.show_chunk(ends, stage, size, cx);
         }
-        let read = ready!(ends.source.poll_read(cx, &mut buffer[..Aside::most()]));
+        let most = Outbox::most().min(buffer.len());
+        let read = ready!(ends.source.poll_read(cx, &mut buffer[..most]));
         match ready!(self.took(read, ends, stage)) {
             Ok(0) => Poll::Ready(Ok(0)),
-            Ok(bytes) => self.deliver(ends, &buffer[..bytes], cx, |start| Bytes::copy_from_slice(&buffer[start..bytes])),
+            Ok(bytes) => self.deliver(ends, &buffer[..bytes], cx, |start| copied(&buffer[start..bytes])),
             failed => Poll::Ready(failed),
         }
     }
@@ -309,11 +268,7 @@ impl Pump {
 
     /// Puts bytes that were not read behind what is pending.
     pub(super) fn add(&mut self, ends: &Ends<'_>, data: impl IntoIterator<Item = Bytes>) -> usize {
-        let mut added = 0;
-        for bytes in data {
-            added += bytes.len();
-            self.pending.push(bytes);
-        }
+        let added = self.pending.extend(data);
         ends.meter().added(added);
         added
     }
@@ -323,13 +278,13 @@ impl Pump {
         self.add(ends, injected.into_iter().flatten())
     }
 
-    /// Writes `data`; `keep` gives what the destination does not take of it, to be kept.
+    /// Writes `data`; `keep` makes bytes to be kept of what the destination does not take, if there is memory for that.
     pub(super) fn deliver(
         &mut self,
         ends: &mut Ends<'_>,
         data: &[u8],
         cx: &mut Context<'_>,
-        keep: impl FnOnce(usize) -> Bytes,
+        keep: impl FnOnce(usize) -> Option<Bytes>,
     ) -> Poll<Result<usize, Fault>> {
         let mut start = 0;
         while start < data.len() {
@@ -340,7 +295,11 @@ impl Pump {
                     return Poll::Ready(Err(Fault::Destination(error)));
                 }
                 Poll::Pending => {
-                    self.pending.push(keep(start));
+                    let Some(kept) = keep(start) else {
+                        ends.meter().undeliverable(data.len() - start);
+                        return Poll::Ready(Err(Fault::no_memory(data.len() - start)));
+                    };
+                    self.pending.push(kept);
                     // Delivered bytes are progress even so; the next step finds the destination busy and waits.
                     return Poll::Ready(Ok(start));
                 }
@@ -350,7 +309,12 @@ impl Pump {
     }
 
     fn deliver_pending(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
-        match ends.poll_write(cx, self.pending.first()) {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let written = match self.pending.fill(&mut slices) {
+            1 => ends.poll_write(cx, &slices[0]),
+            count => ends.poll_write_pieces(cx, &slices[..count]),
+        };
+        match written {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(bytes)) => {
                 self.pending.taken(bytes);

@@ -13,7 +13,7 @@ mod rust_text;
 
 /// From the lowest layer to the highest. A module may use those of its own layer and of lower ones.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("words", &["error", "addr", "chunk", "outcome", "stats", "throttle"]),
+    ("words", &["error", "addr", "chunk", "outcome", "pieces", "stats", "throttle"]),
     ("sockets", &["io", "forward", "config", "limits", "workers", "hops", "lane"]),
     ("seam", &["control", "inbox", "hooks", "registry"]),
     ("relay", &["relay"]),

@@ -1,0 +1,82 @@
+//! What a pump has for one turn, and what became of it.
+
+use std::{
+    io::{self, IoSlice},
+    task::{Context, Poll},
+};
+
+use crate::{
+    hooks::Failed,
+    io::stream::Stream,
+    outcome::CloseReason,
+    registry::Shared,
+    stats::{Direction, Meter},
+};
+
+/// The sockets of a turn, and whose they are.
+pub(super) struct Ends<'a> {
+    pub source: &'a mut Stream,
+    pub destination: &'a mut Stream,
+    pub direction: Direction,
+    pub shared: &'a Shared,
+}
+
+impl Ends<'_> {
+    pub(super) fn meter(&self) -> &Meter {
+        self.shared.meter(self.direction)
+    }
+
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = self.destination.poll_write(cx, data);
+        self.written(polled)
+    }
+
+    pub(super) fn poll_write_pieces(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let polled = self.destination.poll_write_pieces(cx, pieces);
+        self.written(polled)
+    }
+
+    /// Books what the destination has taken.
+    fn written(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match polled {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(Ok(bytes)) => {
+                if self.destination.is_nowhere() {
+                    self.meter().dropped(bytes);
+                } else {
+                    self.meter().delivered(bytes);
+                }
+                Poll::Ready(Ok(bytes))
+            }
+            other => other,
+        }
+    }
+}
+
+/// What failed a pump: one of its sockets, or a hook.
+#[derive(Debug)]
+pub(super) enum Fault {
+    Source(io::Error),
+    Destination(io::Error),
+    Hook(Failed),
+}
+
+impl Fault {
+    /// Memory for bytes on their way was refused: that ends their connection, and no other.
+    pub(super) fn no_memory(bytes: usize) -> Self {
+        let error = format!("no memory for {bytes} bytes on their way; limit the connections, or give the process more");
+        Self::Hook(Failed { reason: CloseReason::InternalError, error })
+    }
+}
+
+/// What a turn did.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// Bytes, or an end, moved.
+    pub moved: bool,
+    /// There is more at once; others are let through first.
+    pub more: bool,
+    pub fault: Option<Fault>,
+    /// The fault was taken note of.
+    pub failed: bool,
+}
