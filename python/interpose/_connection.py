@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, NoReturn, TypeAlias
 
 from . import _native
@@ -13,10 +12,6 @@ from ._forward import HostPort, SocketName, address_text, host_port, unix_path
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """What can be sent."""
-
-# Python runs signal handlers between two waits, so this bounds how late Ctrl-C can be.
-_SLICE_SECONDS = 0.05
-_NO_LIMIT = float("inf")
 
 
 class Side:
@@ -91,18 +86,13 @@ class Side:
         ...         client.recv(5)
         b'hello'
         """
-        native, to_upstream = self._native, not self._client
-        limit = _NO_LIMIT if timeout is None else seconds("timeout", timeout, zero=True)
-        sent = native.send(to_upstream, data, 0.0)
-        end = time.monotonic() + limit if sent is None else 0.0
-        while sent is None:
-            left = end - time.monotonic()
-            if left <= 0:
-                raise SendTimeoutError(
-                    f"send: {self!r} had no room for it in {limit:g} s, because its peer does not read; "
-                    "give it longer, or close the connection"
-                )
-            sent = native.send(to_upstream, data, min(left, _SLICE_SECONDS))
+        limit = None if timeout is None else seconds("timeout", timeout, zero=True)
+        sent = self._native.send(not self._client, data, limit)
+        if sent is None:
+            raise SendTimeoutError(
+                f"send: {self!r} had no room for it in {limit:g} s, because its peer does not read; "
+                "give it longer, or close the connection"
+            )
         return sent
 
     def sendall(self, data: Buffer, timeout: float | None = None) -> None:

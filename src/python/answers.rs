@@ -2,63 +2,72 @@
 
 use std::fmt;
 
-use bytes::Bytes;
 use pyo3::{
     exceptions::PyTypeError,
     prelude::*,
-    pybacked::PyBackedBytes,
-    types::{PyBool, PyBytes, PyList, PyMemoryView, PyTuple},
+    types::{PyBool, PyTuple},
 };
 
-use super::{forward::Forward, outgoing::Outgoing};
+use super::{
+    data::{self, Unfit, kind_of},
+    forward::Forward,
+    outgoing::Outgoing,
+};
 use crate::hooks::{Decision, EndVerdict, Verdict};
 
-/// Bytes that Python gave: a `bytes` object is kept as it is, of anything else that has a buffer a copy is made.
-/// `None` if it has none.
-pub(super) fn bytes_of(value: &Bound<'_, PyAny>) -> Option<Bytes> {
-    if let Ok(bytes) = value.cast::<PyBytes>() {
-        return Some(owned(bytes));
-    }
-    // A view gives the bytes of a buffer of any shape in order; text and numbers have no buffer.
-    let copy = PyMemoryView::from(value).ok()?.call_method0("tobytes").ok()?;
-    copy.cast::<PyBytes>().ok().map(owned)
+/// What may be answered, and what to do about a number, which is most often what `send()` returned.
+struct Wanted {
+    text: &'static str,
+    after_send: &'static str,
 }
 
-fn owned(bytes: &Bound<'_, PyBytes>) -> Bytes {
-    Bytes::from_owner(PyBackedBytes::from(bytes.clone()))
-}
+const OF_RECV: Wanted = Wanted {
+    text: "None (pass it on), bytes or a list of bytes (send that instead; b\"\" drops it)",
+    after_send: "return b\"\"",
+};
+const OF_EOF: Wanted =
+    Wanted { text: "None (pass the end on), bytes (send that before it) or False (withhold it)", after_send: "return None" };
+const OF_ACCEPT: Wanted =
+    Wanted { text: "None (use forward_to), a Forward or an address (go there) or False (refuse)", after_send: "return None" };
+const NOTHING: Wanted = Wanted { text: "None", after_send: "return None" };
 
-/// A bytes-like object, or several in a list or tuple; else what there is instead.
-fn buffers_of(value: &Bound<'_, PyAny>) -> Result<Vec<Bytes>, String> {
-    let items: Vec<Bound<'_, PyAny>> = if let Ok(list) = value.cast::<PyList>() {
-        list.iter().collect()
-    } else if let Ok(tuple) = value.cast::<PyTuple>() {
-        tuple.iter().collect()
-    } else {
-        return bytes_of(value).map(|bytes| vec![bytes]).ok_or_else(|| kind_of(value));
-    };
-    let within = |item: &Bound<'_, PyAny>| format!("a {} with {} in it", kind_of(value), kind_of(item));
-    items.iter().map(|item| bytes_of(item).ok_or_else(|| within(item))).collect()
-}
-
-/// The name of a value's class, inert on a terminal.
-fn kind_of(value: &Bound<'_, PyAny>) -> String {
-    let kind = value.get_type().name().map_or_else(|_| "an object".to_owned(), |name| name.to_string());
-    crate::error::printable(&kind)
-}
-
-fn wrong(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, found: &str, wanted: &str) -> PyErr {
-    let hint = match kind_of(given).as_str() {
-        "coroutine" => {
+/// What to try in the place of `given`, of which `part` was wrong.
+fn hint(given: &Bound<'_, PyAny>, part: &Bound<'_, PyAny>, wanted: &Wanted) -> String {
+    let text = match (kind_of(part).as_str(), part.is(given)) {
+        ("coroutine", true) => {
             // Python would complain later, and elsewhere, that nobody awaited it.
             let _ = given.call_method0("close");
-            "; callbacks run outside of asyncio: give a plain def"
+            "callbacks run outside of asyncio: give a plain def"
         }
-        "int" => "; send() returns a number: return b\"\" after it",
-        "str" => "; make bytes of it with encode()",
-        _ => "",
+        ("coroutine", false) => "callbacks run outside of asyncio: give bytes that are there already",
+        ("generator" | "async_generator", _) => "a callback with a yield in it makes a generator: return a list",
+        ("int", true) => return format!("; send() returns a number: {} after it", wanted.after_send),
+        ("int", false) => "bytes(numbers) makes bytes of a list of numbers",
+        ("bool", _) => "True and False say nothing here",
+        ("str", _) => "make bytes of it with encode()",
+        ("NoneType", false) => "leave it out of the list",
+        ("list" | "tuple", false) => "give one list, without lists in it",
+        ("dict", _) => "make bytes of it, such as json.dumps(value).encode()",
+        ("set" | "frozenset", _) => "a set has no order: give a list",
+        _ => return String::new(),
     };
-    PyTypeError::new_err(format!("{name} returned {found}, not {wanted}{hint}"))
+    format!("; {text}")
+}
+
+fn wrong(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, unfit: Unfit<'_>, wanted: &Wanted) -> PyErr {
+    let py = given.py();
+    let found =
+        if unfit.value().is(given) { unfit.found() } else { format!("a {} with {} in it", kind_of(given), unfit.found()) };
+    let hint = match unfit {
+        Unfit::Raised(_, error) => {
+            // It stays what its own code has raised; where that came from is added.
+            let _ = error.value(py).call_method1("add_note", (format!("{name} returned {found}"),));
+            return error;
+        }
+        Unfit::Addresses(_) => "; send what they refer to".to_owned(),
+        Unfit::Kind(part) => hint(given, &part, wanted),
+    };
+    PyTypeError::new_err(format!("{name} returned {found}, not {}{hint}", wanted.text))
 }
 
 /// `on_recv`: `arguments` are what it was called with, the chunk last.
@@ -66,16 +75,10 @@ pub(super) fn verdict(name: &dyn fmt::Display, given: Bound<'_, PyAny>, argument
     if given.is_none() || arguments.get_borrowed_item(1).is_ok_and(|chunk| chunk.is(&given)) {
         return Ok(Verdict::Pass);
     }
-    if let Ok(bytes) = given.cast::<PyBytes>() {
-        return Ok(if bytes.as_bytes().is_empty() { Verdict::Drop } else { Verdict::Replace(vec![owned(bytes)]) });
-    }
-    match buffers_of(&given) {
-        Ok(instead) if instead.iter().all(Bytes::is_empty) => Ok(Verdict::Drop),
+    match data::parts_of(&given) {
+        Ok(instead) if instead.is_empty() => Ok(Verdict::Drop),
         Ok(instead) => Ok(Verdict::Replace(instead)),
-        Err(found) => {
-            let wanted = "None (pass it on), bytes or a list of bytes (send that instead; b\"\" drops it)";
-            Err(wrong(name, &given, &found, wanted))
-        }
+        Err(unfit) => Err(wrong(name, &given, unfit, &OF_RECV)),
     }
 }
 
@@ -87,8 +90,7 @@ pub(super) fn end_verdict(name: &dyn fmt::Display, given: &Bound<'_, PyAny>) -> 
     if given.cast::<PyBool>().is_ok_and(|answer| !answer.is_true()) {
         return Ok(EndVerdict::Withhold);
     }
-    let wanted = "None (pass the end on), bytes (send that before it) or False (withhold it)";
-    buffers_of(given).map(EndVerdict::Pass).map_err(|found| wrong(name, given, &found, wanted))
+    data::parts_of(given).map(EndVerdict::Pass).map_err(|unfit| wrong(name, given, unfit, &OF_EOF))
 }
 
 /// `on_accept`, whose answer the façade has brought into one of these forms.
@@ -105,13 +107,13 @@ pub(super) fn decision(name: &dyn fmt::Display, given: &Bound<'_, PyAny>) -> PyR
     if let Ok(outgoing) = given.cast::<Outgoing>() {
         return Ok(outgoing.get().take().map_or(Decision::Refuse, Decision::Connected));
     }
-    Err(wrong(name, given, &kind_of(given), "None (use forward_to), a Forward or an address (go there) or False (refuse)"))
+    Err(wrong(name, given, Unfit::Kind(given.clone()), &OF_ACCEPT))
 }
 
 /// A callback whose answer has no meaning.
 pub(super) fn nothing(name: &dyn fmt::Display, given: &Bound<'_, PyAny>) -> PyResult<()> {
     if kind_of(given) == "coroutine" {
-        return Err(wrong(name, given, "coroutine", "None"));
+        return Err(wrong(name, given, Unfit::Kind(given.clone()), &NOTHING));
     }
     Ok(())
 }

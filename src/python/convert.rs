@@ -40,13 +40,6 @@ pub(super) fn address(py: Python<'_>, host: &str, port: Option<u16>) -> PyResult
     address.map_err(|error| errors::raise(py, &error))
 }
 
-/// The exception for data that is not bytes.
-pub(super) fn not_bytes(data: &Bound<'_, PyAny>) -> PyErr {
-    let kind = data.get_type().name().map_or_else(|_| "an object".to_owned(), |name| name.to_string());
-    let message = format!("data: it is {}, not bytes; give bytes, such as text.encode()", crate::error::printable(&kind));
-    errors::raise(data.py(), &Error::new(ErrorKind::Type, message))
-}
-
 /// A number of seconds; `None` is no limit.
 pub(super) fn seconds(py: Python<'_>, name: &str, value: Option<f64>) -> PyResult<Option<Duration>> {
     let Some(value) = value else { return Ok(None) };

@@ -1,13 +1,16 @@
 //! A connection, as Python holds it.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::{Duration, Instant},
+};
 
+use bytes::Bytes;
 use pyo3::prelude::*;
 
 use super::{
-    answers,
     convert::{self, Name},
-    errors, lane,
+    data, errors, lane,
     runtime::Process,
 };
 use crate::{
@@ -17,6 +20,9 @@ use crate::{
     registry::{self, State},
     stats::{Direction, Ledger},
 };
+
+/// Between two looks at Python's signals while a sender waits.
+const LOOK: Duration = Duration::from_millis(50);
 
 #[pyclass(frozen, eq, module = "interpose._native")]
 #[derive(Debug, PartialEq, Eq)]
@@ -38,6 +44,20 @@ impl Connection {
         }
         let message = "connection: it belongs to the process this one was forked from; end it there";
         Err(errors::raise(py, &Error::new(ErrorKind::Forked, message)))
+    }
+
+    /// Waits for room for `bytes`, at most `wait`, without the interpreter. Raises what a signal handler raises meanwhile.
+    fn put(&self, py: Python<'_>, direction: Direction, bytes: &Bytes, wait: Option<Duration>) -> PyResult<Result<(), Refused>> {
+        let connection = self.task(py)?;
+        let deadline = wait.and_then(|wait| Instant::now().checked_add(wait));
+        loop {
+            let left = deadline.map_or(LOOK, |deadline| deadline.saturating_duration_since(Instant::now()));
+            let patience = Patience::Wait(Some(left.min(LOOK)));
+            match py.detach(|| connection.inject(direction, bytes.clone(), patience)) {
+                Err(Refused::Full) if left > LOOK || deadline.is_none() => py.check_signals()?,
+                done => return Ok(done),
+            }
+        }
     }
 
     /// Why an injection was not taken, for its sender.
@@ -120,16 +140,17 @@ impl Connection {
         (read, added, delivered, dropped, undeliverable)
     }
 
-    /// Sends `data` in one direction. Gives how many bytes that are, or None when there was no room within `wait`
-    /// seconds; on a lane, which cannot wait, having none is an error at once.
-    fn send(&self, py: Python<'_>, to_upstream: bool, data: &Bound<'_, PyAny>, wait: f64) -> PyResult<Option<usize>> {
-        let bytes = answers::bytes_of(data).ok_or_else(|| convert::not_bytes(data))?;
-        let (length, direction, connection) = (bytes.len(), direction(to_upstream), self.task(py)?);
+    /// Sends `data` in one direction. Returns its length, or None when there was no room within `wait` seconds, which are
+    /// without limit where None; on a lane, which cannot wait, having none is an error at once.
+    #[pyo3(signature = (to_upstream, data, wait))]
+    fn send(&self, py: Python<'_>, to_upstream: bool, data: &Bound<'_, PyAny>, wait: Option<f64>) -> PyResult<Option<usize>> {
+        let wait = convert::seconds(py, "timeout", wait)?;
+        let bytes = data::bytes_of(data).map_err(|unfit| unfit.into_error(py))?;
+        let (length, direction) = (bytes.len(), direction(to_upstream));
         let sent = if lane::is_here() {
-            connection.inject(direction, bytes, Patience::OnLane)
+            self.task(py)?.inject(direction, bytes, Patience::OnLane)
         } else {
-            let wait = convert::seconds(py, "timeout", Some(wait))?;
-            py.detach(|| connection.inject(direction, bytes, Patience::Wait(wait)))
+            self.put(py, direction, &bytes, wait)?
         };
         match sent {
             Ok(()) => Ok(Some(length)),

@@ -300,7 +300,7 @@ fn with_chunk<'a>(
         let data = if here.callbacks.get().views {
             view::view_of(py, chunk)?
         } else {
-            view::bytes_of(py, chunk, &mut here.spare.borrow_mut())
+            view::bytes_of(py, chunk, &mut here.spare.borrow_mut())?
         };
         PyTuple::new(py, [side, data])
     }

@@ -7,6 +7,7 @@
 mod answers;
 mod calls;
 mod convert;
+mod data;
 mod errors;
 mod forward;
 mod handle;

@@ -11,9 +11,8 @@ use pyo3::prelude::*;
 use socket2::Socket;
 
 use super::{
-    answers,
     convert::{self, Name},
-    errors,
+    data, errors,
     forward::Forward,
     runtime::{self, Process},
 };
@@ -105,7 +104,7 @@ impl Outgoing {
 
     /// Sends all of `data`; blocks until the kernel has it. Gives its length, or None when that took `wait` seconds.
     fn send(&self, py: Python<'_>, data: &Bound<'_, PyAny>, wait: f64) -> PyResult<Option<usize>> {
-        let data = answers::bytes_of(data).ok_or_else(|| convert::not_bytes(data))?;
+        let data = data::bytes_of(data).map_err(|unfit| unfit.into_error(py))?;
         let wait = convert::seconds(py, "timeout", Some(wait))?.unwrap_or_default();
         let (begin, mut left) = (Instant::now(), &data[..]);
         loop {

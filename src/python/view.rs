@@ -49,11 +49,7 @@ impl View {
 
 /// A read-only memoryview of the chunk's bytes. They stay what they are for as long as it is kept.
 pub(super) fn view_of<'py>(py: Python<'py>, chunk: &Chunk) -> PyResult<Bound<'py, PyAny>> {
-    let owner = if chunk.len() < WORTH {
-        pyo3::types::PyBytes::new(py, chunk).into_any()
-    } else {
-        Bound::new(py, View(chunk.clone()))?.into_any()
-    };
+    let owner = if chunk.len() < WORTH { copied(py, chunk)? } else { Bound::new(py, View(chunk.clone()))?.into_any() };
     Ok(PyMemoryView::from(&owner)?.into_any())
 }
 
@@ -162,13 +158,20 @@ impl Spare {
 
 /// A bytes object with the chunk in it. One that is as large as a chunk can be is likely to be followed by another: `spare`
 /// is made for that.
-pub(super) fn bytes_of<'py>(py: Python<'py>, chunk: &Chunk, spare: &mut Spare) -> Bound<'py, PyAny> {
+pub(super) fn bytes_of<'py>(py: Python<'py>, chunk: &Chunk, spare: &mut Spare) -> PyResult<Bound<'py, PyAny>> {
     let room = chunk.room().map(|room| room as &dyn Any);
     if let Some(blank) = room.and_then(|room| room.downcast_ref::<Blank>()) {
-        return blank.object.bind(py).clone().into_any();
+        return Ok(blank.object.bind(py).clone().into_any());
     }
     if chunk.len() == chunk.capacity() {
         spare.make(py, chunk.len());
     }
-    PyBytes::new(py, chunk).into_any()
+    copied(py, chunk)
+}
+
+/// A bytes object with a copy of the chunk, or MemoryError.
+fn copied<'py>(py: Python<'py>, chunk: &Chunk) -> PyResult<Bound<'py, PyAny>> {
+    let length = ffi::Py_ssize_t::try_from(chunk.len()).map_err(|_| PyBufferError::new_err("too long"))?;
+    // SAFETY: attached; so many bytes are read from there, and the object, or NULL with an exception set, is the caller's.
+    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyBytes_FromStringAndSize(chunk.as_ptr().cast(), length)) }
 }

@@ -24,6 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// The files that may contain `unsafe`, each with the reason it cannot do without.
 const UNSAFE: &[(&str, &str)] = &[
     ("src/io/kernel.rs", "socket options, signal masks and readiness that no safe crate offers"),
+    ("src/python/data.rs", "the buffer protocol, which hands out a pointer, and a copy that needs no interpreter"),
     (
         "src/python/view.rs",
         "the buffer protocol, which hands out a pointer, and bytes objects that are written before they are anybody's",

@@ -123,12 +123,6 @@ def generator(data: bytes) -> Any:
     yield data
 
 
-def released(data: bytes) -> memoryview:
-    view = memoryview(data)
-    view.release()
-    return view
-
-
 # Each with the name of its type.
 WRONG: dict[str, tuple[Make, str]] = {
     "str": (lambda data: "text", "str"),
@@ -144,7 +138,6 @@ WRONG: dict[str, tuple[Make, str]] = {
     "list of str": (lambda data: [data, "text"], "list"),
     "list of int": (lambda data: list(data), "list"),
     "list in a list": (lambda data: [[data]], "list"),
-    "released view": (released, "memoryview"),
     "class": (lambda data: bytes, "type"),
     "type with an ugly name": (lambda data: type("a\x1b[2Jb", (), {})(), "a\\u{1b}[2Jb"),
 }

@@ -1,0 +1,226 @@
+//! Data that Python gives: bytes, and whatever else has a buffer of them.
+#![allow(unsafe_code)] // The buffer protocol hands out a pointer, and the copy of much memory lets the interpreter go; argued below.
+
+use std::{
+    ffi::{CStr, c_char},
+    mem::MaybeUninit,
+    ptr,
+};
+
+use bytes::Bytes;
+use pyo3::{
+    exceptions::PyMemoryError,
+    ffi,
+    prelude::*,
+    pybacked::PyBackedBytes,
+    types::{PyBytes, PyList, PyTuple},
+};
+
+use super::errors;
+use crate::{
+    error::{Error, ErrorKind, printable},
+    pieces::Pieces,
+};
+
+/// A bytes object of this size or more is kept as it is: that costs less than a copy. A smaller one is copied, so that
+/// nothing of Python's waits with it.
+const KEPT: usize = 4 * 1024;
+
+/// While this many bytes or more are copied, other Python threads run.
+const MUCH: usize = 1024 * 1024;
+
+/// Why a value is no data.
+pub(super) enum Unfit<'py> {
+    /// It has no buffer.
+    Kind(Bound<'py, PyAny>),
+    /// Its buffer has addresses in it, of Python's objects or of other memory.
+    Addresses(Bound<'py, PyAny>),
+    /// Its own code has raised this, or there is no memory.
+    Raised(Bound<'py, PyAny>, PyErr),
+}
+
+impl<'py> Unfit<'py> {
+    pub(super) fn value(&self) -> &Bound<'py, PyAny> {
+        match self {
+            Self::Kind(value) | Self::Addresses(value) | Self::Raised(value, _) => value,
+        }
+    }
+
+    /// What was found in the place of bytes.
+    pub(super) fn found(&self) -> String {
+        match self {
+            Self::Kind(value) => kind_of(value),
+            Self::Addresses(value) => format!("{} of objects or pointers", kind_of(value)),
+            Self::Raised(value, _) => format!("{} whose buffer cannot be had", kind_of(value)),
+        }
+    }
+
+    /// The exception for the argument `data`.
+    pub(super) fn into_error(self, py: Python<'py>) -> PyErr {
+        let advice = match &self {
+            Self::Raised(_, error) => return error.clone_ref(py),
+            Self::Addresses(_) => ", made of what they refer to",
+            Self::Kind(value) => match kind_of(value).as_str() {
+                "str" => ", such as text.encode()",
+                "int" | "float" | "bool" => ", such as str(number).encode()",
+                "list" | "tuple" | "generator" => ", such as b\"\".join(parts)",
+                "dict" => ", such as json.dumps(value).encode()",
+                "coroutine" => ": await it, and send what that returns",
+                "NoneType" => "; there is nothing to send in None",
+                _ => ", a bytearray or a memoryview",
+            },
+        };
+        let message = format!("data: it is {}, not bytes; give bytes{advice}", self.found());
+        errors::raise(py, &Error::new(ErrorKind::Type, message))
+    }
+}
+
+/// The name of a value's class, inert on a terminal.
+pub(super) fn kind_of(value: &Bound<'_, PyAny>) -> String {
+    printable(&value.get_type().name().map_or_else(|_| "an object".to_owned(), |name| name.to_string()))
+}
+
+/// The bytes of a value, as they are now: whoever changes it later does not change them.
+pub(super) fn bytes_of<'py>(value: &Bound<'py, PyAny>) -> Result<Bytes, Unfit<'py>> {
+    match value.cast_exact::<PyBytes>() {
+        Ok(bytes) if bytes.as_bytes().len() < KEPT => Ok(Bytes::copy_from_slice(bytes.as_bytes())),
+        Ok(bytes) => Ok(Bytes::from_owner(PyBackedBytes::from(bytes.clone()))),
+        Err(_) => copy_of(value).map(Bytes::from),
+    }
+}
+
+/// The bytes of a value, or of those in a list or tuple, small ones joined.
+pub(super) fn parts_of<'py>(value: &Bound<'py, PyAny>) -> Result<Vec<Bytes>, Unfit<'py>> {
+    let mut parts = Pieces::default();
+    let mut put = |item: Bound<'py, PyAny>| {
+        match item.cast_exact::<PyBytes>() {
+            Ok(bytes) if bytes.as_bytes().len() < KEPT => parts.push_copy(bytes.as_bytes()),
+            _ => parts.push(bytes_of(&item)?),
+        }
+        Ok(())
+    };
+    if let Ok(list) = value.cast::<PyList>() {
+        list.iter().try_for_each(&mut put)?;
+    } else if let Ok(tuple) = value.cast::<PyTuple>() {
+        tuple.iter().try_for_each(&mut put)?;
+    } else {
+        parts.push(bytes_of(value)?);
+    }
+    Ok(parts.take().into())
+}
+
+fn copy_of<'py>(value: &Bound<'py, PyAny>) -> Result<Vec<u8>, Unfit<'py>> {
+    let raised = |error| Unfit::Raised(value.clone(), error);
+    // SAFETY: it is a live object, which is all that is asked about it.
+    if unsafe { ffi::PyObject_CheckBuffer(value.as_ptr()) } == 0 {
+        return Err(Unfit::Kind(value.clone()));
+    }
+    let mut view = ffi::Py_buffer::new();
+    let export = Export::of(value, &mut view).map_err(raised)?;
+    if export.format().is_some_and(has_addresses) {
+        return Err(Unfit::Addresses(value.clone()));
+    }
+    export.copy(value.py()).map_err(raised)
+}
+
+/// A buffer that its object keeps where it is, as it is, until this is dropped. The bytes in it may be written by others.
+struct Export<'a>(&'a mut ffi::Py_buffer);
+
+impl<'a> Export<'a> {
+    fn of(value: &Bound<'_, PyAny>, view: &'a mut ffi::Py_buffer) -> PyResult<Self> {
+        // SAFETY: attached, with a live object; `view` stays where it is for as long as this has it, for it may point into
+        // itself, and is released once, by `drop`.
+        let status = unsafe { ffi::PyObject_GetBuffer(value.as_ptr(), view, ffi::PyBUF_FULL_RO) };
+        if status == 0 { Ok(Self(view)) } else { Err(PyErr::fetch(value.py())) }
+    }
+
+    fn format(&self) -> Option<&[u8]> {
+        // SAFETY: where there is a format, it is a string that ends with zero and is kept with the buffer.
+        (!self.0.format.is_null()).then(|| unsafe { CStr::from_ptr(self.0.format) }.to_bytes())
+    }
+
+    /// Copies the bytes, in the order of C's arrays.
+    fn copy(&self, py: Python<'_>) -> PyResult<Vec<u8>> {
+        let size = usize::try_from(self.0.len).unwrap_or(0);
+        let mut copy = Vec::new();
+        if size == 0 {
+            return Ok(copy);
+        }
+        copy.try_reserve_exact(size).map_err(|_| no_memory(size))?;
+        let order = c_char::try_from(b'C').unwrap_or_default();
+        // SAFETY: the buffer was filled by its object.
+        if unsafe { ffi::PyBuffer_IsContiguous(self.0, order) } == 0 {
+            // SAFETY: `copy` has room for as many bytes as the buffer has, and the call writes all of them.
+            let status = unsafe { ffi::PyBuffer_ToContiguous(copy.as_mut_ptr().cast(), self.0, self.0.len, order) };
+            if status != 0 {
+                return Err(PyErr::fetch(py));
+            }
+        } else {
+            let (from, to) = (Source(self.0.buf.cast_const().cast()), &mut copy.spare_capacity_mut()[..size]);
+            if size < MUCH { from.copy(to) } else { py.detach(|| from.copy(to)) }
+        }
+        // SAFETY: so many were written just now.
+        unsafe { copy.set_len(size) };
+        Ok(copy)
+    }
+}
+
+impl Drop for Export<'_> {
+    fn drop(&mut self) {
+        // SAFETY: attached, as those who made it are; it was filled by its object and not released before.
+        unsafe { ffi::PyBuffer_Release(self.0) };
+    }
+}
+
+/// The bytes of a contiguous buffer.
+struct Source(*const u8);
+
+// SAFETY: they may be read without the interpreter: the buffer is exported, and so stays where it is.
+unsafe impl Sync for Source {}
+
+impl Source {
+    /// Fills `to`, which is no longer than the buffer. A byte that another thread writes meanwhile is copied from before or after.
+    fn copy(&self, to: &mut [MaybeUninit<u8>]) {
+        // SAFETY: the export has at least as many bytes as `to`, which is new memory and so apart from them.
+        unsafe { ptr::copy_nonoverlapping(self.0, to.as_mut_ptr().cast(), to.len()) };
+    }
+}
+
+fn no_memory(size: usize) -> PyErr {
+    let message =
+        format!("data: there is no memory for a copy of its {size} bytes; give it in parts, or as bytes, which need none");
+    PyMemoryError::new_err(message)
+}
+
+/// Whether a format (PEP 3118) has addresses among its items: of objects, pointers, functions or strings in C.
+fn has_addresses(format: &[u8]) -> bool {
+    let mut items = format.iter();
+    while let Some(item) = items.next() {
+        match item {
+            // A field's name.
+            b':' => {
+                items.find(|byte| **byte == b':');
+            }
+            // A complex number, unless it stands alone.
+            b'Z' if matches!(items.as_slice().first(), Some(b'f' | b'd' | b'g')) => {}
+            b'O' | b'P' | b'&' | b'X' | b'z' | b'Z' => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_addresses;
+
+    #[test]
+    fn a_format_with_addresses_is_told_from_numbers_and_names() {
+        for format in ["O", "<O", "P", "&<i", "X{}", "<z", "<Z", "T{<i:count:<O:what:}", "(2,3)O", "T{Zd:O:P:x:}"] {
+            assert!(has_addresses(format.as_bytes()), "{format}");
+        }
+        for format in ["", "B", "<d", "Zd", "<Zf", "3s", "?", "T{<i:POINT:<d:X&O:}", "w", "u", "T{b:Z:}"] {
+            assert!(!has_addresses(format.as_bytes()), "{format}");
+        }
+    }
+}
