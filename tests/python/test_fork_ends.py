@@ -1,4 +1,4 @@
-"""Ends are true while a forked child lives: it has a copy of every socket, so no close of the parent's is the last one."""
+"""Ends are true while a forked child lives: it has a copy of every socket, so no close here is the last one."""
 
 from __future__ import annotations
 
