@@ -20,7 +20,7 @@ use crate::{
     hooks::{Decision, Interest},
     hops::{Hop, MOST_HOPS},
     io::{
-        connector::{self, Connected},
+        connector::{self, Connected, is_exhaustion},
         listener::Accepted,
         reserve::Reserve,
         stream::{Stream, Unregistered},
@@ -75,7 +75,12 @@ impl Task {
     /// Both sides, or why there is no upstream. The client was told then.
     async fn connect(&mut self, client: Unregistered) -> Result<(Stream, Stream), Outcome> {
         let client = client.register();
-        let client = client.map_err(|error| Outcome::explained(CloseReason::ClientGone, reason_text(&error)))?;
+        let client = client.map_err(|error| {
+            let reason = if is_exhaustion(&error) { CloseReason::FdExhausted } else { CloseReason::InternalError };
+            let outcome = Outcome::explained(reason, format!("the client cannot be watched: {}", reason_text(&error)));
+            self.entry.core.report_failure(&self.entry.shared, &outcome);
+            outcome
+        })?;
         let mut client = Unserved(Some(client));
         let outcome = match open(self, &client).await {
             Ok(upstream) => match client.0.take() {

@@ -132,14 +132,17 @@ async fn race(addresses: &[SocketAddr], source: Option<IpAddr>, options: &Socket
 async fn connect_tcp(address: SocketAddr, source: Option<IpAddr>, options: &SocketOptions) -> io::Result<Connected> {
     let socket = new_socket(address, source, options)?;
     let connected = registered::connect(socket, &address.into()).await?;
-    let local = socket_name(&connected.socket().local_addr()?);
-    // 0.0.0.0 and [::] are connected to as this machine's own address; only the kernel knows which.
-    let peer = if address.ip().is_unspecified() { socket_name(&connected.socket().peer_addr()?) } else { address.into() };
-    // A port of ours that nobody listens on can be chosen as the source: then TCP connects to itself.
-    if local == peer {
-        return Err(io::Error::from(io::ErrorKind::ConnectionRefused));
-    }
-    Ok(Connected { stream: connected.into(), peer, local })
+    let names = || -> io::Result<(SocketName, SocketName)> {
+        let local = socket_name(&connected.socket().local_addr()?);
+        // 0.0.0.0 and [::] are connected to as this machine's own address; only the kernel knows which.
+        let peer = if address.ip().is_unspecified() { socket_name(&connected.socket().peer_addr()?) } else { address.into() };
+        // A port of ours that nobody listens on can be chosen as the source: then TCP connects to itself.
+        if local == peer { Err(io::ErrorKind::ConnectionRefused.into()) } else { Ok((peer, local)) }
+    };
+    let names = names();
+    let stream = Stream::from(connected);
+    let (peer, local) = names.inspect_err(|_| stream.abort_on_close())?;
+    Ok(Connected { stream, peer, local })
 }
 
 /// A socket that does not block.
@@ -255,7 +258,9 @@ impl Outcome {
 pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
     #[cfg(unix)]
     {
-        matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+        // ENOSPC: epoll_ctl(2) has a limit of its own.
+        const ERRORS: [i32; 5] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::ENOSPC];
+        error.raw_os_error().is_some_and(|number| ERRORS.contains(&number))
     }
     #[cfg(not(unix))]
     {

@@ -1,0 +1,160 @@
+"""The calls, with the errors of their manual pages, and what they may come to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .supervisor import Call
+
+# x86_64; elsewhere the table is not made.
+_NUMBERS = {
+    "read": 0, "write": 1, "ioctl": 16, "socket": 41, "connect": 42, "sendto": 44, "recvfrom": 45, "sendmsg": 46,
+    "shutdown": 48, "bind": 49, "listen": 50, "getsockname": 51, "getpeername": 52, "setsockopt": 54, "getsockopt": 55,
+    "fcntl": 72, "epoll_wait": 232, "epoll_ctl": 233, "splice": 275, "timerfd_create": 283, "timerfd_settime": 286,
+    "accept4": 288, "eventfd2": 290, "epoll_create1": 291, "pipe2": 293, "clone3": 435,
+}  # fmt: skip
+
+RETRIED, GOES_ON, FAILS, REFUSED = "tried again", "goes on", "fails", "start refused"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A call, where it is made, and what its errors may come to."""
+
+    label: str
+    call: str
+    errors: str
+    scene: str
+    allowed: tuple[str, ...]
+    matches: Callable[[Call], bool] = lambda _: True
+
+    @property
+    def number(self) -> int:
+        """Return the call's number."""
+        return _NUMBERS[self.call]
+
+
+def runs_here() -> bool:
+    """Tell whether the calls have these numbers here."""
+    return os.uname().machine == "x86_64"
+
+
+def _on_socket(call: Call) -> bool:
+    return call.descriptor().startswith("socket:")
+
+
+def _on_timer(call: Call) -> bool:
+    return "timerfd" in call.descriptor()
+
+
+def _on_events(call: Call) -> bool:
+    return "eventfd" in call.descriptor()
+
+
+def _option(*options: tuple[int, int]) -> Callable[[Call], bool]:
+    return lambda call: call.arguments[1:3] in options
+
+
+def _epoll(operation: int, kind: str = "socket:") -> Callable[[Call], bool]:
+    return lambda call: call.arguments[1] == operation and kind in call.descriptor(2)
+
+
+def _names_a_peer(call: Call) -> bool:
+    return call.family() != 0
+
+
+_SO_ERROR, _SO_RCVLOWAT = (1, 4), (1, 18)
+_ADD, _DELETE = 1, 2
+_SET_PIPE_SIZE = 1031
+
+_ACCEPT = (
+    "EBADF ECONNABORTED EFAULT EINTR EINVAL EMFILE ENFILE ENOBUFS ENOMEM ENOTSOCK EOPNOTSUPP EPERM EPROTO ENETDOWN "
+    "ENOPROTOOPT EHOSTDOWN ENONET EHOSTUNREACH ENETUNREACH ENOSYS"
+)
+_SOCKET = "EACCES EAFNOSUPPORT EINVAL EMFILE ENFILE ENOBUFS ENOMEM EPROTONOSUPPORT EPERM ENOSYS"
+_CONNECT = (
+    "EACCES EPERM EADDRINUSE EADDRNOTAVAIL EAFNOSUPPORT EALREADY EBADF ECONNREFUSED EFAULT EINTR EISCONN ENETUNREACH "
+    "EHOSTUNREACH ENOTSOCK EPROTOTYPE ETIMEDOUT ENOMEM ENOSYS"
+)
+_RECEIVE = (
+    "EBADF ECONNREFUSED ECONNRESET EFAULT EINTR EINVAL EIO ENOMEM ENOBUFS ENOTCONN ENOTSOCK EPERM ETIMEDOUT ENOSYS"
+)
+_SEND = (
+    "EACCES EBADF ECONNRESET EDESTADDRREQ EFAULT EINTR EINVAL EISCONN EMSGSIZE ENOBUFS ENOMEM ENOTCONN ENOTSOCK "
+    "EOPNOTSUPP EPERM EPIPE ENOSYS"
+)
+_OPTION = "EBADF EFAULT EINVAL ENOPROTOOPT ENOTSOCK EPERM ENOMEM ENOSYS"
+_NAME = "EBADF EFAULT EINVAL ENOBUFS ENOTCONN ENOTSOCK EPERM ENOSYS"
+_EPOLL_ADD = "EBADF EEXIST EINVAL ELOOP ENOENT ENOMEM ENOSPC EPERM ENOSYS"
+
+ROWS = (
+    Row("socket, of the listener", "socket", _SOCKET, "start", (REFUSED,), lambda call: call.arguments[0] == 2),
+    Row(
+        "bind, of the listener",
+        "bind",
+        "EACCES EADDRINUSE EADDRNOTAVAIL EBADF EINVAL ENOMEM ENOTSOCK",
+        "start",
+        (REFUSED,),
+    ),
+    Row("listen", "listen", "EADDRINUSE EBADF ENOTSOCK EOPNOTSUPP EPERM", "start", (REFUSED,)),
+    Row("epoll_create1", "epoll_create1", "EINVAL EMFILE ENFILE ENOMEM EPERM", "first start", (REFUSED,)),
+    Row("eventfd2", "eventfd2", "EINVAL EMFILE ENFILE ENODEV ENOMEM EPERM", "first start", (REFUSED,)),
+    Row("clone3", "clone3", "EAGAIN ENOMEM EPERM", "first start", (REFUSED,)),
+    Row("epoll_ctl, to be woken", "epoll_ctl", _EPOLL_ADD, "first start", (REFUSED,), _epoll(_ADD, "eventfd")),
+    Row("timerfd_create", "timerfd_create", "EINVAL EMFILE ENFILE ENODEV ENOMEM EPERM", "start", (GOES_ON,)),
+    Row("timerfd_settime", "timerfd_settime", "EFAULT EINVAL ECANCELED EPERM", "start", (GOES_ON,)),
+    Row("epoll_ctl, to watch the listener", "epoll_ctl", _EPOLL_ADD, "start", (RETRIED,), _epoll(_ADD)),
+    Row("accept4", "accept4", _ACCEPT, "serve", (RETRIED, GOES_ON)),
+    Row("epoll_ctl, to watch a peer", "epoll_ctl", _EPOLL_ADD, "serve", (FAILS,), _epoll(_ADD)),
+    Row("epoll_ctl, on another thread", "epoll_ctl", _EPOLL_ADD, "move", (FAILS,), _epoll(_ADD)),
+    Row(
+        "epoll_ctl, to watch no longer",
+        "epoll_ctl",
+        "EBADF EINVAL ENOENT ENOMEM EPERM",
+        "serve",
+        (GOES_ON,),
+        _epoll(_DELETE),
+    ),
+    Row("epoll_wait", "epoll_wait", "EINTR", "serve", (RETRIED, GOES_ON)),
+    Row("read, of a timer", "read", "EINTR EIO", "clock", (GOES_ON,), _on_timer),
+    Row("socket, of an upstream", "socket", _SOCKET, "serve", (FAILS,)),
+    Row("bind, to the source", "bind", "EACCES EADDRINUSE EADDRNOTAVAIL EBADF EINVAL ENOMEM", "source", (FAILS,)),
+    Row("connect", "connect", _CONNECT, "serve", (FAILS,), _names_a_peer),
+    Row(
+        "connect, to disconnect",
+        "connect",
+        "EINVAL EPERM EBUSY ENOSYS",
+        "abort",
+        (FAILS,),
+        lambda call: call.family() == 0,
+    ),
+    Row("getsockopt, SO_ERROR", "getsockopt", _OPTION, "refused", (FAILS,), _option(_SO_ERROR)),
+    Row("getsockname", "getsockname", _NAME, "serve", (FAILS,)),
+    Row("getpeername", "getpeername", _NAME, "wildcard", (FAILS,)),
+    Row("setsockopt, of an upstream", "setsockopt", _OPTION, "serve", (GOES_ON,)),
+    Row(
+        "setsockopt, SO_RCVLOWAT",
+        "setsockopt",
+        "EBADF EINVAL ENOPROTOOPT EPERM ENOSYS",
+        "one way",
+        (GOES_ON,),
+        _option(_SO_RCVLOWAT),
+    ),
+    Row("recvfrom", "recvfrom", _RECEIVE, "serve", (FAILS, RETRIED, GOES_ON), _on_socket),
+    Row("sendto", "sendto", _SEND, "serve", (FAILS, RETRIED, GOES_ON), _on_socket),
+    Row("splice", "splice", "EBADF EINVAL EIO ENOMEM ESPIPE EPERM EINTR ENOSYS", "stream", (GOES_ON, RETRIED)),
+    Row("pipe2", "pipe2", "EFAULT EINVAL EMFILE ENFILE ENOMEM ENOPKG EPERM ENOSYS", "stream", (GOES_ON,)),
+    Row(
+        "fcntl, F_SETPIPE_SZ",
+        "fcntl",
+        "EBADF EBUSY EINVAL ENOMEM EPERM",
+        "stream",
+        (GOES_ON,),
+        lambda call: call.arguments[1] == _SET_PIPE_SIZE,
+    ),
+    Row("ioctl, SIOCOUTQ", "ioctl", "EBADF EFAULT EINVAL ENOTTY EPERM ENOSYS", "abort", (FAILS,), _on_socket),
+    Row("shutdown", "shutdown", "EBADF EINVAL ENOTCONN ENOTSOCK EPERM ENOSYS", "serve", (FAILS,)),
+    Row("write, to wake a thread", "write", "EAGAIN", "serve", (GOES_ON, RETRIED), _on_events),
+)
