@@ -8,6 +8,7 @@ import sys
 # Nothing that costs time is imported up here: --help must not wait for it. Type checkers take this as True.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from signal import Signals
     from typing import TextIO
 
@@ -18,15 +19,18 @@ OK, FAILED, USAGE, CANNOT_BIND = 0, 1, 2, 4
 
 # How long the first line may take before the command goes on without it.
 _FIRST_LINE_SECONDS = 0.25
+_ECHO_DRAIN_SECONDS = 1.0
 
 # Set while the command serves: then words go through a queue, because nothing may hold up its end.
 _outputs: Outputs | None = None
 
 HELP = """\
 usage: interpose LISTEN TARGET [options]
+       interpose echo [LISTEN]
        interpose demo
 
 Forward every client of LISTEN to TARGET: every byte, both ways.
+"interpose echo" is an upstream to try that with: it sends back what it gets (LISTEN: 7070).
 "interpose demo" shows one request through a proxy, on this machine only.
 
 addresses:
@@ -140,7 +144,9 @@ def _run(words: list[str]) -> int:
 
         take_output()
         return run()
-    return _serve(words)
+    if words[:1] == ["echo"]:
+        return _echo(words[1:])
+    return _forward(words)
 
 
 def _failed(error: Exception) -> int:
@@ -164,31 +170,48 @@ def _failed(error: Exception) -> int:
     return code
 
 
-def _serve(words: list[str]) -> int:
-    from ._exceptions import ServerStoppedError
+def _forward(words: list[str]) -> int:
     from ._forward import address_text
     from ._options import parse
 
     options = parse(words)
+    what = f"forwarding to {address_text(options.forward.address)}"
+    return _serve(options.bind, what, options.drain, verbose=options.verbose, quiet=options.quiet)
+
+
+def _echo(words: list[str]) -> int:
+    from ._echo import EchoServer
+    from ._options import parse_echo
+
+    listen = parse_echo(words)
+    return _serve(lambda: EchoServer(listen), "sending back what comes", _ECHO_DRAIN_SECONDS)
+
+
+def _serve(
+    bind: Callable[[], TheServer], what: str, drain: float, *, verbose: bool = False, quiet: bool = False
+) -> int:
+    """Serve until a signal ends it, and return the exit code."""
+    from ._exceptions import ServerStoppedError
+    from ._forward import address_text
+
     outputs = take_output()
-    _log_to(outputs.err, verbose=options.verbose, quiet=options.quiet)
+    _log_to(outputs.err, verbose=verbose, quiet=quiet)
     _raise_descriptor_limit()
-    server = options.bind()
+    server = bind()
     # The handlers are there before a client is served, or the first line is, so a signal may follow either.
-    stop = _Stop(server, options.drain, quiet=options.quiet)
+    stop = _Stop(server, drain, quiet=quiet)
     stop.handle_signals()
     try:
         server.start()
-        if not options.quiet:
-            target = address_text(options.forward.address)
-            say(f"interpose: listening on {address_text(server.address)}, forwarding to {target}")
+        if not quiet:
+            say(f"interpose: listening on {address_text(server.address)}, {what}")
             # Before any word on stderr, where both lead to the same place. Clients are served meanwhile.
             outputs.flush(_FIRST_LINE_SECONDS)
         server.main_loop()
     except ServerStoppedError:
         pass  # a signal can come before the loop does
     # What a signal began must end; all of it has after main_loop().
-    server.stop(options.drain)
+    server.stop(drain)
     if stop.asked == 0:
         complain("listener: it ended by itself; see the messages above, then start again")
         return FAILED

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from . import _native
 from ._config import Limits, Timeouts, count, host_text, seconds
-from ._exceptions import ConfigError
+from ._exceptions import ConfigError, printable
 from ._forward import Forward
 from ._server import TheServer
 
@@ -77,6 +77,19 @@ def parse(words: list[str]) -> Options:
         verbose=found.verbose,
         quiet=found.quiet,
     )
+
+
+def parse_echo(words: list[str]) -> str:
+    """Return the address that `interpose echo` is to listen on, or raise AddressError or ConfigError."""
+    from ._echo import DEFAULT_LISTEN
+
+    options = [word for word in words if word.startswith("-")]
+    if options or len(words) > 1:
+        extra = printable((options or words[1:])[0])
+        raise ConfigError(f"arguments: echo takes no {extra!r}; write interpose echo, or interpose echo 7070")
+    listen = words[0] if words else DEFAULT_LISTEN
+    _native.parse_address(host_text("LISTEN", listen))
+    return listen
 
 
 def parser() -> argparse.ArgumentParser:

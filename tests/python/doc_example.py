@@ -1,109 +1,127 @@
-"""Runs one Python example of the documentation, on this machine only.
-
-    python doc_example.py FILE LINE
-
-The example is the fenced block that begins at that line. It runs as it stands, except that fixed ports become free
-ones, hosts of example.com become an echo server, and a server that would serve for ever is visited, then gets Ctrl-C.
-"""
+"""Runs the examples of a page exactly as they are printed, beside the servers that the page names, and visits them."""
 
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import socket
-import socketserver
 import sys
-import threading
+import tempfile
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
 
-import interpose
-from interpose import Forward, TheServer, _hooks
-from interpose._forward import native_forward
+from deadline import poll
+from net.namespaces import Namespace
+from peers import connect, echo
+from processes import Child, find_program
+from proxies import command
 
 SECONDS = 10
+PORT = 9090  # of every script that serves for ever
 
 
-def main(path: str, line: str) -> None:
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as upstream:
-        upstream.daemon_threads = True
-        threading.Thread(target=upstream.serve_forever, args=(0.02,), daemon=True).start()
-        OnThisMachine.upstream = upstream.server_address[1]
-        interpose.TheServer = OnThisMachine  # type: ignore[misc]
-        setattr(_hooks, "native_forward", on_this_machine)  # noqa: B010
-        source = "\n" * int(line) + block(Path(path), int(line))
+def block(page: Path, line: int) -> str:
+    """The fenced block that begins at that line."""
+    lines = page.read_text(encoding="utf-8").splitlines()[line:]
+    return "\n".join(lines[: lines.index("```")]) + "\n"
+
+
+def commands_of(page: Path) -> list[str]:
+    """The lines of the page's blocks that are commands to type."""
+    blocks = re.findall(r"^```console\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [line for found in blocks for line in found.splitlines()]
+
+
+class World:
+    """Where a page's examples run: a network that nobody else is in, if root can make one, else this machine's."""
+
+    def __init__(self, page: Path, folder: Path) -> None:
+        self._folder = folder
+        self._network: Namespace | None = None
+        with ExitStack() as stack:
+            if hasattr(os, "geteuid") and os.geteuid() == 0 and find_program("ip"):
+                self._network = Namespace()
+                stack.callback(self._network.delete)
+            else:
+                stack.enter_context(one_at_a_time())
+            for line in commands_of(page):
+                words = shlex.split(line, comments=True)
+                if words[:2] == ["interpose", "echo"]:
+                    stack.enter_context(self._child(folder, *command(), *words[1:])).wait_for("listening on")
+            self._stack = stack.pop_all()
+
+    def close(self) -> None:
+        """End the page's servers, and its network."""
+        self._stack.close()
+
+    def run_script(self, source: str) -> None:
+        """Run a script to its end. One that serves for ever is visited, then gets Ctrl-C."""
+        with tempfile.TemporaryDirectory(dir=self._folder) as name:
+            Path(name, "example.py").write_text(source, encoding="utf-8")
+            argv = [sys.executable, "-X", "dev", "-W", "error", "example.py"]
+            with self._child(Path(name), *argv) as child:
+                if "main_loop(" in source:
+                    visit(poll(lambda: self._client_of(child), SECONDS, f"it listens on port {PORT}"))
+                    child.popen.send_signal(signal.SIGINT)
+                child.popen.communicate(timeout=SECONDS)
+                said = child.output()
+                assert "Traceback" not in said, said
+                # A script may leave with its own words: sys.exit("...") is code 1 and the words on stderr.
+                assert child.popen.returncode == (1 if "Ctrl-C" in said else 0), said
+
+    def run_command(self, *words: str) -> None:
+        """Run a command that listens, visit it where its first line says, and end it."""
+        with self._child(self._folder, *command(), *words) as child:
+            found = child.wait_for(r"listening on (?:unix:(\S+)|\[?([0-9.:]+?)\]?:(\d+)), ")
+            visit(unix(self._folder / found[1]) if found[1] else self._connect(found[2], int(found[3])))
+            assert child.stop() == 0
+            assert "Traceback" not in child.output()
+
+    def _child(self, folder: Path, *argv: str) -> Child:
+        prefix = self._network.prefix if self._network else []
+        return Child([*prefix, *argv], folder)
+
+    def _client_of(self, child: Child) -> socket.socket | None:
+        assert child.popen.poll() is None, child.output()
         try:
-            exec(compile(source, path, "exec"), {"__name__": "__main__"})
-        finally:
-            upstream.shutdown()
+            return self._connect("127.0.0.1", PORT)
+        except ConnectionRefusedError:
+            return None
+
+    def _connect(self, host: str, port: int) -> socket.socket:
+        address = "127.0.0.1" if host == "0.0.0.0" else host, port
+        return self._network.connect(address) if self._network else connect(address)
 
 
-def block(path: Path, line: int) -> str:
-    lines = path.read_text(encoding="utf-8").splitlines()[line:]
-    return "\n".join(lines[: lines.index("```")])
+def unix(path: Path) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(SECONDS)
+    client.connect(str(path))
+    return client
 
 
-class Echo(socketserver.BaseRequestHandler):
-    def handle(self) -> None:
-        connection: socket.socket = self.request
-        try:
-            while data := connection.recv(65536):
-                connection.sendall(data)
-        except ConnectionResetError:
-            return
+def visit(client: socket.socket) -> None:
+    """What the visitor sends comes back, from a server that the page names."""
+    with client:
+        assert echo(client, b"hello") == b"hello"
 
 
-def forward_of(wanted: Any) -> Forward:
-    if isinstance(wanted, Forward):
-        return wanted
-    return Forward(wanted) if isinstance(wanted, str) else Forward(*wanted)
+@contextmanager
+def one_at_a_time() -> Generator[None]:
+    """The ports of the pages are fixed, so no other process of the tests may use them meanwhile."""
+    import fcntl  # not on every system, and not needed where a page has a network of its own
 
+    with Path(tempfile.gettempdir(), f"interpose-docs-{os.getuid()}.lock").open("w") as lock:
 
-def here(wanted: Forward) -> Forward:
-    """The echo server in the place of a host of example.com."""
-    if not str(wanted.address[0]).endswith(".example.com"):
-        raise AssertionError(f"an example forwards to {wanted.address}: give it a host of example.com")
-    return Forward("127.0.0.1", OnThisMachine.upstream, connect_timeout=wanted.connect_timeout)
+        def taken() -> bool:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
 
-
-def on_this_machine(forward: Forward) -> object:
-    """What on_accept names, for the native side."""
-    return native_forward(here(forward))
-
-
-class OnThisMachine(TheServer):
-    upstream = 0
-    taken: ClassVar[set[int]] = set()
-
-    def __init__(self, host: str = "", port: int | None = None, forward_to: Any = None, **settings: Any) -> None:
-        if host.startswith("unix:"):
-            host = f"unix:{Path(host).name}"
-        # A port that an earlier server of the example was given is meant: it shows what then happens.
-        elif port not in self.taken:
-            port = 0
-        wanted = type(self).forward_to if forward_to is None else forward_to
-        target = None if wanted is None else here(forward_of(wanted))
-        super().__init__(host, port, target, **settings)
-        if not host.startswith("unix:"):
-            self.taken.add(int(self.address[1]))
-
-    def main_loop(self, *, handle_signals: bool = False) -> None:
-        visitor = threading.Thread(target=self.visit)
-        visitor.start()
-        try:
-            super().main_loop(handle_signals=handle_signals)
-        finally:
-            visitor.join(SECONDS)
-
-    def visit(self) -> None:
-        try:
-            with socket.create_connection(("127.0.0.1", int(self.address[1])), timeout=SECONDS) as client:
-                client.sendall(b"hello")
-                if client.recv(5) == b"hello":
-                    print("visited", flush=True)
-        finally:
-            os.kill(os.getpid(), signal.SIGINT)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+        poll(taken, 100.0, "the ports of the pages are free")
+        yield

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import interpose
 import pytest
+from doc_example import World, block, commands_of
 from interpose import CloseReason, ConnectionPhase
 
 ROOT = Path(__file__).resolve().parents[2]
-RUNNER = Path(__file__).with_name("doc_example.py")
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])
 REFERENCE = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SECONDS = 30
+# What CI runs as the pages say, or takes minutes.
+ELSEWHERE = {
+    "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/interpose demo",
+    "tests/run",
+    "$ python3 -m benches.compare --quick --install",
+}
 
 
 def lines_of(page: Path) -> list[str]:
@@ -32,6 +41,29 @@ def name_of(example: tuple[Path, int]) -> str:
     return f"{example[0].name}:{example[1]}"
 
 
+def typed() -> list[tuple[Path, str]]:
+    """Every line that a page has its reader type, but for the servers that then run beside all else of the page."""
+    lines = [(page, line) for page in PAGES for line in commands_of(page)]
+    return [(page, line) for page, line in lines if line not in ELSEWHERE and not line.startswith("interpose echo")]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], World]]:
+    """Give each page a world of its own, and end the last page's when the next one comes."""
+    with ExitStack() as last:
+        worlds: dict[Path, World] = {}
+
+        def of(page: Path) -> World:
+            if page not in worlds:
+                last.close()
+                worlds.clear()
+                worlds[page] = World(page, tmp_path_factory.mktemp("page"))
+                last.callback(worlds[page].close)
+            return worlds[page]
+
+        yield of
+
+
 def help_text() -> str:
     command = [sys.executable, "-m", "interpose", "--help"]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS).stdout
@@ -42,15 +74,22 @@ def commands() -> list[str]:
 
 
 @pytest.mark.parametrize("example", examples(), ids=name_of)
-def test_example_runs(example: tuple[Path, int], tmp_path: Path) -> None:
+def test_a_script_runs_as_printed(example: tuple[Path, int], world: Callable[[Path], World]) -> None:
     page, line = example
-    command = [sys.executable, "-X", "dev", "-W", "error", str(RUNNER), str(page), str(line)]
-    ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=SECONDS, check=False)
-    serves = "main_loop(" in page.read_text(encoding="utf-8").split("\n", line)[line].split("\n```", 1)[0]
-    # An example may leave with its own words: sys.exit("...") is code 1 and the words on stderr.
-    assert "Traceback" not in ran.stderr, ran.stderr
-    assert ran.returncode == (1 if "Ctrl-C" in ran.stderr else 0), ran.stderr
-    assert ("visited" in ran.stdout) == serves, ran.stdout
+    world(page).run_script(block(page, line))
+
+
+@pytest.mark.parametrize(("page", "line"), typed(), ids=[f"{page.name}: {line}" for page, line in typed()])
+def test_a_command_runs_as_printed(page: Path, line: str, world: Callable[[Path], World]) -> None:
+    name, *words = shlex.split(line, comments=True)
+    assert name == "interpose", f"{line}: a block of commands that nothing runs; make it text, or run it here"
+    world(page).run_command(*words)
+
+
+def test_a_page_forwards_to_no_server_that_it_does_not_name() -> None:
+    for page in PAGES:
+        blocks = re.findall(r"^```(?:python|console)\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+        assert "example.com" not in "".join(blocks), page
 
 
 def test_the_tutorials_script_is_eight_lines() -> None:
