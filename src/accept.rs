@@ -261,8 +261,9 @@ fn admit(core: &Arc<Core>, client: Accepted, admitted: Admitted, workers: &Worke
     let entry = Entry::new(core, &client);
     if let Some(attendant) = entry.attendant()
         && attendant.interest().needs_lane()
+        && let Some(lane) = attendant.lane()
     {
-        let lane = attendant.lane.clone();
+        let lane = lane.clone();
         let admission = Admission { _permit: permit, seat: None, reserve };
         lane.spawn(connection::run(entry, workers.clone(), client, admission));
         return;

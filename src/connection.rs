@@ -123,17 +123,19 @@ impl Task {
             }
             Done::Moved(sides) => sides,
         };
-        self.on_lane = !self.on_lane;
         let lane = match &mut self.entry.attendance {
-            Some(attendance) if self.on_lane => {
+            Some(attendance) if !self.on_lane => {
                 attendance.known = true;
-                self.admission.seat = None;
-                Some(attendance.attendant.lane.clone())
+                attendance.attendant.lane().cloned()
             }
             _ => None,
         };
+        self.on_lane = lane.is_some();
         match lane {
-            Some(lane) => lane.spawn(self.go_on(sides)),
+            Some(lane) => {
+                self.admission.seat = None;
+                lane.spawn(self.go_on(sides));
+            }
             None => {
                 let (runtime, seat) = self.workers.seat();
                 self.admission.seat = Some(seat);

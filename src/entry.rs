@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::{
     hooks::{Attendant, Hooked, Interest},
     io::{listener::Accepted, reserve::Reserve},
-    lane::LaneSeat,
+    lane::LaneHandle,
     outcome::{CloseReason, Outcome},
     registry::{Connection, Shared, SideNames},
     server::Core,
@@ -37,20 +37,17 @@ pub(crate) struct Attendance {
     pub attendant: Attendant,
     /// Whether the hooks have been asked, or may have been: then they have to be told of the end.
     pub known: bool,
-    seat: LaneSeat,
 }
 
 impl Attendance {
     fn new(hooked: &Arc<Hooked>, shared: &Arc<Shared>) -> Self {
-        let lane = hooked.lanes.least_loaded().clone();
-        let seat = lane.seat();
-        let attendant = Attendant { hooked: Arc::clone(hooked), lane, connection: Connection::from(Arc::clone(shared)) };
-        Self { known: attendant.interest() != Interest::NONE, attendant, seat }
+        let attendant = Attendant::new(hooked, Connection::from(Arc::clone(shared)));
+        Self { known: attendant.interest() != Interest::NONE && attendant.lane().is_some(), attendant }
     }
 
     /// Who is to be asked, if this is of interest now.
     pub(crate) fn wanted(&mut self, hook: Interest) -> Option<&Attendant> {
-        let wanted = self.attendant.interest().has(hook);
+        let wanted = self.attendant.interest().has(hook) && self.attendant.lane().is_some();
         self.known |= wanted;
         wanted.then_some(&self.attendant)
     }
@@ -77,30 +74,34 @@ impl Entry {
     fn leave(&mut self, outcome: Outcome, mut admission: Option<Admission>) {
         self.left = true;
         let message = self.message(&mut admission);
+        // Before it has left: what was said by then is in the log when the server is closed.
+        if log::log_enabled!(target: "interpose::connection", log::Level::Debug) {
+            log_end(&self.shared, outcome.reason);
+        }
         self.core.registry.leave(&self.shared, outcome);
         if let Some(message) = message {
             message.send();
-        }
-        if log::log_enabled!(target: "interpose::connection", log::Level::Debug) {
-            log_end(&self.shared);
         }
     }
 
     /// What has to be told to the hooks, if anything. Whoever waits for the last connection waits for it too.
     fn message(&mut self, admission: &mut Option<Admission>) -> Option<Message> {
-        let Attendance { attendant, known, seat } = self.attendance.take()?;
+        let Attendance { attendant, known } = self.attendance.take()?;
         let wanted = attendant.hooked.interest().has(Interest::CLOSE);
-        (known || wanted).then(|| {
-            self.core.registry.to_be_told();
-            let told = Told { core: Arc::clone(&self.core), _seat: seat, _admission: admission.take() };
-            Message { attendant, wanted, told }
-        })
+        if !known && !wanted {
+            return None;
+        }
+        let lane = attendant.lane()?.clone();
+        self.core.registry.to_be_told();
+        let told = Told { core: Arc::clone(&self.core), _admission: admission.take() };
+        Some(Message { attendant, lane, wanted, told })
     }
 }
 
 /// A connection's end, on its way to the hooks.
 struct Message {
     attendant: Attendant,
+    lane: LaneHandle,
     wanted: bool,
     told: Told,
 }
@@ -108,10 +109,12 @@ struct Message {
 impl Message {
     /// Tells it, on the lane. What waits there is bounded by the permits that wait with it.
     fn send(self) {
-        let Self { attendant: Attendant { hooked, lane, connection }, wanted, told } = self;
+        let Self { attendant, lane, wanted, told } = self;
         lane.tell(Box::new(move || {
-            hooked.hooks.on_close(&connection, wanted);
+            attendant.hooked.hooks.on_close(&attendant.connection, wanted);
             drop(told);
+            // Last: the lane may end when nobody has a place on it.
+            drop(attendant);
         }));
     }
 }
@@ -119,7 +122,6 @@ impl Message {
 /// Dropped when the hooks were told, or with the lane that would have told them.
 struct Told {
     core: Arc<Core>,
-    _seat: LaneSeat,
     _admission: Option<Admission>,
 }
 
@@ -145,12 +147,11 @@ impl Drop for Entry {
     }
 }
 
-fn log_end(shared: &Shared) {
+fn log_end(shared: &Shared, reason: CloseReason) {
     let (up, down) = (shared.to_upstream.ledger(), shared.to_client.ledger());
-    let reason = shared.outcome.get().map_or("", |outcome| outcome.reason.word());
     log::debug!(
         target: "interpose::connection",
-        "{}: closed ({reason}), to_upstream {} of {} bytes, to_client {} of {} bytes",
-        shared.id, up.delivered, up.read, down.delivered, down.read,
+        "{}: closed ({}), to_upstream {} of {} bytes, to_client {} of {} bytes",
+        shared.id, reason.word(), up.delivered, up.read, down.delivered, down.read,
     );
 }

@@ -3,8 +3,8 @@
 use std::{
     fmt,
     sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering::Relaxed},
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU8, Ordering},
     },
 };
 
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::{
     chunk::{Chunk, Room},
     forward::Forward,
-    lane::{LaneHandle, Lanes},
+    lane::{LaneHandle, Lanes, Place},
     outcome::{CloseReason, Outcome},
     registry::Connection,
     stats::Direction,
@@ -161,35 +161,67 @@ pub trait Hooks: Send + Sync + fmt::Debug {
 #[derive(Debug)]
 pub(crate) struct Hooked {
     pub hooks: Arc<dyn Hooks>,
-    pub lanes: Lanes,
+    /// None before the first hook is wanted, and none once the server is closed: a lane holds descriptors.
+    lanes: Mutex<Option<Lanes>>,
     /// The most that one chunk has.
     pub chunk: usize,
     interest: AtomicU8,
 }
 
 impl Hooked {
-    pub(crate) fn new(hooks: Arc<dyn Hooks>, lanes: Lanes, chunk: usize) -> Self {
-        Self { hooks, lanes, chunk, interest: AtomicU8::new(0) }
+    pub(crate) fn new(hooks: Arc<dyn Hooks>, chunk: usize) -> Self {
+        Self { hooks, lanes: Mutex::new(None), chunk, interest: AtomicU8::new(0) }
+    }
+
+    /// Has the hooks asked on these lanes, unless there are some already.
+    pub(crate) fn use_lanes(&self, lanes: Lanes) {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(lanes);
+    }
+
+    /// Lets the lanes go: nothing will be asked any more.
+    pub(crate) fn leave_lanes(&self) {
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(lanes);
+    }
+
+    fn place(&self) -> Option<Place> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Lanes::place)
     }
 
     pub(crate) fn interest(&self) -> Interest {
-        Interest(self.interest.load(Relaxed))
+        // Acquire: whoever sees that a hook is wanted sees the lanes it is to be asked on.
+        Interest(self.interest.load(Ordering::Acquire))
     }
 
     pub(crate) fn set_interest(&self, interest: Interest) {
-        self.interest.store(interest.0, Relaxed);
+        self.interest.store(interest.0, Ordering::Release);
     }
 }
 
 /// One connection's share in the hooks: which they are, and the lane it stays with.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Attendant {
     pub hooked: Arc<Hooked>,
-    pub lane: LaneHandle,
     pub connection: Connection,
+    /// Taken when the first hook is wanted. Boxed: a connection without hooks has nothing of it.
+    place: OnceLock<Box<Place>>,
 }
 
 impl Attendant {
+    pub(crate) fn new(hooked: &Arc<Hooked>, connection: Connection) -> Self {
+        Self { hooked: Arc::clone(hooked), connection, place: OnceLock::new() }
+    }
+
+    /// The lane that the connection stays with, from the first call on; none while the server has none.
+    pub(crate) fn lane(&self) -> Option<&LaneHandle> {
+        if self.place.get().is_none()
+            && let Some(place) = self.hooked.place()
+        {
+            let _ = self.place.set(Box::new(place));
+        }
+        self.place.get().map(|place| &place.lane)
+    }
+
     /// What is wanted of this connection now.
     pub(crate) fn interest(&self) -> Interest {
         self.hooked.interest().without(self.connection.passed_through())
@@ -204,12 +236,13 @@ impl Attendant {
         if on_lane {
             return question(&*self.hooked.hooks, &self.connection);
         }
+        let gone = Failed { reason: CloseReason::Stopped, error: "the lane has ended".to_owned() };
+        let Some(lane) = self.lane() else { return Err(gone) };
         let (answer, answered) = tokio::sync::oneshot::channel();
         let (hooks, connection) = (Arc::clone(&self.hooked.hooks), self.connection.clone());
-        self.lane.spawn(async move {
+        lane.spawn(async move {
             let _ = answer.send(question(&*hooks, &connection));
         });
-        let gone = Failed { reason: CloseReason::Stopped, error: "the lane has ended".to_owned() };
         answered.await.unwrap_or(Err(gone))
     }
 }

@@ -138,7 +138,7 @@ impl LaneHandle {
         });
     }
 
-    pub(crate) fn seat(&self) -> LaneSeat {
+    fn seat(&self) -> LaneSeat {
         self.load.seats.fetch_add(1, Relaxed);
         LaneSeat(Arc::clone(&self.load))
     }
@@ -156,6 +156,13 @@ impl LaneHandle {
     }
 }
 
+/// A connection's place on the lane that it stays with.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub lane: LaneHandle,
+    _seat: LaneSeat,
+}
+
 /// The lanes of one server: at least one.
 #[derive(Debug)]
 pub(crate) struct Lanes {
@@ -168,9 +175,10 @@ impl Lanes {
         Self { first, more }
     }
 
-    /// The lane with the fewest connections.
-    pub(crate) fn least_loaded(&self) -> &LaneHandle {
+    /// A place on the lane with the fewest connections.
+    pub(crate) fn place(&self) -> Place {
         let load = |lane: &&LaneHandle| lane.load.seats.load(Relaxed);
-        std::iter::once(&self.first).chain(&self.more).min_by_key(load).unwrap_or(&self.first)
+        let lane = std::iter::once(&self.first).chain(&self.more).min_by_key(load).unwrap_or(&self.first);
+        Place { lane: lane.clone(), _seat: lane.seat() }
     }
 }

@@ -153,13 +153,15 @@ impl Server {
         &self.0.core.address
     }
 
-    /// Has these hooks asked, on these lanes, for what [`set_interest`](Self::set_interest) says. Once only; for
-    /// connections that are accepted from then on.
+    /// Has these hooks asked for what [`set_interest`](Self::set_interest) says, of connections that are accepted from
+    /// then on; the hooks of the first call stay. The lanes may come with a later call, also for connections that live:
+    /// before there are some, nothing is asked.
     pub fn hook(&self, hooks: Arc<dyn Hooks>, lanes: impl IntoIterator<Item = LaneHandle>) {
+        let core = &self.0.core;
+        let hooked = core.hooked.get_or_init(|| Arc::new(Hooked::new(hooks, core.config.chunk)));
         let mut lanes = lanes.into_iter();
         if let Some(first) = lanes.next() {
-            let chunk = self.0.core.config.chunk;
-            let _ = self.0.core.hooked.set(Arc::new(Hooked::new(hooks, Lanes::new(first, lanes.collect()), chunk)));
+            hooked.use_lanes(Lanes::new(first, lanes.collect()));
         }
     }
 
@@ -200,7 +202,7 @@ impl Server {
         self.0.core.stop_by.send_modify(|by| *by = Some(by.map_or(deadline, |by| by.min(deadline))));
         if listener.take().is_some() {
             // It was never started, so there is no task to close it.
-            self.0.core.closed.announce();
+            self.0.core.announce_closed();
         }
     }
 
@@ -310,6 +312,9 @@ impl Core {
     }
 
     pub(crate) fn announce_closed(&self) {
+        if let Some(hooked) = self.hooked.get() {
+            hooked.leave_lanes();
+        }
         self.closed.announce();
     }
 }

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
 import time
 import traceback
 from pathlib import Path
 from types import FrameType, TracebackType
 
-from . import _native
+from . import _logging, _native
 from ._connection import Connection
 from ._exceptions import printable
+from ._lost_output import lost_output
+from ._threads import ReentrantLock
 
 _logger = logging.getLogger("interpose.callback")
 _HERE = str(Path(__file__).parent)
@@ -24,23 +25,63 @@ _INTERVAL_SECONDS = 1.0
 # A callback may make up classes of exceptions as it goes.
 _MOST_KINDS = 100
 _MOST_TEXT = 500
+# Of a traceback: its frames, its lines, and the exceptions that one leads to.
+_MOST_FRAMES = 100
+_MOST_LINES = 120
+_MOST_EXCEPTIONS = 50
+# What `callback_errors="raise"` keeps until the end; the rest is counted.
+_MOST_KEPT = 16
 
 
 class Reports:
-    """Logs what the callbacks of one server raise, so that a storm in another hides nothing of it."""
+    """Logs what the callbacks of one server raise, so that a storm in another hides nothing of it; may keep it too."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, *, keeps: bool = False) -> None:
+        self._lock = ReentrantLock()
         # By callback and kind of exception: when one was last logged, and how many were held back since.
         self._last: dict[tuple[str, str], tuple[float, int]] = {}
+        self._keeps = keeps
+        self._kept: list[BaseException] = []
+        self._more = 0
+        self.ends: _native.Server | None = None
+        """The server that the first exception ends: its main loop raises it."""
 
-    def __call__(self, name: str, connection: Connection, error: BaseException) -> str:
-        """Log what the callback `name` raised, and return one line about it."""
-        line = f"{name} raised {_describe(error)}"
+    def __call__(self, name: str, connection: Connection, error: BaseException, only_looks: bool) -> str | None:
+        """Log what the callback `name` raised, and return one line about it.
+
+        None says that it is to end nothing: a callback that has never answered anything failed on its own output.
+        """
+        line = f"{name} raised {described(error)}"
+        lost = lost_output(error) if only_looks else ""
         held_back = self._pass(name, type(error).__name__)
         if held_back is not None:
-            _log(connection, line, held_back, error)
+            _log(connection, f"{line}{lost and f': {lost}'}", held_back, error, is_lost=bool(lost))
+        if lost:
+            return None
+        if self._keeps:
+            self._keep(error)
         return printable(line)
+
+    def take(self) -> BaseException | None:
+        """Return what is kept, once: an exception, or a group of several."""
+        with self._lock:
+            kept, more = self._kept, self._more
+            self._kept, self._more = [], 0
+        if not kept:
+            return None
+        if len(kept) == 1 and not more:
+            return kept[0]
+        rest = f", and {more} more that are not kept" if more else ""
+        return BaseExceptionGroup(f"callbacks raised {len(kept)} exceptions{rest}", kept)
+
+    def _keep(self, error: BaseException) -> None:
+        with self._lock:
+            if len(self._kept) >= _MOST_KEPT:
+                self._more += 1
+            elif all(error is not one for one in self._kept):
+                self._kept.append(error.with_traceback(_users_part(error.__traceback__)))
+        if self.ends is not None:
+            self.ends.stop(0.0)
 
     def _pass(self, name: str, kind: str) -> int | None:
         """Return how many were held back since the last that was logged, or None if this one is to be."""
@@ -69,19 +110,90 @@ def report_stuck() -> None:
         )
 
 
-def _log(connection: Connection, line: str, held_back: int, error: BaseException) -> None:
+def _log(connection: Connection, line: str, held_back: int, error: BaseException, *, is_lost: bool) -> None:
+    """Have the exception logged by the log's thread: no handler may hold up the lane."""
+    level = logging.WARNING if is_lost else logging.ERROR
+    if not _logger.isEnabledFor(level):
+        return
     more = f" ({held_back} like it not shown)" if held_back else ""
+    trace = _users_part(error.__traceback__)
+    # Made here, so that it names the thread of the callback.
+    record = _logger.makeRecord(
+        _logger.name, level, __file__, 0, "%s: %s%s", (repr(connection), f"{printable(line)}{more}", ""), None
+    )
+
+    def hand_on() -> None:
+        if is_lost:
+            _logger.handle(record)
+            return
+        lines = _lines(error, trace)
+        last = lines.pop() if lines and not _has_more_to_say(error) else printable(described(error))
+        record.args = (repr(connection), f"{printable(line)}{more}", "".join(f"\n{one}" for one in lines))
+        record.exc_info = (type(error), error, trace)
+        # The last line of the text above: with it no formatter asks the exception for its text, which may do anything.
+        record.exc_text = last
+        _logger.handle(record)
+
+    _logging.queue(hand_on)
+    # So that it is in the log before the connection ends, as long as the log is quick.
+    _logging.flush_if_quick()
+
+
+def _has_more_to_say(error: BaseException) -> bool:
+    """Return whether something follows the line that names the exception: notes, the exceptions of a group."""
+    return isinstance(error, BaseExceptionGroup) or bool(getattr(error, "__notes__", None))
+
+
+def _lines(error: BaseException, trace: TracebackType | None) -> list[str]:
+    """Return the text of the exception and of those that led to it, in bounds and inert."""
     try:
-        trace = _users_part(error.__traceback__)
-        # Not as the record's exc_info: formatting it asks the exception for its text, without any guard.
-        text = "".join(traceback.format_tb(trace)).rstrip()
-        _logger.error("%s: %s%s%s", connection, printable(line), more, f"\n{text}" if text else "")
+        if _is_small(error):
+            shown = traceback.TracebackException(type(error), error, trace, limit=-_MOST_FRAMES, compact=True)
+            _own_frames(shown)
+            text = "".join(shown.format())
+        else:
+            text = "".join(traceback.format_tb(trace, limit=-_MOST_FRAMES)) + described(error)
     except Exception:  # noqa: BLE001
-        if logging.raiseExceptions:
-            traceback.print_exc()
+        # An attribute of it was not what it is elsewhere.
+        text = "".join(traceback.format_tb(trace, limit=-_MOST_FRAMES)) + described(error)
+    lines = [printable(line[:_MOST_TEXT]) for line in text.rstrip("\n").split("\n")]
+    if len(lines) > _MOST_LINES:
+        half = _MOST_LINES // 2
+        lines = [*lines[:half], f"  ... ({len(lines) - 2 * half} lines not shown)", *lines[-half:]]
+    return lines
 
 
-def _describe(error: BaseException) -> str:
+def _led_to(error: BaseException) -> list[BaseException]:
+    inside = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    return [one for one in (error.__cause__, error.__context__, *inside[:_MOST_EXCEPTIONS]) if one is not None]
+
+
+def _is_small(error: BaseException) -> bool:
+    found, known = [error], {id(error)}
+    while found and len(known) <= _MOST_EXCEPTIONS:
+        new = [one for one in _led_to(found.pop()) if id(one) not in known]
+        known.update(map(id, new))
+        found += new
+    return not found
+
+
+def _own_frames(shown: traceback.TracebackException) -> None:
+    """Leave out this package's frames that lead to the user's, and what could pass for another line of the log."""
+    waiting, known = [shown], {id(shown)}
+    while waiting:
+        one = waiting.pop()
+        ours = next((at for at, frame in enumerate(one.stack) if not frame.filename.startswith(_HERE)), 0)
+        del one.stack[:ours]
+        if isinstance(text := getattr(one, "_str", None), str):
+            vars(one)["_str"] = printable(text[:_MOST_TEXT])
+        more = [one.__cause__, one.__context__, *(one.exceptions or ())]
+        new = [other for other in more if other is not None and id(other) not in known]
+        known.update(map(id, new))
+        waiting += new
+
+
+def described(error: BaseException) -> str:
+    """Return one line about an exception."""
     kind = type(error).__name__
     try:
         text = str(error)

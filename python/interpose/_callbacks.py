@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+from ._callback_log import Reports
+from ._connection import Connection, Side
 from ._exceptions import ConfigError
 from ._forward import Forward, ForwardTo, forward_of
 from ._hook_decorators import DECORATED, BoundHook
-from ._hooks import HOOKS, HookMethods, check, fill, hooks_of, own_hook, warn_of_slips
+from ._hooks import HOOKS, HookMethods, check, errors_policy, fill, hooks_of, own_hook, wants_views, warn_of_slips
 from ._lanes import Lanes
 from ._native import Callbacks, Server
+from ._threads import hub_lets_go, is_patched
 from ._tutorial import TutorialAttributes, adapt, closing, forms
 
 if TYPE_CHECKING:
@@ -23,7 +26,10 @@ class CallbackHolder(HookMethods, TutorialAttributes):
     forward_to: ForwardTo | None
     _native: Server
     _table: Callbacks
+    _reports: Reports
+    _known: dict[int, Connection]
     _lanes: Lanes
+    _changes: int = 0
 
     if not TYPE_CHECKING:
 
@@ -41,24 +47,66 @@ class CallbackHolder(HookMethods, TutorialAttributes):
             else:
                 object.__delattr__(self, name)
 
+    def _make_table(self, errors: str, buffer: str) -> None:
+        """Make the native side's table of callbacks, empty, and what is kept for it."""
+        policy, views = errors_policy(errors), wants_views(buffer)
+        self._known = {}
+        self._reports = Reports(keeps=policy == "raise")
+        self._table = Callbacks(Connection, Side, self._reports, self._known, policy == "pass", views)
+
     def _assign(self, name: str, callback: object) -> None:
         """Give the hook `name` this callback, or with None what its class has; from the next chunk on."""
         if isinstance(callback, BoundHook):
             callback = callback.callback
+        given = None if callback is None else self._checked(name, callback)
+        if "_lanes" not in self.__dict__:
+            self._put(name, given)
+            return
+        # First, because it raises in a forked child: another thread may have held the lock.
+        _ = self._native.started
+        with self._lanes.lock:
+            before = self.__dict__.get(name)
+            try:
+                self._put(name, given)
+                self._settle()
+            except BaseException:
+                if self.__dict__.get(name) is given:
+                    self._put(name, before)
+                self._settle()
+                raise
+
+    def _put(self, name: str, callback: Callable[..., object] | None) -> None:
         if callback is None:
             self.__dict__.pop(name, None)
         else:
-            self.__dict__[name] = self._checked(name, callback)
+            self.__dict__[name] = callback
         self.__dict__.get(DECORATED, set[str]()).discard(name)
-        if "_lanes" in self.__dict__:
+
+    def _settle(self) -> None:
+        """Have called what the attributes say. Under the lock of the lanes.
+
+        A signal handler may assign in the middle of it, and is done when this goes on: then it begins anew.
+        """
+        while True:
+            self._changes = change = self._changes + 1
             self._fill(hooks_of(self))
             if self._native.started:
                 self._lanes.follow()
+            if self._changes == change:
+                return
+
+    def _follow_patches(self) -> None:
+        """Have callbacks called as greenlets need it, where the program was patched after they were given."""
+        if is_patched():
+            with self._lanes.lock:
+                self._settle()
 
     def _fill(self, hooks: dict[str, Callable[..., object]]) -> None:
         server = cast("TheServer", self)
         if own := forms(server):
             adapt(server, own, hooks)
+        if is_patched():
+            hooks = {name: hub_lets_go(callback) for name, callback in hooks.items()}
         fill(self._table, hooks)
 
     def _target(self, forward_to: ForwardTo | None) -> Forward | None:

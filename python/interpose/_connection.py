@@ -9,6 +9,8 @@ from ._config import seconds
 from ._exceptions import ArgumentTypeError, SendTimeoutError
 from ._figures import CloseReason, ConnectionPhase, Ledger
 from ._forward import HostPort, SocketName, address_text, host_port, unix_path
+from ._threads import is_cooperative
+from ._waiting import wait_for
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """What can be sent."""
@@ -87,12 +89,28 @@ class Side:
         b'hello'
         """
         limit = None if timeout is None else seconds("timeout", timeout, zero=True)
-        sent = self._native.send(not self._client, data, limit)
+        sent = (
+            self._send_from_greenlet(data, limit)
+            if is_cooperative()
+            else self._native.send(not self._client, data, limit)
+        )
         if sent is None:
             raise SendTimeoutError(
                 f"send: {self!r} had no room for it in {limit:g} s, because its peer does not read; "
                 "give it longer, or close the connection"
             )
+        return sent
+
+    def _send_from_greenlet(self, data: Buffer, limit: float | None) -> int | None:
+        """Send as send() does, and let other greenlets run while there is no room."""
+        sent: int | None = None
+
+        def is_sent(wait: float) -> bool:
+            nonlocal sent
+            sent = self._native.send(not self._client, data, wait)
+            return sent is not None
+
+        wait_for(is_sent, limit)
         return sent
 
     def sendall(self, data: Buffer, timeout: float | None = None) -> None:

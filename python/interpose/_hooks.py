@@ -26,7 +26,7 @@ from ._hook_types import (
 )
 from ._outgoing import Outgoing
 
-CallbackErrors: TypeAlias = Literal["close", "pass"]
+CallbackErrors: TypeAlias = Literal["close", "pass", "raise"]
 """What an exception in a callback means."""
 Chunks: TypeAlias = Literal["bytes", "view"]
 """What callbacks get a chunk as."""
@@ -216,12 +216,14 @@ def routed(callback: Callable[..., Any]) -> Callable[[Connection], object]:
 
 def fill(table: _native.Callbacks, hooks: dict[str, Callable[..., Any]]) -> None:
     """Give the native side the callbacks of `hooks`, by hook."""
+    places: list[tuple[str, str, Callable[..., Any] | None]] = []
     for place, names in _PLACES.items():
         name = next((name for name in names if name in hooks), None)
         callback = None if name is None else hooks[name]
         if place == "accept" and callback is not None:
             callback = routed(callback)
-        table.set(place, name or names[0], callback)
+        places.append((place, name or names[0], callback))
+    table.fill(places)
 
 
 def wants_views(value: object) -> bool:
@@ -231,8 +233,8 @@ def wants_views(value: object) -> bool:
     return value == "view"
 
 
-def errors_policy(value: object) -> bool:
-    """Return whether `callback_errors` is to pass, or raise."""
-    if value not in ("close", "pass"):
-        raise ConfigError('callback_errors: it is neither "close" nor "pass"; give one of them')
-    return value == "pass"
+def errors_policy(value: str) -> str:
+    """Return `callback_errors`, or raise."""
+    if value not in ("close", "pass", "raise"):
+        raise ConfigError('callback_errors: it is none of "close", "pass" and "raise"; give one of them')
+    return value

@@ -7,90 +7,142 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from . import _logging, _native
+from . import _native
+from ._callback_log import Reports
 from ._exceptions import LaneError
+from ._threads import Gate, Greenless, ReentrantLock, get_ident, is_cooperative, start_thread
+from ._waiting import wait_for
 
 
 class Lanes:
-    """The lanes of one server, from its start on. None has a thread before there is something to run."""
+    """The lanes of one server, made when the first callback needs them.
 
-    def __init__(self, native: _native.Server, table: _native.Callbacks, count: int) -> None:
+    `lock` keeps threads apart; a signal handler or a finalizer that comes back on the thread that holds it goes
+    through. So whatever is done under it may be done once more in the middle of it.
+    """
+
+    def __init__(self, native: _native.Server, table: _native.Callbacks, reports: Reports, count: int) -> None:
+        self.lock = ReentrantLock()
         self._native = native
         self._table = table
+        self._reports = reports
         self._count = count
-        self._lanes: list[_native.Lane] = []
-        self._driven = False
-        self._threads: list[threading.Thread] = []
-        self._lock = threading.Lock()
+        self._made = False
+        # Those that the native side knows and no thread drives: a main loop's, until it runs.
+        self._undriven: list[_native.Lane] = []
+        self._entering = False
+        self._threads: list[threading.Thread | Greenless] = []
 
     def run_here(self) -> None:
         """Start the server, and be its first lane until it is closed.
 
-        Raises what a signal handler raises, or a callback to end the server.
+        Raises what a signal handler raises, or a callback to end the server; RuntimeStartError if nothing was started.
         """
         if _native.on_lane():
             raise LaneError(
                 "main_loop: this thread runs the callbacks of a server already; start() the other in the background"
             )
-        with self._lock:
-            lane = _native.Lane()
-            # A server that was started before has its lanes elsewhere; then this one only waits.
-            if not self._native.started:
-                self._make(lane)
-                self._drive(self._lanes[1:])
-        self._native.start()
-        with _wakeups() as woken:
-            lane.run(self._native, self._table, threading.get_ident(), woken)
-        self._raise()
+        self._reports.ends = self._native
+        if is_cooperative():
+            # This thread has greenlets to run.
+            self.start()
+            wait_for(self._native.wait, None)
+            self.join(1.0)
+        else:
+            lane = self._enter()
+            with _wakeups() as woken:
+                lane.run(self._native, self._table, get_ident(), woken)
 
     def start(self) -> None:
         """Start the server, with its lanes in threads of their own once there are callbacks."""
-        with self._lock:
-            if not self._lanes:
-                self._make(_native.Lane())
-        self.follow()
-        self._native.start()
+        _native.prepare()
+        with self.lock:
+            self._native.hook(self._table, [])
+            if not self._entering:
+                self._drive_rest()
+            self.follow()
+            self._native.start()
 
     def follow(self) -> None:
         """See to it that the callbacks that are there now are called."""
-        with self._lock:
-            if self._table.any and not self._driven:
-                self._drive(self._lanes)
+        with self.lock:
+            if self._table.any and not self._made:
+                self._make(0)
             self._native.rehook(self._table)
 
     def join(self, limit: float) -> None:
         """Wait for the threads to end, at most `limit` seconds: one may be in a callback that does not return."""
         end = time.monotonic() + limit
-        for thread in self._threads:
-            if thread is not threading.current_thread():
+        for thread in [*self._threads]:
+            if thread.ident != get_ident():
                 thread.join(max(0.0, end - time.monotonic()))
+        if self._native.is_closed:
+            # They hold descriptors, and nothing is left for them to do.
+            self._undriven = []
 
-    def raise_ending(self) -> None:
-        """Raise what a callback has raised to end the server, if one has."""
-        self._raise()
+    def _enter(self) -> _native.Lane:
+        """Start the server, and return the lane that the calling thread is to drive."""
+        _native.prepare()
+        with self.lock:
+            self._entering = True
+            try:
+                # A server that was started before has its lanes elsewhere; then this one only waits.
+                if self._native.started:
+                    return _native.Lane()
+                if not self._made:
+                    self._make(1)
+                lane = self._undriven[0] if self._undriven else _native.Lane()
+                self._native.rehook(self._table)
+                self._native.start()
+                self._undriven = []
+                return lane
+            except BaseException:
+                if self._native.started:
+                    self._drive_rest()
+                raise
+            finally:
+                self._entering = False
 
-    def _make(self, first: _native.Lane) -> None:
-        # Also where there is no callback yet: a connection may live when the first is given.
-        self._lanes = [first, *(_native.Lane() for _ in range(self._count - 1))]
-        self._native.hook(self._table, self._lanes)
+    def _make(self, here: int) -> None:
+        """Make the lanes, and drive all but the first `here` of them; all, or none if one cannot be had."""
+        lanes = [_native.Lane() for _ in range(self._count)]
+        gate = Gate()
+        try:
+            threads = [
+                *self._threads,
+                *(self._drive(lane, index, gate) for index, lane in enumerate(lanes[here:], here)),
+            ]
+            undriven = lanes[:here]
+            gate.is_open = True
+            # Nothing comes between these and the call, neither a signal nor a failure.
+            self._threads, self._undriven, self._made = threads, undriven, True
+            self._native.hook(self._table, lanes)
+        finally:
+            gate.decide()
 
-    def _drive(self, lanes: list[_native.Lane]) -> None:
-        native, table = self._native, self._table
-        self._driven = True
-        for lane in lanes:
-            # Not a method: a thread that knew the server would keep it alive.
-            def run(lane: _native.Lane = lane) -> None:
-                lane.run(native, table, threading.get_ident())
+    def _drive(self, lane: _native.Lane, index: int, gate: Gate) -> threading.Thread | Greenless:
+        return start_thread(f"interpose-lane-{index}", _driver(self._native, self._table, lane, gate))
 
-            self._threads.append(_logging.start_thread(f"interpose-lane-{self._lanes.index(lane)}", run))
+    def _drive_rest(self) -> None:
+        """Drive what a main loop that could not start has left."""
+        while self._undriven:
+            gate = Gate()
+            gate.is_open = True
+            gate.decide()
+            self._threads.append(self._drive(self._undriven[0], 0, gate))
+            del self._undriven[0]
 
-    def _raise(self) -> None:
-        raised = self._table.raised()
-        if raised is not None:
-            raise raised
+
+def _driver(native: _native.Server, table: _native.Callbacks, lane: _native.Lane, gate: Gate) -> Callable[[], None]:
+    # Not a method: a thread that knew the server would keep it alive.
+    def run() -> None:
+        if gate.pass_through():
+            lane.run(native, table, get_ident())
+
+    return run
 
 
 @contextmanager

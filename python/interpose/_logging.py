@@ -7,51 +7,147 @@ No native thread ever runs Python, so a record waits in a bounded native queue u
 from __future__ import annotations
 
 import atexit
+import itertools
 import logging
 import os
 import threading
+import time
 import traceback
 from collections.abc import Callable
 
 from . import _native
-from ._exceptions import RuntimeStartError, printable
+from ._exceptions import printable
+from ._lost_output import say_aside
+from ._threads import Greenless, ReentrantLock, is_patched, refuse_eventlet, run_hub, start_thread
+from ._waiting import wait_for
 
 # How often a changed level is noticed, and how long the exit may wait for a handler that does not return.
 _LOOK_SECONDS = 1.0
+# What stop() waits for the log, and from when on a handler is one that does not return.
+_FLUSH_SECONDS = 0.5
+_STUCK_SECONDS = 1.0
+# What a lane waits for it.
+_QUICK_SECONDS = 0.02
+# A handler that takes longer is warned about, so often.
+_SLOW_SECONDS = 0.1
+_SLOW_INTERVAL_SECONDS = 60.0
 
 # Every logger that native records go to. Each may have a level of its own.
 _loggers = [logging.getLogger(f"interpose{child}") for child in ("", ".listener", ".connection", ".callback")]
-_thread: threading.Thread | None = None
-_lock = threading.RLock()
+_thread: threading.Thread | Greenless | None = None
+_starting = False
+_lock = ReentrantLock()
+# What the thread has to do between the native lines, by the keys that wait among them: the native queue bounds it.
+_waiting: dict[int, Callable[[], None]] = {}
+_keys = itertools.count(1)
+_slow_since = -_SLOW_INTERVAL_SECONDS
+_held_up_since = -_SLOW_INTERVAL_SECONDS
 
 
 def start() -> None:
     """Start the thread, unless it runs, and let the native side queue what the loggers want."""
-    global _thread
+    global _thread, _starting
+    refuse_eventlet()
     _native.start_logging(_level())
     with _lock:
-        # A forked child inherits the variable, not the thread.
-        if _thread is None or not _thread.is_alive():
+        # A forked child inherits the variable, not the thread. A signal handler may come here in the middle of it.
+        if _starting or (_thread is not None and _thread.is_alive()):
+            return
+        _starting = True
+        try:
             _thread = start_thread("interpose-log", _carry)
+        finally:
+            _starting = False
 
 
-def start_thread(name: str, run: Callable[[], None]) -> threading.Thread:
-    """Start a daemon thread, or raise RuntimeStartError."""
-    thread = threading.Thread(target=run, name=name, daemon=True)
-    try:
-        thread.start()
-    except RuntimeError as error:
-        raise RuntimeStartError(f"thread {name}: {error}; raise the limit of processes (ulimit -u)") from error
-    return thread
+def queue(work: Callable[[], None]) -> None:
+    """Have `work` done by the thread, in its turn; where too much waits it is dropped, and counted."""
+    key = next(_keys)
+    _waiting[key] = work
+    if not _native.queue_record(key):
+        _waiting.pop(key, None)
+
+
+def flush_if_quick() -> None:
+    """Wait a moment for what was said before to be handed to the loggers, unless they are slow."""
+    if _native.log_held_up()[0] < _QUICK_SECONDS:
+        _native.flush_logs(_QUICK_SECONDS)
+
+
+def flush() -> None:
+    """Wait until what was said before is handed to the loggers: not long, if a handler does not return."""
+    if _thread is None:
+        return
+    if not wait_for(_is_flushed, _FLUSH_SECONDS) or _native.log_held_up()[0] >= _STUCK_SECONDS:
+        _tell_of_held_up()
+
+
+async def flush_async() -> None:
+    """Do what flush() does, without blocking the loop."""
+    import asyncio
+
+    if _thread is None:
+        return
+    end = time.monotonic() + _FLUSH_SECONDS
+    while not _is_flushed(0.0):
+        if time.monotonic() >= end:
+            _tell_of_held_up()
+            return
+        await asyncio.sleep(0.001)
+
+
+def _is_flushed(timeout: float) -> bool:
+    return _native.flush_logs(timeout) or _native.log_held_up()[0] >= _STUCK_SECONDS
+
+
+def _tell_of_held_up() -> None:
+    """Say on standard error, once a minute, that the log stands still: through the log it cannot be said."""
+    global _held_up_since
+    seconds, waiting, dropped = _native.log_held_up()
+    now = time.monotonic()
+    if seconds >= _FLUSH_SECONDS and now - _held_up_since >= _SLOW_INTERVAL_SECONDS:
+        _held_up_since = now
+        say_aside(
+            f"interpose: a handler or filter of logging has not returned for {seconds:.1f} s; "
+            f"{waiting} log lines wait for it, {dropped} were dropped"
+        )
 
 
 def _carry() -> None:
     while (records := _native.next_logs(_LOOK_SECONDS)) is not None:
         for number, name, message in records:
-            _log(number, name, message)
+            begin = time.monotonic()
+            if name:
+                _log(number, name, message)
+            else:
+                _do(int(message))
+            if is_patched():
+                run_hub()
+            _look_after_handlers(name or "interpose.callback", time.monotonic() - begin)
         _look_after_callbacks()
         # Not only when it differs from the last look: a server that starts sets it in between.
         _native.start_logging(_level())
+
+
+def _do(key: int) -> None:
+    try:
+        if (work := _waiting.pop(key, None)) is not None:
+            work()
+    except Exception:  # noqa: BLE001
+        if logging.raiseExceptions:
+            traceback.print_exc()
+
+
+def _look_after_handlers(name: str, taken: float) -> None:
+    global _slow_since
+    now = time.monotonic()
+    if taken >= _SLOW_SECONDS and now - _slow_since >= _SLOW_INTERVAL_SECONDS:
+        _slow_since = now
+        _log(
+            logging.WARNING,
+            "interpose",
+            f"a handler of the logger {name} took {taken * 1000:.0f} ms; other log lines waited, and no connection",
+        )
 
 
 def _level() -> int:
@@ -84,13 +180,17 @@ def _leave() -> None:
     _native.shutdown()
     if _thread is not None:
         _thread.join(_LOOK_SECONDS)
+        _, waiting, dropped = _native.log_held_up()
+        if _thread.is_alive() and waiting + dropped:
+            say_aside(f"interpose: {waiting + dropped} log lines are lost: a handler of logging does not return")
 
 
 def _forget() -> None:
     """In a forked child: only the forking thread lives on, so a lock somebody else held stays held."""
-    global _thread, _lock
-    _thread = None
-    _lock = threading.RLock()
+    global _thread, _lock, _starting
+    _thread, _starting = None, False
+    _lock = ReentrantLock()
+    _waiting.clear()
     _native.forget_after_fork()
 
 

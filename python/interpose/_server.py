@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 import warnings
 from types import TracebackType
 from typing import NoReturn, Self
 
 from . import _logging, _native
-from ._callback_log import Reports
 from ._callbacks import CallbackHolder
 from ._config import Limits, Timeouts, count, flag, seconds
-from ._connection import Connection, Side
-from ._exceptions import ArgumentTypeError, ForkError, LaneError, ServerStoppedError
+from ._connection import Connection
+from ._ending import Ending, check_loop
+from ._exceptions import ArgumentTypeError, LaneError, RuntimeStartError, ServerStoppedError
 from ._figures import Stats, stats_of
 from ._forward import Forward, ForwardTo, HostPort, address_text, host_port, native_forward, unix_path
 from ._hook_types import OnAccept, OnConnection, OnEof, OnRecv
-from ._hooks import HOOKS, CallbackErrors, Chunks, errors_policy, hooks_of, wants_views
+from ._hooks import HOOKS, CallbackErrors, Chunks, hooks_of
 from ._lanes import Lanes
 from ._listen import instance, listen_address, warn_if_public
 from ._signals import handled_signals
-from ._waiting import wait_at_most
 
-# What stop() may take beyond its drain; the promise is one second.
-_GRACE_SECONDS = 0.9
 _DRAIN_SECONDS = 5.0
-
 # A lane is a thread.
 _MOST_THREADS = 256
 _MOST_CHUNK = 256 * 1024
@@ -36,7 +31,7 @@ _TIMEOUTS = Timeouts()
 _LIMITS = Limits()
 
 
-class TheServer(CallbackHolder):
+class TheServer(Ending, CallbackHolder):
     """Forwards every client of a listener to an upstream: every byte, both ways, ends as ends.
 
     It binds and listens at once, so `address` is known and clients may connect; they are served from
@@ -52,7 +47,8 @@ class TheServer(CallbackHolder):
       called with and what its answer means.
     * `callback_threads`: threads that run callbacks; a connection stays on one. With more than one, callbacks of
       different connections run at once.
-    * `callback_errors`: `"close"`, or `"pass"` to go on as if a callback that raised had answered None.
+    * `callback_errors`: `"close"`, or `"pass"` to go on as if a callback that raised had answered None, or `"raise"`:
+      as `"close"`, and what was raised comes out of `stop()`, `with` or `main_loop()`, several as a group.
     * `buffer`: what callbacks get a chunk as: `"bytes"`, or `"view"` for a read-only memoryview, which spares a large
       chunk a copy. It may be kept; then it keeps its buffer of `buffer_size` bytes.
     * `buffer_size`: the most bytes of one chunk, up to 262,144.
@@ -108,15 +104,13 @@ class TheServer(CallbackHolder):
         self._take(dict(zip(HOOKS, given, strict=True)))
         threads = count("callback_threads", callback_threads, 1, _MOST_THREADS)
         chunk = count("buffer_size", self.buffer_size if buffer_size is None else buffer_size, 1, _MOST_CHUNK)
-        passes_errors = errors_policy(callback_errors)
         host, port = listen_address(host, port)
         forward = self._target(forward_to)
         self._check_form(threads)
         timeouts = instance("timeouts", timeouts, Timeouts)
         limits = instance("limits", limits, Limits)
         self._pid = os.getpid()
-        self._known: dict[int, Connection] = {}
-        self._table = _native.Callbacks(Connection, Side, Reports(), self._known, passes_errors, wants_views(buffer))
+        self._make_table(callback_errors, buffer)
         hooks = hooks_of(self)
         native = _native.Server(
             host,
@@ -133,7 +127,7 @@ class TheServer(CallbackHolder):
             coalesce=flag("coalesce", coalesce),
         )
         self.buffer_size, self.forward_to, self._native = chunk, forward, native
-        self._lanes = Lanes(native, self._table, threads)
+        self._lanes = Lanes(native, self._table, self._reports, threads)
         self._fill(hooks)
         if not flag("public", public):
             warn_if_public(native.address)
@@ -187,9 +181,10 @@ class TheServer(CallbackHolder):
 
         Ctrl-C raises KeyboardInterrupt here within 100 ms, and so does SystemExit of a signal handler or a callback:
         everything is closed and reset by then. Any other exception of a signal handler comes out here as well, but
-        while a callback runs it is that callback's error; so end with SystemExit or stop(). Raises
-        ServerStoppedError, ForkError, RuntimeStartError, and LaneError in a thread that runs callbacks of another
-        server.
+        while a callback runs it is that callback's error; so end with SystemExit or stop(). With
+        `callback_errors="raise"` the first exception of a callback ends it, and comes out here. Raises
+        ServerStoppedError, ForkError, RuntimeStartError (nothing was started, and it may be tried again), and LaneError
+        in a thread that runs callbacks of another server.
 
         >>> import threading
         >>> from interpose import TheServer
@@ -202,16 +197,22 @@ class TheServer(CallbackHolder):
         with handled_signals(native, _DRAIN_SECONDS if handling else None):
             try:
                 self._lanes.run_here()
-            except LaneError:
+            except (LaneError, RuntimeStartError):
+                # Nothing was started, and it may be tried again.
+                self._reports.ends = None
                 raise
-            except BaseException:
+            except BaseException as error:
                 self._abort(native)
+                self._raise_ended(error)
                 raise
+        _logging.flush()
+        self._raise_ended(None)
 
     def start(self) -> Self:
         """Serve in the background, and return the server. A second call does nothing.
 
-        Callbacks run in a thread that is made for them. Raises ServerStoppedError, ForkError, RuntimeStartError.
+        Callbacks run in a thread that is made for them. Raises ServerStoppedError, ForkError, and RuntimeStartError:
+        then nothing was started, and it may be tried again.
 
         >>> from interpose import TheServer
         >>> server = TheServer("", 0, "example.org:80").start()
@@ -228,26 +229,17 @@ class TheServer(CallbackHolder):
         and from a signal handler, and more than once; the shortest drain wins. On an event loop's thread it
         blocks the loop: leave `async with` instead. In a signal handler it holds up the handlers of signals that
         came together with that one: give a short drain there. Ctrl-C cuts the drain short. In a callback
-        it returns at once, and the server stops.
-        Raises ForkError, and for `drain` ArgumentTypeError and ConfigError.
+        it returns at once, and the server stops. What happened before it is in the log when it returns.
+        Raises ForkError, and for `drain` ArgumentTypeError and ConfigError; with `callback_errors="raise"` what
+        callbacks have raised, once, unless a main loop is there to raise it.
 
         >>> from interpose import TheServer
         >>> server = TheServer("", 0, "example.org:80").start()
         >>> server.stop(drain=0.5)
         >>> server.stop()
         """
-        native = self._ours()
-        allowed = seconds("drain", drain, zero=True)
-        native.stop(allowed)
-        if _native.on_lane():
-            return
-        end = time.monotonic() + allowed + _GRACE_SECONDS
-        try:
-            wait_at_most(native, allowed + _GRACE_SECONDS)
-            self._lanes.join(max(0.0, end - time.monotonic()))
-        except BaseException:
-            self._abort(native)
-            raise
+        if self._end(seconds("drain", drain, zero=True)) and self._reports.ends is None:
+            self._raise_failed(None)
 
     async def serve_forever(self) -> None:
         """Serve until stop() is called elsewhere. Being cancelled resets everything and raises CancelledError.
@@ -266,16 +258,20 @@ class TheServer(CallbackHolder):
         served for 50 ms
         """
         native = self._ours()
+        check_loop("await server.serve_forever()")
         self.start()
+        self._reports.ends = native
         try:
             await native.closed()
         except GeneratorExit:
             native.stop(0.0)
             raise
-        except BaseException:
+        except BaseException as error:
             await self._stop_async(0.0)
+            self._raise_ended(error)
             raise
-        self._lanes.raise_ending()
+        await _logging.flush_async()
+        self._raise_ended(None)
 
     async def wait_closed(self) -> None:
         """Wait until the server is stopped and its last connection is closed. Raises ForkError.
@@ -286,35 +282,49 @@ class TheServer(CallbackHolder):
         >>> server.stop()
         >>> asyncio.run(server.wait_closed())
         """
-        await self._ours().closed()
+        native = self._ours()
+        check_loop("await server.wait_closed()")
+        await native.closed()
+        await _logging.flush_async()
 
     def __enter__(self) -> Self:
         """Serve in the background."""
-        return self.start()
+        native = self._ours()
+        try:
+            return self.start()
+        except BaseException:
+            # A signal's exception came when it had started: nobody else would stop it.
+            if native.started and not native.stopping:
+                self._abort(native)
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop with the default drain; after an exception at once. Raise what a callback has raised to end the server.
 
-        In a forked child do nothing.
+        An exception that is on its way already gets a note about it. In a forked child do nothing.
         """
         if os.getpid() != self._pid:
             return
-        self.stop(0.0 if kind else 5.0)
-        if kind is None:
-            self._lanes.raise_ending()
+        self._end(0.0 if kind else 5.0)
+        self._raise_ended(error)
 
     async def __aenter__(self) -> Self:
-        """Serve in the background."""
-        return self.start()
+        """Serve in the background. Raises RuntimeStartError under a loop that is not asyncio's."""
+        check_loop("async with server")
+        return self.__enter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop with a drain of 5 seconds, without blocking the loop; after an exception at once."""
+        """Stop with a drain of 5 seconds, without blocking the loop; after an exception at once.
+
+        Raise what a callback has raised, as `with` does.
+        """
         if os.getpid() == self._pid:
             await self._stop_async(5.0 if kind is None else 0.0)
+            self._raise_failed(error)
 
     def __repr__(self) -> str:
         if os.getpid() != self._pid:
@@ -339,6 +349,7 @@ class TheServer(CallbackHolder):
         if native.stopping or native.is_closed:
             raise ServerStoppedError("server: it was stopped; make a new TheServer")
         _logging.start()
+        self._follow_patches()
         return native
 
     def __del__(self) -> None:
@@ -351,30 +362,3 @@ class TheServer(CallbackHolder):
         native.stop(0.0)
         if text:
             warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
-
-    def _ours(self) -> _native.Server:
-        """Return the native server, in the process that made it."""
-        if os.getpid() != self._pid:
-            raise ForkError(
-                "server: it belongs to the process this one was forked from; make a new TheServer here, or use spawn"
-            )
-        return self._native
-
-    @staticmethod
-    def _abort(native: _native.Server) -> None:
-        native.stop(0.0)
-        wait_at_most(native, _GRACE_SECONDS)
-
-    async def _stop_async(self, drain: float) -> None:
-        import asyncio
-
-        native = self._ours()
-        native.stop(drain)
-        try:
-            async with asyncio.timeout(drain + _GRACE_SECONDS):
-                await native.closed()
-        except TimeoutError:
-            return
-        except BaseException:
-            native.stop(0.0)
-            raise

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from . import _native
 from ._exceptions import ConfigError, ServerStoppedError
-from ._logging import start_thread
+from ._threads import Greenless, start_thread
 from ._waiting import wait_at_most
 
 
@@ -35,7 +35,7 @@ class SignalThread:
         self._act = act
         # Its put() may interrupt another one in the same thread, which no other queue allows.
         self._noted: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._thread: threading.Thread | Greenless | None = None
         self._previous: dict[signal.Signals, signal.Handlers] = {}
 
     def begin(self) -> None:

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -46,6 +46,8 @@ impl Slot {
 pub(super) struct CallLog {
     names: Mutex<[String; Slot::ALL.len()]>,
     warned: Mutex<[Option<Instant>; Slot::ALL.len()]>,
+    /// Whether a slot's callback has answered anything but None.
+    answered: [AtomicBool; Slot::ALL.len()],
     errors: AtomicU64,
 }
 
@@ -76,6 +78,23 @@ impl CallLog {
     /// Sets the name that a slot's callback has in messages.
     pub(super) fn rename(&self, slot: Slot, name: String) {
         held(&self.names)[slot as usize] = name;
+    }
+
+    /// Notes that a slot's callback does more than look.
+    pub(super) fn answered(&self, slot: Slot) {
+        let answered = &self.answered[slot as usize];
+        if !answered.load(Relaxed) {
+            answered.store(true, Relaxed);
+        }
+    }
+
+    /// Forgets what a slot's callback has answered: it has another.
+    pub(super) fn begins_anew(&self, slot: Slot) {
+        self.answered[slot as usize].store(false, Relaxed);
+    }
+
+    pub(super) fn has_answered(&self, slot: Slot) -> bool {
+        self.answered[slot as usize].load(Relaxed)
     }
 
     pub(super) fn name(&self, slot: Slot) -> String {

@@ -131,15 +131,28 @@ impl Callbacks {
         }
     }
 
-    /// Puts a callback in a place, under the name that its user knows it by; None empties the place.
-    #[pyo3(signature = (place, name, callback))]
-    fn set(&self, place: &str, name: String, callback: Option<Py<PyAny>>) {
-        if let Some(slot) = Slot::ALL.into_iter().find(|slot| slot.word() == place) {
-            self.log.rename(slot, name);
-            // The old one is dropped after the lock: its end may run Python.
-            let before = std::mem::replace(&mut held(&self.slots)[slot as usize], callback);
-            drop(before);
+    /// Puts callbacks in all places at once: for each its word, the name that its user knows it by, and the callback,
+    /// or None. No signal handler and no other thread sees half of them.
+    fn fill(&self, places: Vec<(String, String, Option<Py<PyAny>>)>) {
+        let mut slots: [Option<Py<PyAny>>; Slot::ALL.len()] = Default::default();
+        for (place, name, callback) in places {
+            if let Some(slot) = Slot::ALL.into_iter().find(|slot| slot.word() == place) {
+                self.log.rename(slot, name);
+                slots[slot as usize] = callback;
+            }
         }
+        // The old ones are dropped after the lock: their end may run Python.
+        let before = {
+            let mut now = held(&self.slots);
+            for (slot, (old, new)) in Slot::ALL.into_iter().zip(now.iter().zip(&slots)) {
+                let ends = (old.as_ref().map(Py::as_ptr), new.as_ref().map(Py::as_ptr));
+                if ends.0 != ends.1 {
+                    self.log.begins_anew(slot);
+                }
+            }
+            std::mem::replace(&mut *now, slots)
+        };
+        drop(before);
     }
 
     /// Whether any place has a callback.
@@ -203,6 +216,9 @@ impl OnLane {
             let Some(callback) = callbacks.get(py, slot) else { return Ok(None) };
             let asked = arguments(py, here).and_then(|arguments| {
                 let given = lane::call(here, slot, &callback, &arguments)?;
+                if !given.is_none() {
+                    self.log.answered(slot);
+                }
                 answer(&NameOf(&self.log, slot), given, &arguments)
             });
             asked.map(Some).map_err(|error| self.fail(py, here, slot, connection, error))
@@ -224,19 +240,29 @@ impl OnLane {
         match self.report(py, here, slot, connection, &error) {
             // Ctrl-C may come while the exception is told of.
             Err(error) if ends_server(py, &error) => Some(self.end(py, here, slot, error)),
+            // What failed is only what a callback wanted to show.
+            Ok(None) => None,
             _ if self.passes_errors.load(Relaxed) => None,
             line => {
-                let line = line.unwrap_or_else(|_| format!("{} raised an exception", self.log.name(slot)));
+                let line = line.ok().flatten().unwrap_or_else(|| format!("{} raised an exception", self.log.name(slot)));
                 Some(Failed { reason: CloseReason::CallbackError, error: line })
             }
         }
     }
 
-    /// Logs an exception, and gives one line about it.
-    fn report(&self, py: Python<'_>, here: &lane::Here, slot: Slot, connection: &Connection, error: &PyErr) -> PyResult<String> {
+    /// Logs an exception, and returns one line about it; `None` if it is to end nothing.
+    fn report(
+        &self,
+        py: Python<'_>,
+        here: &lane::Here,
+        slot: Slot,
+        connection: &Connection,
+        error: &PyErr,
+    ) -> PyResult<Option<String>> {
         let callbacks = here.callbacks.get();
         let connection = here.kept.borrow_mut().connection(py, callbacks, connection)?;
-        let arguments = (self.log.name(slot), connection, error.clone_ref(py).into_value(py)).into_pyobject(py)?;
+        let only_looks = !self.log.has_answered(slot);
+        let arguments = (self.log.name(slot), connection, error.clone_ref(py).into_value(py), only_looks).into_pyobject(py)?;
         // As a part of the callback: the exception's text and the log's handlers are its user's too.
         lane::call(here, slot, callbacks.report.bind(py), &arguments)?.extract()
     }

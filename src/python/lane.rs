@@ -251,14 +251,14 @@ unsafe fn call_object(callable: *mut ffi::PyObject, arguments: *mut ffi::PyObjec
 /// A lane for one Python thread to drive.
 #[pyclass(frozen, module = "interpose._native")]
 pub(super) struct Lane {
-    /// Gone once it is driven.
+    /// Gone once it is driven. So is every handle of it then: they hold descriptors.
     lane: Mutex<Option<lane::Lane>>,
-    handle: lane::LaneHandle,
 }
 
 impl Lane {
-    pub(super) fn handle(&self) -> lane::LaneHandle {
-        self.handle.clone()
+    /// How to give it work, until it is driven.
+    pub(super) fn handle(&self) -> Option<lane::LaneHandle> {
+        self.lane.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(lane::Lane::handle)
     }
 }
 
@@ -267,7 +267,7 @@ impl Lane {
     #[new]
     fn new(py: Python<'_>) -> PyResult<Self> {
         let lane = lane::Lane::new(release).map_err(|error| errors::raise(py, &error))?;
-        Ok(Self { handle: lane.handle(), lane: Mutex::new(Some(lane)) })
+        Ok(Self { lane: Mutex::new(Some(lane)) })
     }
 
     /// Drives it in the calling thread, whose `threading.get_ident()` is `thread`, until the server is closed. `woken`

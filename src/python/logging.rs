@@ -6,7 +6,8 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    thread::{self, ThreadId},
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -19,19 +20,28 @@ const MOST_LINES: usize = 1024;
 /// Replaced in a forked child, where the lock may have been held by a thread that is not there any more.
 static RING: LazyLock<ArcSwap<Ring>> = LazyLock::new(|| ArcSwap::from_pointee(Ring::default()));
 
-/// Level as Python's `logging` counts it, logger's name, message.
+/// Level as Python's `logging` counts it, logger's name, message. Without a name the message is the key of a record that
+/// the façade keeps.
 type Line = (u8, String, String);
 
 #[derive(Debug, Default)]
 struct Ring {
     lines: Mutex<Lines>,
     arrived: Condvar,
+    /// What was taken has been handed on.
+    handed_on: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Lines {
     waiting: VecDeque<Line>,
     dropped: u64,
+    /// Lines ever taken, and those of them that their taker was done with when it came again.
+    taken: u64,
+    done: u64,
+    taker: Option<ThreadId>,
+    /// When the lines that are being handed on were taken.
+    since: Option<Instant>,
     shut_down: bool,
 }
 
@@ -40,25 +50,52 @@ impl Ring {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, line: Line) {
+    fn push(&self, line: Line) -> bool {
         let mut lines = self.lines();
         if lines.waiting.len() >= MOST_LINES {
             lines.dropped += 1;
-            return;
+            return false;
         }
         lines.waiting.push_back(line);
         self.arrived.notify_one();
+        true
+    }
+
+    /// Waits until what was pushed before this call has been handed on, at most for `timeout`. `false`: the time was over
+    /// first. The taker itself waits for nothing.
+    fn flush(&self, timeout: Duration) -> bool {
+        let lines = self.lines();
+        if lines.taker == Some(thread::current().id()) {
+            return true;
+        }
+        let wanted = lines.taken + lines.waiting.len() as u64;
+        let held_up = |lines: &mut Lines| lines.done < wanted;
+        let waited = self.handed_on.wait_timeout_while(lines, timeout, held_up);
+        waited.unwrap_or_else(PoisonError::into_inner).0.done >= wanted
+    }
+
+    /// Seconds that the lines taken last are being handed on for, how many wait behind them, and how many were dropped.
+    fn held_up(&self) -> (f64, usize, u64) {
+        let lines = self.lines();
+        (lines.since.map_or(0.0, |since| since.elapsed().as_secs_f64()), lines.waiting.len(), lines.dropped)
     }
 
     /// What waits, once there is something, or nothing after `timeout`; `None` when nothing will come any more.
     fn take(&self, timeout: Duration) -> Option<Vec<Line>> {
         let idle = |lines: &mut Lines| lines.waiting.is_empty() && !lines.shut_down;
-        let waited = self.arrived.wait_timeout_while(self.lines(), timeout, idle);
+        let mut lines = self.lines();
+        lines.taker = Some(thread::current().id());
+        lines.done = lines.taken;
+        lines.since = None;
+        self.handed_on.notify_all();
+        let waited = self.arrived.wait_timeout_while(lines, timeout, idle);
         let mut lines = waited.unwrap_or_else(PoisonError::into_inner).0;
         if lines.waiting.is_empty() && lines.shut_down {
             return None;
         }
         let mut taken: Vec<Line> = lines.waiting.drain(..).collect();
+        lines.taken += taken.len() as u64;
+        lines.since = (!taken.is_empty()).then(Instant::now);
         if std::mem::take(&mut lines.dropped) > 0 {
             let message = format!("lines were dropped: more than {MOST_LINES} waited to be logged");
             taken.push((python_level(Level::Warn), "interpose".to_owned(), message));
@@ -89,7 +126,7 @@ impl Log for ToRing {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let name = record.target().replace("::", ".");
-            RING.load().push((python_level(record.level()), name, record.args().to_string()));
+            let _ = RING.load().push((python_level(record.level()), name, record.args().to_string()));
         }
     }
 
@@ -131,6 +168,27 @@ pub(super) fn next_logs(py: Python<'_>, timeout: f64) -> PyResult<Option<Vec<Lin
     let timeout = super::convert::seconds(py, "timeout", Some(timeout))?.unwrap_or_default();
     let ring = RING.load_full();
     Ok(py.detach(|| ring.take(timeout)))
+}
+
+/// Queues a record that the façade keeps under `key`, in its order among the core's lines. `False`: there is no room, and
+/// it is counted as dropped.
+#[pyfunction]
+pub(super) fn queue_record(key: u64) -> bool {
+    RING.load().push((0, String::new(), key.to_string()))
+}
+
+/// Waits, at most for `timeout` seconds, until every line that was queued before has been handed on.
+#[pyfunction]
+pub(super) fn flush_logs(py: Python<'_>, timeout: f64) -> PyResult<bool> {
+    let timeout = super::convert::seconds(py, "timeout", Some(timeout))?.unwrap_or_default();
+    let ring = RING.load_full();
+    Ok(py.detach(|| ring.flush(timeout)))
+}
+
+/// Seconds that the lines taken last are being handed on for, how many wait behind them, and how many were dropped.
+#[pyfunction]
+pub(super) fn log_held_up() -> (f64, usize, u64) {
+    RING.load().held_up()
 }
 
 #[cfg(test)]

@@ -57,8 +57,12 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(parse_address, module)?)?;
     module.add_function(wrap_pyfunction!(logging::start_logging, module)?)?;
     module.add_function(wrap_pyfunction!(logging::next_logs, module)?)?;
+    module.add_function(wrap_pyfunction!(logging::queue_record, module)?)?;
+    module.add_function(wrap_pyfunction!(logging::flush_logs, module)?)?;
+    module.add_function(wrap_pyfunction!(logging::log_held_up, module)?)?;
     module.add_function(wrap_pyfunction!(stuck_callbacks, module)?)?;
     module.add_function(wrap_pyfunction!(on_lane, module)?)?;
+    module.add_function(wrap_pyfunction!(runtime::prepare, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::shutdown, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::forget_after_fork, module)?)?;
     Ok(())

@@ -70,6 +70,12 @@ fn locked<T>(f: impl FnOnce(&mut Native) -> T) -> Result<T, Error> {
     Ok(f(native))
 }
 
+/// Starts the threads that servers of this process share, unless they run: what can fail of a start.
+#[pyfunction]
+pub(super) fn prepare(py: Python<'_>) -> PyResult<()> {
+    with(py, |_| ())
+}
+
 /// Starts the server on the workers of this process.
 pub(super) fn start(py: Python<'_>, server: &Server) -> PyResult<()> {
     with(py, |native| {

@@ -103,11 +103,10 @@ impl Server {
         Ok(self.here(py)?.is_closed())
     }
 
-    /// Has these callbacks called, on these lanes. Once only.
+    /// Has these callbacks called once there are lanes: with this call, or with a later one.
     fn hook(&self, py: Python<'_>, callbacks: &Callbacks, lanes: Vec<Bound<'_, Lane>>) -> PyResult<()> {
         let server = self.here(py)?;
-        server.hook(callbacks.hooks(), lanes.iter().map(|lane| lane.get().handle()));
-        server.set_interest(callbacks.interest());
+        server.hook(callbacks.hooks(), lanes.iter().filter_map(|lane| lane.get().handle()));
         Ok(())
     }
 

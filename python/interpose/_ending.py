@@ -1,0 +1,100 @@
+"""A server's end: what waits for it, and what comes out of it."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from . import _logging
+from ._callback_log import Reports, described
+from ._exceptions import ForkError, RuntimeStartError
+from ._lanes import Lanes
+from ._native import Callbacks, Server, on_lane
+from ._waiting import wait_at_most
+
+# What stop() may take beyond its drain; the promise is one second.
+_GRACE_SECONDS = 0.9
+
+
+class Ending:
+    """The part of a server that ends it."""
+
+    _native: Server
+    _table: Callbacks
+    _lanes: Lanes
+    _reports: Reports
+    _pid: int
+
+    def _ours(self) -> Server:
+        """Return the native server, in the process that made it."""
+        if os.getpid() != self._pid:
+            raise ForkError(
+                "server: it belongs to the process this one was forked from; make a new TheServer here, or use spawn"
+            )
+        return self._native
+
+    def _end(self, drain: float) -> bool:
+        """Stop, and wait for the end and for the log; return False in a callback, which cannot wait."""
+        native = self._ours()
+        native.stop(drain)
+        if on_lane():
+            return False
+        end = time.monotonic() + drain + _GRACE_SECONDS
+        try:
+            wait_at_most(native, drain + _GRACE_SECONDS)
+            self._lanes.join(max(0.0, end - time.monotonic()))
+            _logging.flush()
+        except BaseException:
+            self._abort(native)
+            raise
+        return True
+
+    def _raise_ended(self, error: BaseException | None) -> None:
+        """Raise what a callback has raised to end the server, else what _raise_failed() does."""
+        raised = self._table.raised() if error is None else None
+        if raised is not None:
+            raise raised
+        self._raise_failed(error)
+
+    def _raise_failed(self, error: BaseException | None) -> None:
+        """Raise what callbacks have raised, if that is wanted; only note it on `error`, which is on its way already."""
+        failed = self._reports.take()
+        if failed is None or failed is error:
+            return
+        if error is None:
+            raise failed
+        error.add_note(f"A callback of {self!r} had failed before: {described(failed)}")
+
+    @staticmethod
+    def _abort(native: Server) -> None:
+        native.stop(0.0)
+        wait_at_most(native, _GRACE_SECONDS)
+
+    async def _stop_async(self, drain: float) -> None:
+        import asyncio
+
+        native = self._ours()
+        native.stop(drain)
+        try:
+            async with asyncio.timeout(drain + _GRACE_SECONDS):
+                await native.closed()
+        except TimeoutError:
+            return
+        except BaseException:
+            native.stop(0.0)
+            raise
+        await _logging.flush_async()
+
+
+def check_loop(what: str) -> None:
+    """Raise RuntimeStartError unless a loop of asyncio's runs in this thread."""
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeStartError(
+            f"{what}: it needs a running loop of asyncio's, and there is none here; under trio or curio write "
+            "`with server:`, which serves in the background, or run server.main_loop in a thread "
+            "(await trio.to_thread.run_sync(server.main_loop, abandon_on_cancel=True))"
+        ) from None
