@@ -44,8 +44,10 @@ const LOOKS: Duration = Duration::from_secs(5);
 pub(crate) fn spawn(core: Arc<Core>, listener: Listener, workers: Workers) {
     let (runtime, seat) = workers.seat();
     let announce = Announce(Arc::clone(&core));
+    let listening = workers.commons().hops.listen(&core.address);
     runtime.spawn(async move {
         let _announce = announce;
+        let _listening = listening;
         announce_start(&core);
         let life = async {
             accept_until_stopped(&core, listener, &workers).await;

@@ -20,7 +20,7 @@ use crate::{
     hooks::{Decision, Interest},
     hops::{Hop, MOST_HOPS},
     io::{
-        connector::{self, Connected, is_exhaustion},
+        connector::{self, Connected, Way, is_exhaustion},
         listener::Accepted,
         reserve::Reserve,
         stream::{Stream, Unregistered},
@@ -176,17 +176,18 @@ async fn open(task: &mut Task, client: &Unserved) -> Result<Stream, Outcome> {
     let Entry { core, shared, attendance, .. } = &mut task.entry;
     let commons = task.workers.commons();
     let reserve = task.admission.reserve.take();
-    refuse_circle(core, &commons, shared)?;
-    let reaching = reach(core, &commons, attendance.as_mut(), task.on_lane, reserve);
+    let passed = refuse_circle(core, &commons, shared)?;
+    let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &core.options, passed };
+    let reaching = reach(core, way, attendance.as_mut(), task.on_lane, reserve);
     let reached = unless_ended(reaching, shared, client).await?;
-    let Some(Connected { stream: upstream, peer, local }) = reached else {
+    let Some(Connected { stream: upstream, peer, local, hop }) = reached else {
         let _ = shared.upstream.set(None);
         return Ok(Stream::nowhere());
     };
-    let names = note_names(core, &commons, shared, &upstream, (peer, local))?;
-    // Once more: the connection that led here may have been remembered only after it was accepted here.
+    // Once more: a connection that a script has made was remembered only after it was accepted here.
     let passed = refuse_circle(core, &commons, shared).inspect_err(|_| upstream.abort_on_close())?;
-    let hop = names.and_then(|(peer, local)| commons.hops.remember(local, peer, passed));
+    hop.iter().for_each(|hop| hop.raise(passed));
+    let hop = note_names(core, shared, &upstream, (peer, local), hop)?;
     if let Some(attendant) = attendance.as_mut().and_then(|attendance| attendance.wanted(Interest::CONNECT)) {
         let asked = attendant.ask(task.on_lane, |hooks, connection| hooks.on_connect(connection));
         let asked = async { asked.await.map_err(Outcome::from) };
@@ -229,7 +230,7 @@ async fn unless_ended<T>(
 /// Asks where the client goes, and connects there. Nothing is connected for one that goes nowhere.
 async fn reach(
     core: &Core,
-    commons: &Commons,
+    way: Way<'_>,
     attendance: Option<&mut Attendance>,
     on_lane: bool,
     mut reserve: Option<Reserve>,
@@ -245,14 +246,14 @@ async fn reach(
     let failed = |error: String| Outcome::explained(CloseReason::ConnectFailed, error);
     match decision {
         Decision::Default => match &core.config.forward {
-            Some(forward) => connector::connect(forward, &commons.resolver, &core.options, reserve).await.map(Some),
+            Some(forward) => connector::connect(forward, way, reserve).await.map(Some),
             None => Err(failed("there is no forward_to, and on_accept named no target; give one of the two".to_owned())),
         },
         Decision::Forward(forward) => {
             forward.check().map_err(|error| failed(error.to_string()))?;
-            connector::connect(&forward, &commons.resolver, &core.options, reserve).await.map(Some)
+            connector::connect(&forward, way, reserve).await.map(Some)
         }
-        Decision::Connected(socket) => connector::adopt(socket, &core.options).map(Some),
+        Decision::Connected(socket) => connector::adopt(socket, way).map(Some),
         Decision::Nowhere => Ok(None),
         Decision::Refuse => Err(Outcome::plain(CloseReason::Rejected)),
     }
@@ -260,36 +261,39 @@ async fn reach(
 
 /// How many listeners of this process the client has passed, unless they are too many.
 fn refuse_circle(core: &Core, commons: &Commons, shared: &Shared) -> Result<u8, Outcome> {
-    let passed = shared.client.peer.inet().map_or(0, |peer| commons.hops.passed(peer));
+    let passed = commons.hops.passed(&shared.client.peer);
+    shared.passed.store(passed, Relaxed);
     if passed < MOST_HOPS {
         return Ok(passed);
     }
     Err(loop_detected(&core.address, &format!("the client passed {passed} listeners of this process before")))
 }
 
-/// Makes the upstream's names known, and refuses one that is our own listener. Gives the peer's and the local address.
+/// Makes the upstream's names known, and refuses one that is our own listener.
 fn note_names(
     core: &Core,
-    commons: &Commons,
     shared: &Shared,
     upstream: &Stream,
     (peer, local): (SocketName, SocketName),
-) -> Result<Option<(SocketAddr, SocketAddr)>, Outcome> {
-    let inet = peer.inet().zip(local.inet());
-    let target = peer.clone();
-    if peer == core.address || inet.is_some_and(|(peer, local)| core.is_own_wildcard(peer) && peer.ip() == local.ip()) {
+    hop: Option<Hop>,
+) -> Result<Option<Hop>, Outcome> {
+    let is_here = |(peer, local): (SocketAddr, SocketAddr)| {
+        core.is_own_wildcard(peer) && (peer.ip() == local.ip() || peer.ip().to_canonical().is_loopback())
+    };
+    if peer == core.address || peer.inet().zip(local.inet()).is_some_and(is_here) {
         upstream.abort_on_close();
-        if let Some(hop) = inet.and_then(|(peer, local)| commons.hops.remember(local, peer, MOST_HOPS)) {
+        if let Some(hop) = hop {
+            hop.raise(MOST_HOPS);
             // Our listener accepts this connection too, and must know it for what it is, not connect once more.
             tokio::spawn(async move {
                 sleep(CIRCLE_MEMORY).await;
                 drop(hop);
             });
         }
-        return Err(loop_detected(&target, "the target is this server's own listener"));
+        return Err(loop_detected(&peer, "the target is this server's own listener"));
     }
     let _ = shared.upstream.set(Some(Box::new(SideNames { peer, local })));
-    Ok(inet)
+    Ok(hop)
 }
 
 fn loop_detected(at: &SocketName, why: &str) -> Outcome {

@@ -1,51 +1,190 @@
 //! Loops: a connection that leads through listeners of this process again and again.
 //!
-//! An upstream connection that stays on this machine is remembered by its local address. A client that comes
-//! from such an address is our own, one hop further. Chains are legal; only a long one is cut.
+//! An upstream connection that may come to a listener of this process is remembered by its local address. A client that
+//! comes from such an address is our own, one hop further. Chains are legal; only a long one is cut.
 
 use std::{
     collections::HashMap,
+    io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use crate::addr::SocketName;
+
 /// Listeners of this process that one connection may pass.
 pub(crate) const MOST_HOPS: u8 = 8;
 
-/// The connections that this process made to itself, by their local address.
+/// The connections that this process made to itself, and where it listens.
 #[derive(Debug, Default)]
-pub(crate) struct Hops(Mutex<HashMap<SocketAddr, u8>>);
+pub(crate) struct Hops(Mutex<Known>);
 
-impl Hops {
-    fn ours(&self) -> MutexGuard<'_, HashMap<SocketAddr, u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+#[derive(Debug, Default)]
+struct Known {
+    /// By the connection's local address.
+    ours: HashMap<SocketName, Passed>,
+    /// How many listeners there are on each place.
+    listening: HashMap<Place, usize>,
+}
 
-    /// How many of our listeners the client at `peer` has passed before; 0 for anybody else's.
-    pub(crate) fn passed(&self, peer: SocketAddr) -> u8 {
-        self.ours().get(&peer).copied().unwrap_or(0)
-    }
+#[derive(Debug)]
+struct Passed {
+    /// The most of them: two connections to different targets may share a local address.
+    hops: u8,
+    connections: usize,
+}
 
-    /// Remembers an upstream connection. `None` if it leaves this machine: then its peer cannot be one of our listeners.
-    pub(crate) fn remember(self: &Arc<Self>, local: SocketAddr, peer: SocketAddr, passed: u8) -> Option<Hop> {
-        let same_machine = local.ip() == peer.ip() || (local.ip().is_loopback() && peer.ip().is_loopback());
-        same_machine.then(|| {
-            self.ours().insert(local, passed.saturating_add(1));
-            Hop { local, hops: Arc::clone(self) }
-        })
+/// Where a connect comes to a listener of ours, by whatever address it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Place {
+    Port(u16),
+    /// An abstract name.
+    Name(String),
+    /// A socket's file: device and inode, for a path has many spellings.
+    File(u64, u64),
+}
+
+impl Place {
+    fn of(name: &SocketName) -> Option<Self> {
+        match name {
+            SocketName::Inet(address) => Some(Self::Port(address.port())),
+            SocketName::Unix(path) if path.starts_with('@') => Some(Self::Name(path.clone())),
+            #[cfg(unix)]
+            SocketName::Unix(path) => {
+                use std::os::unix::fs::MetadataExt;
+                std::fs::metadata(path).ok().map(|file| Self::File(file.dev(), file.ino()))
+            }
+            #[cfg(not(unix))]
+            SocketName::Unix(_) => None,
+        }
     }
 }
 
-/// An upstream connection on this machine, remembered until dropped.
+/// One spelling for each: IPv4 addresses that IPv6 maps are IPv4 addresses, and a scope is no part of a name here.
+fn plain(name: &SocketName) -> SocketName {
+    match name {
+        SocketName::Inet(address) => SocketName::Inet(SocketAddr::new(address.ip().to_canonical(), address.port())),
+        SocketName::Unix(_) => name.clone(),
+    }
+}
+
+/// Whether both are surely of this machine, wherever the connection ends up there.
+fn is_same_machine(local: &SocketName, peer: &SocketName) -> bool {
+    let ip = |name| match plain(name) {
+        SocketName::Inet(address) => Some(address.ip()),
+        SocketName::Unix(_) => None,
+    };
+    let Some((local, peer)) = ip(local).zip(ip(peer)) else { return false };
+    local == peer || peer.is_unspecified() || (local.is_loopback() && peer.is_loopback())
+}
+
+impl Known {
+    fn insert(&mut self, local: SocketName, passed: u8) {
+        let known = self.ours.entry(local).or_insert(Passed { hops: 0, connections: 0 });
+        known.hops = known.hops.max(passed.saturating_add(1));
+        known.connections += 1;
+    }
+}
+
+impl Hops {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a listener of this process until the guard is dropped.
+    pub(crate) fn listen(self: &Arc<Self>, name: &SocketName) -> Option<Listening> {
+        let place = Place::of(name)?;
+        *self.known().listening.entry(place.clone()).or_default() += 1;
+        Some(Listening { place, hops: Arc::clone(self) })
+    }
+
+    /// Whether a connect to `peer` may come to a listener of this process.
+    pub(crate) fn leads_here(&self, peer: &SocketName) -> bool {
+        if matches!(peer, SocketName::Unix(_)) && self.known().listening.keys().all(|place| matches!(place, Place::Port(_))) {
+            return false;
+        }
+        Place::of(peer).is_some_and(|place| self.known().listening.contains_key(&place))
+    }
+
+    /// How many of our listeners the client at `peer` has passed before; 0 for anybody else's.
+    pub(crate) fn passed(&self, peer: &SocketName) -> u8 {
+        self.known().ours.get(&plain(peer)).map_or(0, |known| known.hops)
+    }
+
+    /// Remembers an upstream connection. `None` if it cannot come to one of our listeners.
+    pub(crate) fn remember(self: &Arc<Self>, local: &SocketName, peer: &SocketName, passed: u8) -> Option<Hop> {
+        (is_same_machine(local, peer) || self.leads_here(peer)).then(|| {
+            let local = plain(local);
+            self.known().insert(local.clone(), passed);
+            Hop { local, hops: Arc::clone(self) }
+        })
+    }
+
+    /// Does what `begin` does, which starts a connect to `peer` and returns its local address, and remembers the connection
+    /// as [`remember`](Self::remember) does. A listener of ours that accepts it meanwhile learns that it is ours all the same.
+    pub(crate) fn dial(
+        self: &Arc<Self>,
+        peer: &SocketName,
+        passed: u8,
+        begin: impl FnOnce() -> io::Result<SocketName>,
+    ) -> io::Result<Option<Hop>> {
+        if !self.leads_here(peer) {
+            let local = begin()?;
+            return Ok(self.remember(&local, peer, passed));
+        }
+        // Whoever asks waits for the end of one system call, and then finds it.
+        let mut known = self.known();
+        let local = plain(&begin()?);
+        known.insert(local.clone(), passed);
+        drop(known);
+        Ok(Some(Hop { local, hops: Arc::clone(self) }))
+    }
+}
+
+/// A listener of this process, noted until dropped.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    place: Place,
+    hops: Arc<Hops>,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let mut known = self.hops.known();
+        if let Some(count) = known.listening.get_mut(&self.place) {
+            *count -= 1;
+            if *count == 0 {
+                known.listening.remove(&self.place);
+            }
+        }
+    }
+}
+
+/// An upstream connection that may come to one of our listeners, remembered until dropped.
 #[derive(Debug)]
 pub(crate) struct Hop {
-    local: SocketAddr,
+    local: SocketName,
     hops: Arc<Hops>,
+}
+
+impl Hop {
+    /// Notes that it has passed more listeners than was known when it was made.
+    pub(crate) fn raise(&self, passed: u8) {
+        if let Some(known) = self.hops.known().ours.get_mut(&self.local) {
+            known.hops = known.hops.max(passed.saturating_add(1));
+        }
+    }
 }
 
 impl Drop for Hop {
     fn drop(&mut self) {
-        self.hops.ours().remove(&self.local);
+        let mut known = self.hops.known();
+        if let Some(passed) = known.ours.get_mut(&self.local) {
+            passed.connections -= 1;
+            if passed.connections == 0 {
+                known.ours.remove(&self.local);
+            }
+        }
     }
 }
 
@@ -53,14 +192,37 @@ impl Drop for Hop {
 mod tests {
     use super::*;
 
+    fn name(text: &str) -> SocketName {
+        SocketName::Inet(text.parse().unwrap())
+    }
+
     #[test]
     fn a_connection_on_this_machine_is_remembered_until_it_ends() {
         let hops = Arc::new(Hops::default());
-        let (local, peer) = ("127.0.0.2:40000".parse().unwrap(), "127.0.0.1:80".parse().unwrap());
-        let hop = hops.remember(local, peer, 3).unwrap();
-        assert_eq!(hops.passed(local), 4);
+        let (local, peer) = (name("127.0.0.2:40000"), name("127.0.0.1:80"));
+        let hop = hops.remember(&local, &peer, 3).unwrap();
+        assert_eq!(hops.passed(&local), 4);
+        assert_eq!(hops.passed(&name("[::ffff:127.0.0.2]:40000")), 4, "mapped");
+        hop.raise(5);
+        assert_eq!(hops.passed(&local), 6);
+        let other = hops.remember(&local, &name("127.0.0.1:81"), 0).unwrap();
         drop(hop);
-        assert_eq!(hops.passed(local), 0);
-        assert!(hops.remember("10.0.0.1:40000".parse().unwrap(), "10.0.0.2:80".parse().unwrap(), 0).is_none());
+        assert_eq!(hops.passed(&local), 6, "another has that address too");
+        drop(other);
+        assert_eq!(hops.passed(&local), 0);
+        assert!(hops.remember(&name("10.0.0.1:40000"), &name("10.0.0.2:80"), 0).is_none());
+    }
+
+    #[test]
+    fn a_connection_to_a_port_that_is_listened_on_is_remembered_whatever_its_addresses() {
+        let hops = Arc::new(Hops::default());
+        let (local, peer) = (name("10.0.0.1:40000"), name("10.0.0.2:80"));
+        let listening = [hops.listen(&name("0.0.0.0:80")), hops.listen(&name("[::1]:80"))];
+        let hop = hops.dial(&peer, 0, || Ok(local.clone())).unwrap();
+        assert_eq!(hops.passed(&local), 1);
+        drop((hop, listening));
+        assert!(hops.dial(&peer, 0, || Ok(local.clone())).unwrap().is_none());
+        let failed = hops.dial(&peer, 0, || Err(io::ErrorKind::AddrNotAvailable.into()));
+        assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
     }
 }

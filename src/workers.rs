@@ -19,9 +19,9 @@ use crate::{
     addr::SocketName,
     error::{Error, ErrorKind, reason_text},
     forward::Forward,
-    hops::Hops,
+    hops::{Hop, Hops},
     io::{
-        connector::{self, Connected},
+        connector::{self, Connected, Way},
         options::SocketOptions,
         resolver::{MOST_LOOKUPS, Resolver},
     },
@@ -53,8 +53,25 @@ struct Worker {
     _running: oneshot::Sender<()>,
 }
 
-/// A connected socket, its peer's name and its own; or why there is none.
-pub type Connecting = Result<(socket2::Socket, SocketName, SocketName), Outcome>;
+/// A socket that somebody connects by hand.
+#[derive(Debug)]
+pub struct Dialled {
+    /// Connected, and on no runtime.
+    pub socket: socket2::Socket,
+    /// Its peer's name.
+    pub peer: SocketName,
+    /// Its own.
+    pub local: SocketName,
+    /// The memory of it, if it may come to a listener of this process.
+    pub memory: Option<Memory>,
+}
+
+/// Has a connection known for one of this process until dropped.
+#[derive(Debug)]
+pub struct Memory(#[expect(dead_code, reason = "held for its drop")] Hop);
+
+/// A connected socket, or why there is none.
+pub type Connecting = Result<Dialled, Outcome>;
 
 /// A place on one worker: counts as its load until it is dropped.
 #[derive(Debug)]
@@ -86,17 +103,19 @@ impl Workers {
         Self::start(thread::available_parallelism().map_or(1, usize::from))
     }
 
-    /// Connects as `forward` says, and gives the socket, which is on no runtime then, or why there is none.
-    pub fn connect(&self, forward: Forward, done: impl FnOnce(Connecting) + Send + 'static) {
+    /// Connects as `forward` says, on behalf of a client that has `passed` so many listeners of this process, and gives the
+    /// socket, or why there is none.
+    pub fn connect(&self, forward: Forward, passed: u8, done: impl FnOnce(Connecting) + Send + 'static) {
         let (runtime, seat) = self.seat();
-        let resolver = self.0.commons.resolver.clone();
+        let Commons { resolver, hops } = self.commons();
         runtime.spawn(async move {
             let options = SocketOptions { unacknowledged: None };
-            let connected = connector::connect(&forward, &resolver, &options, None).await;
-            done(connected.and_then(|Connected { stream, peer, local }| {
-                let socket = stream.into_socket();
+            let way = Way { resolver: &resolver, hops: &hops, options: &options, passed };
+            let connected = connector::connect(&forward, way, None).await;
+            done(connected.and_then(|Connected { stream, peer, local, hop }| {
                 let fault = |error| Outcome::explained(CloseReason::ConnectFailed, reason_text(&error));
-                Ok((socket.map_err(fault)?, peer, local))
+                let socket = stream.into_socket().map_err(fault)?;
+                Ok(Dialled { socket, peer, local, memory: hop.map(Memory) })
             }));
             drop(seat);
         });

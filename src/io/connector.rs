@@ -21,6 +21,7 @@ use crate::{
     addr::{Address, SocketName},
     error::reason_text,
     forward::Forward,
+    hops::{Hop, Hops},
     outcome::{CloseReason, Outcome},
 };
 
@@ -35,15 +36,22 @@ pub(crate) struct Connected {
     pub stream: Stream,
     pub peer: SocketName,
     pub local: SocketName,
+    /// The memory of it, if it may come to a listener of this process.
+    pub hop: Option<Hop>,
+}
+
+/// How far a connection has come, and what connects it further.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way<'a> {
+    pub resolver: &'a Resolver,
+    pub hops: &'a Arc<Hops>,
+    pub options: &'a SocketOptions,
+    /// Listeners of this process that its client has passed before.
+    pub passed: u8,
 }
 
 /// Connects as `forward` says, or gives the reason why not. What is kept in the reserve is used for it.
-pub(crate) async fn connect(
-    forward: &Forward,
-    resolver: &Resolver,
-    options: &SocketOptions,
-    reserve: Option<Reserve>,
-) -> Result<Connected, Outcome> {
+pub(crate) async fn connect(forward: &Forward, way: Way<'_>, reserve: Option<Reserve>) -> Result<Connected, Outcome> {
     let attempt = async {
         // What was kept for the lookup is free for it from here on; what was kept for the socket, once that is opened.
         let kept = reserve.map(Reserve::into_socket);
@@ -51,16 +59,16 @@ pub(crate) async fn connect(
             (Address::Inet { host, port }, None) => (host, *port),
             (Address::Inet { .. }, Some(address)) => {
                 drop(kept);
-                return connect_tcp(address, forward.source, options).await.map_err(Outcome::from_connect);
+                return connect_tcp(address, forward.source, way).await.map_err(Outcome::from_connect);
             }
             (Address::Unix(path), _) => {
                 drop(kept);
-                return connect_unix(path).await;
+                return connect_unix(path, way).await;
             }
         };
-        let found = resolver.resolve(host).await?;
+        let found = way.resolver.resolve(host).await?;
         drop(kept);
-        race(&order(&found, port, forward.source), forward.source, options).await
+        race(&order(&found, port, forward.source), forward.source, way).await
     };
     pulse::set();
     match deadline::within(forward.connect_timeout, attempt).await {
@@ -103,14 +111,14 @@ fn order(found: &Arc<[SocketAddr]>, port: u16, source: Option<IpAddr>) -> Vec<So
 
 /// Starts an attempt at the next address when the last one failed, or was silent for [`ATTEMPT_DELAY`].
 /// The first connection wins; the others are dropped. If all fail, the first failure is the one told.
-async fn race(addresses: &[SocketAddr], source: Option<IpAddr>, options: &SocketOptions) -> Result<Connected, Outcome> {
+async fn race(addresses: &[SocketAddr], source: Option<IpAddr>, way: Way<'_>) -> Result<Connected, Outcome> {
     let mut waiting = addresses.iter();
     let mut running = FuturesUnordered::new();
     let mut first_failure = None;
     loop {
         let next = waiting.next();
         match next {
-            Some(address) => running.push(connect_tcp(*address, source, options)),
+            Some(address) => running.push(connect_tcp(*address, source, way)),
             None if running.is_empty() => {
                 let no_address = || Outcome::explained(CloseReason::ConnectFailed, "no address of the source's family");
                 return Err(first_failure.map_or_else(no_address, Outcome::from_connect));
@@ -129,9 +137,19 @@ async fn race(addresses: &[SocketAddr], source: Option<IpAddr>, options: &Socket
     }
 }
 
-async fn connect_tcp(address: SocketAddr, source: Option<IpAddr>, options: &SocketOptions) -> io::Result<Connected> {
-    let socket = new_socket(address, source, options)?;
-    let connected = registered::connect(socket, &address.into()).await?;
+async fn connect_tcp(address: SocketAddr, source: Option<IpAddr>, way: Way<'_>) -> io::Result<Connected> {
+    let socket = new_socket(address, source, way.options)?;
+    let (target, mut hop) = (address.into(), None);
+    let dial = |socket: &Socket| {
+        let mut pending = Ok(());
+        hop = way.hops.dial(&SocketName::Inet(address), way.passed, || {
+            pending = socket.connect(&target);
+            // Its own address a socket has as soon as the connect has begun.
+            socket.local_addr().map(|local| socket_name(&local))
+        })?;
+        pending
+    };
+    let connected = registered::connect(socket, &target, dial).await?;
     let names = || -> io::Result<(SocketName, SocketName)> {
         let local = socket_name(&connected.socket().local_addr()?);
         // 0.0.0.0 and [::] are connected to as this machine's own address; only the kernel knows which.
@@ -142,7 +160,10 @@ async fn connect_tcp(address: SocketAddr, source: Option<IpAddr>, options: &Sock
     let names = names();
     let stream = Stream::from(connected);
     let (peer, local) = names.inspect_err(|_| stream.abort_on_close())?;
-    Ok(Connected { stream, peer, local })
+    if cfg!(not(unix)) {
+        hop = way.hops.remember(&local, &peer, way.passed);
+    }
+    Ok(Connected { stream, peer, local, hop })
 }
 
 /// A socket that does not block.
@@ -175,15 +196,16 @@ fn new_socket(address: SocketAddr, source: Option<IpAddr>, options: &SocketOptio
 }
 
 /// Takes over a socket that somebody else has connected.
-pub(crate) fn adopt(socket: Socket, options: &SocketOptions) -> Result<Connected, Outcome> {
+pub(crate) fn adopt(socket: Socket, way: Way<'_>) -> Result<Connected, Outcome> {
     let adopt = || -> io::Result<Connected> {
         let (peer, local) = (socket_name(&socket.peer_addr()?), socket_name(&socket.local_addr()?));
         let is_tcp = peer.inet().is_some();
         if is_tcp {
-            options.apply_to_upstream(&SockRef::from(&socket));
+            way.options.apply_to_upstream(&SockRef::from(&socket));
         }
         socket.set_nonblocking(true)?;
-        Ok(Connected { stream: Stream::of_socket(socket, is_tcp)?, peer, local })
+        let hop = way.hops.remember(&local, &peer, way.passed);
+        Ok(Connected { stream: Stream::of_socket(socket, is_tcp)?, peer, local, hop })
     };
     adopt().map_err(|error| {
         Outcome::explained(CloseReason::ConnectFailed, format!("the upstream that was given: {}", reason_text(&error)))
@@ -191,14 +213,20 @@ pub(crate) fn adopt(socket: Socket, options: &SocketOptions) -> Result<Connected
 }
 
 #[cfg(unix)]
-async fn connect_unix(path: &str) -> Result<Connected, Outcome> {
+async fn connect_unix(path: &str, way: Way<'_>) -> Result<Connected, Outcome> {
     let name = path.strip_prefix('@').map_or_else(|| path.to_owned(), |name| format!("\0{name}"));
-    let attempt = async || registered::connect(open(Domain::UNIX, None)?, &SockAddr::unix(&name)?).await;
+    let peer = SocketName::Unix(path.to_owned());
+    let attempt = async || {
+        let socket = open(Domain::UNIX, None)?;
+        let hop = name_unix(&socket, &peer, way)?;
+        let target = SockAddr::unix(&name)?;
+        registered::connect(socket, &target, |socket| socket.connect(&target)).await.map(|connected| (connected, hop))
+    };
     loop {
         match attempt().await {
-            Ok(connected) => {
+            Ok((connected, hop)) => {
                 let local = SocketName::Unix(String::new());
-                return Ok(Connected { stream: connected.into(), peer: SocketName::Unix(path.to_owned()), local });
+                return Ok(Connected { stream: connected.into(), peer, local, hop });
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(UNIX_RETRY).await,
             Err(error) => return Err(Outcome::from_connect(error)),
@@ -206,8 +234,20 @@ async fn connect_unix(path: &str) -> Result<Connected, Outcome> {
     }
 }
 
+/// Has the system name a socket that is to be connected to a listener of ours, so that it is known there. Elsewhere
+/// than on Linux such sockets have no names.
+#[cfg(unix)]
+fn name_unix(socket: &Socket, peer: &SocketName, way: Way<'_>) -> io::Result<Option<Hop>> {
+    if cfg!(not(any(target_os = "linux", target_os = "android"))) || !way.hops.leads_here(peer) {
+        return Ok(None);
+    }
+    socket.bind(&SockAddr::unix("")?)?;
+    let local = socket_name(&socket.local_addr()?);
+    Ok(way.hops.remember(&local, peer, way.passed))
+}
+
 #[cfg(not(unix))]
-async fn connect_unix(_: &str) -> Result<Connected, Outcome> {
+async fn connect_unix(_: &str, _: Way<'_>) -> Result<Connected, Outcome> {
     Err(Outcome::explained(CloseReason::ConnectFailed, "this system has no Unix sockets"))
 }
 

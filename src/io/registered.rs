@@ -151,9 +151,13 @@ mod system {
         }
     }
 
-    /// Connects a socket that does not block.
-    pub(in crate::io) async fn connect(socket: Socket, to: &SockAddr) -> io::Result<Registered> {
-        match socket.connect(to) {
+    /// Connects a socket that does not block. `dial` begins that.
+    pub(in crate::io) async fn connect(
+        socket: Socket,
+        to: &SockAddr,
+        dial: impl FnOnce(&Socket) -> io::Result<()>,
+    ) -> io::Result<Registered> {
+        match dial(&socket) {
             Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
             _ => {}
         }
@@ -232,8 +236,12 @@ mod system {
         }
     }
 
-    /// Connects a socket that does not block.
-    pub(in crate::io) async fn connect(socket: Socket, to: &SockAddr) -> io::Result<Registered> {
+    /// Connects a socket that does not block. The runtime begins that here by itself.
+    pub(in crate::io) async fn connect(
+        socket: Socket,
+        to: &SockAddr,
+        _: impl FnOnce(&Socket) -> io::Result<()>,
+    ) -> io::Result<Registered> {
         let to = to.as_socket().ok_or(io::ErrorKind::Unsupported)?;
         TcpSocket::from_std_stream(socket.into()).connect(to).await.map(Registered)
     }

@@ -18,7 +18,7 @@ use pyo3::{
 use super::{
     answers,
     calls::{CallLog, Slot},
-    handle, lane, view,
+    handle, lane, outgoing, view,
 };
 use crate::{
     chunk::{Chunk, Room},
@@ -214,6 +214,7 @@ impl OnLane {
         let asked = lane::attached(|py, here| {
             let callbacks = here.callbacks.get();
             let Some(callback) = callbacks.get(py, slot) else { return Ok(None) };
+            outgoing::runs_for(connection);
             let asked = arguments(py, here).and_then(|arguments| {
                 let given = lane::call(here, slot, &callback, &arguments)?;
                 if !given.is_none() {

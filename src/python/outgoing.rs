@@ -1,6 +1,7 @@
 //! An upstream that a script connects by itself, before any connection uses it.
 
 use std::{
+    cell::Cell,
     io::{self, ErrorKind as Kind},
     net::Shutdown,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -21,7 +22,19 @@ use crate::{
     error::{Error, ErrorKind},
     io::stream::NO_SIGNAL,
     outcome::Outcome,
+    registry::Connection,
+    workers::{Dialled, Memory},
 };
+
+thread_local! {
+    /// Listeners of this process that the client has passed whose callback runs in this thread.
+    static PASSED: Cell<u8> = const { Cell::new(0) };
+}
+
+/// Notes whose callback runs in this thread from now on.
+pub(super) fn runs_for(connection: &Connection) {
+    PASSED.set(connection.passed());
+}
 
 /// Between two looks at Python's signals while a peer is waited for.
 const LOOK: Duration = Duration::from_millis(50);
@@ -33,6 +46,7 @@ pub(super) struct Outgoing {
     socket: Mutex<Option<Arc<Socket>>>,
     peer: SocketName,
     local: SocketName,
+    _memory: Option<Memory>,
     /// In a child that is forked the socket is the parent's.
     process: Process,
 }
@@ -71,7 +85,7 @@ impl Outgoing {
     #[new]
     fn connect(py: Python<'_>, forward: &Forward) -> PyResult<Self> {
         forward.0.check().map_err(|error| errors::raise(py, &error))?;
-        let answer = Mutex::new(runtime::connect(py, forward.0.clone())?);
+        let answer = Mutex::new(runtime::connect(py, forward.0.clone(), PASSED.get())?);
         let connected = loop {
             match py.detach(|| answer.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(LOOK)) {
                 Ok(connected) => break connected,
@@ -80,10 +94,10 @@ impl Outgoing {
             }
         };
         match connected {
-            Ok((socket, peer, local)) => {
+            Ok(Dialled { socket, peer, local, memory }) => {
                 socket.set_nonblocking(false)?;
                 socket.set_write_timeout(Some(LOOK))?;
-                Ok(Self { socket: Mutex::new(Some(Arc::new(socket))), peer, local, process: Process::this() })
+                Ok(Self { socket: Mutex::new(Some(Arc::new(socket))), peer, local, _memory: memory, process: Process::this() })
             }
             Err(outcome) => {
                 let message = outcome.error.unwrap_or_else(|| outcome.reason.word().to_owned());

@@ -89,10 +89,10 @@ pub(super) fn start(py: Python<'_>, server: &Server) -> PyResult<()> {
 }
 
 /// Connects on a worker of this process; the answer comes through the channel.
-pub(super) fn connect(py: Python<'_>, forward: Forward) -> PyResult<Receiver<Connecting>> {
+pub(super) fn connect(py: Python<'_>, forward: Forward, passed: u8) -> PyResult<Receiver<Connecting>> {
     let (answer, answered) = sync_channel(1);
     with(py, |native| {
-        native.workers.connect(forward, move |connected| drop(answer.send(connected)));
+        native.workers.connect(forward, passed, move |connected| drop(answer.send(connected)));
     })?;
     Ok(answered)
 }

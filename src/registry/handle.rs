@@ -70,6 +70,11 @@ impl Connection {
         self.0.told.load(Ordering::Acquire)
     }
 
+    /// How many listeners of this process its client has passed before this one.
+    pub fn passed(&self) -> u8 {
+        self.0.passed.load(Ordering::Relaxed)
+    }
+
     /// One line about the end, where there is something to say.
     pub fn error(&self) -> Option<String> {
         self.0.outcome.get().and_then(|outcome| outcome.error.clone())

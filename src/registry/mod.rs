@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -75,6 +75,7 @@ impl Registry {
             control: Control::default(),
             outcome: OnceLock::new(),
             told: AtomicBool::new(false),
+            passed: AtomicU8::new(0),
             inboxes: OnceLock::new(),
         });
         let mut live = held(&self.live);

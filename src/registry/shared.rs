@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         OnceLock,
-        atomic::{AtomicBool, Ordering, fence},
+        atomic::{AtomicBool, AtomicU8, Ordering, fence},
     },
 };
 
@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     pub outcome: OnceLock<Outcome>,
     /// Its hooks know of the end: none of them asks for it again.
     pub(super) told: AtomicBool,
+    /// Listeners of this process that the client has passed before this one.
+    pub passed: AtomicU8,
     /// Made by the first injection: few connections ever see one.
     pub(super) inboxes: OnceLock<Box<Inboxes>>,
 }

@@ -128,6 +128,66 @@ fn a_loop_through_two_listeners_is_cut() {
     }
 }
 
+/// Servers that forward to each other in a ring, and how many connections one client of the first became.
+fn connections_of_one(configs: Vec<Config>, enter: impl FnOnce()) -> u64 {
+    let io = IoThreads::start(2);
+    let servers: Vec<Server> = configs.into_iter().map(|config| Server::bind(config).unwrap()).collect();
+    servers.iter().for_each(|server| server.start(&io.workers).unwrap());
+    enter();
+    until("every connection of the loop has ended", || servers.iter().all(|server| server.stats().active == 0));
+    let cut: u64 = servers.iter().map(|server| server.stats().closed_for(CloseReason::LoopDetected)).sum();
+    assert!(cut >= 1);
+    for server in &servers {
+        server.stop(Duration::ZERO);
+        assert!(server.wait(Some(crate::peers::DEADLINE)));
+    }
+    servers.iter().map(|server| server.stats().accepted).sum()
+}
+
+#[test]
+fn a_loop_is_cut_whatever_its_addresses_are_spelled_like() {
+    let spellings: [(&str, &str, Option<&str>); 6] = [
+        ("0.0.0.0", "127.0.0.2", None),
+        ("0.0.0.0", "127.0.0.2", Some("127.0.0.9")),
+        ("[::]", "127.0.0.3", None),
+        ("[::]", "[::ffff:127.0.0.5]", None),
+        ("[::]", "localhost", None),
+        ("[::]", "[::]", None),
+    ];
+    for (listen, target, source) in spellings {
+        for servers in [2, 3] {
+            let ports: Vec<Port> = (0..servers).map(|_| Port::new()).collect();
+            let config = |number: usize| {
+                let (own, next) = (ports[number].number(), ports[(number + 1) % servers].number());
+                let target = format!("{target}:{next}").parse::<interpose::addr::Address>().unwrap();
+                let mut config = Config::new(format!("{listen}:{own}").parse().unwrap(), Forward::to(target));
+                crate::running::forward(&mut config).source = source.map(|source| source.parse().unwrap());
+                config
+            };
+            let first = SocketAddr::from(([127, 0, 0, 1], ports[0].number()));
+            let many = connections_of_one((0..servers).map(config).collect(), || Peer::connect_and_be_reset(first));
+            assert!(many <= 9, "{listen} -> {target} from {source:?}, {servers} servers: {many} connections");
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_loop_through_unix_sockets_is_cut() {
+    for servers in [2, 3] {
+        let folder = Folder::new();
+        let names: Vec<String> = (0..servers).map(|number| format!("s{number}")).collect();
+        let configs = (0..servers).map(|number| {
+            Config::new(folder.address(&names[number]), Forward::to(folder.address(&names[(number + 1) % servers])))
+        });
+        let many = connections_of_one(configs.collect(), || {
+            let mut client = folder.connect(&names[0]);
+            assert!(client.receive(&mut [0]).is_err(), "it ends");
+        });
+        assert!(many <= 9, "{servers} servers: {many} connections");
+    }
+}
+
 /// A chain is not a loop: five servers, one behind the other.
 #[test]
 fn a_chain_of_listeners_works() {
