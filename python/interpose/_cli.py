@@ -39,7 +39,7 @@ addresses:
   [::1]:9090                   an IPv6 address
   unix:/path                   a Unix socket; unix:@name is an abstract one (Linux)
 
-time limits, in seconds ("none" is no limit where that is possible):
+time limits, in seconds, or 200ms, 10s, 5m, 1h30m ("none" is no limit, where that is possible):
   --drain SECONDS              how long connections may finish after Ctrl-C (default 30)
   --connect-timeout SECONDS    how long connecting to TARGET may take (default 10)
   --half-close-timeout SECONDS how long nothing may move once one side has ended (default 120)

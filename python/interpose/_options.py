@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import re
 from dataclasses import dataclass
 from typing import NoReturn
 
 from . import _native
 from ._config import Limits, Timeouts, count, host_text, seconds
-from ._exceptions import ConfigError, printable
+from ._exceptions import BindError, ConfigError, ResolveError, printable
 from ._forward import Forward
 from ._server import TheServer
+from ._slips import check
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_TIME = r"(\d+(?:\.\d+)?)(ms|s|m|h|d)"
+_NO_LIMIT = ("none", "no", "off", "never", "inf", "infinite", "infinity", "unlimited")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,18 @@ class Options:
 
     def bind(self) -> TheServer:
         """Return a server that listens and is not started."""
+        try:
+            return self._bind()
+        except (BindError, ResolveError) as error:
+            if isinstance(error, BindError) and error.errno != errno.EADDRNOTAVAIL:
+                raise
+            target = self.forward.address
+            if target[0] not in ("127.0.0.1", "::1", "localhost"):
+                raise
+            hint = f"LISTEN comes first: did you mean interpose {target[1]} {printable(self.listen)}?"
+            raise type(error)(error.errno, f"{error}; {hint}") from error
+
+    def _bind(self) -> TheServer:
         return TheServer(
             self.listen,
             forward_to=self.forward,
@@ -54,7 +73,9 @@ class _Parser(argparse.ArgumentParser):
 
 def parse(words: list[str]) -> Options:
     """Return what `words` mean, or raise AddressError or ConfigError."""
-    found = parser().parse_args(words)
+    options = parser()
+    check(words, options)
+    found = options.parse_args(words)
     # Checked by name: an empty LISTEN is a slip of the shell's, not the library's default.
     _native.parse_address(host_text("LISTEN", found.listen))
     most = found.max_connections
@@ -69,7 +90,7 @@ def parse(words: list[str]) -> Options:
         ),
         limits=Limits(None if most is None else _count("--max-connections", most)),
         backlog=_count("--backlog", found.backlog),
-        drain=_seconds("--drain", found.drain, zero=True),
+        drain=_drain(found.drain),
         reuse_port=found.reuse_port,
         splice=not found.no_splice,
         coalesce=not found.no_coalesce,
@@ -119,17 +140,45 @@ def _seconds(option: str, text: str, *, zero: bool = False) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise ConfigError(f"{option}: {text!r} is not a number of seconds; give one such as 10") from None
+        value = _with_units(option, text)
     return seconds(option, value, zero=zero)
 
 
+def _with_units(option: str, text: str) -> float:
+    """Return the seconds of a text such as 200ms, 10s, 5m or 1h30m."""
+    if not re.fullmatch(rf"(?:{_TIME})+", text):
+        raise ConfigError(f"{option}: {text!r} is not a time; write seconds, or 200ms, 10s, 5m or 1h30m")
+    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(_TIME, text))
+
+
+def _drain(text: str) -> float:
+    if text in _NO_LIMIT:
+        raise ConfigError(f"--drain: {text!r} would never end; write a time, such as 1h, or 0 to stop at once")
+    return _seconds("--drain", text, zero=True)
+
+
 def _limit(option: str, text: str) -> float | None:
-    return None if text == "none" else _seconds(option, text)
+    if text == "none":
+        return None
+    if text in _NO_LIMIT or (re.fullmatch(r"[+-]?0*\.?0*(ms|s|m|h|d)?|-1", text) and text):
+        raise ConfigError(f"{option}: {text!r} is not a time to wait; write none for no limit")
+    return _seconds(option, text)
 
 
 def _count(option: str, text: str) -> int:
     try:
         value = int(text)
     except ValueError:
-        raise ConfigError(f"{option}: {text!r} is not a whole number; give one such as 1024") from None
+        raise ConfigError(f"{option}: {text!r} is not a whole number; {_advice(option, text)}") from None
     return count(option, value, 1)
+
+
+def _advice(option: str, text: str) -> str:
+    """Say how the number is written that `text` may mean."""
+    if thousands := re.fullmatch(r"(\d{1,7})[kK]", text):
+        return f"write {thousands[1]}000"
+    if re.fullmatch(r"\d{1,3}([,.' ]\d{3})+", text):
+        return f"write {re.sub('[^0-9]', '', text)}"
+    if text in _NO_LIMIT and option == "--max-connections":
+        return "leave it out for as many as the descriptors allow, or give one such as 50000"
+    return "give one such as 1024"

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def fill(descriptor: int) -> None:
 
 
 @contextmanager
-def full_pipe() -> Iterator[int]:
+def full_pipe() -> Generator[int]:
     reader, writer = os.pipe()
     try:
         fill(writer)
@@ -66,7 +66,7 @@ def full_pipe() -> Iterator[int]:
 
 
 @contextmanager
-def paused_terminal() -> Iterator[int]:
+def paused_terminal() -> Generator[int]:
     termios = pytest.importorskip("termios")
     master, terminal = os.openpty()
     try:
@@ -79,7 +79,7 @@ def paused_terminal() -> Iterator[int]:
 
 
 @contextmanager
-def full_disk() -> Iterator[int]:
+def full_disk() -> Generator[int]:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full")
     descriptor = os.open("/dev/full", os.O_WRONLY)
@@ -90,7 +90,7 @@ def full_disk() -> Iterator[int]:
 
 
 @contextmanager
-def gone_reader() -> Iterator[int]:
+def gone_reader() -> Generator[int]:
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -103,7 +103,7 @@ SINKS = {"full pipe": full_pipe, "paused terminal": paused_terminal, "full disk"
 
 
 @contextmanager
-def serving(folder: Path, sink: int, which: str, upstream: Echo) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+def serving(folder: Path, sink: int, which: str, upstream: Echo) -> Generator[tuple[subprocess.Popen[bytes], Path]]:
     """Run the command with one of its streams, or both, leading to `sink`."""
     path = folder / "listener"
     argv = [*command(), f"unix:{path}", f"127.0.0.1:{upstream.address[1]}", "--verbose"]

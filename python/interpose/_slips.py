@@ -1,0 +1,132 @@
+"""Slips on the command line, each answered in one line with the way it is done here.
+
+argparse would refuse the same words, without saying what was meant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from typing import NoReturn
+
+from ._exceptions import ConfigError, printable
+
+_EXAMPLE = "interpose 9090 example.org:80"
+_LISTEN_FIRST = f"LISTEN is the first word, without an option; write {_EXAMPLE}"
+_TARGET_SECOND = f"TARGET is the second word, without an option; write {_EXAMPLE}"
+
+# What other programs call it.
+_ELSEWHERE = {
+    **dict.fromkeys(("-p", "--port", "-l", "--listen", "--bind", "-b", "--host", "--local", "--from"), _LISTEN_FIRST),
+    **dict.fromkeys(
+        ("-t", "--target", "--to", "--forward", "--forward-to", "--upstream", "--remote", "--connect", "--dest"),
+        _TARGET_SECOND,
+    ),
+    **dict.fromkeys(("-V", "-version"), "write --version"),
+    **dict.fromkeys(("-?", "-help"), "write --help"),
+    **dict.fromkeys(("-d", "--debug", "--log-level"), "write --verbose (-v)"),
+    **dict.fromkeys(("-s", "--silent"), "write --quiet (-q)"),
+    **dict.fromkeys(("--bind-address", "--source-ip", "--interface"), "write --source IP"),
+    "--timeout": "write --connect-timeout, --half-close-timeout or --idle-timeout",
+}
+_WORDS = {
+    "help": "write interpose --help",
+    "version": "write interpose --version",
+    **dict.fromkeys(("start", "run", "serve", "forward", "proxy", "listen"), f"write {_EXAMPLE}"),
+}
+_COMMANDS = ("demo", "echo", *_WORDS)
+
+
+def check(words: list[str], parser: argparse.ArgumentParser) -> None:
+    """Raise ConfigError for the first slip that `words` have."""
+    known: dict[str, argparse.Action] = {}
+    for action in parser._actions:  # pyright: ignore[reportPrivateUsage]
+        known.update(dict.fromkeys(action.option_strings, action))
+    addresses: list[str] = []
+    given: set[str] = set()
+    left = iter(range(len(words)))
+    for index in left:
+        word = words[index]
+        if not _is_option(word):
+            addresses.append(word)
+            continue
+        name, equals, value = word.partition("=")
+        if name not in known:
+            if not _is_cluster(word, known):
+                _unknown(name, known)
+            continue
+        action = known[name]
+        if action.nargs == 0:
+            if equals:
+                _refuse(name, f"it takes no value, and {value!r} is one; write {name}, or leave it out")
+        else:
+            if name in given:
+                _refuse(name, "it is given twice; give it once")
+            given.add(name)
+            if not equals and _lacks_value(words, index, known):
+                _refuse(name, f"its value is missing; write {name} {_sample(action)}")
+            if not equals:
+                next(left)
+    _check_addresses(addresses)
+
+
+def _is_option(word: str) -> bool:
+    return len(word) > 1 and word.startswith("-") and not re.fullmatch(r"-[\d.]+", word)
+
+
+def _is_cluster(word: str, known: dict[str, argparse.Action]) -> bool:
+    return not word.startswith("--") and all(f"-{letter}" in known for letter in word[1:])
+
+
+def _lacks_value(words: list[str], index: int, known: dict[str, argparse.Action]) -> bool:
+    return index + 1 == len(words) or words[index + 1].partition("=")[0] in known
+
+
+def _sample(action: argparse.Action) -> str:
+    return {"SECONDS": "10", "IP": "192.0.2.1"}.get(str(action.metavar), "1024")
+
+
+def _unknown(name: str, known: dict[str, argparse.Action]) -> NoReturn:
+    if name in _ELSEWHERE:
+        _refuse(name, f"there is no such option; {_ELSEWHERE[name]}")
+    options = [option for option in known if option.startswith("--")]
+    # One hyphen, underscores or capitals, or the beginning of a name alone.
+    plain = "--" + name.lower().lstrip("-").replace("_", "-")
+    near = [option for option in options if option.startswith(plain)] if len(plain) > 3 else []
+    near = near or difflib.get_close_matches(plain, [*options, "--help", "--version"], 1, 0.7)
+    if near:
+        _refuse(name, f"there is no such option; did you mean {' or '.join(near)}?")
+    _refuse(name, "there is no such option; see interpose --help")
+
+
+def _check_addresses(words: list[str]) -> None:
+    if not words:
+        _refuse("LISTEN, TARGET", f"both are missing; write {_EXAMPLE}, or see interpose --help")
+    first = words[0]
+    if first == "demo":
+        _refuse(first, "it takes no other word or option; write interpose demo")
+    if first == "echo":
+        _refuse(first, "it is the first word, and takes an address and no option; write interpose echo 7070")
+    if len(words) == 1:
+        near = difflib.get_close_matches(first.lower(), _COMMANDS, 1, 0.7)
+        if near:
+            _refuse(first, f"there is no such word; {_WORDS.get(near[0], f'did you mean interpose {near[0]}?')}")
+        _refuse("TARGET", f"it is missing: LISTEN and TARGET are two words; write {_EXAMPLE}")
+    if len(words) > 2:
+        _refuse(words[2], f"it is one word too many: LISTEN and TARGET are two words; write {_two_of(words)}")
+
+
+def _two_of(words: list[str]) -> str:
+    """Return the command with each host joined to the port that follows it, if that makes two words."""
+    joined: list[str] = []
+    for word in words:
+        if joined and word.isdecimal() and not joined[-1].isdecimal() and not re.search(r":\d*$", joined[-1]):
+            joined[-1] += f":{word}"
+        else:
+            joined.append(word)
+    return f"interpose {' '.join(joined)}" if len(joined) == 2 else _EXAMPLE
+
+
+def _refuse(what: str, why: str) -> NoReturn:
+    raise ConfigError(printable(f"{what}: {why}"))

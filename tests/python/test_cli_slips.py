@@ -1,0 +1,107 @@
+"""Slips on the command line: each is answered in one line, with the way it is done."""
+
+from __future__ import annotations
+
+import pytest
+from interpose import _cli, _options
+
+TARGET = "example.org:80"
+RIGHT = "interpose 9090 example.org:80"
+
+OPTIONS = {
+    "--idle-timout 5": "did you mean --idle-timeout?",
+    "--idle_timeout 5": "did you mean --idle-timeout?",
+    "-idle-timeout 5": "did you mean --idle-timeout?",
+    "--Drain 5": "did you mean --drain?",
+    "--dra 5": "did you mean --drain?",
+    "--max-conections=5": "did you mean --max-connections?",
+    "--verbos": "did you mean --verbose?",
+    "--timeout 5": "write --connect-timeout, --half-close-timeout or --idle-timeout",
+    "--debug": "write --verbose (-v)",
+    "-V": "write --version",
+    "--nonsense": "see interpose --help",
+    "-x": "see interpose --help",
+    "--idle-timeout 0": "write none for no limit",
+    "--idle-timeout 0s": "write none for no limit",
+    "--idle-timeout=-1": "write none for no limit",
+    "--half-close-timeout never": "write none for no limit",
+    "--connect-timeout 0": "less than a millisecond",
+    "--drain none": "write a time, such as 1h, or 0 to stop at once",
+    "--drain soon": "write seconds, or 200ms, 10s, 5m or 1h30m",
+    "--drain 5parsecs": "write seconds, or 200ms, 10s, 5m or 1h30m",
+    "--drain 5m30": "write seconds, or 200ms, 10s, 5m or 1h30m",
+    "--max-connections 10k": "write 10000",
+    "--max-connections 10,000": "write 10000",
+    "--max-connections none": "leave it out for as many as the descriptors allow",
+    "--drain": "write --drain 10",
+    "--drain --public": "write --drain 10",
+    "--source": "write --source 192.0.2.1",
+    "--backlog": "write --backlog 1024",
+    "--drain 5 --drain 6": "--drain: it is given twice; give it once",
+    "--public=yes": "--public: it takes no value",
+    "-v=1": "-v: it takes no value",
+    "-vq": "not allowed",
+}
+
+WORDS = {
+    "": "both are missing",
+    "9090": "TARGET: it is missing",
+    "9090 example.org:80 third": "third: it is one word too many",
+    "9090 example.org 80": RIGHT,
+    "127.0.0.1 9090 example.org 80": "write interpose 127.0.0.1:9090 example.org:80",
+    "-p 9090 example.org:80": "LISTEN is the first word",
+    "--port=9090 example.org:80": "LISTEN is the first word",
+    "--listen 9090 example.org:80": "LISTEN is the first word",
+    "9090 --target example.org:80": "TARGET is the second word",
+    "9090 --to example.org:80": "TARGET is the second word",
+    "help": "write interpose --help",
+    "version": "write interpose --version",
+    "serve": RIGHT,
+    "dmeo": "did you mean interpose demo?",
+    "ehco": "did you mean interpose echo?",
+    "demo --verbose": "write interpose demo",
+    "demo twice": "write interpose demo",
+    "-v echo 7070": "write interpose echo 7070",
+    "echo --port 7070": "write interpose echo, or interpose echo 7070",
+}
+
+
+def assert_answered(words: list[str], answer: str, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _cli.main(words) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("interpose: ")
+    assert err.count("\n") == 1
+    assert answer in err
+
+
+@pytest.mark.parametrize("words", OPTIONS)
+def test_a_slip_of_an_option(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert_answered(["9090", TARGET, *words.split()], OPTIONS[words], _cli.USAGE, capsys)
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_a_slip_of_the_words(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert_answered(words.split(), WORDS[words], _cli.USAGE, capsys)
+
+
+@pytest.mark.parametrize("target", ["9090", "localhost:9090"])
+def test_listen_and_target_swapped(target: str) -> None:
+    with pytest.raises(OSError, match=r"did you mean interpose 9090 192\.0\.2\.7:80"):
+        _options.parse(["192.0.2.7:80", target]).bind()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("5", 5), ("1.5", 1.5), ("200ms", 0.2), ("10s", 10), ("5m", 300), ("1h30m", 5400), ("0.5h", 1800), ("1d", 86400)],
+)
+def test_times_have_units(text: str, seconds: float) -> None:
+    names = ("--drain", "--connect-timeout", "--half-close-timeout", "--idle-timeout")
+    options = _options.parse(["9090", TARGET, *[word for name in names for word in (name, text)]])
+    times = (options.drain, options.forward.connect_timeout, options.timeouts.half_close, options.timeouts.idle)
+    assert times == pytest.approx((seconds,) * 4)
+
+
+def test_what_is_right_passes() -> None:
+    options = _options.parse(["-v", "9090", "--drain=0", TARGET, "--idle-timeout", "none"])
+    assert (options.drain, options.timeouts.idle, options.verbose) == (0, None, True)
