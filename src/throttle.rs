@@ -18,6 +18,10 @@ struct State {
 }
 
 impl Throttle {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(State { last: None, held_back: 0 }))
+    }
+
     /// What to append to the line, or `None` if it is to be held back.
     pub(crate) fn pass(&self) -> Option<String> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);

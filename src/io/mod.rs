@@ -2,8 +2,10 @@
 
 pub(crate) mod connector;
 pub(crate) mod deadline;
+mod fault;
 mod kernel;
 pub(crate) mod last_close;
+mod later;
 pub(crate) mod listener;
 mod lookup;
 mod names;

@@ -4,7 +4,10 @@ use std::{
     cell::{Cell, RefCell},
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Once,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -12,7 +15,7 @@ use bytes::Bytes;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 use tokio::time::{Instant, sleep};
 
-use crate::config::MOST_CHUNK;
+use crate::{config::MOST_CHUNK, error::reason_text};
 
 /// What a pipe is asked to hold. A kernel gives less to an ordinary user who has many (fs.pipe-user-pages-soft).
 const SIZE: usize = MOST_CHUNK;
@@ -25,6 +28,21 @@ const KEEP: Duration = Duration::from_secs(1);
 
 /// Pipes of this process, each of two descriptors.
 static PIPES: AtomicUsize = AtomicUsize::new(0);
+
+/// The system has no splice(2), or keeps it from this process.
+static NO_SPLICE: AtomicBool = AtomicBool::new(false);
+
+/// Takes note of a splice that has failed. Said once: bytes that are copied instead arrive no less.
+pub(crate) fn refused(error: &io::Error) {
+    static SAID: Once = Once::new();
+    if error.raw_os_error() == Some(libc::ENOSYS) {
+        NO_SPLICE.store(true, Relaxed);
+    }
+    SAID.call_once(|| {
+        let why = reason_text(error);
+        log::info!(target: "interpose::connection", "bytes that stream are copied where splice(2) fails: {why}");
+    });
+}
 
 thread_local! {
     static POOL: Pool = const { Pool { idle: RefCell::new(Vec::new()), used: Cell::new(false), tended: Cell::new(false), refused: Cell::new(None) } };
@@ -51,6 +69,9 @@ struct Pool {
 impl Pipe {
     /// An empty pipe. `None`: there are as many as may be, or the system gives none that is worth it.
     pub(crate) fn take() -> Option<Self> {
+        if NO_SPLICE.load(Relaxed) {
+            return None;
+        }
         POOL.with(|pool| {
             pool.used.set(true);
             if let Some(pipe) = pool.idle.borrow_mut().pop() {
@@ -105,7 +126,9 @@ impl Pipe {
 impl Pipe {
     /// Copies the `bytes` that are in it out of it.
     pub(crate) fn take_out(&self, bytes: usize) -> io::Result<Bytes> {
-        let (mut out, mut taken) = (vec![0; bytes], 0);
+        let (mut out, mut taken) = (Vec::new(), 0);
+        out.try_reserve_exact(bytes).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        out.resize(bytes, 0);
         while taken < bytes {
             match rustix::io::read(&self.reader, &mut out[taken..]) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -115,6 +138,18 @@ impl Pipe {
             }
         }
         Ok(out.into())
+    }
+}
+
+#[cfg(test)]
+impl Pipe {
+    /// One that no splice goes through, with these bytes in it.
+    pub(crate) fn unfit(bytes: &[u8]) -> Self {
+        use std::io::Write;
+        let (reader, mut writer) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        writer.write_all(bytes).expect("room");
+        PIPES.fetch_add(1, Relaxed);
+        Self { reader: reader.into(), writer: writer.into(), size: SIZE }
     }
 }
 

@@ -134,33 +134,48 @@ impl Stream {
 
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let told = !std::mem::take(&mut self.untold);
-        match &mut self.socket {
+        let done = match &mut self.socket {
             Connected::Socket(registered) => registered.poll_read(cx, told, buf),
             Connected::Nowhere { ended: true } => Poll::Ready(Ok(0)),
             Connected::Nowhere { ended: false } => Poll::Pending,
-        }
+        };
+        self.unless_passing(done, cx)
     }
 
     /// The same, into memory that need not have been written before.
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let told = !std::mem::take(&mut self.untold);
-        match &mut self.socket {
+        let done = match &mut self.socket {
             Connected::Socket(registered) => registered.poll_receive(cx, told, buf),
             Connected::Nowhere { ended: true } => Poll::Ready(Ok(())),
             Connected::Nowhere { ended: false } => Poll::Pending,
+        };
+        self.unless_passing(done, cx)
+    }
+
+    /// What a call came to. One that the system has no memory for is tried again later, whatever the runtime was told.
+    fn unless_passing<T>(&mut self, done: Poll<io::Result<T>>, cx: &Context<'_>) -> Poll<io::Result<T>> {
+        match done {
+            Poll::Ready(Err(error)) if super::later::again(&error, cx) => {
+                self.untold = true;
+                Poll::Pending
+            }
+            done => done,
         }
     }
 
     /// Writes what the kernel takes. Tried whatever readiness the runtime believes in, unless the last try found
     /// no room: [`poll_failure`](Self::poll_failure) clears that readiness.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_put(cx, data.len(), true, |socket| socket.send_with_flags(data, NO_SIGNAL))
+        let done = self.poll_put(cx, data.len(), true, |socket| socket.send_with_flags(data, NO_SIGNAL));
+        self.unless_passing(done, cx)
     }
 
     /// Writes pieces in one call, as [`poll_write`](Self::poll_write) writes one.
     pub(crate) fn poll_write_pieces(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let bytes = pieces.iter().map(|piece| piece.len()).sum();
-        self.poll_put(cx, bytes, true, |socket| socket.send_vectored_with_flags(pieces, NO_SIGNAL))
+        let done = self.poll_put(cx, bytes, true, |socket| socket.send_vectored_with_flags(pieces, NO_SIGNAL));
+        self.unless_passing(done, cx)
     }
 
     /// Has `put` give `bytes` to the kernel, as many of them as that takes. `tells`: fewer are no failure, only no room.
@@ -227,6 +242,8 @@ impl Stream {
                 Poll::Ready(Err(error)) if taken > 0 && error.kind() == io::ErrorKind::BrokenPipe => {
                     return Poll::Ready(Err(io::Error::from_raw_os_error(libc::ECONNRESET)));
                 }
+                // The call alone has failed. The next one tells of that; what was moved counts.
+                Poll::Ready(Err(error)) if taken > 0 && self.survives(&error) => return Poll::Ready(Ok(taken)),
                 Poll::Ready(Ok(more)) => return Poll::Ready(Ok(taken + more)),
                 Poll::Pending if taken > 0 => return Poll::Ready(Ok(taken)),
                 other => return other,

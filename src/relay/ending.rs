@@ -162,9 +162,16 @@ fn failure(relay: &Relay<'_>) -> Outcome {
     };
     match error {
         Some(error) if is_reset(error) => Outcome::explained(reset, format!("the {side} reset the connection")),
-        Some(error) => Outcome::explained(lost, format!("the {side} is gone: {}", reason_text(error))),
+        Some(error) if is_gone(error) => Outcome::explained(lost, format!("the {side} is gone: {}", reason_text(error))),
+        Some(error) => Outcome::explained(lost, format!("the socket of the {side} failed: {}", reason_text(error))),
         None => Outcome::plain(CloseReason::InternalError),
     }
+}
+
+/// What the network did, rather than this system.
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(error.kind(), Kind::TimedOut | Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown)
 }
 
 /// What the peer did, rather than the network: RST, or an end that makes our writing pointless.

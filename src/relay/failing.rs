@@ -9,7 +9,10 @@ use super::{
     Relay,
     pump::{Fault, Turn},
 };
-use crate::stats::Direction::{ToClient, ToUpstream};
+use crate::{
+    io::stream::Stream,
+    stats::Direction::{ToClient, ToUpstream},
+};
 
 impl Relay<'_> {
     /// Reads, and gives up, what a side still sends to one that has failed. A side that is blocked in sending
@@ -48,10 +51,28 @@ impl Relay<'_> {
         failed
     }
 
+    /// Resets a failed side whose socket goes on: no read would ever tell of its end, and its peer is not to wait for that
+    /// either. What has come from it was read in a turn since it failed. Says whether a pump has something to do for it.
+    pub(super) fn end_survivors(&mut self, had_turn: (bool, bool)) -> bool {
+        let survives = |had_turn: bool, stream: &Stream, failure: &Option<io::Error>| {
+            had_turn && failure.as_ref().is_some_and(|error| stream.survives(error))
+        };
+        let client = survives(had_turn.0, &self.client, &self.client_failure);
+        let upstream = survives(had_turn.1, &self.upstream, &self.upstream_failure);
+        if client {
+            self.client.abort_on_close();
+        }
+        if upstream {
+            self.upstream.abort_on_close();
+        }
+        let (client, upstream) = (client && self.to_upstream.end(), upstream && self.to_client.end());
+        client || upstream
+    }
+
     /// Nothing more reaches the client. What it sent before is still read and delivered, then the upstream is aborted.
     pub(super) fn client_failed(&mut self, error: io::Error) -> bool {
         self.client_failed_first |= self.upstream_failure.is_none();
-        self.to_upstream.source_failed(is_behind_fin(&error));
+        self.to_upstream.source_failed(is_behind_fin(&error) && !self.client.survives(&error));
         self.client_failure.get_or_insert(error);
         self.to_client.cut(self.shared, ToClient);
         true
@@ -59,7 +80,7 @@ impl Relay<'_> {
 
     /// The mirror of [`client_failed`](Self::client_failed).
     pub(super) fn upstream_failed(&mut self, error: io::Error) -> bool {
-        self.to_client.source_failed(is_behind_fin(&error));
+        self.to_client.source_failed(is_behind_fin(&error) && !self.upstream.survives(&error));
         self.upstream_failure.get_or_insert(error);
         self.to_upstream.cut(self.shared, ToUpstream);
         true

@@ -169,6 +169,7 @@ impl<'a> Relay<'a> {
             return Poll::Ready(End::Moved);
         }
         let held = self.to_client.is_stalled() || self.shared.has_injected_enough(ToClient);
+        let failed_before = (self.client_failure.is_some(), self.upstream_failure.is_some());
         let (up, down, discarded) = scratch::with_buffer(|scratch| {
             let up = self.turn_to_upstream(scratch, cx);
             if up.moved {
@@ -184,7 +185,8 @@ impl<'a> Relay<'a> {
         let moved = up.moved || down.moved;
         // What held the first direction back may be gone since it had its turn.
         let let_go = held && !self.to_client.is_stalled() && self.order.attendant.is_some();
-        let more = up.more || down.more || discarded.more || let_go;
+        let ended = failed_before != (false, false) && self.end_survivors(failed_before);
+        let more = up.more || down.more || discarded.more || let_go || ended;
         let failed = up.failed || down.failed || discarded.failed || (!self.is_over() && self.watch(cx));
         if self.is_over() {
             return Poll::Ready(self.end());
@@ -218,7 +220,7 @@ impl<'a> Relay<'a> {
         match direction {
             ToUpstream => self.to_upstream.end(),
             ToClient => self.to_client.end(),
-        }
+        };
     }
 
     /// What the outside asked for.

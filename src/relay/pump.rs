@@ -12,7 +12,7 @@ use super::{
     coalesce::Coalescer,
     inspected::Stage,
     outbox::{Outbox, SLICES},
-    splice::{Filled, Splicer},
+    splice::{Emptied, Filled, Splicer},
 };
 use crate::{
     config::MOST_CHUNK,
@@ -116,11 +116,13 @@ impl Pump {
         }
     }
 
-    /// Reads no more; what is pending is still delivered.
-    pub(super) fn end(&mut self) {
-        if matches!(self.phase, Phase::Open | Phase::Withheld) {
+    /// Reads no more; what is pending is still delivered. Says whether the end is not on its way already.
+    pub(super) fn end(&mut self) -> bool {
+        let begins = matches!(self.phase, Phase::Open | Phase::Withheld);
+        if begins {
             self.phase = Phase::Ending;
         }
+        begins
     }
 
     /// The destination takes nothing any more.
@@ -257,10 +259,14 @@ impl Pump {
 
     fn deliver_spliced(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
         match ready!(self.splicer.poll_empty(ends.destination, cx)) {
-            Ok(0) => Poll::Ready(Err(Fault::Destination(io::ErrorKind::WriteZero.into()))),
-            Ok(bytes) => {
+            Ok(Emptied::Bytes(0)) => Poll::Ready(Err(Fault::Destination(io::ErrorKind::WriteZero.into()))),
+            Ok(Emptied::Bytes(bytes)) => {
                 ends.meter().delivered(bytes);
                 Poll::Ready(Ok(bytes))
+            }
+            Ok(Emptied::Copied(bytes)) => {
+                self.pending.push(bytes);
+                Poll::Ready(Ok(0))
             }
             Err(error) => Poll::Ready(Err(Fault::Destination(error))),
         }

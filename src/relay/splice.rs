@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -23,7 +23,7 @@ pub(super) struct Splicer {
     /// Bytes that came in turns of at least [`LEAST`].
     row: usize,
     held: Option<Box<Held>>,
-    /// These two sockets cannot be spliced.
+    /// These two sockets cannot be spliced, or nothing can.
     unfit: bool,
 }
 
@@ -33,6 +33,14 @@ pub(super) enum Filled {
     Bytes(usize),
     /// There is no pipe to be had, or these sockets cannot be spliced: copy.
     Copy,
+}
+
+/// What became of bytes that were held.
+pub(super) enum Emptied {
+    /// So many went to the destination.
+    Bytes(usize),
+    /// They cannot be spliced on: here they are.
+    Copied(Bytes),
 }
 
 impl Filled {
@@ -129,23 +137,41 @@ impl Splicer {
                 held.bytes = bytes;
                 Poll::Ready(Ok(Filled::Bytes(bytes)))
             }
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => {
-                self.unfit = true;
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => Poll::Ready(Err(error)),
+            Poll::Ready(Err(error)) => {
+                if let Some(failure) = source.failure_of_read(&error) {
+                    return Poll::Ready(Err(failure));
+                }
+                self.give_up(&error);
                 Poll::Ready(Ok(Filled::Copy))
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => Poll::Pending,
         }
     }
 
     /// Moves what is held to the destination, as far as that takes it.
-    pub(super) fn poll_empty(&mut self, destination: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let Some(held) = &mut self.held else { return Poll::Ready(Ok(0)) };
-        let polled = destination.poll_empty(cx, &held.pipe, held.bytes);
-        if let Poll::Ready(Ok(bytes)) = polled {
-            held.bytes -= bytes;
+    pub(super) fn poll_empty(&mut self, destination: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<Emptied>> {
+        let Some(held) = &mut self.held else { return Poll::Ready(Ok(Emptied::Copied(Bytes::new()))) };
+        match ready!(destination.poll_empty(cx, &held.pipe, held.bytes)) {
+            Ok(bytes) => {
+                held.bytes -= bytes;
+                Poll::Ready(Ok(Emptied::Bytes(bytes)))
+            }
+            Err(error) => {
+                if let Some(failure) = destination.failure_of_write(&error) {
+                    return Poll::Ready(Err(failure));
+                }
+                self.give_up(&error);
+                Poll::Ready(self.take_out().map(|out| Emptied::Copied(out.unwrap_or_default())))
+            }
         }
-        polled
+    }
+
+    /// A splice has failed: the direction copies from now on, or, where that may pass, until another row of bytes has come.
+    fn give_up(&mut self, error: &io::Error) {
+        self.row = 0;
+        self.unfit |= !crate::io::connector::is_exhaustion(error);
+        crate::io::pipe::refused(error);
     }
 }
 
@@ -166,7 +192,70 @@ impl Splicer {
         Poll::Ready(Ok(Filled::Copy))
     }
 
-    pub(super) fn poll_empty(&mut self, _: &mut Stream, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(0))
+    pub(super) fn poll_empty(&mut self, _: &mut Stream, _: &mut Context<'_>) -> Poll<io::Result<Emptied>> {
+        Poll::Ready(Ok(Emptied::Copied(Bytes::new())))
+    }
+}
+
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod tests {
+    use std::{
+        future::poll_fn,
+        io::{Read, Write},
+        net,
+    };
+
+    use socket2::Socket;
+
+    use super::*;
+    use crate::io::pipe::Pipe;
+
+    fn pair() -> (Stream, net::TcpStream) {
+        let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        accepted.set_nonblocking(true).unwrap();
+        (Stream::of_socket(Socket::from(accepted), true).unwrap(), peer)
+    }
+
+    fn holding(bytes: &[u8]) -> Splicer {
+        let held = Held { pipe: Pipe::unfit(bytes), bytes: bytes.len() };
+        Splicer { row: ROW, held: Some(Box::new(held)), unfit: false }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_spliced_on_is_taken_out_of_the_pipe() {
+        let (mut destination, _peer) = pair();
+        let mut splicer = holding(b"held");
+        let emptied = poll_fn(|cx| splicer.poll_empty(&mut destination, cx)).await.unwrap();
+        assert!(matches!(emptied, Emptied::Copied(bytes) if bytes == "held"));
+        assert_eq!(splicer.holds(), 0);
+        assert!(!splicer.wants(Splice::Always, &destination, &destination), "nor is it tried again");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_spliced_in_is_still_to_be_read() {
+        let (mut source, mut peer) = pair();
+        peer.write_all(b"sent").unwrap();
+        let mut splicer = holding(b"");
+        let filled = poll_fn(|cx| splicer.poll_fill(&mut source, cx)).await.unwrap();
+        assert!(matches!(filled, Filled::Copy));
+        let mut buffer = [0; 10];
+        assert_eq!(poll_fn(|cx| source.poll_read(cx, &mut buffer)).await.unwrap(), 4);
+        assert_eq!(buffer[..4], *b"sent");
+    }
+
+    #[tokio::test]
+    async fn a_destination_that_has_failed_is_the_failure() {
+        let (mut destination, mut peer) = pair();
+        destination.half_close().unwrap();
+        assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+        drop(peer);
+        while destination.peer_name().is_ok() {
+            tokio::task::yield_now().await;
+        }
+        let mut splicer = holding(b"held");
+        assert!(poll_fn(|cx| splicer.poll_empty(&mut destination, cx)).await.is_err());
+        assert_eq!(splicer.drop_held(), 4, "nothing is delivered, and all is counted");
     }
 }
