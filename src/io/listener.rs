@@ -4,7 +4,12 @@ use std::{io, net::SocketAddr};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
-use super::{connector::is_exhaustion, options::SocketOptions, port_owner::owner_of, stream::Unregistered};
+use super::{
+    connector::is_exhaustion,
+    options::SocketOptions,
+    port_owner::{Owner, owner_of},
+    stream::Unregistered,
+};
 use crate::{
     addr::{Address, SocketName},
     error::{Error, ErrorKind, reason_text},
@@ -257,11 +262,17 @@ fn bind_error(address: &Address, error: io::Error) -> Error {
     let kind = if error.kind() == Kind::PermissionDenied { ErrorKind::BindPermission } else { ErrorKind::Bind };
     let why = reason_text(&error);
     let hint = match (error.kind(), address) {
-        (Kind::AddrInUse, Address::Inet { port, .. }) => match owner_of(*port) {
-            Some(owner) => format!("{owner} listens there; stop it, or choose another port (0 takes a free one)"),
-            None => "another program listens there; stop it, or choose another port (0 takes a free one)".into(),
-        },
-        (Kind::AddrInUse, Address::Unix(_)) => "another program listens there; stop it, or choose another path".into(),
+        (Kind::AddrInUse, _) => {
+            let owner = match owner_of(address) {
+                Some(Owner::Us) => {
+                    format!("this process (pid {}) listens there itself; stop that server first", std::process::id())
+                }
+                Some(Owner::Other(owner)) => format!("{owner} listens there; stop it"),
+                None => "another program listens there; stop it".into(),
+            };
+            let other = if matches!(address, Address::Unix(_)) { "path" } else { "port (0 takes a free one)" };
+            format!("{owner}, or choose another {other}")
+        }
         (Kind::AddrNotAvailable, _) => "this machine has no such address; give one of its own, or 0.0.0.0 for all".into(),
         (Kind::PermissionDenied, Address::Inet { port, .. }) if *port < 1024 => {
             "ports below 1024 need a privilege; use a higher port, give the program CAP_NET_BIND_SERVICE, \

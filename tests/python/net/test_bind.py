@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,18 @@ def test_port_in_use_names_port_and_owner() -> None:
     assert isinstance(caught.value, OSError)
     assert caught.value.errno == errno.EADDRINUSE
     assert str(port) in str(caught.value)
-    assert str(os.getpid()) in str(caught.value), "who has the port, when that can be read"
+    if sys.platform == "linux":
+        assert f"this process (pid {os.getpid()}) listens there itself" in str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+def test_path_in_use_names_the_owner(tmp_path: Path) -> None:
+    path = tmp_path / "listen.sock"
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(str(path))
+        taken.listen()
+        with pytest.raises(BindError, match=f"this process .pid {os.getpid()}. listens there itself"):
+            TheServer(f"unix:{path}", forward_to=("127.0.0.1", 1))
 
 
 def test_port_in_use_ends_the_command_with_4(tmp_path: Path) -> None:
