@@ -87,7 +87,8 @@ async fn look_out(_: &Core) {
 
 fn announce_start(core: &Core) {
     let target = core.config.forward.as_ref().map_or_else(|| "where on_accept says".to_owned(), |f| f.address.to_string());
-    log::info!(target: "interpose::listener", "{}: listening, forwarding to {target}", core.address);
+    let also = core.other_address.as_ref().map_or_else(String::new, |other| format!(" and {other}"));
+    log::info!(target: "interpose::listener", "{}{also}: listening, forwarding to {target}", core.address);
     let asked = core.config.backlog;
     if let Some(most) = Listener::shortened_backlog(asked) {
         log::warn!(target: "interpose::listener", "{}: the system cuts backlog {asked} to {most} (net.core.somaxconn)", core.address);
@@ -149,7 +150,8 @@ async fn register(core: &Core, mut listener: Listener) -> Ready {
 fn empty_backlog(core: &Arc<Core>, ready: &Ready, permits: &Arc<Semaphore>, workers: &Workers) {
     // No more than can have waited: new ones may come all the time, and an error too.
     let backlog = core.config.backlog;
-    let most = Listener::shortened_backlog(backlog).unwrap_or(backlog);
+    let most =
+        Listener::shortened_backlog(backlog).unwrap_or(backlog).saturating_mul(1 + u32::from(core.other_address.is_some()));
     for _ in 0..=most {
         let Ok(permit) = Arc::clone(permits).try_acquire_owned() else { break };
         match ready.try_accept() {

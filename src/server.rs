@@ -36,6 +36,8 @@ use crate::{
 pub(crate) struct Core {
     pub config: Config,
     pub address: SocketName,
+    /// That of the other socket of a listener that has two.
+    pub other_address: Option<SocketName>,
     pub options: SocketOptions,
     pub registry: Registry,
     pub accept_errors: AtomicU64,
@@ -125,11 +127,12 @@ impl Server {
         config.check()?;
         let options = SocketOptions { unacknowledged: config.timeouts.unacknowledged };
         let listener = Listener::bind(&config.listen, config.backlog, config.reuse_port, &options)?;
-        let address = listener.name().clone();
+        let (address, other_address) = (listener.name().clone(), listener.other_name());
         let max_connections = AtomicUsize::new(config.limits.max_connections.unwrap_or(0));
         let core = Core {
             config,
             address,
+            other_address,
             options,
             registry: Registry::new(),
             accept_errors: AtomicU64::new(0),
@@ -280,8 +283,12 @@ impl Core {
         Err(Error::new(ErrorKind::Config, message))
     }
 
-    /// Whether `target` has this listener's port and the listener serves every address of its family, or of both.
+    /// Whether this listener serves `target` beside the address that it is known by: as its other address, or because it
+    /// has the port and serves every address of the family, or of both.
     pub(crate) fn is_own_wildcard(&self, target: SocketAddr) -> bool {
+        if self.other_address.as_ref().and_then(SocketName::inet) == Some(target) {
+            return true;
+        }
         let serves = |own: SocketAddr| own.ip().is_unspecified() && (own.is_ipv6() || target.ip().to_canonical().is_ipv4());
         self.address.inet().is_some_and(|own| serves(own) && own.port() == target.port())
     }
@@ -290,7 +297,10 @@ impl Core {
     pub(crate) fn client_local(&self, accepted: &Accepted) -> SocketName {
         match self.address.inet() {
             Some(own) if own.ip().is_unspecified() => accepted.local().unwrap_or_else(|_| self.address.clone()),
-            _ => self.address.clone(),
+            _ => match &self.other_address {
+                Some(other) if accepted.peer().inet().is_some_and(|peer| peer.is_ipv6()) => other.clone(),
+                _ => self.address.clone(),
+            },
         }
     }
 

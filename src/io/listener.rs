@@ -1,9 +1,16 @@
 //! The bound socket that accepts clients.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+#[cfg(unix)]
+use tokio::io::{Interest, unix::AsyncFd};
 
+#[cfg(unix)]
+use super::socket_file::{SocketFile, bind_unix};
 use super::{
     connector::is_exhaustion,
     options::SocketOptions,
@@ -19,6 +26,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: Bound,
+    /// That of the other loopback, for `localhost`.
+    other: Option<Bound>,
     name: SocketName,
     file: Option<SocketFile>,
 }
@@ -29,6 +38,14 @@ pub(crate) struct Listener {
 struct Bound {
     socket: Socket,
     process: u32,
+}
+
+impl Bound {
+    fn listen(socket: Socket, backlog: i32) -> io::Result<Self> {
+        socket.listen(backlog)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket, process: std::process::id() })
+    }
 }
 
 impl Drop for Bound {
@@ -62,15 +79,17 @@ impl Listener {
     pub(crate) fn bind(address: &Address, backlog: u32, reuse_port: bool, options: &SocketOptions) -> Result<Self, Error> {
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
         super::last_close::watch_forks();
-        let (socket, file) = match address {
+        let ((socket, other), file) = match address {
             Address::Inet { host, port } => (bind_inet(address, host, *port, reuse_port, options)?, None),
-            Address::Unix(path) => bind_unix(path)?,
+            Address::Unix(path) => bind_unix(path).map(|(socket, file)| ((socket, None), file))?,
         };
-        let fault = |error: io::Error| bind_error(address, error);
-        socket.listen(backlog).map_err(fault)?;
-        socket.set_nonblocking(true).map_err(fault)?;
-        let name = socket_name(&socket.local_addr().map_err(fault)?);
-        Ok(Self { socket: Bound { socket, process: std::process::id() }, name, file })
+        let listen = || -> io::Result<(Bound, Option<Bound>, SocketName)> {
+            let name = socket_name(&socket.local_addr()?);
+            let other = other.map(|other| Bound::listen(other, backlog)).transpose()?;
+            Ok((Bound::listen(socket, backlog)?, other, name))
+        };
+        let (socket, other, name) = listen().map_err(|error| bind_error(address, error))?;
+        Ok(Self { socket, other, name, file })
     }
 
     /// What the system makes of a backlog of this length, if it is less.
@@ -80,6 +99,11 @@ impl Listener {
 
     pub(crate) fn name(&self) -> &SocketName {
         &self.name
+    }
+
+    /// The name of its other socket, where it has two.
+    pub(crate) fn other_name(&self) -> Option<SocketName> {
+        self.other.as_ref().and_then(|other| other.socket.local_addr().ok()).map(|address| socket_name(&address))
     }
 }
 
@@ -101,7 +125,8 @@ fn accept(socket: &Socket) -> io::Result<Accepted> {
 #[derive(Debug)]
 #[cfg(unix)]
 pub(crate) struct Ready {
-    socket: tokio::io::unix::AsyncFd<Bound>,
+    socket: AsyncFd<Bound>,
+    other: Option<AsyncFd<Bound>>,
     _file: Option<SocketFile>,
 }
 
@@ -110,26 +135,42 @@ impl Ready {
     /// Registers with the calling thread's runtime. Only the listener: its clients go to other threads unregistered.
     /// The listener comes back where that fails.
     pub(crate) fn new(listener: Listener) -> Result<Self, (Listener, io::Error)> {
-        let Listener { socket, name, file } = listener;
-        match super::kernel::watch(socket, tokio::io::Interest::READABLE) {
-            Ok(socket) => Ok(Self { socket, _file: file }),
-            Err((socket, error)) => Err((Listener { socket, name, file }, error)),
+        let Listener { socket, other, name, file } = listener;
+        let watch = |socket| super::kernel::watch(socket, Interest::READABLE);
+        let socket = match watch(socket) {
+            Ok(socket) => socket,
+            Err((socket, error)) => return Err((Listener { socket, other, name, file }, error)),
+        };
+        match other.map(watch).transpose() {
+            Ok(other) => Ok(Self { socket, other, _file: file }),
+            Err((other, error)) => Err((Listener { socket: socket.into_inner(), other: Some(other), name, file }, error)),
         }
     }
 
-    /// The next client.
+    /// The next client, of either socket.
     pub(crate) async fn accept(&self) -> io::Result<Accepted> {
-        self.socket.async_io(tokio::io::Interest::READABLE, |bound| accept(&bound.socket)).await
+        let of = |watched| AsyncFd::async_io(watched, Interest::READABLE, |bound: &Bound| accept(&bound.socket));
+        match &self.other {
+            None => of(&self.socket).await,
+            Some(other) => tokio::select! {
+                client = of(&self.socket) => client,
+                client = of(other) => client,
+            },
+        }
     }
 
     /// A client that waits already, or `WouldBlock`.
     pub(crate) fn try_accept(&self) -> io::Result<Accepted> {
-        accept(&self.socket.get_ref().socket)
+        match (accept(&self.socket.get_ref().socket), &self.other) {
+            (Err(error), Some(other)) if error.kind() == io::ErrorKind::WouldBlock => accept(&other.get_ref().socket),
+            (done, _) => done,
+        }
     }
 
     /// Whether clients can come at all: not once somebody else has ended the socket.
     pub(crate) fn is_listening(&self) -> bool {
-        self.socket.get_ref().socket.is_listener().unwrap_or(false)
+        let listens = |watched: &AsyncFd<Bound>| watched.get_ref().socket.is_listener().unwrap_or(false);
+        listens(&self.socket) && self.other.as_ref().is_none_or(listens)
     }
 }
 
@@ -216,12 +257,15 @@ pub(super) fn socket_name(address: &SockAddr) -> SocketName {
     SocketName::Unix(String::new())
 }
 
-fn bind_inet(address: &Address, host: &str, port: u16, reuse_port: bool, options: &SocketOptions) -> Result<Socket, Error> {
-    let target = match address.socket_addr() {
-        Some(target) => target,
-        None => first_address(address, host, port)?,
-    };
-    let open = || -> io::Result<Socket> {
+/// The socket of an address; for `localhost` those of both loopbacks, where this machine has them.
+fn bind_inet(
+    address: &Address,
+    host: &str,
+    port: u16,
+    reuse_port: bool,
+    options: &SocketOptions,
+) -> Result<(Socket, Option<Socket>), Error> {
+    let open = |target: SocketAddr| -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP))?;
         if target.is_ipv6() {
             // Said aloud, because the system's default differs: [::] serves both families, another IPv6 address its own.
@@ -242,7 +286,51 @@ fn bind_inet(address: &Address, host: &str, port: u16, reuse_port: bool, options
     if reuse_port {
         return Err(Error::new(ErrorKind::Config, "reuse_port: this system has no SO_REUSEPORT; leave it off"));
     }
-    open().map_err(|error| bind_error(address, error))
+    let fault = |error| bind_error(address, error);
+    if cfg!(unix) && is_localhost(host) {
+        return bind_loopbacks(port, open).map_err(fault);
+    }
+    let target = match address.socket_addr() {
+        Some(target) => target,
+        None => first_address(address, host, port)?,
+    };
+    open(target).map(|socket| (socket, None)).map_err(fault)
+}
+
+/// Whether a name is that of this machine to itself. It is not looked up (RFC 6761 section 6.3).
+fn is_localhost(host: &str) -> bool {
+    host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case("localhost")
+}
+
+/// How many ports are tried for one that is free on both loopbacks.
+const PORTS: usize = 32;
+
+/// Both loopbacks on one port, or the one that there is.
+fn bind_loopbacks(port: u16, open: impl Fn(SocketAddr) -> io::Result<Socket>) -> io::Result<(Socket, Option<Socket>)> {
+    let mut tries = 0..PORTS;
+    loop {
+        tries.next();
+        let first = match open((Ipv4Addr::LOCALHOST, port).into()) {
+            Err(error) if is_absent(&error) => return open((Ipv6Addr::LOCALHOST, port).into()).map(|socket| (socket, None)),
+            first => first?,
+        };
+        let chosen = first.local_addr()?.as_socket().map_or(port, |address| address.port());
+        match open((Ipv6Addr::LOCALHOST, chosen).into()) {
+            Ok(second) => return Ok((first, Some(second))),
+            Err(error) if is_absent(&error) => return Ok((first, None)),
+            Err(error) if port == 0 && error.kind() == io::ErrorKind::AddrInUse && !tries.is_empty() => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether this machine does not have the address, or the family.
+fn is_absent(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(libc::EAFNOSUPPORT) {
+        return true;
+    }
+    error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
 /// The address a name stands for on this machine. Blocks while it is looked up.
@@ -257,7 +345,7 @@ fn first_address(address: &Address, host: &str, port: u16) -> Result<SocketAddr,
     found.first().copied().ok_or_else(|| unknown("the name has no address".into()))
 }
 
-fn bind_error(address: &Address, error: io::Error) -> Error {
+pub(super) fn bind_error(address: &Address, error: io::Error) -> Error {
     use io::ErrorKind as Kind;
     let kind = if error.kind() == Kind::PermissionDenied { ErrorKind::BindPermission } else { ErrorKind::Bind };
     let why = reason_text(&error);
@@ -287,80 +375,8 @@ fn bind_error(address: &Address, error: io::Error) -> Error {
     Error::from_io(kind, format!("cannot listen on {address}: {why}; {hint}"), error)
 }
 
-/// Removes the socket's file if it is still ours.
-#[derive(Debug)]
-struct SocketFile {
-    #[cfg(unix)]
-    path: std::path::PathBuf,
-    #[cfg(unix)]
-    identity: (u64, u64),
-    /// A forked child has the listener too, and must leave the file to its parent.
-    #[cfg(unix)]
-    process: u32,
-}
-
-#[cfg(unix)]
-mod unix {
-    use std::{
-        fs, io,
-        os::unix::fs::{FileTypeExt, MetadataExt},
-        path::{Path, PathBuf},
-    };
-
-    use socket2::{Domain, SockAddr, Socket, Type};
-
-    use super::{Address, Error, SocketFile, bind_error};
-
-    /// Device and inode: another file under the same name has others.
-    fn identity(path: &Path) -> io::Result<(u64, u64)> {
-        fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
-    }
-
-    impl Drop for SocketFile {
-        fn drop(&mut self) {
-            let ours = self.process == std::process::id() && identity(&self.path).is_ok_and(|now| now == self.identity);
-            if ours {
-                let _ = fs::remove_file(&self.path);
-            }
-        }
-    }
-
-    pub(super) fn bind_unix(path: &str) -> Result<(Socket, Option<SocketFile>), Error> {
-        let address = Address::Unix(path.to_owned());
-        let fault = |error: io::Error| bind_error(&address, error);
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(fault)?;
-        if let Some(name) = path.strip_prefix('@') {
-            socket.bind(&SockAddr::unix(format!("\0{name}")).map_err(fault)?).map_err(fault)?;
-            return Ok((socket, None));
-        }
-        let file = PathBuf::from(path);
-        remove_stale(&file);
-        socket.bind(&SockAddr::unix(&file).map_err(fault)?).map_err(fault)?;
-        let identity = identity(&file).map_err(fault)?;
-        // The program may change its folder before the file is to go. The socket's own name stays as it was given.
-        let path = std::path::absolute(&file).unwrap_or(file);
-        Ok((socket, Some(SocketFile { path, identity, process: std::process::id() })))
-    }
-
-    /// Removes what a killed program left: a socket that nobody listens on. Anything else stays, and makes the bind fail.
-    fn remove_stale(path: &Path) {
-        let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
-        let nobody = || probe(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-        if is_socket && nobody() {
-            let _ = fs::remove_file(path);
-        }
-    }
-
-    /// A connect that does not wait, because an owner whose backlog is full may let it wait for ever.
-    fn probe(path: &Path) -> io::Result<()> {
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
-        socket.connect(&SockAddr::unix(path)?)
-    }
-}
-
-#[cfg(unix)]
-use unix::bind_unix;
+#[cfg(not(unix))]
+type SocketFile = std::convert::Infallible;
 
 #[cfg(not(unix))]
 fn bind_unix(path: &str) -> Result<(Socket, Option<SocketFile>), Error> {

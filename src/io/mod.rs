@@ -17,6 +17,8 @@ mod pulse;
 mod registered;
 pub(crate) mod reserve;
 pub(crate) mod resolver;
+#[cfg(unix)]
+mod socket_file;
 pub(crate) mod stream;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) mod ticks;
