@@ -112,8 +112,9 @@ async fn accept_until_stopped(core: &Arc<Core>, listener: Listener, workers: &Wo
         let mut registering = pin!(register(core, listener));
         tokio::select! {
             biased;
-            _ = &mut stopped => return,
+            // First: clients that a stop finds in the backlog are served.
             ready = &mut registering => ready,
+            _ = &mut stopped => return,
         }
     };
     {

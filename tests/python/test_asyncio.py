@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.util
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from deadline import poll
 from inet import where
-from interpose import CloseReason, ServerStoppedError, TheServer
+from interpose import CloseReason, RuntimeStartError, ServerStoppedError, TheServer
 from peers import Echo, connect, ending
 from peers import echo as echoed
 
@@ -257,3 +258,47 @@ def test_the_reset_of_a_stop_reaches_a_blocking_client(run: Run, echo: Echo) -> 
         client.close()
 
     run(main())
+
+
+BLOCKS: dict[str, Callable[[TheServer], Coroutine[Any, Any, object]]] = {
+    "async with": lambda server: server.__aenter__(),
+    "serve_forever": lambda server: server.serve_forever(),
+    "wait_closed": lambda server: server.wait_closed(),
+}
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_loop_that_is_not_asyncios_is_refused_before_the_block(block: str, echo: Echo) -> None:
+    """Driven by hand, as by a loop of another library."""
+    server = TheServer("", 0, echo.address)
+    with pytest.raises(RuntimeStartError, match=r"needs a running loop of asyncio's.*`with server:`"):
+        BLOCKS[block](server).send(None)
+    assert repr(server).endswith("listening>")
+    with server:
+        pass
+
+
+def test_it_serves_under_trio(echo: Echo) -> None:
+    """As the refusal says: in the background, or with the main loop in a thread."""
+    trio: Any = pytest.importorskip("trio", reason="no trio: pip install trio")
+
+    async def refused() -> None:
+        async with TheServer("", 0, echo.address):
+            raise AssertionError("the block runs")
+
+    async def served() -> list[bytes]:
+        server = TheServer("", 0, echo.address)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(functools.partial(trio.to_thread.run_sync, server.main_loop, abandon_on_cancel=True))
+            first = await trio.to_thread.run_sync(once, server)
+            server.stop()
+        with TheServer("", 0, echo.address) as other:
+            return [first, await trio.to_thread.run_sync(once, other)]
+
+    def once(server: TheServer) -> bytes:
+        with connect(where(server)) as client:
+            return echoed(client, b"abc")
+
+    with pytest.raises(RuntimeStartError):
+        trio.run(refused)
+    assert trio.run(served) == [b"abc", b"abc"]

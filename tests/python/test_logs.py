@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import logging
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Serve
 from deadline import poll
 from inet import turned_away, where
-from peers import Address, Echo, connect
+from interpose import Side, TheServer
+from peers import Address, Echo, connect, ending
 from peers import echo as echoed
 from scripts import passes
 
@@ -162,3 +166,162 @@ def test_a_filter_that_hangs_does_not_hold_up_the_exit(tmp_path: Path) -> None:
         taken.close()
     """
     assert passes(tmp_path, text, seconds=10.0) == "True\n"
+
+
+@pytest.mark.usefixtures("level")
+@pytest.mark.parametrize("way", ["with", "stop", "main_loop", "async with", "serve_forever"])
+def test_what_happened_inside_is_in_the_log_when_the_block_is_over(
+    way: str, refusing: Address, caplog: pytest.LogCaptureFixture
+) -> None:
+    LOGGER.setLevel(logging.DEBUG)
+    for _ in range(20):
+        caplog.clear()
+        server = TheServer("", 0, refusing)
+        client = functools.partial(turned_away, where(server))
+        if way == "with":
+            with server:
+                client()
+        elif way == "stop":
+            server.start()
+            client()
+            server.stop()
+        elif way == "main_loop":
+            ended = in_thread_and_stop(client, server)
+            server.main_loop()
+            ended.join(10.0)
+        else:
+            asyncio.run(in_a_loop(server, client, forever=way == "serve_forever"))
+        said = "\n".join(about_connections(caplog))
+        assert "refused" in said
+        assert "closed (refused)" in said
+        assert [record for record in caplog.records if record.getMessage().endswith(": closed")]
+
+
+def in_thread_and_stop(client: Callable[[], object], server: TheServer) -> threading.Thread:
+    def run() -> None:
+        client()
+        server.stop()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+async def in_a_loop(server: TheServer, client: Callable[[], object], *, forever: bool) -> None:
+    if forever:
+        serving = asyncio.create_task(server.serve_forever())
+        await asyncio.to_thread(client)
+        await asyncio.to_thread(server.stop)
+        await serving
+    else:
+        async with server:
+            await asyncio.to_thread(client)
+
+
+class Blocked(logging.Handler):
+    """A handler that does not return until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered = threading.Event()
+        self.let_go = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002
+        self.entered.set()
+        self.let_go.wait(30.0)
+
+
+@pytest.fixture
+def blocked() -> Iterator[Blocked]:
+    handler, logger = Blocked(), logging.getLogger("interpose.callback")
+    logger.addHandler(handler)
+    yield handler
+    handler.let_go.set()
+    logger.removeHandler(handler)
+
+
+def blunder(side: Side, data: bytes) -> None:
+    if data == b"fail":
+        raise ValueError("of the user's")
+
+
+def test_a_handler_that_blocks_holds_up_no_byte_and_no_stop(
+    blocked: Blocked, echo: Echo, serve: Serve, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server = serve(echo.address, on_client_recv=blunder)
+    with connect(where(server)) as other:
+        for _ in range(5):
+            with connect(where(server)) as client:
+                client.sendall(b"fail")
+                assert ending(client) == ("reset", b"")
+        assert blocked.entered.wait(10.0)
+        for number in range(50):
+            assert echoed(other, b"%d" % number) == b"%d" % number
+    begin = time.monotonic()
+    server.stop()
+    assert time.monotonic() - begin < 3.0
+    poll(lambda: "has not returned for" in capfd.readouterr().err, 10.0, "it is said on standard error")
+
+
+def test_a_handler_that_was_slow_is_warned_about(
+    blocked: Blocked, echo: Echo, serve: Serve, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Once a minute only, and another test may have had it said.
+    monkeypatch.setattr("interpose._logging._slow_since", -60.0)
+    server = serve(echo.address, on_client_recv=blunder)
+    with connect(where(server)) as client:
+        client.sendall(b"fail")
+        assert blocked.entered.wait(10.0)
+        assert ending(client) == ("reset", b"")
+    time.sleep(0.15)  # what is warned about
+    blocked.let_go.set()
+
+    def warned() -> list[str]:
+        return [
+            one.getMessage()
+            for one in caplog.records
+            if "a handler of the logger interpose.callback took" in one.getMessage()
+        ]
+
+    assert " ms; other log lines waited, and no connection" in poll(warned, 10.0, "the warning")[0]
+
+
+def test_a_handler_may_stop_the_server_that_it_hears_of(refusing: Address, serve: Serve) -> None:
+    server = serve(refusing)
+    stopped = threading.Event()
+
+    class Stops(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002
+            server.stop(0)
+            stopped.set()
+
+    handler = Stops()
+    CONNECTIONS.addHandler(handler)
+    try:
+        assert turned_away(where(server))
+        assert stopped.wait(5.0)
+    finally:
+        CONNECTIONS.removeHandler(handler)
+
+
+def test_lines_that_find_no_room_are_counted(tmp_path: Path) -> None:
+    text = """
+        import logging, threading
+        from interpose import TheServer
+        from interpose._logging import queue
+        entered, let_go = threading.Event(), threading.Event()
+        class Blocked(logging.Handler):
+            def emit(self, record):
+                entered.set()
+                let_go.wait(10)
+                print(record.getMessage()) if "dropped" in record.getMessage() else None
+        logging.getLogger("interpose").addHandler(Blocked())
+        server = TheServer("", 0, "127.0.0.1:9").start()
+        queue(lambda: logging.getLogger("interpose").warning("first"))
+        entered.wait(10)
+        for _ in range(1500):
+            queue(lambda: None)
+        let_go.set()
+        server.stop(0)
+    """
+    assert passes(tmp_path, text) == "lines were dropped: more than 1024 waited to be logged\n"
