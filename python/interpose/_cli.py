@@ -110,9 +110,17 @@ def _write(stream: TextIO | None, text: str) -> None:
         return
     # A terminal that cannot show a character gets an escape, not a traceback.
     encoding = stream.encoding or "ascii"
+    line = text.encode(encoding, "backslashreplace") + b"\n"
     try:
-        stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        try:
+            descriptor = stream.fileno()
+        except ValueError:  # in memory: a Python program calls the command
+            stream.write(line.decode(encoding))
+            return
+        # Not through the stream: after Ctrl-C its buffer would have to wait for the reader that was too slow.
         stream.flush()
+        while line:
+            line = line[os.write(descriptor, line) :]
     except (OSError, ValueError):
         pass
 

@@ -250,7 +250,19 @@ def test_a_defect_is_shown_through_the_same_queue(tmp_path: Path) -> None:
     assert ended.err.endswith("ZeroDivisionError: by hand\n")
 
 
-@pytest.mark.parametrize("words", [["demo"]])
-def test_other_words_end_too_when_nobody_reads(words: list[str], tmp_path: Path) -> None:
-    with full_pipe() as sink, Child([*command(), *words], tmp_path, stdout=sink) as child:
+def test_the_demo_ends_when_nobody_reads(tmp_path: Path) -> None:
+    with full_pipe() as sink, Child([*command(), "demo"], tmp_path, stdout=sink) as child:
         assert child.wait(10) == 0
+
+
+@pytest.mark.parametrize("word", ["--help", "--version"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_what_waits_for_its_reader_ends_at_one_signal(number: signal.Signals, word: str, tmp_path: Path) -> None:
+    """Help waits, as it may be read page by page."""
+    if not Path("/proc/self/wchan").exists():
+        pytest.skip("no /proc to see what it waits for")
+    with full_pipe() as sink, Child([*command(), word], tmp_path, stdout=sink) as child:
+        poll(lambda: "pipe_write" in Path(f"/proc/{child.pid}/wchan").read_text(), 10.0, "it writes")
+        child.popen.send_signal(number)
+        assert child.wait(5) in (0, -number)
+        assert child.output() == ""

@@ -176,4 +176,5 @@ def test_what_nohup_has_had_ignored_stays_ignored(echo: Echo, tmp_path: Path) ->
         with connect(address) as client:
             assert echoed(client, b"after the terminal") == b"after the terminal"
         assert child.stop() == 0
-        assert child.output().count("stopping") == 1
+        # A hangup that counted would have made the SIGTERM the second signal.
+        assert "stopping at once" not in child.output()
