@@ -20,7 +20,7 @@ use crate::{
     hooks::{Decision, Interest},
     hops::{Hop, MOST_HOPS},
     io::{
-        connector::{self, Connected, Way, is_exhaustion},
+        connector::{self, Connected, Way},
         listener::Accepted,
         reserve::Reserve,
         stream::{Stream, Unregistered},
@@ -76,8 +76,7 @@ impl Task {
     async fn connect(&mut self, client: Unregistered) -> Result<(Stream, Stream), Outcome> {
         let client = client.register();
         let client = client.map_err(|error| {
-            let reason = if is_exhaustion(&error) { CloseReason::FdExhausted } else { CloseReason::InternalError };
-            let outcome = Outcome::explained(reason, format!("the client cannot be watched: {}", reason_text(&error)));
+            let outcome = Outcome::from_registering(&error);
             self.entry.core.report_failure(&self.entry.shared, &outcome);
             outcome
         })?;
@@ -148,13 +147,18 @@ impl Task {
     fn go_on(self, sides: Box<relay::Sides>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
             let done = relay::go_on(sides, self.order()).await;
+            if let Done::Over(outcome) = &done
+                && matches!(outcome.reason, CloseReason::FdExhausted | CloseReason::InternalError)
+            {
+                self.entry.core.report_failure(&self.entry.shared, outcome);
+            }
             self.follow(done);
         })
     }
 }
 
-/// A client without an upstream. Nothing was sent to it, so the RST that it gets when this is dropped tells it as
-/// much as a direct connection would have: there is none.
+/// A side without its other one yet. Nothing was sent to it, so the RST that it gets when this is dropped tells it as much
+/// as a direct connection would have: there is none.
 struct Unserved(Option<Stream>);
 
 impl Unserved {
@@ -165,8 +169,8 @@ impl Unserved {
 
 impl Drop for Unserved {
     fn drop(&mut self) {
-        if let Some(client) = &self.0 {
-            client.abort_on_close();
+        if let Some(side) = &self.0 {
+            side.abort_on_close();
         }
     }
 }
@@ -185,20 +189,21 @@ async fn open(task: &mut Task, client: &Unserved) -> Result<Stream, Outcome> {
         return Ok(Stream::nowhere());
     };
     // Once more: a connection that a script has made was remembered only after it was accepted here.
-    let passed = refuse_circle(core, &commons, shared).inspect_err(|_| upstream.abort_on_close())?;
+    let mut upstream = Unserved(Some(upstream));
+    let passed = refuse_circle(core, &commons, shared)?;
     hop.iter().for_each(|hop| hop.raise(passed));
-    let hop = note_names(core, shared, &upstream, (peer, local), hop)?;
+    let hop = note_names(core, shared, (peer, local), hop)?;
     if let Some(attendant) = attendance.as_mut().and_then(|attendance| attendance.wanted(Interest::CONNECT)) {
         let asked = attendant.ask(task.on_lane, |hooks, connection| hooks.on_connect(connection));
         let asked = async { asked.await.map_err(Outcome::from) };
         match unless_ended(asked, shared, client).await {
             // Both sides are there, so they are ended in order, by the relay.
             Err(outcome) if outcome.reason == CloseReason::Closed => {}
-            asked => asked.inspect_err(|_| upstream.abort_on_close())?,
+            asked => asked?,
         }
     }
     task.hop = hop;
-    Ok(upstream)
+    upstream.0.take().ok_or_else(|| Outcome::plain(CloseReason::InternalError))
 }
 
 /// The outcome of `work`, unless the client leaves or the outside ends the connection before it is done.
@@ -273,7 +278,6 @@ fn refuse_circle(core: &Core, commons: &Commons, shared: &Shared) -> Result<u8, 
 fn note_names(
     core: &Core,
     shared: &Shared,
-    upstream: &Stream,
     (peer, local): (SocketName, SocketName),
     hop: Option<Hop>,
 ) -> Result<Option<Hop>, Outcome> {
@@ -281,7 +285,6 @@ fn note_names(
         core.is_own_wildcard(peer) && (peer.ip() == local.ip() || peer.ip().to_canonical().is_loopback())
     };
     if peer == core.address || peer.inet().zip(local.inet()).is_some_and(is_here) {
-        upstream.abort_on_close();
         if let Some(hop) = hop {
             hop.raise(MOST_HOPS);
             // Our listener accepts this connection too, and must know it for what it is, not connect once more.

@@ -224,7 +224,9 @@ impl Attendant {
 
     /// What is wanted of this connection now.
     pub(crate) fn interest(&self) -> Interest {
-        self.hooked.interest().without(self.connection.passed_through())
+        let wanted = self.hooked.interest().without(self.connection.passed_through());
+        // Without a lane nobody can be asked.
+        if wanted == Interest::NONE || self.lane().is_some() { wanted } else { Interest::NONE }
     }
 
     /// Has `question` asked on the lane and waits for the answer; here and now if this is the lane.

@@ -18,16 +18,25 @@ mod linux {
         watched.map_err(io::Error::from)
     }
 
-    /// Bytes that the peer's kernel has not acknowledged yet (SIOCOUTQ, tcp(7)); for a Unix socket, not read yet.
+    /// Bytes that the peer's kernel has not acknowledged yet (SIOCOUTQ, tcp(7)); for a Unix socket, not read yet. Where that is
+    /// refused, how many segments of them are on their way.
     pub(crate) fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<usize> {
         let mut bytes: libc::c_int = 0;
         // SAFETY: the descriptor is open for the borrow's time, and SIOCOUTQ (= TIOCOUTQ) writes one int, which `bytes` is.
         let status = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-        if status < 0 { Err(io::Error::last_os_error()) } else { Ok(usize::try_from(bytes).unwrap_or(0)) }
+        if status < 0 {
+            return information(socket).map(|information| usize::try_from(information.tcpi_unacked).unwrap_or(usize::MAX));
+        }
+        Ok(usize::try_from(bytes).unwrap_or(0))
     }
 
-    /// How long ago the peer's kernel last acknowledged anything (TCP_INFO, tcp(7)).
+    /// How long ago the peer's kernel last acknowledged anything.
     pub(crate) fn last_acknowledgement(socket: BorrowedFd<'_>) -> io::Result<Duration> {
+        information(socket).map(|information| Duration::from_millis(information.tcpi_last_ack_recv.into()))
+    }
+
+    /// What the kernel knows of a connection (TCP_INFO, tcp(7)).
+    fn information(socket: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
         // SAFETY: all fields are numbers, for which zero is a value.
         let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
         let mut size = libc::socklen_t::try_from(size_of_val(&info)).unwrap_or(0);
@@ -35,7 +44,7 @@ mod linux {
         let status = unsafe {
             libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, (&raw mut info).cast(), &raw mut size)
         };
-        if status < 0 { Err(io::Error::last_os_error()) } else { Ok(Duration::from_millis(info.tcpi_last_ack_recv.into())) }
+        if status < 0 { Err(io::Error::last_os_error()) } else { Ok(info) }
     }
 
     /// Has the kernel tell of bytes to read once there are so many (SO_RCVLOWAT, socket(7)).

@@ -1,20 +1,24 @@
 //! Connections that change their thread while they end: a hook that is given or taken away counts for whatever is still open.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use interpose::{
     config::Splice,
     hooks::{EndVerdict, Interest},
+    lane::Lane,
     outcome::CloseReason,
+    server::Server,
     stats::Direction,
 };
 
 use super::{BOTH, Call, DIRECTIONS, Pair, Script, Site, figures, is_silent};
 use crate::{
+    conformance::held,
     pattern::Pattern,
-    peers::{DEADLINE, End, pass, until},
-    running::wait_end,
+    peers::{DEADLINE, End, Peer, clamp, pass, until},
+    running::{IoThreads, to, wait_end},
+    upstreams::Upstream,
 };
 
 const ENDS: Interest = BOTH.with(Interest::EOF);
@@ -182,4 +186,52 @@ fn what_a_pipe_holds_moves_too() {
         end_both(&mut pair, stalled);
         assert_eq!(figures(&pair.connection, stalled), [sent, 0, sent, 0, 0]);
     }
+}
+
+/// A move to a lane that has ended, or that never was, ends no direction in order, and loses no byte from the books.
+#[test]
+fn a_move_to_a_lane_that_has_ended_resets_both_sides() {
+    let (upstream, io) = (Upstream::new(), IoThreads::start(1));
+    for stalled in DIRECTIONS {
+        let server = Server::bind(to(upstream.address())).unwrap();
+        let lane = Lane::new(|| {}).unwrap();
+        server.hook(Arc::new(Script::new()), [lane.handle()]);
+        server.start(&io.workers).unwrap();
+        lane.shut_down();
+        let client = Peer::connect_with(server.address().inet().unwrap(), Some(16_384));
+        let peer = upstream.accept();
+        clamp(&peer.socket(), Some(16_384));
+        let connection = server.connections().remove(0);
+        let mut pair = Pair { client, upstream: peer, connection };
+        let sent = pair.ends(stalled).0.send_until_blocked(&mut Pattern::new(1), 256 << 20);
+        assert!(held(pair.connection.ledger(stalled)) > 0);
+        server.set_interest(BOTH);
+        assert_eq!(wait_end(&pair.connection), CloseReason::Stopped);
+        let (source, destination) = pair.ends(stalled);
+        source.expect(End::Reset);
+        assert_eq!(destination.receive_to_end(&mut Pattern::new(1)).1, End::Reset);
+        let [read, _, delivered, _, undeliverable] = figures(&pair.connection, stalled);
+        assert!(read == delivered + undeliverable && undeliverable > 0 && read <= sent);
+        server.stop(Duration::ZERO);
+        assert!(server.wait(Some(DEADLINE)));
+    }
+}
+
+#[test]
+fn without_a_lane_nobody_is_asked_and_nothing_turns_in_circles() {
+    let (upstream, io) = (Upstream::new(), IoThreads::start(1));
+    let server = Server::bind(to(upstream.address())).unwrap();
+    let script = Arc::new(Script::new());
+    server.hook(script.clone(), []);
+    server.start(&io.workers).unwrap();
+    let client = Peer::connect(server.address().inet().unwrap());
+    let mut pair = Pair { client, upstream: upstream.accept(), connection: server.connections().remove(0) };
+    server.set_interest(ENDS);
+    for direction in DIRECTIONS {
+        pair.pass(direction, b"x", b"x");
+    }
+    assert!(io.busy_looks(10) < 10);
+    server.stop(Duration::ZERO);
+    assert!(server.wait(Some(DEADLINE)));
+    assert_eq!(script.count(|_| true), 0);
 }
