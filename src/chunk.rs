@@ -32,7 +32,7 @@ pub struct Chunk {
 #[derive(Debug, Clone)]
 pub(crate) enum Memory {
     /// A thread's buffer.
-    Buffer(Arc<Vec<u8>>),
+    Buffer(Arc<[u8]>),
     /// A hook's own memory.
     Room(Arc<dyn Room>),
 }
@@ -48,7 +48,7 @@ impl Memory {
 
 impl Chunk {
     /// The first `length` bytes of a buffer.
-    pub(crate) fn new(buffer: Arc<Vec<u8>>, length: usize) -> Self {
+    pub(crate) fn new(buffer: Arc<[u8]>, length: usize) -> Self {
         Self { length: length.min(buffer.len()), memory: Memory::Buffer(buffer) }
     }
 
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_kept_clone_keeps_its_bytes_from_the_next_read() {
-        let chunk = Chunk::new(Arc::new(b"abcdef".to_vec()), 3);
+        let chunk = Chunk::new(Arc::from(&b"abcdef"[..]), 3);
         let kept = chunk.clone();
         let Memory::Buffer(mut buffer) = chunk.into_memory() else { panic!("it lies in a buffer") };
         assert!(Arc::get_mut(&mut buffer).is_none());
@@ -110,6 +110,6 @@ mod tests {
         assert_eq!(&*kept, b"abc");
         assert_eq!((kept.rest(0).unwrap(), kept.rest(1).unwrap()), ("abc".into(), "bc".into()));
         let Memory::Buffer(mut buffer) = kept.into_memory() else { panic!("it lies in a buffer") };
-        assert_eq!(Arc::get_mut(&mut buffer).map(|buffer| &buffer[..]), Some(&b"abcdef"[..]));
+        assert_eq!(Arc::get_mut(&mut buffer).as_deref(), Some(&b"abcdef"[..]));
     }
 }

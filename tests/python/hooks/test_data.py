@@ -54,6 +54,7 @@ OTHER_FORMATS: dict[str, tuple[Callable[[], Any], bytes]] = {
     "columns": (lambda: memoryview(b"ABCD").cast("B", (2, 2)), b"ABCD"),
     "no dimension": (lambda: memoryview(b"AAAA").cast("I").cast("B").cast("I", []), b"AAAA"),
     "backwards, much of it": (lambda: memoryview(bytes(range(256)) * 8192)[::-1], bytes(range(255, -1, -1)) * 8192),
+    "much": (lambda: bytearray(range(256)) * 8192, bytes(range(256)) * 8192),
     "nothing of much": (lambda: memoryview(bytes(1 << 20))[:0], b""),
 }
 
