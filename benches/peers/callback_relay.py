@@ -1,8 +1,8 @@
 """interpose with Python beside it: a callback on every chunk, one at the end of each connection, or work of others.
 
-`python callback_relay.py PORT TARGET_PORT on_recv|on_close|burn|burn-apart|stuck`, both on 127.0.0.1. With the last
-three the server has no callback: a thread of the process computes in Python all the time, or another process does, or a
-callback of another server does not return.
+`python callback_relay.py PORT TARGET_PORT on_recv|parts|on_close|burn|burn-apart|stuck`, both on 127.0.0.1. `parts`
+answers a chunk by a list of its head and its body. With the last three the server has no callback: a thread of the
+process computes in Python all the time, or another process does, or a callback of another server does not return.
 """
 
 import os
@@ -12,9 +12,16 @@ import threading
 
 from interpose import Connection, Side, TheServer
 
+# What a message's head has, of 64 bytes or of many.
+HEAD = 16
+
 
 def identity(_: Side, data: bytes) -> bytes:
     return data
+
+
+def parts(_: Side, data: bytes) -> list[bytes]:
+    return [data[:HEAD], data[HEAD:]]
 
 
 def forget(_: Connection) -> None:
@@ -52,6 +59,8 @@ if __name__ == "__main__":
     match sys.argv[3]:
         case "on_recv":
             server.on_recv = identity
+        case "parts":
+            server.on_recv = parts
         case "on_close":
             server.on_close = forget
         case "burn":

@@ -9,12 +9,15 @@ from pathlib import Path
 
 OURS = "interpose"
 OURS_CALLBACK = "interpose-cb"
+OURS_PARTS = "interpose-parts"
 OURS_ON_CLOSE = "interpose-on-close"
 OURS_BESIDE_BURNER = "interpose-burn"
 OURS_BESIDE_PROCESS = "interpose-burn-apart"
 OURS_BESIDE_STUCK = "interpose-stuck"
 DIRECT = "direct"
 UNBOUNDED = 1_000_000
+# For those that are to be compared with each other, and at one load only.
+FEW = 32
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from .peer import UNBOUNDED, Command, Peer, Ports
+from .peer import FEW, UNBOUNDED, Command, Peer, Ports
 
 HERE = Path(__file__).parent
 # Those that are slow take most of a measurement, or more than it may take, to open thousands of connections.
@@ -65,7 +65,7 @@ def relays(peers: Path) -> list[Peer]:
 
 
 def callbacks(peers: Path) -> list[Peer]:
-    """Give those that call an identity function on every chunk."""
+    """Give those that call a function on every chunk: identity, or one that cuts it in two."""
     python = peers / "python"
 
     def callback(name: str, title: str, command: Command, package: str, most_connections: int) -> Peer:
@@ -73,9 +73,12 @@ def callbacks(peers: Path) -> list[Peer]:
 
     uvloop = _script(python, "uvloop_relay.py", "callback")
     twisted = _script(python, "twisted_relay.py", "callback")
+    lines, twice = (_script(python, "uvloop_relay.py", how) for how in ("lines", "twice"))
     mitmproxy = _mitmproxy(peers, addon=True)
     return [
         callback("uvloop-cb", "uvloop Protocol, callback", uvloop, "uvloop", UNBOUNDED),
+        callback("uvloop-lines", "uvloop Protocol, head and body in writelines()", lines, "uvloop", FEW),
+        callback("uvloop-twice", "uvloop Protocol, head and body in two write()s", twice, "uvloop", FEW),
         callback("twisted-cb", "Twisted portforward, callback", twisted, "twisted", SLOW),
         callback("mitmproxy-cb", "mitmproxy, addon", mitmproxy, "mitmproxy", SLOW),
     ]

@@ -5,12 +5,14 @@ from pathlib import Path
 from . import programs, python_programs
 from .peer import (
     DIRECT,
+    FEW,
     OURS,
     OURS_BESIDE_BURNER,
     OURS_BESIDE_PROCESS,
     OURS_BESIDE_STUCK,
     OURS_CALLBACK,
     OURS_ON_CLOSE,
+    OURS_PARTS,
     Command,
     Peer,
     Ports,
@@ -52,6 +54,7 @@ def all_peers(interpose: Path, environment: Path, tokio_copy: Path) -> list[Peer
         Peer(OURS_BESIDE_STUCK, "**interpose**, another server stuck", script("stuck"), version),
         Peer(OURS_ON_CLOSE, "**interpose**, only on_close", script("on_close"), version, callback=True),
         Peer(OURS_CALLBACK, "**interpose**, callback", script("on_recv"), version, callback=True),
+        Peer(OURS_PARTS, "**interpose**, callback, head and body", script("parts"), version, FEW, callback=True),
         *programs.callbacks(),
         *python_programs.callbacks(environment),
     ]

@@ -1,7 +1,8 @@
 """A relay as one writes it for speed in Python: asyncio protocols on uvloop, with backpressure.
 
-`python uvloop_relay.py PORT TARGET_PORT [callback]`, both on 127.0.0.1; `callback` calls an identity function on
-every chunk.
+`python uvloop_relay.py PORT TARGET_PORT [callback|lines|twice]`, both on 127.0.0.1; `callback` calls an identity
+function on every chunk, `lines` and `twice` one that returns its head and its body, written with writelines() or one by
+one.
 """
 
 import asyncio
@@ -11,11 +12,18 @@ from typing import cast
 
 import uvloop
 
+# What a message's head has, of 64 bytes or of many.
+HEAD = 16
+
 Callback = Callable[["End", bytes], bytes]
 
 
 def identity(_: "End", data: bytes) -> bytes:
     return data
+
+
+def parts(_: "End", data: bytes) -> list[bytes]:
+    return [data[:HEAD], data[HEAD:]]
 
 
 class End(asyncio.Protocol):
@@ -55,6 +63,21 @@ class End(asyncio.Protocol):
         other, self.other = self.other, None
         if other is not None and other.transport is not None:
             other.transport.abort() if exc else other.transport.close()
+
+
+class Parts(End):
+    """How an End writes an answer that has two parts."""
+
+    def in_lines(self, data: bytes) -> None:
+        other = self.other
+        if other is not None and other.transport is not None:
+            other.transport.writelines(parts(self, data))
+
+    def one_by_one(self, data: bytes) -> None:
+        other = self.other
+        if other is not None and other.transport is not None:
+            for part in parts(self, data):
+                other.transport.write(part)
 
 
 class Client(End):
@@ -102,4 +125,11 @@ async def main(port: int, target: int, callback: Callback | None) -> None:
 
 
 if __name__ == "__main__":
+    match sys.argv[3:]:
+        case ["lines"]:
+            End.data_received = Parts.in_lines  # type: ignore[method-assign, assignment]
+        case ["twice"]:
+            End.data_received = Parts.one_by_one  # type: ignore[method-assign, assignment]
+        case _:
+            pass
     uvloop.run(main(int(sys.argv[1]), int(sys.argv[2]), identity if sys.argv[3:] == ["callback"] else None))
