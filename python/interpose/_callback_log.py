@@ -8,6 +8,7 @@ import time
 import traceback
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import cast
 
 from . import _logging, _native
 from ._connection import Connection
@@ -157,6 +158,8 @@ def _lines(error: BaseException, trace: TracebackType | None) -> list[str]:
         # An attribute of it was not what it is elsewhere.
         text = "".join(traceback.format_tb(trace, limit=-_MOST_FRAMES)) + described(error)
     lines = [printable(line[:_MOST_TEXT]) for line in text.rstrip("\n").split("\n")]
+    # The line of the log that is above it says as much.
+    del lines[: lines[0] == "Traceback (most recent call last):"]
     if len(lines) > _MOST_LINES:
         half = _MOST_LINES // 2
         lines = [*lines[:half], f"  ... ({len(lines) - 2 * half} lines not shown)", *lines[-half:]]
@@ -164,8 +167,11 @@ def _lines(error: BaseException, trace: TracebackType | None) -> list[str]:
 
 
 def _led_to(error: BaseException) -> list[BaseException]:
-    inside = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-    return [one for one in (error.__cause__, error.__context__, *inside[:_MOST_EXCEPTIONS]) if one is not None]
+    found = [error.__cause__, error.__context__]
+    if isinstance(error, BaseExceptionGroup):
+        inside = cast("BaseExceptionGroup[BaseException]", error).exceptions
+        found += inside[:_MOST_EXCEPTIONS]
+    return [one for one in found if one is not None]
 
 
 def _is_small(error: BaseException) -> bool:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import socket
 import struct
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from peers import Echo, Served, connect, ending, read_exactly
 from peers import echo as echoed
+from processes import Child
 
-from .conftest import Example, Start, text_of
+from .conftest import Example, Start, script, text_of
 
 
 def test_hexdump_has_both_directions(start: Start, echo: Echo) -> None:
@@ -109,3 +114,24 @@ def report_of(example: Example) -> list[list[str]]:
     """The rows that it ends with."""
     _, _, rows = example.end().partition("received\n")
     return [line.split() for line in rows.splitlines() if "Ctrl-C" not in line]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes as POSIX has them")
+def test_a_hexdump_whose_reader_has_gone_serves_on(echo: Echo, tmp_path: Path) -> None:
+    """As in `hexdump.py ... | head -1`."""
+    argv = [sys.executable, script("hexdump"), "0", text_of(echo.address)]
+    with Child(argv, tmp_path, stdout=subprocess.PIPE) as child:
+        assert child.popen.stdout is not None
+        said = child.popen.stdout.readline().decode()
+        child.popen.stdout.close()
+        match = re.search(r"127\.0\.0\.1:(\d+) ->", said)
+        assert match, said
+        address = ("127.0.0.1", int(match[1]))
+        with connect(address) as client:
+            for number in range(20):
+                client.sendall(b"%02d" % number)
+                assert read_exactly(client, 2) == b"%02d" % number
+        child.wait_for("sys.stdout is gone, and what is printed goes nowhere")
+        child.stop(signal.SIGINT)
+        assert "Traceback" not in child.output()
+        assert "Exception ignored" not in child.output()

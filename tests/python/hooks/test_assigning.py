@@ -18,7 +18,7 @@ from peers import Echo, connect
 from peers import echo as echoed
 from scripts import passes
 
-from .clients import exchange, in_thread, upper
+from .clients import calling, exchange, in_thread, upper
 
 
 def is_called(server: TheServer, echo: Echo) -> bool:
@@ -147,7 +147,7 @@ def refuse_threads(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="interval timers")
 def test_an_assignment_that_a_signal_ends_is_made_or_is_not(echo: Echo, serve: Serve) -> None:
     """An exception of a handler may come at any line of it."""
-    server = serve(echo.address, on_close=lambda conn: None)
+    server = serve(echo.address, on_close=calling(lambda: None))
 
     class EndedError(Exception):
         pass

@@ -13,7 +13,7 @@ from conftest import Serve
 from interpose import CloseReason, Side, TheServer
 from peers import Echo
 
-from .clients import Ends, exchange, in_thread, served_by_main_loop
+from .clients import Ends, calling, exchange, in_thread, served_by_main_loop
 
 
 class Keep(logging.Handler):
@@ -194,7 +194,7 @@ def test_nothing_comes_out_where_nothing_is_raised(way: Callable[[TheServer], No
     server = TheServer("", 0, echo.address, on_client_recv=lambda side, data: None, callback_errors="raise")
     if way in (by_main_loop, by_serve_forever):
         # They go on until they are stopped.
-        server.on_close = lambda conn: server.stop(0)
+        server.on_close = calling(lambda: server.stop(0))
     way(server)
 
 
