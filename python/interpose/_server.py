@@ -37,9 +37,9 @@ class TheServer(Ending, CallbackHolder):
     It binds and listens at once, so `address` is known and clients may connect; they are served from
     `main_loop()`, `start()`, `with`, `async with` or `serve_forever()` on.
 
-    * `host`, `port`: where to listen. `""` is 127.0.0.1, `"localhost"` is that and ::1; port 0 is any free port. Without a port, `host` is a
-      whole address: `"9090"`, `"host:9090"`, `"[::1]:9090"`, `"unix:/path"`. An address that every machine can
-      reach (`"0.0.0.0"`, `"::"`) is warned about once unless `public=True`.
+    * `host`, `port`: where to listen. `""` is 127.0.0.1, `"localhost"` is that and ::1; port 0 is any free port.
+      Without a port, `host` is a whole address: `"9090"`, `"host:9090"`, `"[::1]:9090"`, `"unix:/path"`. An address
+      that every machine can reach (`"0.0.0.0"`, `"::"`) is warned about once unless `public=True`.
     * `forward_to`: `(host, port)`, `"host:port"`, `"unix:/path"` or a Forward. None takes the class attribute
       `forward_to`, for subclasses; without that, `on_accept` has to say where each client goes.
     * `on_accept` to `on_close`: callbacks, for the hooks of these names. They may be assigned and deleted later as

@@ -19,7 +19,7 @@ BEGIN = """
     from interpose import Limits, TheServer
     from deadline import poll
     from inet import refuses
-    from peers import address_of, connect, ending, listener, reset
+    from peers import address_of, connect, ending, fate, listener, reset
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     logging.disable(logging.CRITICAL)
     up = listener()
@@ -115,7 +115,7 @@ def test_a_client_that_is_turned_away_is_reset(tmp_path: Path, kind: str) -> Non
         children.enter_context(held())
         return False if {kind!r} == "rejected" else None
     with TheServer("", 0, closed, on_accept=on_accept) as server, children:
-        print(seen(dial(server)))
+        print(fate(lambda: dial(server))[0])
         poll(lambda: server.stats.closed[{kind!r}] == 1, 5, "the reason")
     """
     assert passes(tmp_path, BEGIN + text) == "reset\n"
