@@ -158,7 +158,11 @@ mod system {
         dial: impl FnOnce(&Socket) -> io::Result<()>,
     ) -> io::Result<Registered> {
         match dial(&socket) {
-            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => {
+                // It may be on its way all the same.
+                last_close::reset(&socket, !to.is_unix());
+                return Err(error);
+            }
             _ => {}
         }
         // Not before the connect: a socket that is not connected counts as one that was hung up.

@@ -12,8 +12,8 @@ from .supervisor import Call
 _NUMBERS = {
     "read": 0, "write": 1, "ioctl": 16, "socket": 41, "connect": 42, "sendto": 44, "recvfrom": 45, "sendmsg": 46,
     "shutdown": 48, "bind": 49, "listen": 50, "getsockname": 51, "getpeername": 52, "setsockopt": 54, "getsockopt": 55,
-    "fcntl": 72, "epoll_wait": 232, "epoll_ctl": 233, "splice": 275, "timerfd_create": 283, "timerfd_settime": 286,
-    "accept4": 288, "eventfd2": 290, "epoll_create1": 291, "pipe2": 293, "clone3": 435,
+    "fcntl": 72, "epoll_wait": 232, "epoll_ctl": 233, "openat": 257, "splice": 275, "timerfd_create": 283,
+    "timerfd_settime": 286, "accept4": 288, "eventfd2": 290, "epoll_create1": 291, "pipe2": 293, "clone3": 435,
 }  # fmt: skip
 
 RETRIED, GOES_ON, FAILS, REFUSED = "tried again", "goes on", "fails", "start refused"
@@ -63,6 +63,10 @@ def _epoll(operation: int, kind: str = "socket:") -> Callable[[Call], bool]:
 
 def _names_a_peer(call: Call) -> bool:
     return call.family() != 0
+
+
+def _opens_hosts(call: Call) -> bool:
+    return call.memory(1, 11) == b"/etc/hosts\0"
 
 
 _SO_ERROR, _SO_RCVLOWAT = (1, 4), (1, 18)
@@ -119,6 +123,14 @@ ROWS = (
     ),
     Row("epoll_wait", "epoll_wait", "EINTR", "serve", (RETRIED, GOES_ON)),
     Row("read, of a timer", "read", "EINTR EIO", "clock", (GOES_ON,), _on_timer),
+    Row(
+        "openat, by getaddrinfo",
+        "openat",
+        "EACCES EINTR EIO EMFILE ENFILE ENOENT ENOMEM EPERM",
+        "name",
+        (FAILS, GOES_ON),
+        _opens_hosts,
+    ),
     Row("socket, of an upstream", "socket", _SOCKET, "serve", (FAILS,)),
     Row("bind, to the source", "bind", "EACCES EADDRINUSE EADDRNOTAVAIL EBADF EINVAL ENOMEM", "source", (FAILS,)),
     Row("connect", "connect", _CONNECT, "serve", (FAILS,), _names_a_peer),
@@ -144,6 +156,7 @@ ROWS = (
     ),
     Row("recvfrom", "recvfrom", _RECEIVE, "serve", (FAILS, RETRIED, GOES_ON), _on_socket),
     Row("sendto", "sendto", _SEND, "serve", (FAILS, RETRIED, GOES_ON), _on_socket),
+    Row("sendmsg", "sendmsg", _SEND, "pieces", (FAILS, RETRIED, GOES_ON), _on_socket),
     Row("splice", "splice", "EBADF EINVAL EIO ENOMEM ESPIPE EPERM EINTR ENOSYS", "stream", (GOES_ON, RETRIED)),
     Row("pipe2", "pipe2", "EFAULT EINVAL EMFILE ENFILE ENOMEM ENOPKG EPERM ENOSYS", "stream", (GOES_ON,)),
     Row(

@@ -15,7 +15,7 @@ from .calls import FAILS, GOES_ON, REFUSED, RETRIED, Row
 from .subject import Attempt, Seen, Subject, Upstream, echoes
 from .supervisor import Injection
 
-SIZES = {"stream": 12 << 20, "one way": 1 << 30}
+SIZES = {"stream": 12 << 20, "one way": 1 << 30, "pieces": 1 << 19}
 SMALL = 1000
 # Interrupted calls are made again at once, for a signal comes only so often; the other errors are there to stay.
 INTERRUPTIONS, ALL = 50, 1 << 62
@@ -53,6 +53,7 @@ class Scene:
         specs: dict[str, dict[str, object]] = {
             "source": {"source": "127.0.0.1"},
             "move": {"hooked": True},
+            "pieces": {"pieces": True},
             "wildcard": {"forward": ("0.0.0.0", self.subject.upstream.address[1])},
         }
         spec = specs.get(self.row.scene, {})
@@ -71,7 +72,7 @@ class Scene:
         injection = Injection(self.row.number, getattr(errno, error), self.row.matches, most)
         try:
             acts = {"first start": self._start, "start": self._start, "move": self._move, "abort": self._abort}
-            acts |= {"refused": self._refused, "one way": self._one_way}
+            acts |= {"refused": self._refused, "name": self._name, "one way": self._one_way}
             acts.get(self.row.scene, self._serve)(injection, outcome)
             outcome.calls, outcome.lines = injection.count, self.subject.lines() - lines
             self._judge(outcome, time.monotonic() - begin)
@@ -168,6 +169,16 @@ class Scene:
             assert not isinstance(address, str), address
             self.subject.supervisor.begin(injection)
             self._client(address, injection, outcome)
+
+    def _name(self, injection: Injection, outcome: Outcome) -> None:
+        """Meet the error while a name is looked up that was not looked up before."""
+        name = "".join(
+            letter.upper() if injection.error >> bit & 1 else letter for bit, letter in enumerate("localhost")
+        )
+        address = self.subject.start(forward=(name, self.subject.upstream.address[1]))
+        assert not isinstance(address, str), address
+        self.subject.supervisor.begin(injection)
+        self._client(address, injection, outcome)
 
     def _one_way(self, injection: Injection, outcome: Outcome) -> None:
         """Meet the error in a stream that nothing answers, so that it may be left to gather."""

@@ -39,9 +39,13 @@ class Call:
 
     def family(self) -> int:
         """Return the family of the address that is the second argument."""
+        return int(struct.unpack("H", self.memory(1, 2))[0])
+
+    def memory(self, argument: int, size: int) -> bytes:
+        """Return what an argument points to."""
         with Path(f"/proc/{self.thread}/mem").open("rb", buffering=0) as memory:
-            memory.seek(self.arguments[1])
-            return int(struct.unpack("H", memory.read(2))[0])
+            memory.seek(self.arguments[argument])
+            return memory.read(size)
 
 
 @dataclass

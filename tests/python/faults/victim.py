@@ -8,9 +8,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from interpose import Forward, InterposeError, TheServer, Timeouts
+from interpose import Forward, InterposeError, Side, TheServer, Timeouts
 
 servers: list[TheServer] = []
+
+
+def halves(_: Side, data: bytes) -> list[bytes]:
+    """Pass a chunk on in two pieces."""
+    return [data[: len(data) // 2], data[len(data) // 2 :]]
 
 
 def start(spec: dict[str, Any]) -> object:
@@ -22,6 +27,7 @@ def start(spec: dict[str, Any]) -> object:
             Forward(*spec["forward"], source=spec.get("source"), connect_timeout=2.0),
             timeouts=Timeouts(half_close=5.0),
             on_close=(lambda _: None) if spec.get("hooked") else None,
+            on_recv=halves if spec.get("pieces") else None,
         )
         server.start()
     except InterposeError as error:
