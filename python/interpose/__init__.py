@@ -86,9 +86,24 @@ def __getattr__(name: str) -> object:
         home = next((module for module, names in _HOMES.items() if name in names), "_exceptions")
         value = getattr(import_module(f"{__name__}.{home}"), name)
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise _no_such(name)
     globals()[name] = value
     return value
+
+
+def _no_such(name: str) -> Exception:
+    import opcode
+    import sys
+
+    from ._names import MODULE, nearest
+
+    meant = None if name.startswith("__") else nearest(name, __all__, MODULE)
+    advice = f"; did you mean {meant}?" if meant else ""
+    # An import would hide the text of an AttributeError.
+    caller = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
+    if meant and caller.f_code.co_code[caller.f_lasti] == opcode.opmap["IMPORT_FROM"]:
+        return ImportError(f"cannot import name {name!r} from {__name__!r}{advice}", name=__name__, path=__file__)
+    return AttributeError(f"module {__name__!r} has no attribute {name!r}{advice}")
 
 
 def __dir__() -> list[str]:

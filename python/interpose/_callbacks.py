@@ -10,8 +10,20 @@ from ._connection import Connection, Side
 from ._exceptions import ConfigError
 from ._forward import Forward, ForwardTo, forward_of
 from ._hook_decorators import DECORATED, BoundHook
-from ._hooks import HOOKS, HookMethods, check, errors_policy, fill, hooks_of, own_hook, wants_views, warn_of_slips
+from ._hooks import (
+    HOOKS,
+    HookMethods,
+    check,
+    errors_policy,
+    fill,
+    hooks_of,
+    own_hook,
+    refuse_slip,
+    wants_views,
+    warn_of_slips,
+)
 from ._lanes import Lanes
+from ._names import ServerNames
 from ._native import Callbacks, Server
 from ._threads import hub_lets_go, is_patched
 from ._tutorial import TutorialAttributes, adapt, closing, forms
@@ -20,7 +32,7 @@ if TYPE_CHECKING:
     from ._server import TheServer
 
 
-class CallbackHolder(HookMethods, TutorialAttributes):
+class CallbackHolder(HookMethods, TutorialAttributes, ServerNames):
     """What a server is as the owner of its callbacks."""
 
     forward_to: ForwardTo | None
@@ -39,6 +51,8 @@ class CallbackHolder(HookMethods, TutorialAttributes):
                 return
             if name in ("forward_to", "buffer_size") and "_native" in self.__dict__:
                 raise AttributeError(f"{name}: it is fixed once the server listens; make a new TheServer")
+            if name.startswith("on"):
+                refuse_slip(self, name)
             object.__setattr__(self, name, value)
 
         def __delattr__(self, name: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ._exceptions import AddressError, ConfigError, wrong_type
+from ._names import LIMITS_ARGUMENTS, TIMEOUTS_ARGUMENTS, names_checked
 
 # Thirty years. It keeps a slip such as milliseconds or 1e300 out of arithmetic on clocks.
 MOST_SECONDS = 1_000_000_000
@@ -123,3 +125,8 @@ class Limits:
     def __post_init__(self) -> None:
         if self.max_connections is not None:
             count("max_connections", self.max_connections, 1)
+
+
+_kinds: dict[Any, dict[str, str]] = {Timeouts: TIMEOUTS_ARGUMENTS, Limits: LIMITS_ARGUMENTS}
+for _kind, _others in _kinds.items():
+    _kind.__init__ = names_checked(_others)(_kind.__init__)

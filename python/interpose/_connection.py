@@ -9,6 +9,7 @@ from ._config import seconds
 from ._exceptions import ArgumentTypeError, SendTimeoutError
 from ._figures import CloseReason, ConnectionPhase, Ledger
 from ._forward import HostPort, SocketName, address_text, host_port, unix_path
+from ._names import ConnectionNames, SideNames
 from ._threads import is_cooperative
 from ._waiting import wait_for
 
@@ -16,7 +17,7 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 """What can be sent."""
 
 
-class Side:
+class Side(SideNames):
     """One end of a connection: the client's or the upstream's. Two Sides of the same end are equal.
 
     It comes to callbacks, or from `Connection.client` and `Connection.upstream`, and stays valid after the end.
@@ -151,7 +152,7 @@ class Side:
         raise ArgumentTypeError("side: it cannot be pickled or copied, it names a live socket; send its getpeername()")
 
 
-class Connection:
+class Connection(ConnectionNames):
     """A client's side and its upstream's side.
 
     It comes to callbacks, or from `TheServer.connections`, as one object for each connection; it stays valid

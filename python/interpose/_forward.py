@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, cast
 from . import _native
 from ._config import host_text, port_number, seconds
 from ._exceptions import ConfigError, printable, wrong_type
+from ._names import FORWARD_ARGUMENTS, names_checked
 
 if TYPE_CHECKING:
     from ._connection import Side
@@ -68,6 +69,7 @@ class Forward:
 
     NOWHERE: ClassVar[Forward]
 
+    @names_checked(FORWARD_ARGUMENTS)
     def __init__(
         self,
         host: str | None = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import logging
 from collections.abc import Callable
@@ -24,6 +23,8 @@ from ._hook_types import (
     recv_hook,
     upstream_recv_hook,
 )
+from ._names import HOOKS as HOOK_ALIASES
+from ._names import is_alias, nearest
 from ._outgoing import Outgoing
 
 CallbackErrors: TypeAlias = Literal["close", "pass", "raise"]
@@ -122,15 +123,15 @@ class HookMethods:
         """
 
 
-def _is_default(server: object, name: str) -> bool:
+def _is_default(kind: type, name: str) -> bool:
     # By its name: after a reload of modules there is more than one class of that name.
-    return getattr(getattr(type(server), name), "__qualname__", "") == f"HookMethods.{name}"
+    return getattr(getattr(kind, name), "__qualname__", "") == f"HookMethods.{name}"
 
 
 def own_hook(server: object, name: str) -> object:
     """Return the hook that `server` has: an attribute of its own, or what its class overrides; else None."""
     given = vars(server).get(name)
-    if given is None and not _is_default(server, name):
+    if given is None and not _is_default(type(server), name):
         given = getattr(server, name)
     return given
 
@@ -145,11 +146,35 @@ def hooks_of(server: object) -> dict[str, Callable[..., Any]]:
 def warn_of_slips(kind: type) -> None:
     """Warn of methods whose names are nearly those of hooks: nobody would ever call them."""
     for name in dir(kind):
-        near = difflib.get_close_matches(name, HOOKS, 1, 0.75) if name.startswith("on_") and name not in HOOKS else []
-        if near and callable(getattr(kind, name)):
-            logging.getLogger("interpose.callback").warning(
-                "%s.%s: it is no hook, so it is not called as one; %s is", kind.__name__, printable(name), near[0]
-            )
+        meant = _meant(name)
+        # A class that has the hook may well have helpers of such names.
+        if meant and callable(getattr(kind, name)) and not (is_alias(name) and not _is_default(kind, meant)):
+            _say_slip(kind, name, meant)
+
+
+def refuse_slip(server: object, name: str) -> None:
+    """Raise for an attribute whose name is nearly that of a hook, before it is assigned; only warn in a subclass.
+
+    What a class has declared is its own business.
+    """
+    kind = type(server)
+    meant = None if hasattr(kind, name) or name in inspect.get_annotations(kind) else _meant(name)
+    if meant is None:
+        return
+    if kind.__module__ == "interpose._server":
+        raise AttributeError(f"{printable(name)}: it is no hook, so it would never be called; did you mean {meant}?")
+    _say_slip(kind, name, meant)
+
+
+def _meant(name: str) -> str | None:
+    if name in HOOKS or not (name.lower().startswith("on") or is_alias(name)):
+        return None
+    return nearest(name, HOOKS, HOOK_ALIASES)
+
+
+def _say_slip(kind: type, name: str, meant: str) -> None:
+    text = "%s.%s: it is no hook, so it is not called as one; %s is"
+    logging.getLogger("interpose.callback").warning(text, kind.__name__, printable(name), meant)
 
 
 def check(name: str, callback: object) -> Callable[..., Any]:
@@ -179,7 +204,7 @@ def _is_async(function: object) -> bool:
 
 def takes_nothing(server: object, name: str) -> bool:
     """Whether the class of `server` overrides the hook with a method of no arguments: the tutorial's form."""
-    if name not in TUTORIAL_HOOKS or _is_default(server, name):
+    if name not in TUTORIAL_HOOKS or _is_default(type(server), name):
         return False
     method: Any = inspect.getattr_static(type(server), name)
     try:

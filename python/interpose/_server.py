@@ -20,6 +20,7 @@ from ._hook_types import OnAccept, OnConnection, OnEof, OnRecv
 from ._hooks import HOOKS, CallbackErrors, Chunks, hooks_of
 from ._lanes import Lanes
 from ._listen import instance, listen_address, warn_if_public
+from ._names import SERVER_ARGUMENTS, names_checked
 from ._signals import handled_signals
 
 _DRAIN_SECONDS = 5.0
@@ -75,6 +76,7 @@ class TheServer(Ending, CallbackHolder):
     buffer_size: int = 262144
     """The most bytes of one chunk; a subclass may set a default."""
 
+    @names_checked(SERVER_ARGUMENTS)
     def __init__(
         self,
         host: str = "",
@@ -327,6 +329,8 @@ class TheServer(Ending, CallbackHolder):
             self._raise_failed(error)
 
     def __repr__(self) -> str:
+        if "_native" not in self.__dict__:
+            return f"<{type(self).__name__} that was not made>"
         if os.getpid() != self._pid:
             return "<TheServer of a parent process>"
         native = self._native

@@ -1,0 +1,267 @@
+"""Names that are nearly ours, and the right one for each, in the errors that they end in.
+
+Nothing here is on the way of a name that is right.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec
+
+from ._exceptions import ArgumentTypeError, ConfigError, printable
+
+_Parameters = ParamSpec("_Parameters")
+
+# Beyond that, no slip; and comparing takes quadratic time.
+_LONGEST = 40
+_LIKE = 0.75
+
+
+def _table(names: dict[str, str]) -> dict[str, str]:
+    return {wrong: right for right, wrongs in names.items() for wrong in wrongs.split()}
+
+
+# All keys are in small letters and without underscores, so that they cover other ways to write a name.
+HOOKS = _table(
+    {
+        "on_recv": "ondata onreceive onreceived onmessage onread onchunk onpacket ondatareceived datareceived",
+        "on_client_recv": "onrequest onclientdata onclientmessage onclientreceive",
+        "on_upstream_recv": "onresponse onupstreamdata onserverdata onserverrecv onserverreceive ontargetrecv",
+        "on_accept": "onconnection onclient onnewconnection onnewclient onclientconnect onopen connectionmade",
+        "on_connect": "onconnected onserverconnect onupstreamconnect onupstream",
+        "on_eof": "oneofreceived eofreceived onfin onhalfclose",
+        "on_close": "ondisconnect ondisconnected onend onclosed onclientdisconnect connectionlost onfinish",
+    }
+)
+SERVER_ARGUMENTS = HOOKS | _table(
+    {
+        "forward_to": "target upstream dest destination remote to forward backend server targethost",
+        "host and port": "listen address bind listenaddress",
+        "on_recv": "callback handler",
+        "timeouts=Timeouts(idle=...)": "timeout idle idletimeout",
+        "timeouts=Timeouts(half_close=...)": "halfclose halfclosetimeout",
+        "timeouts=Timeouts(unacknowledged=...)": "unacknowledged",
+        "forward_to=Forward(host, port, connect_timeout=...)": "connecttimeout",
+        "forward_to=Forward(host, port, source=...)": "source sourceaddress",
+        "limits=Limits(max_connections=...)": "maxconnections maxclients connections maxconn",
+        "callback_threads": "threads workers numthreads nthreads",
+        "callback_errors": "errors onerror raiseerrors",
+        "buffer_size": "bufsize chunksize",
+    }
+)
+FORWARD_ARGUMENTS = _table(
+    {
+        "connect_timeout": "timeout",
+        "source": "sourceaddress sourceip localaddr localaddress bind",
+        "host and port": "target address upstream to",
+    }
+)
+TIMEOUTS_ARGUMENTS = _table({"idle": "timeout idletimeout", "half_close": "halfclosetimeout"}) | {
+    "connecttimeout": "Forward(host, port, connect_timeout=...)",
+    "connect": "Forward(host, port, connect_timeout=...)",
+    "drain": "stop(drain=...)",
+}
+LIMITS_ARGUMENTS = _table({"max_connections": "connections maxclients clients maximum limit"})
+SERVER = {
+    "run": "main_loop()",
+    "runforever": "main_loop()",
+    "serve": "main_loop(), or start() in the background",
+    "listen": "start(); it listens from the time it is made",
+    "loop": "main_loop()",
+    "forever": "serve_forever()",
+    "startserving": "start()",
+    "close": "stop()",
+    "shutdown": "stop()",
+    "quit": "stop()",
+    "terminate": "stop()",
+    "aclose": "async with, or stop()",
+    "port": "address[1]",
+    "host": "address[0]",
+    "sockname": "address",
+    "getsockname": "address",
+    "sockets": "address",
+    "target": "forward_to",
+    "upstream": "forward_to",
+    "clients": "connections",
+    "sessions": "connections",
+    "metrics": "stats",
+    "wait": "wait_closed()",
+    "join": "wait_closed()",
+    **HOOKS,
+}
+MODULE = {
+    "proxy": "TheServer",
+    "tcpproxy": "TheServer",
+    "server": "TheServer",
+    "proxyserver": "TheServer",
+    "listener": "TheServer",
+    "interpose": "TheServer",
+    "target": "Forward",
+    "upstream": "Forward",
+    "forwarder": "Forward",
+    "forwardto": "Forward",
+    "client": "Side",
+    "peer": "Side",
+    "socket": "Side",
+    "session": "Connection",
+    "conn": "Connection",
+    "timeout": "Timeouts",
+    "reason": "CloseReason",
+    "state": "ConnectionPhase",
+    "phase": "ConnectionPhase",
+    "error": "InterposeError",
+    "exceptions": "InterposeError",
+    "statistics": "Stats",
+    "version": "__version__",
+}
+
+
+def nearest(name: str, right: Iterable[str], others: Mapping[str, str], like: float = _LIKE) -> str | None:
+    """Return what `name` is probably meant to be: of `others`, by another name, or of `right`, misspelled.
+
+    >>> nearest("onReceive", [], HOOKS), nearest("adress", ["address"], {}), nearest("msg_count", ["stats"], {})
+    ('on_recv', 'address', None)
+    """
+    if len(name) > _LONGEST:
+        return None
+    plain = _plain(name)
+    if plain in others:
+        return others[plain]
+    spelled = {_plain(one): one for one in right}
+    found = difflib.get_close_matches(plain, spelled, 1, like)
+    return spelled[found[0]] if found else None
+
+
+def is_alias(name: str) -> bool:
+    """Return whether it is what others call a hook."""
+    return _plain(name) in HOOKS
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def no_such(name: str, where: str, meant: str | None) -> str:
+    """Return the text of an error for a name that is not there."""
+    return f"{where} has no attribute {printable(name)!r}" + (f"; did you mean {meant}?" if meant else "")
+
+
+def names_checked(
+    others: Mapping[str, str],
+) -> Callable[[Callable[_Parameters, None]], Callable[_Parameters, None]]:
+    """Have a keyword that the function does not know answered with the one that is meant."""
+
+    def decorate(function: Callable[_Parameters, None]) -> Callable[_Parameters, None]:
+        code = function.__code__
+        known = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+        keywords = frozenset(known)
+
+        @functools.wraps(function)
+        def checked(*arguments: _Parameters.args, **named: _Parameters.kwargs) -> None:
+            if not named.keys() <= keywords:
+                wrong = next(name for name in named if name not in keywords)
+                meant = nearest(wrong, known, others)
+                advice = f"did you mean {meant}?" if meant else f"there are {', '.join(known)}"
+                raise ArgumentTypeError(f"{printable(wrong)}: there is no such argument; {advice}")
+            function(*arguments, **named)
+
+        return checked
+
+    return decorate
+
+
+class ServerNames:
+    """A server's base: what it does not have is answered with what it has."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            kind = type(self)
+            if name in ("_pid", "_native", "_lanes", "_table", "_known", "_reports"):
+                raise ConfigError(
+                    f"{kind.__name__}: super().__init__() was not called, or it raised an error; call it in __init__, "
+                    "with the host and the port"
+                )
+            public = () if name.startswith("_") else [one for one in dir(kind) if not one.startswith("_")]
+            meant = nearest(name, public, SERVER) if public else None
+            raise AttributeError(no_such(name, f"{kind.__name__!r} object", meant))
+
+
+class _Wrong:
+    """An attribute that is not there, and knows what is."""
+
+    def __init__(self, meant: str) -> None:
+        self._meant = meant
+        self._name = ""
+        self.__doc__ = f"Not there: use {meant}."
+
+    def __set_name__(self, kind: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, owner: object, kind: type) -> NoReturn:
+        shown = f"type object {kind.__name__!r}" if owner is None else f"{kind.__name__!r} object"
+        raise AttributeError(no_such(self._name, shown, self._meant))
+
+
+def _base(name: str, slips: dict[str, str]) -> Any:
+    """Return a base class with an attribute for each of `slips`: a `__getattr__` would slow down the right ones."""
+
+    def names(self: object) -> list[str]:
+        return [one for one in object.__dir__(self) if one not in slips]
+
+    return type(name, (), {"__slots__": (), "__dir__": names, **{one: _Wrong(meant) for one, meant in slips.items()}})
+
+
+if TYPE_CHECKING:
+
+    class SideNames:
+        """The base of a side."""
+
+        __slots__ = ()
+
+    class ConnectionNames:
+        """The base of a connection."""
+
+        __slots__ = ()
+
+else:
+    SideNames = _base(
+        "SideNames",
+        {
+            **dict.fromkeys(("peer", "peername", "address", "addr", "remote", "remote_address"), "getpeername()"),
+            **dict.fromkeys(("host", "ip"), "getpeername()[0]"),
+            **dict.fromkeys(("sockname", "local", "local_address"), "getsockname()"),
+            **dict.fromkeys(("write", "sendto", "send_all"), "send()"),
+            **dict.fromkeys(("shutdown", "write_eof", "end"), "half_close()"),
+            **dict.fromkeys(("abort", "reset", "kill"), "connection.abort()"),
+            **dict.fromkeys(("stop", "disconnect"), "close()"),
+            **dict.fromkeys(("conn", "session"), "connection"),
+            **dict.fromkeys(("upstream", "client", "peer_side", "opposite"), "other, or those of connection"),
+            **dict.fromkeys(("state", "id", "reason"), "connection, which has it"),
+            "port": "getpeername()[1]",
+            "is_upstream": "not is_client",
+            "read": "the data that on_recv is called with",
+        },
+    )
+    ConnectionNames = _base(
+        "ConnectionNames",
+        {
+            **dict.fromkeys(
+                ("peer", "peername", "address", "addr", "remote", "remote_address", "getpeername"),
+                "client.getpeername(), or upstream.getpeername()",
+            ),
+            **dict.fromkeys(("send", "write", "sendall"), "client.send(), or upstream.send()"),
+            **dict.fromkeys(("half_close", "shutdown"), "client.half_close(), or upstream.half_close()"),
+            **dict.fromkeys(("server", "target", "backend"), "upstream"),
+            **dict.fromkeys(("reset", "kill"), "abort()"),
+            **dict.fromkeys(("stop", "disconnect"), "close()"),
+            **dict.fromkeys(("data", "context", "user_data"), "state"),
+            **dict.fromkeys(
+                ("status", "is_open", "closed", "is_closed"), "phase, or reason, which is None while it lives"
+            ),
+            **dict.fromkeys(("stats", "bytes_sent", "bytes_received", "ledger"), "to_upstream and to_client"),
+            "exception": "error",
+        },
+    )
