@@ -207,8 +207,8 @@ class TheServer(Ending, CallbackHolder):
                 self._abort(native)
                 self._raise_ended(error)
                 raise
-        _logging.flush()
-        self._raise_ended(None)
+            _logging.flush()
+            self._raise_ended(None)
 
     def start(self) -> Self:
         """Serve in the background, and return the server. A second call does nothing.

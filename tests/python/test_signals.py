@@ -13,7 +13,7 @@ from inet import refuses
 from peers import Address, Echo, connect, ending
 from peers import echo as echoed
 from processes import Child, find_program
-from scripts import passes, python_argv
+from scripts import passes, python, python_argv
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
@@ -278,3 +278,35 @@ def test_main_loop_handles_signals_in_the_main_thread_only(tmp_path: Path) -> No
     said = passes(tmp_path, text)
     assert said.startswith("handle_signals: only the main thread can handle signals")
     assert said.count("\n") == 1
+
+
+def test_main_loop_ends_although_a_callback_does_not_return(tmp_path: Path) -> None:
+    """As one that prints to a pipe which nobody reads: it has the main thread."""
+    text = """
+        import os, signal, socket, threading
+        from deadline import poll
+        from interpose import Forward, TheServer
+        reader, writer = os.pipe()
+        def on_client_recv(side, data):
+            while True:
+                os.write(writer, bytes(65536))
+        server = TheServer("", 0, on_accept=lambda conn: Forward.NOWHERE, on_client_recv=on_client_recv)
+        client = socket.create_connection(server.address)
+        client.sendall(b"x")
+        def blocked():
+            # Not a moment before: Python runs no handler of a signal that comes just before a call that blocks.
+            return "pipe_write" in open(f"/proc/self/task/{os.getpid()}/wchan").read()
+        def press():
+            poll(blocked, 10, "the callback is blocked")
+            os.kill(os.getpid(), signal.SIGTERM)
+            poll(lambda: "stopping" in repr(server), 10, "stopping")
+            poll(blocked, 10, "the callback is blocked again")
+            os.kill(os.getpid(), signal.SIGINT)
+        threading.Thread(target=press).start()
+        server.main_loop(handle_signals=True)
+        print("returned", signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+    """
+    if not Path("/proc/self/wchan").exists():
+        pytest.skip("no /proc to see what it waits for")
+    ended = python(tmp_path, text)
+    assert (ended.code, ended.out) == (0, "returned True\n"), ended
