@@ -169,7 +169,11 @@ impl Ready {
 
     /// Whether clients can come at all: not once somebody else has ended the socket.
     pub(crate) fn is_listening(&self) -> bool {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
         let listens = |watched: &AsyncFd<Bound>| watched.get_ref().socket.is_listener().unwrap_or(false);
+        // Elsewhere the system does not say; then it is tried for ever, with pauses.
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let listens = |_: &AsyncFd<Bound>| true;
         listens(&self.socket) && self.other.as_ref().is_none_or(listens)
     }
 }

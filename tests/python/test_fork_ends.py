@@ -60,9 +60,14 @@ BEGIN = """
 """
 
 
-def test_a_reset_of_either_side_is_a_reset_of_the_other(tmp_path: Path) -> None:
-    text = """
-    with TheServer("", 0, address_of(up)) as server:
+# On an I/O thread, and on a lane.
+HOOKS = pytest.mark.parametrize("hooks", ["", ", on_recv=lambda side, data: None"], ids=["native", "hooked"])
+
+
+@HOOKS
+def test_a_reset_of_either_side_is_a_reset_of_the_other(tmp_path: Path, hooks: str) -> None:
+    text = f"""
+    with TheServer("", 0, address_of(up){hooks}) as server:
         (client, upstream), (other, its_upstream) = pair(server), pair(server)
         with held():
             reset(client)
@@ -72,9 +77,10 @@ def test_a_reset_of_either_side_is_a_reset_of_the_other(tmp_path: Path) -> None:
     assert passes(tmp_path, BEGIN + text) == "reset reset\n"
 
 
-def test_abort_and_stop_reset_both_sides_and_the_listener_ends(tmp_path: Path) -> None:
-    text = """
-    server = TheServer("", 0, address_of(up)).start()
+@HOOKS
+def test_abort_and_stop_reset_both_sides_and_the_listener_ends(tmp_path: Path, hooks: str) -> None:
+    text = f"""
+    server = TheServer("", 0, address_of(up){hooks}).start()
     (client, upstream), (other, its_upstream) = pair(server), pair(server)
     with held():
         server.connections[0].abort()
