@@ -54,6 +54,21 @@ pub(super) fn give_up(socket: &Socket) {
     let _ = socket.shutdown(Shutdown::Both);
 }
 
+/// Clients that can wait for a listener, at the very most.
+const BACKLOG: usize = 1 << 16;
+
+/// Ends a listener, to be closed next: a connect is refused, and the clients that wait are ended too.
+pub(super) fn stop_listening(socket: &Socket) {
+    let _ = socket.shutdown(Shutdown::Both);
+    // TCP has reset them with that. On a Unix socket they would wait for the last close.
+    if may_be_shared() && socket.local_addr().is_ok_and(|name| name.is_unix()) {
+        for _ in 0..BACKLOG {
+            let Ok((client, _)) = socket.accept() else { break };
+            leave(&client);
+        }
+    }
+}
+
 /// Does what the last close of a connected socket does, where the coming close may not be the last: FIN, and RST for
 /// what the peer has sent unread, or sends from here on.
 pub(super) fn leave(socket: &Socket) {

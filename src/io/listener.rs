@@ -52,7 +52,7 @@ impl Drop for Bound {
     fn drop(&mut self) {
         // In the child it is the parent's.
         if self.process == std::process::id() {
-            let _ = self.socket.shutdown(std::net::Shutdown::Both);
+            super::last_close::stop_listening(&self.socket);
         }
     }
 }

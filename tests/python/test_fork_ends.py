@@ -175,18 +175,23 @@ def test_unix_sockets_end_too(tmp_path: Path) -> None:
     upstream, _ = up.accept()
     opened.append(upstream)
     waiting = unix()
+    server_path, path = path, "unix:" + os.path.abspath("never.sock")
+    never_started = TheServer(path, None, address_of(up))
+    waits_too = unix()
+    path = server_path
     probe = socket.socket(socket.AF_UNIX)
     opened.append(probe)
     with held():
         os.link(path[5:], "another.sock")
         server.stop(0)
-        print(seen(client), seen(upstream), seen(waiting), os.path.exists(path[5:]))
+        never_started.stop()
+        print(seen(client), seen(upstream), seen(waiting), seen(waits_too), os.path.exists(path[5:]))
         try:
             probe.connect("another.sock")
         except ConnectionRefusedError:
             print("refused")
     """
-    assert passes(tmp_path, BEGIN + text) == "eof reset eof False\nrefused\n"
+    assert passes(tmp_path, BEGIN + text) == "eof reset eof eof False\nrefused\n"
 
 
 def test_what_the_child_does_with_its_copies_harms_nobody(tmp_path: Path) -> None:
