@@ -45,6 +45,10 @@ def _on_socket(call: Call) -> bool:
     return call.descriptor().startswith("socket:")
 
 
+def _on_pipe(call: Call) -> bool:
+    return call.descriptor().startswith("pipe:")
+
+
 def _on_timer(call: Call) -> bool:
     return "timerfd" in call.descriptor()
 
@@ -89,6 +93,7 @@ _SEND = (
     "EACCES EBADF ECONNRESET EDESTADDRREQ EFAULT EINTR EINVAL EISCONN EMSGSIZE ENOBUFS ENOMEM ENOTCONN ENOTSOCK "
     "EOPNOTSUPP EPERM EPIPE ENOSYS"
 )
+_SPLICE = "EBADF EINVAL EIO ENOMEM ESPIPE EPERM EINTR ENOSYS"
 _OPTION = "EBADF EFAULT EINVAL ENOPROTOOPT ENOTSOCK EPERM ENOMEM ENOSYS"
 _NAME = "EBADF EFAULT EINVAL ENOBUFS ENOTCONN ENOTSOCK EPERM ENOSYS"
 _EPOLL_ADD = "EBADF EEXIST EINVAL ELOOP ENOENT ENOMEM ENOSPC EPERM ENOSYS"
@@ -157,7 +162,8 @@ ROWS = (
     Row("recvfrom", "recvfrom", _RECEIVE, "serve", (FAILS, RETRIED, GOES_ON), _on_socket),
     Row("sendto", "sendto", _SEND, "serve", (FAILS, RETRIED, GOES_ON), _on_socket),
     Row("sendmsg", "sendmsg", _SEND, "pieces", (FAILS, RETRIED, GOES_ON), _on_socket),
-    Row("splice", "splice", "EBADF EINVAL EIO ENOMEM ESPIPE EPERM EINTR ENOSYS", "stream", (GOES_ON, RETRIED)),
+    Row("splice, into a pipe", "splice", _SPLICE, "stream", (GOES_ON, RETRIED), _on_socket),
+    Row("splice, out of a pipe", "splice", _SPLICE, "stream", (GOES_ON, RETRIED), _on_pipe),
     Row("pipe2", "pipe2", "EFAULT EINVAL EMFILE ENFILE ENOMEM ENOPKG EPERM ENOSYS", "stream", (GOES_ON,)),
     Row(
         "fcntl, F_SETPIPE_SZ",
