@@ -53,7 +53,7 @@ def test_every_byte_comes_back_and_then_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_it_ends_when_it_is_told_to(number: signal.Signals, tmp_path: Path) -> None:
+def test_it_ends_at_a_signal(number: signal.Signals, tmp_path: Path) -> None:
     child, address = started(tmp_path, "0")
     with child, connect(address) as client:
         assert echoed(client, b"hello") == b"hello"
