@@ -8,7 +8,7 @@ from . import _native
 from ._config import seconds
 from ._exceptions import ArgumentTypeError, SendTimeoutError
 from ._figures import CloseReason, ConnectionPhase, Ledger
-from ._forward import HostPort, SocketName, address_text, host_port, unix_path
+from ._forward import SocketName, address_text, host_port, unix_path
 from ._names import ConnectionNames, SideNames
 from ._threads import is_cooperative
 from ._waiting import wait_for
@@ -49,11 +49,11 @@ class Side(SideNames):
         """
         return self._connection.upstream if self._client else self._connection.client
 
-    def getpeername(self) -> HostPort:
+    def getpeername(self) -> tuple[str, int]:
         """Return the peer's address: `(host, port)`; where `unix_path` is not None, `"unix:/path"` or `"unix:"`."""
         return host_port(self._peer())
 
-    def getsockname(self) -> HostPort:
+    def getsockname(self) -> tuple[str, int]:
         """Return our own address on this side, in the form of getpeername()."""
         native = self._native
         name = native.client_local if self._client else native.upstream_local

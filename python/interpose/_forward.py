@@ -14,13 +14,11 @@ if TYPE_CHECKING:
 
 SocketName: TypeAlias = tuple[str, int] | str
 """`(host, port)`, or `"unix:/path"`. The host of an IPv6 address has no brackets."""
-HostPort: TypeAlias = tuple[str, int]
-"""A SocketName as properties show it to type checkers: those that know of Unix sockets ask `unix_path` first."""
 
 
-def host_port(name: SocketName) -> HostPort:
-    """Return `name` as it is, to type checkers the commonest kind."""
-    return cast("HostPort", name)
+def host_port(name: SocketName) -> tuple[str, int]:
+    """Return `name` as it is, to type checkers the commonest kind: who serves Unix sockets asks unix_path first."""
+    return cast("tuple[str, int]", name)
 
 
 def unix_path(name: SocketName) -> str | None:
@@ -97,7 +95,7 @@ class Forward:
         self._native = _native.Forward(host, port, connect_timeout=limit, source=source)
 
     @property
-    def address(self) -> HostPort:
+    def address(self) -> tuple[str, int]:
         """`(host, port)`, as it was asked for: a name stays a name. Where `unix_path` is not None, `"unix:/path"`.
 
         Raises ConfigError if it has no host.

@@ -8,7 +8,7 @@ from . import _native
 from ._config import seconds
 from ._connection import Buffer, Connection, Side
 from ._exceptions import SendTimeoutError
-from ._forward import HostPort, SocketName, host_port
+from ._forward import SocketName, host_port
 
 # How long a peer that does not read may hold up what is sent to it before its connection takes over.
 _SEND_SECONDS = 10.0
@@ -39,7 +39,7 @@ class Outgoing(Side):
         """Become the upstream's side of `connection`."""
         super().__init__(connection, False)
 
-    def getsockname(self) -> HostPort:
+    def getsockname(self) -> tuple[str, int]:
         """Return our own address on this side."""
         return host_port(self.native.local)
 

@@ -15,7 +15,7 @@ from ._connection import Connection
 from ._ending import Ending, check_loop
 from ._exceptions import ArgumentTypeError, LaneError, RuntimeStartError, ServerStoppedError
 from ._figures import Stats, stats_of
-from ._forward import Forward, ForwardTo, HostPort, address_text, host_port, native_forward, unix_path
+from ._forward import Forward, ForwardTo, address_text, host_port, native_forward, unix_path
 from ._hook_types import OnAccept, OnConnection, OnEof, OnRecv
 from ._hooks import HOOKS, CallbackErrors, Chunks, hooks_of
 from ._lanes import Lanes
@@ -135,7 +135,7 @@ class TheServer(Ending, CallbackHolder):
             warn_if_public(native.address)
 
     @property
-    def address(self) -> HostPort:
+    def address(self) -> tuple[str, int]:
         """Where it really listens: `(host, port)`; where `unix_path` is not None, `"unix:/path"`. Raises ForkError."""
         return host_port(self._ours().address)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from . import _native
 from ._connection import Connection, Side
 from ._exceptions import ConnectError
-from ._forward import Forward, HostPort, native_forward
+from ._forward import Forward, native_forward
 from ._hooks import TUTORIAL_HOOKS, takes_nothing
 from ._outgoing import Outgoing
 
@@ -30,7 +30,7 @@ class Listener:
         self._address = server.address
         self._waiting: Connection | None = None
 
-    def accept(self) -> tuple[Side, HostPort]:
+    def accept(self) -> tuple[Side, tuple[str, int]]:
         """Return the client's side and its address. Good once for each call of `on_accept`."""
         if self._waiting is None:
             raise BlockingIOError("accept: no client waits; call it once, in on_accept")
@@ -41,7 +41,7 @@ class Listener:
         """Have `connection` accepted next, or nobody."""
         self._waiting = connection
 
-    def getsockname(self) -> HostPort:
+    def getsockname(self) -> tuple[str, int]:
         """Return where it listens."""
         return self._address
 

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -59,7 +59,7 @@ class Refused:
         self.address: Address = ("127.0.0.1", int(first))
 
     @contextmanager
-    def pair(self) -> Iterator[tuple[socket.socket, socket.socket]]:
+    def pair(self) -> Generator[tuple[socket.socket, socket.socket]]:
         """Connect through it."""
         with connect(self.address) as client, self._listening.accept()[0] as upstream:
             # Far less than any limit of the proxy's.
@@ -77,7 +77,7 @@ class Refused:
 
 
 @contextmanager
-def refusing(folder: Path, call: str, error: int) -> Iterator[Refused]:
+def refusing(folder: Path, call: str, error: int) -> Generator[Refused]:
     """A proxy to which `call` is refused with `error`."""
     with ExitStack() as stack:
         listening = stack.enter_context(listener())

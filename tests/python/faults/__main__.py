@@ -42,7 +42,7 @@ def main() -> int:
     chosen = [row for row in ROWS if not options.row or row.label.startswith(tuple(options.row))]
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(3) as pool:
-        for played in pool.map(lambda row: play(row, Path(folder)), chosen):
+        for played in pool.map(play, chosen, [Path(folder)] * len(chosen)):
             outcomes += played
             print(table(played), flush=True)
     broken = [outcome for outcome in outcomes if outcome.problems]

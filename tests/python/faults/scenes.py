@@ -34,7 +34,7 @@ class Outcome:
     calls: int = 0
     cpu: float = 0.0
     lines: int = 0
-    problems: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list[str])
 
 
 class Scene:
