@@ -139,19 +139,21 @@ async fn race(addresses: &[SocketAddr], source: Option<IpAddr>, way: Way<'_>) ->
 
 async fn connect_tcp(address: SocketAddr, source: Option<IpAddr>, way: Way<'_>) -> io::Result<Connected> {
     let socket = new_socket(address, source, way.options)?;
-    let (target, mut hop) = (address.into(), None);
+    let (target, mut hop, mut known) = (address.into(), None, None);
     let dial = |socket: &Socket| {
         let mut pending = Ok(());
         hop = way.hops.dial(&SocketName::Inet(address), way.passed, || {
             pending = socket.connect(&target);
             // Its own address a socket has as soon as the connect has begun.
-            socket.local_addr().map(|local| socket_name(&local))
+            let local = socket_name(&socket.local_addr()?);
+            known = cfg!(unix).then(|| local.clone());
+            Ok(local)
         })?;
         pending
     };
     let connected = registered::connect(socket, &target, dial).await?;
     let names = || -> io::Result<(SocketName, SocketName)> {
-        let local = socket_name(&connected.socket().local_addr()?);
+        let local = known.map_or_else(|| connected.socket().local_addr().map(|local| socket_name(&local)), Ok)?;
         // 0.0.0.0 and [::] are connected to as this machine's own address; only the kernel knows which.
         let peer = if address.ip().is_unspecified() { socket_name(&connected.socket().peer_addr()?) } else { address.into() };
         // A port of ours that nobody listens on can be chosen as the source: then TCP connects to itself.
