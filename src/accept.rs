@@ -1,6 +1,7 @@
 //! The accepting task of a server: nothing slow happens in it.
 
 use std::{
+    collections::HashMap,
     io,
     pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -9,7 +10,7 @@ use std::{
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -35,6 +36,9 @@ const BATCH: u32 = 64;
 
 /// How long aborted connections may take to be gone.
 const ABORT_TIME: Duration = Duration::from_secs(1);
+
+/// Between two looks of a server that is left for connections in which nothing is under way: at first, and later.
+const REST: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
 /// Between two looks of the connections at their peers.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -295,12 +299,19 @@ fn reserve(core: &Core) -> io::Result<Option<Reserve>> {
 /// Lets connections finish until the deadline, which may still be moved nearer, and aborts the others.
 async fn drain(core: &Arc<Core>) {
     let mut stop = core.stop_by.subscribe();
+    let (mut delivered, mut pause) = (HashMap::new(), REST.0);
+    let mut next = Instant::now();
     loop {
         let by = stop.borrow_and_update().unwrap_or_else(Instant::now);
         tokio::select! {
             () = core.registry.emptied() => return,
             () = deadline::over(by.saturating_duration_since(Instant::now())) => break,
             _ = stop.changed() => {}
+            () = sleep_until(next), if core.is_left.load(Relaxed) => {
+                core.registry.leave_all(&mut delivered);
+                next = Instant::now() + pause;
+                pause = REST.1.min(pause * 2);
+            }
         }
     }
     core.registry.abort_all();

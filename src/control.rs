@@ -3,6 +3,7 @@
 use std::{
     sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     task::Context,
+    time::Duration,
 };
 
 use atomic_waker::AtomicWaker;
@@ -94,6 +95,9 @@ pub(crate) struct Control {
     /// Directions that take nothing any more.
     pub over: Directions,
     pub looks: Looks,
+    /// The server is left, and asks whether nothing is under way: for how long nothing was delivered, in units of 10 ms,
+    /// and one; or nothing.
+    leave: AtomicU8,
     waker: AtomicWaker,
 }
 
@@ -120,6 +124,22 @@ impl Control {
     pub(crate) fn request(&self, command: Command) {
         self.command.fetch_max(command as u8, Ordering::AcqRel);
         self.waker.wake();
+    }
+
+    /// Asks a connection of a server that is left whether nothing is under way. Nothing was delivered for `still`.
+    pub(crate) fn leave(&self, still: Duration) {
+        let units = u8::try_from(still.as_millis() / 10).unwrap_or(u8::MAX);
+        self.leave.store(units.saturating_add(1), Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// For how long nothing was delivered, if the server is left and asks again.
+    pub(crate) fn take_leave(&self) -> Option<Duration> {
+        if self.leave.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let units = self.leave.swap(0, Ordering::Acquire).checked_sub(1)?;
+        Some(Duration::from_millis(10) * u32::from(units))
     }
 
     pub(crate) fn end(&self, direction: Direction) {

@@ -54,6 +54,8 @@ pub(crate) struct Core {
     pub hooked: OnceLock<Arc<Hooked>>,
     /// When to abort what is left, once a stop has begun.
     pub stop_by: watch::Sender<Option<Instant>>,
+    /// Connections in which nothing is under way are not to be waited for.
+    pub is_left: AtomicBool,
     closed: Closed,
 }
 
@@ -145,6 +147,7 @@ impl Server {
             max_connections,
             hooked: OnceLock::new(),
             stop_by: watch::Sender::new(None),
+            is_left: AtomicBool::new(false),
             closed: Closed::new(),
         };
         core.refuse_itself()?;
@@ -207,6 +210,13 @@ impl Server {
             // It was never started, so there is no task to close it.
             self.0.core.announce_closed();
         }
+    }
+
+    /// Does what [`stop`](Self::stop) does, but only connections in which something is under way may go on for `drain`. The
+    /// others are ended in order at once, and those as soon as nothing moves any more.
+    pub fn leave(&self, drain: Duration) {
+        self.0.core.is_left.store(true, Ordering::Relaxed);
+        self.stop(drain);
     }
 
     /// Blocks until the server has stopped and its last connection has ended. `false`: the time was over first.

@@ -24,6 +24,7 @@ class Ending:
     _lanes: Lanes
     _reports: Reports
     _pid: int
+    _drain: float
 
     def _ours(self) -> Server:
         """Return the native server, in the process that made it."""
@@ -33,10 +34,13 @@ class Ending:
             )
         return self._native
 
-    def _end(self, drain: float) -> bool:
-        """Stop, and wait for the end and for the log; return False in a callback, which cannot wait."""
+    def _end(self, drain: float, *, leave: bool = True) -> bool:
+        """Stop, and wait for the end and for the log; return False in a callback, which cannot wait.
+
+        With `leave` only connections in which something is under way have the drain.
+        """
         native = self._ours()
-        native.stop(drain)
+        native.stop(drain, leave=leave)
         if on_lane():
             return False
         end = time.monotonic() + drain + _GRACE_SECONDS
@@ -74,7 +78,7 @@ class Ending:
         import asyncio
 
         native = self._ours()
-        native.stop(drain)
+        native.stop(drain, leave=True)
         try:
             async with asyncio.timeout(drain + _GRACE_SECONDS):
                 await native.closed()

@@ -59,6 +59,8 @@ class TheServer(Ending, CallbackHolder):
     * `splice`: move the bytes of a direction that streams without copying them (splice(2), Linux).
     * `coalesce`: let a direction that has streamed fast for a while wait, up to 4 ms, until 256 KiB have come
       (SO_RCVLOWAT, Linux). That halves the CPU per GiB. False: every byte goes on as soon as it comes.
+    * `drain`: seconds that connections in which something is under way may go on for when `with` is left, or
+      stop() is called without a drain of its own.
 
     Raises AddressError, ConfigError and ArgumentTypeError for arguments, BindError, BindPermissionError and
     ResolveError when the listener cannot be had.
@@ -100,6 +102,7 @@ class TheServer(Ending, CallbackHolder):
         reuse_port: bool = False,
         splice: bool = True,
         coalesce: bool = True,
+        drain: float = _DRAIN_SECONDS,
         public: bool = False,
     ) -> None:
         given = (on_accept, on_connect, on_recv, on_client_recv, on_upstream_recv, on_eof, on_close)
@@ -111,6 +114,7 @@ class TheServer(Ending, CallbackHolder):
         self._check_form(threads)
         timeouts = instance("timeouts", timeouts, Timeouts)
         limits = instance("limits", limits, Limits)
+        self._drain = seconds("drain", drain, zero=True)
         self._pid = os.getpid()
         self._make_table(callback_errors, buffer)
         hooks = hooks_of(self)
@@ -177,8 +181,8 @@ class TheServer(Ending, CallbackHolder):
     def main_loop(self, *, handle_signals: bool = False) -> None:
         """Serve in the calling thread until stop() is called elsewhere. Callbacks run in this thread.
 
-        With `handle_signals`, SIGINT, SIGTERM and SIGHUP end it in order: the first stops the server with a drain of 5
-        seconds, the second at once, and main_loop() returns. A SIGHUP that is ignored, as nohup has it, stays so. The
+        With `handle_signals`, SIGINT, SIGTERM and SIGHUP end it in order: the first stops the server with its `drain`,
+        the second at once, and main_loop() returns. A SIGHUP that is ignored, as nohup has it, stays so. The
         handlers that were there before come back at the end. ConfigError outside the main thread.
 
         Ctrl-C raises KeyboardInterrupt here within 100 ms, and so does SystemExit of a signal handler or a callback:
@@ -196,7 +200,7 @@ class TheServer(Ending, CallbackHolder):
         """
         handling = flag("handle_signals", handle_signals)
         native = self._startable()
-        with handled_signals(native, _DRAIN_SECONDS if handling else None):
+        with handled_signals(native, self._drain if handling else None):
             try:
                 self._lanes.run_here()
             except (LaneError, RuntimeStartError):
@@ -224,10 +228,13 @@ class TheServer(Ending, CallbackHolder):
         self._lanes.start()
         return self
 
-    def stop(self, drain: float = 5.0) -> None:
-        """Accept no more, let connections finish for `drain` seconds, reset the rest; return when all is closed.
+    def stop(self, drain: float | None = None) -> None:
+        """Accept no more, let connections finish, reset the rest; return when all is closed.
 
-        It always returns, within `drain` seconds and one more. It may be called at any time, from any thread
+        With `drain`, they have as many seconds for it, also those in which nothing is under way. Without, those are
+        closed in order at once, as when `with` is left, and the others have the seconds of the server's `drain`.
+
+        It always returns, within the drain and one second more. It may be called at any time, from any thread
         and from a signal handler, and more than once; the shortest drain wins. On an event loop's thread it
         blocks the loop: leave `async with` instead. In a signal handler it holds up the handlers of signals that
         came together with that one: give a short drain there. Ctrl-C cuts the drain short. In a callback
@@ -237,10 +244,12 @@ class TheServer(Ending, CallbackHolder):
 
         >>> from interpose import TheServer
         >>> server = TheServer("", 0, "example.org:80").start()
-        >>> server.stop(drain=0.5)
         >>> server.stop()
+        >>> server.stop(drain=0.5)
         """
-        if self._end(seconds("drain", drain, zero=True)) and self._reports.ends is None:
+        leave = drain is None
+        ended = self._end(self._drain if drain is None else seconds("drain", drain, zero=True), leave=leave)
+        if ended and self._reports.ends is None:
             self._raise_failed(None)
 
     async def serve_forever(self) -> None:
@@ -309,7 +318,7 @@ class TheServer(Ending, CallbackHolder):
         """
         if os.getpid() != self._pid:
             return
-        self._end(0.0 if kind else 5.0)
+        self._end(0.0 if kind else self._drain)
         self._raise_ended(error)
 
     async def __aenter__(self) -> Self:
@@ -320,12 +329,12 @@ class TheServer(Ending, CallbackHolder):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop with a drain of 5 seconds, without blocking the loop; after an exception at once.
+        """Stop with the default drain, without blocking the loop; after an exception at once.
 
         Raise what a callback has raised, as `with` does.
         """
         if os.getpid() == self._pid:
-            await self._stop_async(5.0 if kind is None else 0.0)
+            await self._stop_async(self._drain if kind is None else 0.0)
             self._raise_failed(error)
 
     def __repr__(self) -> str:

@@ -35,6 +35,12 @@ mod linux {
         information(socket).map(|information| Duration::from_millis(information.tcpi_last_ack_recv.into()))
     }
 
+    /// How long ago bytes were last sent, and received; since the connection was made if none were.
+    pub(crate) fn last_data(socket: BorrowedFd<'_>) -> io::Result<(Duration, Duration)> {
+        let ago = |milliseconds: u32| Duration::from_millis(milliseconds.into());
+        information(socket).map(|info| (ago(info.tcpi_last_data_sent), ago(info.tcpi_last_data_recv)))
+    }
+
     /// What the kernel knows of a connection (TCP_INFO, tcp(7)).
     fn information(socket: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
         // SAFETY: all fields are numbers, for which zero is a value.
@@ -68,7 +74,7 @@ mod linux {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) use linux::{bind_address_no_port, last_acknowledgement, set_low_water, unacknowledged, watch_timer};
+pub(crate) use linux::{bind_address_no_port, last_acknowledgement, last_data, set_low_water, unacknowledged, watch_timer};
 
 /// Gives memory that the allocator keeps for later back to the system (malloc_trim(3)). Takes milliseconds.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -384,6 +384,22 @@ impl Stream {
         None
     }
 
+    /// How long ago bytes were last sent to the peer, and came from it; since it was connected if none were. `None` where the
+    /// system cannot tell.
+    pub(crate) fn last_data(&self) -> Option<(Duration, Duration)> {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if self.is_tcp() {
+            use std::os::fd::AsFd;
+            return super::kernel::last_data(self.socket()?.as_fd()).ok();
+        }
+        None
+    }
+
+    /// What a read would come to now, where there is a socket.
+    pub(crate) fn peek(&self) -> Option<io::Result<usize>> {
+        self.socket().map(|socket| socket.peek(&mut [std::mem::MaybeUninit::uninit()]))
+    }
+
     /// The socket, where there is one.
     pub(crate) fn socket(&self) -> Option<SockRef<'_>> {
         match &self.socket {

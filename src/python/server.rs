@@ -120,9 +120,16 @@ impl Server {
         runtime::start(py, self.here(py)?)
     }
 
-    fn stop(&self, py: Python<'_>, drain: f64) -> PyResult<()> {
+    /// `leave`: only connections in which something is under way have the drain.
+    #[pyo3(signature = (drain, *, leave=false))]
+    fn stop(&self, py: Python<'_>, drain: f64, leave: bool) -> PyResult<()> {
         let drain = convert::seconds(py, "drain", Some(drain))?.unwrap_or_default();
-        self.here(py)?.stop(drain);
+        let server = self.here(py)?;
+        if leave {
+            server.leave(drain)
+        } else {
+            server.stop(drain)
+        }
         Ok(())
     }
 

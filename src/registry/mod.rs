@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 pub(crate) use self::shared::Shared;
 pub use self::{
@@ -137,6 +137,20 @@ impl Registry {
             if shared.control.looks.ask(delivered) {
                 shared.control.wake();
             }
+        }
+    }
+
+    /// Has every connection end in order if nothing is under way in it. `delivered` is kept from one call to the next.
+    pub(crate) fn leave_all(&self, delivered: &mut HashMap<u64, (u64, Instant)>) {
+        let (live, now) = (held(&self.live), Instant::now());
+        delivered.retain(|id, _| live.contains_key(id));
+        for shared in live.values() {
+            let bytes = shared.to_upstream.ledger().delivered + shared.to_client.ledger().delivered;
+            let known = delivered.entry(shared.id).or_insert((bytes, now));
+            if known.0 != bytes {
+                *known = (bytes, now);
+            }
+            shared.control.leave(now - known.1);
         }
     }
 

@@ -45,6 +45,11 @@ pub(super) async fn finish(mut relay: Relay<'_>, end: End) -> Outcome {
             }
             Outcome::plain(CloseReason::Closed)
         }
+        // Nothing was unread, so the close is the FIN that was sent; nobody is waited for.
+        End::Left => {
+            relay.settle();
+            Outcome::explained(CloseReason::Closed, "the server stopped while nothing was under way")
+        }
         End::Abort(reason) => Outcome::plain(reason),
         End::Refused(failed) => Outcome::explained(failed.reason, failed.error),
         End::Moved => Outcome::plain(CloseReason::InternalError),

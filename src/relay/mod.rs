@@ -13,6 +13,7 @@ mod moving;
 mod outbox;
 mod patience;
 mod pump;
+mod rest;
 mod scratch;
 mod silence;
 mod splice;
@@ -97,6 +98,8 @@ enum End {
     FailedLate,
     /// `close()`: what was read is delivered and both sides have FIN.
     Closed,
+    /// The same, because the server is left and nothing was under way.
+    Left,
     /// Abort now, for this reason.
     Abort(CloseReason),
     /// A hook failed.
@@ -116,6 +119,8 @@ struct Relay<'a> {
     upstream_failure: Option<io::Error>,
     client_failed_first: bool,
     closing: bool,
+    /// What moved last came from the client, or its end did.
+    asked: bool,
     /// The end was passed on to both sides in order, or as an abort that was seen to.
     settled: bool,
     patience: Patience,
@@ -136,6 +141,7 @@ impl<'a> Relay<'a> {
             upstream_failure: None,
             client_failed_first: false,
             closing: false,
+            asked: false,
             settled: false,
             patience: Patience::default(),
             silence: silence::Silence::default(),
@@ -183,6 +189,7 @@ impl<'a> Relay<'a> {
             return Poll::Ready(End::Refused(*failed));
         }
         let moved = up.moved || down.moved;
+        self.asked = !down.moved && (up.moved || self.asked);
         // What held the first direction back may be gone since it had its turn.
         let let_go = held && !self.to_client.is_stalled() && self.order.attendant.is_some();
         let ended = failed_before != (false, false) && self.end_survivors(failed_before);
@@ -194,6 +201,9 @@ impl<'a> Relay<'a> {
         if more || failed {
             // After a failure the pumps have new duties, and no socket may wake the task for them.
             cx.waker().wake_by_ref();
+        }
+        if !moved {
+            self.rest(cx);
         }
         self.poll_patience(moved, cx)
     }
@@ -285,6 +295,8 @@ impl<'a> Relay<'a> {
     fn end(&self) -> End {
         if self.client_failure.is_some() || self.upstream_failure.is_some() {
             End::Failed
+        } else if self.closing && self.shared.control.command().is_none() {
+            End::Left
         } else if self.closing {
             End::Closed
         } else {

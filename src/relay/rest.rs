@@ -1,0 +1,107 @@
+//! Connections of a server that is left: those in which nothing is under way are ended in order, without a drain.
+
+use std::{io, task::Context, time::Duration};
+
+use super::{
+    Relay,
+    pump::{Phase, Pump},
+};
+use crate::{
+    io::stream::Stream,
+    stats::Direction::{ToClient, ToUpstream},
+};
+
+/// How long nothing has come from either side of a connection at rest.
+const QUIET: Duration = Duration::from_millis(20);
+
+/// The same where the upstream has gone on speaking, so that a pause is likely to be no more than that.
+const QUIET_STREAM: Duration = Duration::from_millis(250);
+
+/// How much later than the client an upstream has spoken that goes on speaking.
+const STREAM: Duration = Duration::from_millis(100);
+
+/// How long the client's last word may be without an answer.
+const ANSWER: Duration = Duration::from_secs(1);
+
+impl Relay<'_> {
+    /// Ends both directions, if that was asked for and nothing is under way: what is held here, injected, unread or
+    /// unacknowledged, an end that a hook withholds, a word without an answer.
+    pub(super) fn rest(&mut self, cx: &Context<'_>) {
+        let Some(still) = self.shared.control.take_leave() else { return };
+        if self.closing || !self.is_at_rest(still) {
+            return;
+        }
+        self.closing = true;
+        self.to_upstream.end();
+        self.to_client.end();
+        cx.waker().wake_by_ref();
+    }
+
+    fn is_at_rest(&self, still: Duration) -> bool {
+        let has_none = |pump: &Pump, source: &Stream| match pump.phase {
+            Phase::Open => !pump.is_stalled() && !has_unread(source),
+            Phase::Ended => true,
+            Phase::Withheld | Phase::Ending | Phase::Cut => false,
+        };
+        let injected = || self.shared.has_injected(ToUpstream) || self.shared.has_injected(ToClient);
+        let spoken = self.client.last_data().or_else(|| self.upstream.last_data().map(|last| (last.1, last.0)));
+        // Between Unix sockets, or where the system does not tell, only what was delivered since the server was left does.
+        let (upstream, client) = spoken.unwrap_or((still, still));
+        self.client_failure.is_none()
+            && self.upstream_failure.is_none()
+            && is_quiet(client, upstream, self.asked)
+            && has_none(&self.to_upstream, &self.client)
+            && has_none(&self.to_client, &self.upstream)
+            && !injected()
+            && self.client.unacknowledged() == 0
+            && self.upstream.unacknowledged() == 0
+    }
+}
+
+/// Whether bytes, an end or a failure wait to be read.
+fn has_unread(source: &Stream) -> bool {
+    match source.peek() {
+        Some(Err(error)) => error.kind() != io::ErrorKind::WouldBlock,
+        Some(Ok(_)) => true,
+        None => false,
+    }
+}
+
+/// `client` and `upstream`: how long ago each has said something, or was connected; `asked`: the client was the last.
+fn is_quiet(client: Duration, upstream: Duration, asked: bool) -> bool {
+    let least = if asked {
+        ANSWER
+    } else if client >= upstream + STREAM {
+        QUIET_STREAM
+    } else {
+        QUIET
+    };
+    client.min(upstream) >= least
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_not_taken_for_rest() {
+        for (client, upstream, asked, quiet) in [
+            (5000, 5000, false, true),
+            (25, 24, false, true),
+            (25, 20, false, true),
+            (15, 14, false, false),
+            // Asked, and not answered.
+            (25, 25, true, false),
+            (25, 5000, true, false),
+            (990, 5000, true, false),
+            (1000, 5000, true, true),
+            // An answer that goes on for longer than the question.
+            (5000, 25, false, false),
+            (5000, 240, false, false),
+            (5000, 250, false, true),
+        ] {
+            let of = Duration::from_millis;
+            assert_eq!(is_quiet(of(client), of(upstream), asked), quiet, "{client} ms, {upstream} ms, {asked}");
+        }
+    }
+}
