@@ -1,5 +1,7 @@
 //! Addresses: the text a person writes, and the name a socket has.
 
+mod slip;
+
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -46,7 +48,7 @@ impl Address {
     /// A host as users write it (a name, an IP address with or without brackets) and a port.
     pub fn inet(host: &str, port: u16) -> Result<Self, Error> {
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-        check_host(bare, host)?;
+        check_host(bare, host).map_err(|error| slip::of_host(host, port).map_or(error, |why| wrong(host, &why)))?;
         Ok(Self::Inet { host: bare.to_owned(), port })
     }
 
@@ -122,7 +124,7 @@ fn parse_port(port: &str, whole: &str) -> Result<u16, Error> {
 /// A Unix socket's path: what `sun_path` can hold (108 bytes with the closing NUL on Linux).
 fn parse_unix(path: &str, whole: &str) -> Result<Address, Error> {
     if matches!(path, "" | "@") {
-        return Err(wrong(whole, "the path is empty"));
+        return Err(wrong(whole, "the path is empty (unix:/run/app.sock, or unix:@name in Linux's abstract namespace)"));
     }
     if path.contains('\0') {
         return Err(wrong(whole, "the path has a NUL character"));
@@ -137,6 +139,13 @@ impl FromStr for Address {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
+        Self::read(text).map_err(|error| slip::of(text).map_or(error, |why| wrong(text, &why)))
+    }
+}
+
+impl Address {
+    /// The address that `text` is, or the rule it breaks.
+    fn read(text: &str) -> Result<Self, Error> {
         if let Some(path) = text.strip_prefix("unix:") {
             return parse_unix(path, text);
         }

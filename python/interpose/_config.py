@@ -61,16 +61,32 @@ def flag(name: str, value: object) -> bool:
 def port_number(value: object) -> int:
     """Return `value` as a TCP port, or raise."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise wrong_type("port", value, "an int", "give a number such as 9090")
+        digits = value.strip() if isinstance(value, str) else ""
+        number = digits if digits.isascii() and digits.isdigit() and len(digits) <= 5 else "9090"
+        raise wrong_type("port", value, "an int", f"give a number without quotes, such as {number}")
     if not 0 <= value <= 65535:
         raise ConfigError("port: it is not between 0 and 65535; give 0 for any free port")
     return int(value)
 
 
+def port_text(value: int) -> str:
+    """Write `value` if it is a port, else one that is.
+
+    >>> port_text(80)
+    '80'
+    """
+    return str(int(value)) if 0 <= value <= 65535 else "9090"
+
+
 def host_text(name: str, value: object) -> str:
     """Return `value` if it is text that can be an address, or raise."""
     if not isinstance(value, str):
-        raise wrong_type(name, value, "a str", 'give a host such as "127.0.0.1" and a port such as 9090')
+        advice = 'give a host such as "127.0.0.1" and a port such as 9090'
+        if isinstance(value, (bytes, bytearray)):
+            advice = "give text, such as host.decode()"
+        elif isinstance(value, int) and not isinstance(value, bool):
+            advice = f'a port stands behind its host, as in ("127.0.0.1", {port_text(value)})'
+        raise wrong_type(name, value, "a str", advice)
     if len(value) > MOST_TEXT:
         raise AddressError(f"{name}: it is longer than any address ({len(value):,} characters); give a shorter one")
     try:

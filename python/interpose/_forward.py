@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, cast
 
 from . import _native
-from ._config import host_text, port_number, seconds
+from ._config import host_text, port_number, port_text, seconds
 from ._exceptions import ConfigError, printable, wrong_type
 from ._names import FORWARD_ARGUMENTS, names_checked
 
@@ -178,11 +178,15 @@ def forward_of(value: object, name: str = "forward_to") -> Forward:
     if isinstance(value, str):
         return Forward(value)
     advice = 'write ("host", 80), "host:80", "unix:/path" or a Forward'
-    if not isinstance(value, tuple):
+    if isinstance(value, int) and not isinstance(value, bool):
+        port = port_text(value)
+        raise wrong_type(name, value, "an address", f'write ("127.0.0.1", {port}) or "127.0.0.1:{port}"')
+    if not isinstance(value, (tuple, list)):
         raise wrong_type(name, value, "an address", advice)
-    items = cast("tuple[object, ...]", value)
+    # A list is what JSON and TOML have for a tuple.
+    items = cast("tuple[object, ...] | list[object]", value)
     if len(items) != 2:
-        raise ConfigError(f"{name}: the tuple has {len(items)} items, not 2; {advice}")
+        raise ConfigError(f"{name}: the {type(value).__name__} has {len(items)} items, not 2; {advice}")
     return Forward(host_text(name, items[0]), port_number(items[1]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TypeVar
 
-from ._config import host_text, port_number
+from ._config import host_text, port_number, port_text
 from ._exceptions import ConfigError, wrong_type
 from ._forward import SocketName, address_text
 
@@ -14,6 +14,9 @@ _Setting = TypeVar("_Setting")
 
 def listen_address(host: object, port: object) -> tuple[str, int | None]:
     """Return the host and port that a listener is asked for, or raise."""
+    if isinstance(host, int) and not isinstance(host, bool):
+        more = "" if port is None else ", and the upstream as forward_to"
+        raise wrong_type("host", host, "a str", f'write TheServer("", {port_text(host)}, ...){more}')
     text = host_text("host", host)
     if port is None:
         if not text:

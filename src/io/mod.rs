@@ -22,5 +22,6 @@ mod socket_file;
 pub(crate) mod stream;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) mod ticks;
+mod traffic;
 
 pub(crate) use kernel::{give_back_memory, with_signals_blocked};

@@ -4,7 +4,6 @@ use std::{
     io::{self, IoSlice},
     net::Shutdown,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use socket2::{SockRef, Socket};
@@ -353,17 +352,6 @@ impl Stream {
         }
     }
 
-    /// Bytes written here that the peer's kernel has not acknowledged. Where the system cannot tell, none.
-    pub(crate) fn unacknowledged(&self) -> usize {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        {
-            use std::os::fd::AsFd;
-            self.socket().map_or(0, |socket| super::kernel::unacknowledged(socket.as_fd()).unwrap_or(0))
-        }
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        0
-    }
-
     /// Has the kernel look after the peer while nothing is sent.
     pub(crate) fn keep_alive(&self) {
         if self.is_tcp()
@@ -371,33 +359,6 @@ impl Stream {
         {
             options::keep_alive(&socket);
         }
-    }
-
-    /// For how long the peer's kernel has acknowledged nothing, if bytes are on their way to it. Where the system cannot
-    /// tell, none ever are.
-    pub(crate) fn unanswered(&self) -> Option<Duration> {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        if self.is_tcp() && self.unacknowledged() > 0 {
-            use std::os::fd::AsFd;
-            return super::kernel::last_acknowledgement(self.socket()?.as_fd()).ok();
-        }
-        None
-    }
-
-    /// How long ago bytes were last sent to the peer, and came from it; since it was connected if none were. `None` where the
-    /// system cannot tell.
-    pub(crate) fn last_data(&self) -> Option<(Duration, Duration)> {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        if self.is_tcp() {
-            use std::os::fd::AsFd;
-            return super::kernel::last_data(self.socket()?.as_fd()).ok();
-        }
-        None
-    }
-
-    /// What a read would come to now, where there is a socket.
-    pub(crate) fn peek(&self) -> Option<io::Result<usize>> {
-        self.socket().map(|socket| socket.peek(&mut [std::mem::MaybeUninit::uninit()]))
     }
 
     /// The socket, where there is one.

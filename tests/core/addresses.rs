@@ -74,7 +74,7 @@ const ACCEPTED: &[(&str, &str)] = &[
     ("a b:80", "!neither a name nor"),
     ("a..b:80", "!neither a name nor"),
     (".example:80", "!neither a name nor"),
-    ("http://host:80", "!needs brackets"),
+    ("http://host:80", "!no part of an address: take it away (\"host:80\")"),
     ("user@host:80", "!neither a name nor"),
     ("host/path:80", "!neither a name nor"),
     ("[::g]:80", "!neither a name nor"),
@@ -101,6 +101,56 @@ fn every_spelling_is_taken_or_refused_for_its_reason() {
         }
     }
     assert!(ACCEPTED.len() >= 60);
+}
+
+/// What is nearly an address, and what the error says to write.
+const SLIPS: &[(&str, &str)] = &[
+    ("http://host:80", "take it away (\"host:80\")"),
+    ("http://host", "(\"host:80\")"),
+    ("https://user:secret@host/path?query", "take what stands around host and port away (\"host:443\")"),
+    ("http://[::1]:8080/", "take it away (\"[::1]:8080\")"),
+    ("tcp://127.0.0.1:5432", "(\"127.0.0.1:5432\")"),
+    ("9190:127.0.0.1:80", "give each by itself (\"9190\" and \"127.0.0.1:80\")"),
+    ("0.0.0.0:9190:db:5432", "(\"0.0.0.0:9190\" and \"db:5432\")"),
+    ("[::1:80", "the bracket is not closed (\"[::1]:80\")"),
+    ("[::1", "the port is missing"),
+    ("[::1]80", "(\"[::1]:80\")"),
+    ("80a", "it is no port, which is a number (\"80\")"),
+    ("8080/tcp", "take it away (\"8080\")"),
+    ("host:", "behind the colon (\"host:80\")"),
+    (":80", "\"80\" is this machine only, \"0.0.0.0:80\""),
+    ("host:99999", "between 0 and 65535"),
+    ("::1:80", "needs brackets, for nothing else tells where its port begins (\"[::1]:80\")"),
+    ("fe80::1", "(\"[fe80::1]:9090\")"),
+    ("unix:", "unix:/run/app.sock"),
+    (" host:80", "white space around it: take it away (\"host:80\")"),
+    ("host:80\n", "(\"host:80\")"),
+    ("host: 80", "the port is not a number (\"host:80\")"),
+    ("host:http", "the port is not a number (\"host:80\")"),
+    ("host:80/path", "a path has no place behind the port: take it away (\"host:80\")"),
+    ("user@host:80", "a user has no place in it (\"host:80\")"),
+    ("host 80", "(\"host:80\")"),
+    ("host, 80", "(\"host:80\")"),
+    ("/run/app.sock", "(\"unix:/run/app.sock\")"),
+];
+
+#[test]
+fn a_slip_is_answered_with_what_was_meant() {
+    for (text, fix) in SLIPS {
+        let message = text.parse::<Address>().unwrap_err().to_string();
+        assert!(message.contains(fix), "{text:?}: {message}");
+        assert!(message.len() < 400 && !message.contains('\n'), "{message}");
+    }
+    for (host, fix) in [
+        ("127.0.0.1:80", "give the host alone (\"127.0.0.1\")"),
+        ("h:81", "the host has a port already, beside the 80 that was given, and it is another (81)"),
+        ("[::1]:80", "give the host alone (\"::1\")"),
+        ("http://h", "no part of a host: take it away (\"h\")"),
+        (" h ", "white space around the host: take it away (\"h\")"),
+    ] {
+        let message = Address::inet(host, 80).unwrap_err().to_string();
+        assert!(message.contains(fix), "{host:?}: {message}");
+    }
 }
 
 #[test]

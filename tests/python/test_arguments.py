@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from interpose import AddressError, ArgumentTypeError, ConfigError, Forward, InterposeError, Limits, TheServer, Timeouts
@@ -67,7 +67,8 @@ WRONG_TYPES: list[tuple[str, Callable[[], object]]] = [
     ("port: it is bool", lambda: server("", True, TARGET)),
     ("port: it is float", lambda: server("", 80.0, TARGET)),
     ("forward_to: it is int", lambda: target(9090)),
-    ("forward_to: it is list", lambda: target(["example.org", 80])),
+    ("forward_to: it is dict", lambda: target({"example.org": 80})),
+    ("forward_to: it is set", lambda: target({"example.org", 80})),
     ("forward_to: it is Hostile", lambda: target(Hostile())),
     ("forward_to: it is bytes", lambda: target((b"example.org", 80))),
     ("port: it is str", lambda: target(("example.org", "80"))),
@@ -125,6 +126,24 @@ WRONG_VALUES: list[tuple[str, Callable[[], object]]] = [
     ("max_connections: it is above", lambda: limits(2**64)),
 ]
 
+# What a slip is answered with.
+SLIPS: list[tuple[str, Callable[[], object]]] = [
+    ('write TheServer("", 9090, ...)', lambda: server(9090)),
+    ('write TheServer("", 9090, ...)', lambda: server(9090, TARGET)),
+    ('as in ("127.0.0.1", 8080)', lambda: forward(8080)),
+    ('write ("127.0.0.1", 8080) or "127.0.0.1:8080"', lambda: target(8080)),
+    ("without quotes, such as 8080", lambda: server("", "8080", TARGET)),
+    ("without quotes, such as 8080", lambda: target(["example.org", "8080"])),
+    ("such as host.decode()", lambda: forward(b"example.org", 80)),
+    ("such as host.decode()", lambda: server(b"127.0.0.1", 0, TARGET)),
+    ('give the host alone ("127.0.0.1")', lambda: server("127.0.0.1:80", 80, TARGET)),
+    ('give the host alone ("h")', lambda: forward("h:80", 80)),
+    ('take it away ("h")', lambda: target(("http://h", 80))),
+    ('take it away ("h:80")', lambda: target("http://h")),
+    ("the list has 3 items", lambda: target(["h", 80, 0])),
+    ('take it away ("127.0.0.1:80")', lambda: forward("127.0.0.1:80 ")),
+]
+
 WRONG_ADDRESSES = [
     "",
     ":9090",
@@ -165,6 +184,18 @@ def test_a_wrong_type(what: str, call: Callable[[], object]) -> None:
 @pytest.mark.parametrize(("what", "call"), WRONG_VALUES, ids=[what for what, _ in WRONG_VALUES])
 def test_a_wrong_value(what: str, call: Callable[[], object]) -> None:
     assert_refused(ConfigError, what, call)
+
+
+@pytest.mark.parametrize(("fix", "call"), SLIPS, ids=[fix for fix, _ in SLIPS])
+def test_a_slip_is_answered_with_the_fix(fix: str, call: Callable[[], object]) -> None:
+    with pytest.raises(InterposeError) as caught:
+        call()
+    assert fix in str(caught.value)
+
+
+def test_a_list_of_two_is_a_target() -> None:
+    with TheServer("", 0, cast("Any", ["example.org", 80])) as made:
+        assert made.forward_to == Forward("example.org", 80)
 
 
 @pytest.mark.parametrize("text", WRONG_ADDRESSES, ids=lambda text: ascii(text)[:40])
