@@ -8,7 +8,7 @@ use interpose::{
     stats::Direction::{ToClient, ToUpstream},
 };
 
-use super::{BOTH, DIRECTIONS, Gate, Opened, Pair, Script, Site};
+use super::{BOTH, Call, DIRECTIONS, Gate, Opened, Pair, Script, Site};
 use crate::{
     kernel::is_listening,
     peers::{End, Peer, until},
@@ -147,4 +147,32 @@ fn a_lane_with_nothing_to_do_sleeps() {
     assert!(after.sleeps - before.sleeps < 10, "{} wake-ups of an idle connection", after.sleeps - before.sleeps);
     assert_eq!(script.chunks(&connection, ToUpstream), [1]);
     assert_eq!(script.chunks(&connection, ToClient), Vec::<usize>::new());
+}
+
+/// However many chunks one connection has there already, and though none of them goes on.
+#[test]
+fn many_small_chunks_of_one_connection_do_not_hold_up_another() {
+    const CHUNKS: usize = 30_000;
+    let gate = Gate::default();
+    let before = gate.clone();
+    let script = Script::new().recv(move |connection, _, chunk| {
+        if chunk == b"!" {
+            before.pass();
+        }
+        Ok(if connection.id() == 1 { Verdict::Drop } else { Verdict::Pass })
+    });
+    let site = Site::with(script, BOTH, 1, |config| config.chunk = 1);
+    let _opened = gate.opened_at_the_end();
+    let (mut first, mut second) = (site.pair(), site.pair());
+    first.client.send(b"!");
+    gate.wait_for_somebody();
+    first.client.send(&[b'.'; CHUNKS]);
+    second.client.send(b"x");
+    gate.open();
+    assert_eq!(second.upstream.receive_exactly(1), b"x");
+    until("all chunks were shown", || site.script.chunks(&first.connection, ToUpstream).len() == CHUNKS + 1);
+    let journal = site.script.journal();
+    let ahead = journal.calls.iter().take_while(|(of, call)| !(of == &second.connection && matches!(call, Call::Recv(..))));
+    let ahead = ahead.filter(|(_, call)| matches!(call, Call::Recv(..))).count();
+    assert!(ahead < 2000, "{ahead} chunks of the first came before the second's");
 }
