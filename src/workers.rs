@@ -10,7 +10,6 @@ use std::{
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     thread,
-    time::Duration,
 };
 
 use tokio::{runtime, sync::oneshot};
@@ -23,7 +22,7 @@ use crate::{
     io::{
         connector::{self, Connected, Way},
         options::SocketOptions,
-        resolver::{MOST_LOOKUPS, Resolver},
+        resolver::Resolver,
     },
     outcome::{CloseReason, Outcome},
 };
@@ -136,12 +135,7 @@ impl Workers {
 
 impl Worker {
     fn start(index: usize) -> io::Result<Self> {
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(MOST_LOOKUPS)
-            .thread_name("interpose-dns")
-            .thread_keep_alive(Duration::from_secs(10))
-            .build()?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (running, ended) = oneshot::channel::<()>();
         let body = move || {

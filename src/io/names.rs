@@ -30,7 +30,7 @@ const MOST_NAMES: usize = 1024;
 const MOST_WAITING: usize = 1024;
 
 /// Lookups at once, each of which keeps a thread waiting: nothing can call the system's resolver back.
-pub(crate) const MOST_LOOKUPS: usize = 256;
+pub(super) const MOST_LOOKUPS: usize = 256;
 
 /// As many of them are for names that had an address when they were last asked for.
 const RESERVED: usize = 16;

@@ -4,15 +4,16 @@ use std::{
     fmt,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
     time::Duration,
 };
 
 use tokio::{
     runtime::Handle,
+    sync::oneshot,
     time::{Instant, sleep, sleep_until},
 };
 
-pub(crate) use super::names::MOST_LOOKUPS;
 use super::{
     lookup,
     names::{Answer, Due, Names},
@@ -42,11 +43,17 @@ impl fmt::Debug for Shared {
 }
 
 impl Resolver {
-    /// One whose lookups run in the blocking threads of this runtime, whoever asks.
+    /// One whose lookups have a thread each, of which there are no more than `names::MOST_LOOKUPS`; what waits for them runs on
+    /// this runtime.
     pub(crate) fn on(runtime: Handle) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "bounded by MOST_LOOKUPS, and each name is asked once at a time")]
         Self::with(runtime, |name| {
-            Box::pin(async move { tokio::task::spawn_blocking(move || lookup::look_up(&name)).await.ok() })
+            Box::pin(async move {
+                let (answer, answered) = oneshot::channel();
+                let ask = move || drop(answer.send(lookup::look_up(&name)));
+                // The runtime's own threads for what blocks are a panic where none can be had.
+                thread::Builder::new().name("interpose-dns".to_owned()).spawn(ask).ok()?;
+                answered.await.ok()
+            })
         })
     }
 
@@ -144,7 +151,7 @@ impl Drop for Running {
 mod tests {
     use std::collections::HashSet;
 
-    use super::*;
+    use super::{super::names::MOST_LOOKUPS, *};
 
     /// What a name server of a test does for a name.
     #[derive(Debug, Default)]

@@ -128,6 +128,7 @@ ROWS = (
     ),
     Row("epoll_wait", "epoll_wait", "EINTR", "serve", (RETRIED, GOES_ON)),
     Row("read, of a timer", "read", "EINTR EIO", "clock", (GOES_ON,), _on_timer),
+    Row("clone3, for a lookup", "clone3", "EAGAIN ENOMEM EPERM", "name", (FAILS, RETRIED)),
     Row(
         "openat, by getaddrinfo",
         "openat",
