@@ -120,6 +120,9 @@ def start_thread(name: str, run: Callable[[], None]) -> threading.Thread | Green
         thread = threading.Thread(target=run, name=name, daemon=True)
         thread.start()
     except (RuntimeError, MemoryError, OSError) as error:
+        if error.__context__ is not None:
+            # A signal handler has raised in the middle of it, which `threading` takes badly.
+            raise error.__context__ from None
         raise RuntimeStartError(f"thread {name}: {error}; raise the limit of processes (ulimit -u)") from error
     return thread
 
