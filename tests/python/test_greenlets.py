@@ -127,6 +127,20 @@ def test_a_wait_lets_other_greenlets_run(patched: str, tmp_path: Path) -> None:
     assert passes(tmp_path, patched + dedented(text)) == expected
 
 
+def test_a_signal_drains_a_main_loop(patched: str, tmp_path: Path) -> None:
+    text = """
+        import os, signal
+        server = TheServer("", 0, listening.getsockname(), on_client_recv=lambda side, data: data.upper())
+        def end():
+            print(said(server, b"abc"))
+            os.kill(os.getpid(), signal.SIGTERM)
+        gevent.spawn(end)
+        server.main_loop(handle_signals=True)
+        print("over")
+    """
+    assert passes(tmp_path, patched + dedented(text), seconds=15.0) == "b'ABC'\nover\n"
+
+
 def test_a_failing_callback_is_in_the_log_and_comes_out(patched: str, tmp_path: Path) -> None:
     text = """
         logging.basicConfig(stream=sys.stdout, format="%(message)s")
