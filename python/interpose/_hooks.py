@@ -158,12 +158,19 @@ def refuse_slip(server: object, name: str) -> None:
     What a class has declared is its own business.
     """
     kind = type(server)
-    meant = None if hasattr(kind, name) or name in inspect.get_annotations(kind) else _meant(name)
-    if meant is None:
+    meant = _meant(name)
+    if meant is None or hasattr(kind, name) or _declares(kind, name):
         return
     if kind.__module__ == "interpose._server":
         raise AttributeError(f"{printable(name)}: it is no hook, so it would never be called; did you mean {meant}?")
     _say_slip(kind, name, meant)
+
+
+def _declares(kind: type, name: str) -> bool:
+    try:
+        return any(name in inspect.get_annotations(one) for one in kind.__mro__)
+    except NameError:
+        return True  # Annotations that name what is not there yet, and are evaluated by asking.
 
 
 def _meant(name: str) -> str | None:

@@ -63,6 +63,8 @@ TIMEOUTS_ARGUMENTS = _table({"idle": "timeout idletimeout", "half_close": "halfc
     "connect": "Forward(host, port, connect_timeout=...)",
     "drain": "stop(drain=...)",
 }
+STOP_ARGUMENTS = _table({"drain": "timeout grace graceperiod gracetimeout wait seconds"})
+LOOP_ARGUMENTS = _table({"handle_signals": "signals installsignalhandlers signalhandlers"})
 LIMITS_ARGUMENTS = _table({"max_connections": "connections maxclients clients maximum limit"})
 SERVER = {
     "run": "main_loop()",

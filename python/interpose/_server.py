@@ -20,7 +20,7 @@ from ._hook_types import OnAccept, OnConnection, OnEof, OnRecv
 from ._hooks import HOOKS, CallbackErrors, Chunks, hooks_of
 from ._lanes import Lanes
 from ._listen import instance, listen_address, warn_if_public
-from ._names import SERVER_ARGUMENTS, names_checked
+from ._names import LOOP_ARGUMENTS, SERVER_ARGUMENTS, STOP_ARGUMENTS, names_checked
 from ._signals import handled_signals
 
 _DRAIN_SECONDS = 5.0
@@ -178,6 +178,7 @@ class TheServer(Ending, CallbackHolder):
         """
         return stats_of(self._ours().stats())
 
+    @names_checked(LOOP_ARGUMENTS)
     def main_loop(self, *, handle_signals: bool = False) -> None:
         """Serve in the calling thread until stop() is called elsewhere. Callbacks run in this thread.
 
@@ -228,6 +229,7 @@ class TheServer(Ending, CallbackHolder):
         self._lanes.start()
         return self
 
+    @names_checked(STOP_ARGUMENTS)
     def stop(self, drain: float | None = None) -> None:
         """Accept no more, let connections finish, reset the rest; return when all is closed.
 

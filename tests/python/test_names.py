@@ -66,12 +66,13 @@ def test_a_method_by_another_name_is_warned_of(wrong: str, right: str, caplog: p
 def test_a_class_that_has_the_hook_may_have_helpers_and_attributes(caplog: pytest.LogCaptureFixture) -> None:
     class Descendant(TheServer):
         on_message: Any = None
+        on_receive: Any
         t = 0.0
 
         def __init__(self) -> None:
             self.msg_count = 0
             self.one_more = self.port = 1
-            self.on_message = print
+            self.on_message = self.on_receive = print
             super().__init__("", 0, TARGET)
             self.t, self.run, self.host = 1.0, True, "mine"
 
@@ -128,6 +129,15 @@ def test_a_keyword_by_another_name_is_answered_with_the_right_one(
         call(**{wrong: 1})
     assert str(caught.value) == f"{wrong}: there is no such argument; did you mean {right}?"
     assert isinstance(caught.value, TypeError)
+
+
+def test_keywords_of_methods_are_answered_too(server: Any) -> None:
+    with pytest.raises(ArgumentTypeError, match=r"timeout: there is no such argument; did you mean drain\?"):
+        server.stop(timeout=5)
+    with pytest.raises(
+        ArgumentTypeError, match=r"handle_signal: there is no such argument; did you mean handle_signals\?"
+    ):
+        server.main_loop(handle_signal=True)
 
 
 def test_a_keyword_that_looks_like_none_is_answered_with_all_there_are() -> None:
