@@ -164,5 +164,6 @@ def _wakeups() -> Generator[int | None]:
         yield woken
     finally:
         signal.set_wakeup_fd(previous)
-        os.close(woken)
+        # In this order: a signal that comes in between must not find a pipe that nobody reads.
         os.close(waker)
+        os.close(woken)

@@ -66,8 +66,8 @@ def say_aside(line: str) -> None:
     try:
         stream: Any = sys.__stderr__
         descriptor: int = stream.fileno()
-        # What fits into a pipe that has room is written at once.
-        if _events(descriptor) & select.POLLOUT:
+        # What fits into a pipe that has room is written at once. One that nobody reads has room, too: that is SIGPIPE.
+        if _events(descriptor) & (select.POLLOUT | select.POLLERR | select.POLLHUP) == select.POLLOUT:
             os.write(descriptor, f"{line}\n".encode()[: select.PIPE_BUF])
     except (OSError, ValueError, AttributeError):
         return

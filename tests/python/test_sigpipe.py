@@ -94,3 +94,20 @@ def test_a_stream_that_comes_to_a_callback_s_thread_is_no_signal(tmp_path: Path,
         print({str(reason) for reason, count in server.stats.closed.items() if count})
     """
     assert passes(tmp_path, text, reader) == f"{{'{reader}_reset'}}\n"
+
+
+def test_words_for_nobody_are_no_signal(tmp_path: Path) -> None:
+    """What is said of a callback's lost output goes to a standard error that may be lost as well."""
+    text = """
+    import os, signal
+    from interpose._lost_output import say_aside
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    read, write = os.pipe()
+    os.dup2(write, 2)
+    say_aside("somebody reads")
+    assert os.read(read, 100) == b"somebody reads\\n"
+    os.close(read)
+    say_aside("nobody reads")
+    print("it lives")
+    """
+    assert passes(tmp_path, text) == "it lives\n"
