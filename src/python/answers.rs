@@ -61,7 +61,7 @@ fn wrong(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, unfit: Unfit<'_>, wa
     let hint = match unfit {
         Unfit::Raised(_, error) => {
             // It stays what its own code has raised; where that came from is added.
-            let _ = error.value(py).call_method1("add_note", (format!("{name} returned {found}"),));
+            let _ = error.value(py).call_method1("add_note", (format!("{name} returned {found}, whose buffer raised this"),));
             return error;
         }
         Unfit::Addresses(_) => "; send what they refer to".to_owned(),

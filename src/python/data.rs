@@ -49,9 +49,8 @@ impl<'py> Unfit<'py> {
     /// What was found in the place of bytes.
     pub(super) fn found(&self) -> String {
         match self {
-            Self::Kind(value) => kind_of(value),
+            Self::Kind(value) | Self::Raised(value, _) => kind_of(value),
             Self::Addresses(value) => format!("{} of objects or pointers", kind_of(value)),
-            Self::Raised(value, _) => format!("{} whose buffer cannot be had", kind_of(value)),
         }
     }
 
