@@ -47,7 +47,8 @@ class Ending:
         try:
             wait_at_most(native, drain + _GRACE_SECONDS)
             self._lanes.join(max(0.0, end - time.monotonic()))
-            _logging.flush()
+            # Within the second that stop() may take, also if a callback has used it up.
+            _logging.flush(max(0.05, end - time.monotonic()))
         except BaseException:
             self._abort(native)
             raise

@@ -74,11 +74,11 @@ def flush_if_quick() -> None:
         _native.flush_logs(_QUICK_SECONDS)
 
 
-def flush() -> None:
+def flush(most: float = _FLUSH_SECONDS) -> None:
     """Wait until what was said before is handed to the loggers: not long, if a handler does not return."""
     if _thread is None:
         return
-    if not wait_for(_is_flushed, _FLUSH_SECONDS) or _native.log_held_up()[0] >= _STUCK_SECONDS:
+    if not wait_for(_is_flushed, min(most, _FLUSH_SECONDS)) or _native.log_held_up()[0] >= _STUCK_SECONDS:
         _tell_of_held_up()
 
 
