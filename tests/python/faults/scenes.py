@@ -17,6 +17,7 @@ from .supervisor import Injection
 
 SIZES = {"stream": 12 << 20, "one way": 1 << 30, "pieces": 1 << 19}
 SMALL = 1000
+NOT_MADE = "the call was not made"
 # Interrupted calls are made again at once, for a signal comes only so often; the other errors are there to stay.
 INTERRUPTIONS, ALL = 50, 1 << 62
 # How long a call that fails may hold up a connection before that counts as waiting; how long a quiet look lasts.
@@ -93,7 +94,7 @@ class Scene:
     def _judge(self, outcome: Outcome, seconds: float) -> None:
         problems = outcome.problems
         if outcome.calls == 0:
-            problems.append("the call was not made")
+            problems.append(NOT_MADE)
         if outcome.kind not in self.row.allowed:
             problems.append(f"not one of {self.row.allowed}")
         if outcome.kind == FAILS and outcome.reason == "finished":
