@@ -18,7 +18,7 @@ use crate::{
     entry::{Admission, Attendance, Entry},
     error::reason_text,
     hooks::{Decision, Interest},
-    hops::{Hop, MOST_HOPS},
+    hops::{Came, Hop, MOST_HOPS},
     io::{
         connector::{self, Connected, Way},
         listener::Accepted,
@@ -181,7 +181,8 @@ async fn open(task: &mut Task, client: &Unserved) -> Result<Stream, Outcome> {
     let commons = task.workers.commons();
     let reserve = task.admission.reserve.take();
     let passed = refuse_circle(core, &commons, shared)?;
-    let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &core.options, passed };
+    let came = Came { passed, client: Some(&shared.client.peer) };
+    let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &core.options, came };
     let reaching = reach(core, way, attendance.as_mut(), task.on_lane, reserve);
     let reached = unless_ended(reaching, shared, client).await?;
     let Some(Connected { stream: upstream, peer, local, hop }) = reached else {

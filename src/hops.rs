@@ -4,16 +4,21 @@
 //! comes from such an address is our own, one hop further. Chains are legal; only a long one is cut.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use crate::addr::SocketName;
 
 /// Listeners of this process that one connection may pass.
 pub(crate) const MOST_HOPS: u8 = 8;
+
+/// How long a connection that has ended is remembered where it came to a listener of ours: it may still wait there to be
+/// accepted, and what it led to counts on from it.
+const MEMORY: Duration = Duration::from_secs(1);
 
 /// The connections that this process made to itself, and where it listens.
 #[derive(Debug, Default)]
@@ -23,6 +28,11 @@ pub(crate) struct Hops(Mutex<Known>);
 struct Known {
     /// By the connection's local address.
     ours: HashMap<SocketName, Passed>,
+    /// From the local address of one to the address of the client that it was made for, where it comes to a listener of
+    /// ours: where that client came from may become known later.
+    clients: HashMap<SocketName, SocketName>,
+    /// Those of them that have ended, and when they are forgotten.
+    ended: VecDeque<(Instant, SocketName)>,
     /// How many listeners there are on each place.
     listening: HashMap<Place, usize>,
 }
@@ -31,7 +41,16 @@ struct Known {
 struct Passed {
     /// The most of them: two connections to different targets may share a local address.
     hops: u8,
-    connections: usize,
+    connections: u32,
+}
+
+/// How far a connection has come that is to be continued.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Came<'a> {
+    /// Listeners of this process that its client has passed before.
+    pub passed: u8,
+    /// Its client, where one is known.
+    pub client: Option<&'a SocketName>,
 }
 
 /// Where a connect comes to a listener of ours, by whatever address it was made.
@@ -79,9 +98,33 @@ fn is_same_machine(local: &SocketName, peer: &SocketName) -> bool {
 }
 
 impl Known {
-    fn insert(&mut self, local: SocketName, passed: u8) {
+    /// One connection with this local address is to be known no more.
+    fn remove(&mut self, local: &SocketName) {
+        if let Some(passed) = self.ours.get_mut(local) {
+            passed.connections -= 1;
+            if passed.connections == 0 {
+                self.ours.remove(local);
+                self.clients.remove(local);
+            }
+        }
+    }
+
+    fn forget_ended(&mut self) {
+        let now = Instant::now();
+        while self.ended.front().is_some_and(|(until, _)| *until <= now) {
+            if let Some((_, local)) = self.ended.pop_front() {
+                self.remove(&local);
+            }
+        }
+    }
+
+    fn insert(&mut self, local: SocketName, came: Came<'_>, leads_here: bool) {
+        self.forget_ended();
+        if let (true, Some(client)) = (leads_here, came.client) {
+            self.clients.insert(local.clone(), plain(client));
+        }
         let known = self.ours.entry(local).or_insert(Passed { hops: 0, connections: 0 });
-        known.hops = known.hops.max(passed.saturating_add(1));
+        known.hops = known.hops.max(came.passed.saturating_add(1));
         known.connections += 1;
     }
 }
@@ -108,15 +151,23 @@ impl Hops {
 
     /// How many of our listeners the client at `peer` has passed before; 0 for anybody else's.
     pub(crate) fn passed(&self, peer: &SocketName) -> u8 {
-        self.known().ours.get(&plain(peer)).map_or(0, |known| known.hops)
+        let known = self.known();
+        let (mut name, mut steps, mut most) = (&plain(peer), 0, 0);
+        while steps <= MOST_HOPS {
+            most = most.max(known.ours.get(name).map_or(0, |known| known.hops).saturating_add(steps));
+            let Some(client) = known.clients.get(name) else { break };
+            (name, steps) = (client, steps + 1);
+        }
+        most
     }
 
     /// Remembers an upstream connection. `None` if it cannot come to one of our listeners.
-    pub(crate) fn remember(self: &Arc<Self>, local: &SocketName, peer: &SocketName, passed: u8) -> Option<Hop> {
-        (is_same_machine(local, peer) || self.leads_here(peer)).then(|| {
+    pub(crate) fn remember(self: &Arc<Self>, local: &SocketName, peer: &SocketName, came: Came<'_>) -> Option<Hop> {
+        let leads_here = self.leads_here(peer);
+        (leads_here || is_same_machine(local, peer)).then(|| {
             let local = plain(local);
-            self.known().insert(local.clone(), passed);
-            Hop { local, hops: Arc::clone(self) }
+            self.known().insert(local.clone(), came, leads_here);
+            Hop { local, leads_here, hops: Arc::clone(self) }
         })
     }
 
@@ -125,19 +176,19 @@ impl Hops {
     pub(crate) fn dial(
         self: &Arc<Self>,
         peer: &SocketName,
-        passed: u8,
+        came: Came<'_>,
         begin: impl FnOnce() -> io::Result<SocketName>,
     ) -> io::Result<Option<Hop>> {
         if !self.leads_here(peer) {
             let local = begin()?;
-            return Ok(self.remember(&local, peer, passed));
+            return Ok(self.remember(&local, peer, came));
         }
         // Whoever asks waits for the end of one system call, and then finds it.
         let mut known = self.known();
         let local = plain(&begin()?);
-        known.insert(local.clone(), passed);
+        known.insert(local.clone(), came, true);
         drop(known);
-        Ok(Some(Hop { local, hops: Arc::clone(self) }))
+        Ok(Some(Hop { local, leads_here: true, hops: Arc::clone(self) }))
     }
 }
 
@@ -164,6 +215,7 @@ impl Drop for Listening {
 #[derive(Debug)]
 pub(crate) struct Hop {
     local: SocketName,
+    leads_here: bool,
     hops: Arc<Hops>,
 }
 
@@ -179,11 +231,11 @@ impl Hop {
 impl Drop for Hop {
     fn drop(&mut self) {
         let mut known = self.hops.known();
-        if let Some(passed) = known.ours.get_mut(&self.local) {
-            passed.connections -= 1;
-            if passed.connections == 0 {
-                known.ours.remove(&self.local);
-            }
+        if self.leads_here {
+            known.forget_ended();
+            known.ended.push_back((Instant::now() + MEMORY, self.local.clone()));
+        } else {
+            known.remove(&self.local);
         }
     }
 }
@@ -192,25 +244,42 @@ impl Drop for Hop {
 mod tests {
     use super::*;
 
+    const NEW: Came<'_> = Came { passed: 0, client: None };
+
     fn name(text: &str) -> SocketName {
         SocketName::Inet(text.parse().unwrap())
+    }
+
+    #[test]
+    fn what_becomes_known_of_a_client_later_counts() {
+        let hops = Arc::new(Hops::default());
+        let _listening = [hops.listen(&name("127.0.0.1:80")), hops.listen(&name("127.0.0.1:81"))];
+        let (outside, first, second) = (name("127.0.0.1:1000"), name("127.0.0.1:1001"), name("127.0.0.1:1002"));
+        let came = Came { passed: hops.passed(&first), client: Some(&first) };
+        let _second = hops.remember(&second, &name("127.0.0.1:81"), came);
+        assert_eq!(hops.passed(&second), 1);
+        let _first = hops.remember(&first, &name("127.0.0.1:80"), Came { passed: 0, client: Some(&outside) });
+        assert_eq!(hops.passed(&second), 2);
+        // A name that leads to itself, as a port that is used again may, ends too.
+        let _outside = hops.remember(&outside, &name("127.0.0.1:80"), Came { passed: 0, client: Some(&second) });
+        assert!(hops.passed(&second) > MOST_HOPS);
     }
 
     #[test]
     fn a_connection_on_this_machine_is_remembered_until_it_ends() {
         let hops = Arc::new(Hops::default());
         let (local, peer) = (name("127.0.0.2:40000"), name("127.0.0.1:80"));
-        let hop = hops.remember(&local, &peer, 3).unwrap();
+        let hop = hops.remember(&local, &peer, Came { passed: 3, client: None }).unwrap();
         assert_eq!(hops.passed(&local), 4);
         assert_eq!(hops.passed(&name("[::ffff:127.0.0.2]:40000")), 4, "mapped");
         hop.raise(5);
         assert_eq!(hops.passed(&local), 6);
-        let other = hops.remember(&local, &name("127.0.0.1:81"), 0).unwrap();
+        let other = hops.remember(&local, &name("127.0.0.1:81"), NEW).unwrap();
         drop(hop);
         assert_eq!(hops.passed(&local), 6, "another has that address too");
         drop(other);
         assert_eq!(hops.passed(&local), 0);
-        assert!(hops.remember(&name("10.0.0.1:40000"), &name("10.0.0.2:80"), 0).is_none());
+        assert!(hops.remember(&name("10.0.0.1:40000"), &name("10.0.0.2:80"), NEW).is_none());
     }
 
     #[test]
@@ -218,11 +287,12 @@ mod tests {
         let hops = Arc::new(Hops::default());
         let (local, peer) = (name("10.0.0.1:40000"), name("10.0.0.2:80"));
         let listening = [hops.listen(&name("0.0.0.0:80")), hops.listen(&name("[::1]:80"))];
-        let hop = hops.dial(&peer, 0, || Ok(local.clone())).unwrap();
+        let hop = hops.dial(&peer, NEW, || Ok(local.clone())).unwrap();
         assert_eq!(hops.passed(&local), 1);
         drop((hop, listening));
-        assert!(hops.dial(&peer, 0, || Ok(local.clone())).unwrap().is_none());
-        let failed = hops.dial(&peer, 0, || Err(io::ErrorKind::AddrNotAvailable.into()));
+        assert_eq!(hops.passed(&local), 1, "for a while");
+        assert!(hops.dial(&peer, NEW, || Ok(local.clone())).unwrap().is_none());
+        let failed = hops.dial(&peer, NEW, || Err(io::ErrorKind::AddrNotAvailable.into()));
         assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     addr::SocketName,
     error::{Error, ErrorKind, reason_text},
     forward::Forward,
-    hops::{Hop, Hops},
+    hops::{Came, Hop, Hops},
     io::{
         connector::{self, Connected, Way},
         options::SocketOptions,
@@ -109,7 +109,9 @@ impl Workers {
         let Commons { resolver, hops } = self.commons();
         runtime.spawn(async move {
             let options = SocketOptions { unacknowledged: None };
-            let way = Way { resolver: &resolver, hops: &hops, options: &options, passed };
+            let came = Came { passed, client: None };
+            let way = Way { resolver: &resolver, hops: &hops, options: &options, came };
+
             let connected = connector::connect(&forward, way, None).await;
             done(connected.and_then(|Connected { stream, peer, local, hop }| {
                 let fault = |error| Outcome::explained(CloseReason::ConnectFailed, reason_text(&error));

@@ -21,7 +21,7 @@ use crate::{
     addr::{Address, SocketName},
     error::reason_text,
     forward::Forward,
-    hops::{Hop, Hops},
+    hops::{Came, Hop, Hops},
     outcome::{CloseReason, Outcome},
 };
 
@@ -46,8 +46,7 @@ pub(crate) struct Way<'a> {
     pub resolver: &'a Resolver,
     pub hops: &'a Arc<Hops>,
     pub options: &'a SocketOptions,
-    /// Listeners of this process that its client has passed before.
-    pub passed: u8,
+    pub came: Came<'a>,
 }
 
 /// Connects as `forward` says, or gives the reason why not. What is kept in the reserve is used for it.
@@ -142,7 +141,7 @@ async fn connect_tcp(address: SocketAddr, source: Option<IpAddr>, way: Way<'_>) 
     let (target, mut hop, mut known) = (address.into(), None, None);
     let dial = |socket: &Socket| {
         let mut pending = Ok(());
-        hop = way.hops.dial(&SocketName::Inet(address), way.passed, || {
+        hop = way.hops.dial(&SocketName::Inet(address), way.came, || {
             pending = socket.connect(&target);
             // Its own address a socket has as soon as the connect has begun.
             let local = socket_name(&socket.local_addr()?);
@@ -163,7 +162,7 @@ async fn connect_tcp(address: SocketAddr, source: Option<IpAddr>, way: Way<'_>) 
     let stream = Stream::from(connected);
     let (peer, local) = names.inspect_err(|_| stream.abort_on_close())?;
     if cfg!(not(unix)) {
-        hop = way.hops.remember(&local, &peer, way.passed);
+        hop = way.hops.remember(&local, &peer, way.came);
     }
     Ok(Connected { stream, peer, local, hop })
 }
@@ -206,7 +205,7 @@ pub(crate) fn adopt(socket: Socket, way: Way<'_>) -> Result<Connected, Outcome> 
             way.options.apply_to_upstream(&SockRef::from(&socket));
         }
         socket.set_nonblocking(true)?;
-        let hop = way.hops.remember(&local, &peer, way.passed);
+        let hop = way.hops.remember(&local, &peer, way.came);
         Ok(Connected { stream: Stream::of_socket(socket, is_tcp)?, peer, local, hop })
     };
     adopt().map_err(|error| {
@@ -245,7 +244,7 @@ fn name_unix(socket: &Socket, peer: &SocketName, way: Way<'_>) -> io::Result<Opt
     }
     socket.bind(&SockAddr::unix("")?)?;
     let local = socket_name(&socket.local_addr()?);
-    Ok(way.hops.remember(&local, peer, way.passed))
+    Ok(way.hops.remember(&local, peer, way.came))
 }
 
 #[cfg(not(unix))]

@@ -20,7 +20,7 @@ use interpose::{
 use super::{BOTH, Call, Gate, Pair, Script, Site, fails, figures, inject_on_lane, is_silent};
 use crate::{
     peers::{End, Peer, until},
-    running::wait_end,
+    running::{Running, to, wait_end},
     upstreams::{Echo, Unserved, Upstream},
 };
 
@@ -112,6 +112,26 @@ fn a_connected_socket_is_adopted() {
         pair.upstream.reset();
         pair.client.expect(End::Reset);
         assert_eq!(wait_end(&pair.connection), CloseReason::UpstreamReset);
+    }
+}
+
+/// Sockets that hooks connect to a listener which leads back here: known only once they are given.
+#[test]
+fn a_loop_of_connected_sockets_is_cut() {
+    for interest in PLACES {
+        let back = Arc::new(Mutex::new(None));
+        let target = Arc::clone(&back);
+        let decide = move || Decision::Connected(TcpStream::connect(target.lock().unwrap().unwrap()).unwrap().into());
+        let hooked = Running::bind_hooked(to(([127, 0, 0, 1], 1).into()), Arc::new(deciding(decide)), interest, 1);
+        let through = Running::start_on(&hooked.io, to(hooked.address()));
+        *back.lock().unwrap() = Some(through.address());
+        hooked.server.start(&hooked.io.workers).unwrap();
+        Peer::connect_and_be_reset(hooked.address());
+        let servers = [&hooked.server, &through.server];
+        until("every connection has ended", || servers.iter().all(|server| server.stats().active == 0));
+        let accepted: u64 = servers.iter().map(|server| server.stats().accepted).sum();
+        assert!(accepted <= 16, "{accepted} connections");
+        assert!(servers.iter().any(|server| server.stats().closed_for(CloseReason::LoopDetected) > 0));
     }
 }
 
