@@ -186,7 +186,7 @@ def forward_of(value: object, name: str = "forward_to") -> Forward:
     # A list is what JSON and TOML have for a tuple.
     items = cast("tuple[object, ...] | list[object]", value)
     if len(items) != 2:
-        raise ConfigError(f"{name}: the {type(value).__name__} has {len(items)} items, not 2; {advice}")
+        raise ConfigError(f"{name}: the {type(items).__name__} has {len(items)} items, not 2; {advice}")
     return Forward(host_text(name, items[0]), port_number(items[1]))
 
 
