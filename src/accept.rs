@@ -273,12 +273,12 @@ fn admit(core: &Arc<Core>, client: Accepted, admitted: Admitted, workers: &Worke
         && let Some(lane) = attendant.lane()
     {
         let lane = lane.clone();
-        let admission = Admission { _permit: permit, seat: None, reserve };
+        let admission = Admission { _permit: Some(permit), seat: None, reserve };
         lane.spawn(connection::run(entry, workers.clone(), client, admission));
         return;
     }
     let (runtime, seat) = workers.seat();
-    let admission = Admission { _permit: permit, seat: Some(seat), reserve };
+    let admission = Admission { _permit: Some(permit), seat: Some(seat), reserve };
     runtime.spawn(connection::run(entry, workers.clone(), client, admission));
 }
 

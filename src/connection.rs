@@ -14,6 +14,7 @@ use tokio::time::sleep;
 
 use crate::{
     addr::SocketName,
+    apart::Apart,
     control::Command,
     entry::{Admission, Attendance, Entry},
     error::reason_text,
@@ -59,6 +60,24 @@ pub(crate) fn run(entry: Entry, workers: Workers, accepted: Accepted, admission:
     let mut task = Task { entry, workers, admission, on_lane, hop: None };
     async move {
         let done = task.carry(client).await;
+        task.follow(done);
+    }
+}
+
+/// Carries an upstream's socket alone to its end, to be run on the entry's lane.
+pub(crate) fn run_alone(
+    entry: Entry,
+    workers: Workers,
+    upstream: Unregistered,
+    hop: Option<Hop>,
+) -> impl Future<Output = ()> + Send {
+    let admission = Admission { _permit: None, seat: None, reserve: None };
+    let task = Task { entry, workers, admission, on_lane: true, hop };
+    async move {
+        let done = match upstream.register() {
+            Ok(upstream) => relay::run(Stream::nobody(), upstream, task.order()).await,
+            Err(error) => Done::Over(Outcome::explained(CloseReason::InternalError, reason_text(&error))),
+        };
         task.follow(done);
     }
 }
@@ -187,13 +206,18 @@ async fn open(task: &mut Task, client: &Unserved) -> Result<Stream, Outcome> {
     let reached = unless_ended(reaching, shared, client).await?;
     let Some(Connected { stream: upstream, peer, local, hop }) = reached else {
         let _ = shared.upstream.set(None);
-        return Ok(Stream::nowhere());
+        let apart = attendance.as_ref().is_some_and(Attendance::is_apart);
+        return Ok(if apart { Stream::nobody() } else { Stream::nowhere() });
     };
     // Once more: a connection that a script has made was remembered only after it was accepted here.
     let mut upstream = Unserved(Some(upstream));
     let passed = refuse_circle(core, &commons, shared)?;
     hop.iter().for_each(|hop| hop.raise(passed));
     let hop = note_names(core, shared, (peer, local), hop)?;
+    if attendance.as_ref().is_some_and(Attendance::is_apart) {
+        part(task, client, upstream, hop).await?;
+        return Ok(Stream::nobody());
+    }
     if let Some(attendant) = attendance.as_mut().and_then(|attendance| attendance.wanted(Interest::CONNECT)) {
         let asked = attendant.ask(task.on_lane, |hooks, connection| hooks.on_connect(connection));
         let asked = async { asked.await.map_err(Outcome::from) };
@@ -205,6 +229,27 @@ async fn open(task: &mut Task, client: &Unserved) -> Result<Stream, Outcome> {
     }
     task.hop = hop;
     upstream.0.take().ok_or_else(|| Outcome::plain(CloseReason::InternalError))
+}
+
+/// Makes the upstream of a client a connection of its own, where hooks have each socket carried alone.
+async fn part(task: &mut Task, client: &Unserved, mut upstream: Unserved, hop: Option<Hop>) -> Result<(), Outcome> {
+    let Entry { core, shared, attendance, .. } = &mut task.entry;
+    let names = shared.upstream.get().cloned().flatten();
+    let (Some(names), Some(attendance)) = (names, attendance.as_mut()) else { return Ok(()) };
+    attendance.known = true;
+    let Some(upstream) = upstream.0.take() else { return Ok(()) };
+    let upstream = upstream.unregister().map_err(|error| Outcome::explained(CloseReason::InternalError, reason_text(&error)))?;
+    let apart = Apart::new(core, &task.workers, (upstream, *names), hop);
+    let adopted = apart.connection();
+    let asked = attendance.attendant.ask(task.on_lane, move |hooks, connection| hooks.on_connect_apart(connection, &adopted));
+    let asked = async { asked.await.map_err(Outcome::from) };
+    match unless_ended(asked, shared, client).await {
+        // Both sides are there, so they are ended in order.
+        Err(outcome) if outcome.reason == CloseReason::Closed => {}
+        asked => asked?,
+    }
+    apart.carry();
+    Ok(())
 }
 
 /// The outcome of `work`, unless the client leaves or the outside ends the connection before it is done.
@@ -259,7 +304,7 @@ async fn reach(
             forward.check().map_err(|error| failed(error.to_string()))?;
             connector::connect(&forward, way, reserve).await.map(Some)
         }
-        Decision::Connected(socket) => connector::adopt(socket, way).map(Some),
+        Decision::Connected(socket) => connector::adopt(socket, way).and_then(connector::Given::register).map(Some),
         Decision::Nowhere => Ok(None),
         Decision::Refuse => Err(Outcome::plain(CloseReason::Rejected)),
     }

@@ -16,10 +16,12 @@ use crate::stats::Direction;
 pub(crate) enum Command {
     /// Deliver what was read, then FIN both ways.
     Close = 1,
+    /// Deliver what was read, then RST: what this side, carried alone, is paired with has failed.
+    Fail = 2,
     /// RST both ways now.
-    Abort = 2,
+    Abort = 3,
     /// The same, because the server stops.
-    Stop = 3,
+    Stop = 4,
 }
 
 /// A set of directions that any thread may add to.
@@ -44,6 +46,10 @@ impl Directions {
 
     pub(crate) fn add(&self, direction: Direction) {
         self.0.fetch_or(Self::bit(direction), Ordering::AcqRel);
+    }
+
+    pub(crate) fn remove(&self, direction: Direction) {
+        self.0.fetch_and(!Self::bit(direction), Ordering::AcqRel);
     }
 }
 
@@ -94,6 +100,10 @@ pub(crate) struct Control {
     pub passed_through: Directions,
     /// Directions that take nothing any more.
     pub over: Directions,
+    /// Directions whose source is not read for now.
+    pub paused: Directions,
+    /// Directions whose source is not read until other connections have taken what was sent to them.
+    pub waits: Directions,
     pub looks: Looks,
     /// The server is left, and asks whether nothing is under way: for how long nothing was delivered, in units of 10 ms,
     /// and one; or nothing.
@@ -106,7 +116,8 @@ impl Control {
         match self.command.load(Ordering::Acquire) {
             0 => None,
             1 => Some(Command::Close),
-            2 => Some(Command::Abort),
+            2 => Some(Command::Fail),
+            3 => Some(Command::Abort),
             _ => Some(Command::Stop),
         }
     }
@@ -144,6 +155,15 @@ impl Control {
 
     pub(crate) fn end(&self, direction: Direction) {
         self.ended.add(direction);
+        self.waker.wake();
+    }
+
+    pub(crate) fn pause(&self, direction: Direction) {
+        self.paused.add(direction);
+    }
+
+    pub(crate) fn resume(&self, direction: Direction) {
+        self.paused.remove(direction);
         self.waker.wake();
     }
 

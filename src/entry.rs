@@ -17,7 +17,8 @@ use crate::{
 /// What a connection holds of the server's bounds until it has ended.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    pub _permit: OwnedSemaphorePermit,
+    /// None for an upstream that is carried alone: its client has one.
+    pub _permit: Option<OwnedSemaphorePermit>,
     /// Its place on a thread of the native runtime; none while it is on a lane.
     pub seat: Option<Seat>,
     pub reserve: Option<Reserve>,
@@ -45,6 +46,11 @@ impl Attendance {
         Self { known: attendant.interest() != Interest::NONE && attendant.lane().is_some(), attendant }
     }
 
+    /// Whether the hooks have each socket carried alone.
+    pub(crate) fn is_apart(&self) -> bool {
+        self.attendant.hooked.apart
+    }
+
     /// Who is to be asked, if this is of interest now.
     pub(crate) fn wanted(&mut self, hook: Interest) -> Option<&Attendant> {
         let wanted = self.attendant.interest().has(hook) && self.attendant.lane().is_some();
@@ -57,7 +63,15 @@ impl Entry {
     /// Entered before the task exists, so that a stop in between knows of the connection.
     pub(crate) fn new(core: &Arc<Core>, accepted: &Accepted) -> Self {
         let names = SideNames { peer: accepted.peer(), local: core.client_local(accepted) };
-        let shared = core.registry.enter(names);
+        Self::of(core, core.registry.enter(names))
+    }
+
+    /// The entry of an upstream's socket that is carried alone.
+    pub(crate) fn adopted(core: &Arc<Core>, upstream: SideNames) -> Self {
+        Self::of(core, core.registry.adopt(upstream))
+    }
+
+    fn of(core: &Arc<Core>, shared: Arc<Shared>) -> Self {
         let attendance = core.hooked.get().map(|hooked| Attendance::new(hooked, &shared));
         Self { core: Arc::clone(core), shared, attendance, left: false }
     }

@@ -128,6 +128,18 @@ pub trait Hooks: Send + Sync + fmt::Debug {
     /// The upstream is connected. Nothing was read from either side yet.
     fn on_connect(&self, connection: &Connection) -> Result<(), Failed>;
 
+    /// Whether each socket is carried alone: what a client sends reaches an upstream only through the hooks.
+    fn apart(&self) -> bool {
+        false
+    }
+
+    /// The upstream is connected, and is a connection of its own, which is not read yet. For hooks that have each socket
+    /// carried alone.
+    fn on_connect_apart(&self, connection: &Connection, upstream: &Connection) -> Result<(), Failed> {
+        let _ = upstream;
+        self.on_connect(connection)
+    }
+
     /// A chunk was read. Its borders mean nothing; each byte comes once and in order.
     fn on_recv(&self, connection: &Connection, direction: Direction, chunk: &Chunk) -> Result<Verdict, Failed>;
 
@@ -165,12 +177,15 @@ pub(crate) struct Hooked {
     lanes: Mutex<Option<Lanes>>,
     /// The most that one chunk has.
     pub chunk: usize,
+    /// Each socket is carried alone.
+    pub apart: bool,
     interest: AtomicU8,
 }
 
 impl Hooked {
     pub(crate) fn new(hooks: Arc<dyn Hooks>, chunk: usize) -> Self {
-        Self { hooks, lanes: Mutex::new(None), chunk, interest: AtomicU8::new(0) }
+        let apart = hooks.apart();
+        Self { hooks, lanes: Mutex::new(None), chunk, apart, interest: AtomicU8::new(0) }
     }
 
     /// Has the hooks asked on these lanes, unless there are some already.

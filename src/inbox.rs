@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Condvar, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::pieces::Pieces;
+use crate::{pieces::Pieces, registry::Shared};
 
 /// Bytes of memory that may wait before a sender has to wait as well. A call is taken whole as long as fewer wait.
 pub const WAITING: usize = 256 * 1024;
@@ -50,6 +50,19 @@ pub(crate) struct Inbox {
 struct State {
     waiting: Pieces,
     ended: bool,
+    /// Connections of the same lane that are not read before there is room.
+    waiting_sources: Vec<Weak<Shared>>,
+}
+
+impl State {
+    /// Enters `source` among those that wait, if as much waits as is to.
+    fn has_source_wait(&mut self, source: &Weak<Shared>) -> bool {
+        let waits = self.waiting.cost() >= WAITING && !self.ended;
+        if waits && !self.waiting_sources.iter().any(|known| known.ptr_eq(source)) {
+            self.waiting_sources.push(Weak::clone(source));
+        }
+        waits
+    }
 }
 
 impl Inbox {
@@ -82,6 +95,29 @@ impl Inbox {
         Ok(())
     }
 
+    /// Puts `data`, which a hook sends for what `source` has sent, behind what waits. Returns whether `source` is not to be
+    /// read before there is room: so each source adds no more than what its hook sends at once.
+    pub(crate) fn put_from(&self, data: Bytes, source: &Weak<Shared>) -> Result<bool, Refused> {
+        let mut state = self.state();
+        if state.ended {
+            return Err(Refused::Ended);
+        }
+        if data.is_empty() {
+            return Ok(false);
+        }
+        if state.waiting.cost() >= WAITING_ON_LANE * (1 + state.waiting_sources.len()) {
+            return Err(Refused::Full);
+        }
+        state.waiting.push(data);
+        self.flagged.store(true, Ordering::Release);
+        Ok(state.has_source_wait(source))
+    }
+
+    /// Whether `source` is not to be read before there is room; it is woken then.
+    pub(crate) fn holds_up(&self, source: &Weak<Shared>) -> bool {
+        self.has_some() && self.state().has_source_wait(source)
+    }
+
     /// Whether something waits.
     pub(crate) fn has_some(&self) -> bool {
         self.flagged.load(Ordering::Acquire)
@@ -97,7 +133,10 @@ impl Inbox {
         let mut state = self.state();
         self.flagged.store(false, Ordering::Release);
         self.room.notify_all();
-        state.waiting.take()
+        let (waiting, sources) = (state.waiting.take(), std::mem::take(&mut state.waiting_sources));
+        drop(state);
+        sources.iter().filter_map(Weak::upgrade).for_each(|source| source.control.wake());
+        waiting
     }
 
     /// Takes nothing any more. Gives what was waiting.

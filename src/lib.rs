@@ -14,7 +14,7 @@
 //! | sockets | `io`, [`forward`], [`config`], `limits`, `hops`, [`workers`], [`lane`] |
 //! | seam | [`hooks`], [`registry`], [`inbox`], `control` |
 //! | relay | `relay` |
-//! | server | `connection`, `entry`, `accept`, `burst`, `setbacks`, [`server`] |
+//! | server | `connection`, `entry`, `accept`, `apart`, `burst`, `setbacks`, [`server`] |
 //! | binding | `python`, only with the feature `python` |
 
 pub mod addr;
@@ -33,6 +33,7 @@ pub mod stats;
 pub mod workers;
 
 mod accept;
+mod apart;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod burst;
 mod connection;

@@ -14,6 +14,7 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     accept,
     addr::{Address, SocketName},
+    apart::Apart,
     config::Config,
     error::{Error, ErrorKind},
     forward::Forward,
@@ -26,7 +27,7 @@ use crate::{
     limits,
     outcome::Outcome,
     registry::{Connection, Registry, Shared},
-    stats::Stats,
+    stats::{Direction, Stats},
     throttle::Throttle,
     workers::Workers,
 };
@@ -169,6 +170,20 @@ impl Server {
         if let Some(first) = lanes.next() {
             hooked.use_lanes(Lanes::new(first, lanes.collect()));
         }
+    }
+
+    /// Carries an upstream's socket alone, with nobody in a client's place, on a lane of its hooks. It is not read before
+    /// [`Connection::resume`]. For a server that has hooks and has been started.
+    pub fn adopt(&self, socket: socket2::Socket) -> Result<Connection, Error> {
+        let (Some(workers), false, true) = (self.0.workers.get(), self.is_stopping(), self.0.core.hooked.get().is_some()) else {
+            let message = format!("server {}: it does not run, so it takes over no socket; start it before", self.address());
+            return Err(Error::new(ErrorKind::Stopped, message));
+        };
+        let apart = Apart::of_socket(&self.0.core, workers, socket)?;
+        let connection = apart.connection();
+        connection.pause(Direction::ToClient);
+        apart.carry();
+        Ok(connection)
     }
 
     /// Which hooks are wanted from now on. Live connections follow before their next chunk.

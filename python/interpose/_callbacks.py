@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from ._callback_log import Reports
-from ._connection import Connection, Side
+from ._connection import Connection, side_of
 from ._exceptions import ConfigError
 from ._forward import Forward, ForwardTo, forward_of
 from ._hook_decorators import DECORATED, BoundHook
@@ -40,6 +40,7 @@ class CallbackHolder(HookMethods, TutorialAttributes, ServerNames):
     _table: Callbacks
     _reports: Reports
     _known: dict[int, Connection]
+    _passes_errors: bool
     _lanes: Lanes
     _changes: int = 0
 
@@ -48,6 +49,10 @@ class CallbackHolder(HookMethods, TutorialAttributes, ServerNames):
         def __setattr__(self, name: str, value: object) -> None:
             if name in HOOKS:
                 self._assign(name, value)
+                return
+            if name in ("channel", "input_list") and "_sides" in self.__dict__:
+                # In place: `+=` assigns what it has changed.
+                getattr(self, name).replace(value)
                 return
             if name in ("forward_to", "buffer_size") and "_native" in self.__dict__:
                 raise AttributeError(f"{name}: it is fixed once the server listens; make a new TheServer")
@@ -65,8 +70,17 @@ class CallbackHolder(HookMethods, TutorialAttributes, ServerNames):
         """Make the native side's table of callbacks, empty, and what is kept for it."""
         policy, views = errors_policy(errors), wants_views(buffer)
         self._known = {}
+        self._passes_errors = policy == "pass"
         self._reports = Reports(keeps=policy == "raise")
-        self._table = Callbacks(Connection, Side, self._reports, self._known, policy == "pass", views)
+        self._table = Callbacks(
+            Connection,
+            side_of,
+            self._reports,
+            self._known,
+            policy == "pass",
+            views,
+            bool(forms(cast("TheServer", self))),
+        )
 
     def _assign(self, name: str, callback: object) -> None:
         """Give the hook `name` this callback, or with None what its class has; from the next chunk on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any, NoReturn, TypeAlias
 
 from . import _native
@@ -152,6 +153,11 @@ class Side(SideNames):
         raise ArgumentTypeError("side: it cannot be pickled or copied, it names a live socket; send its getpeername()")
 
 
+def side_of(connection: Connection, is_client: bool) -> Side | None:
+    """Return a side of `connection`, as callbacks get it."""
+    return connection.client if is_client else connection.upstream
+
+
 class Connection(ConnectionNames):
     """A client's side and its upstream's side.
 
@@ -159,13 +165,16 @@ class Connection(ConnectionNames):
     after the end, and its reason and counters are final then.
     """
 
-    __slots__ = ("__weakref__", "_native", "state")
+    __slots__ = ("__weakref__", "_client_side", "_native", "_upstream_side", "state")
 
     state: Any
     """Yours: whatever you want to keep with the connection. None at first."""
 
     def __init__(self, native: _native.Connection) -> None:
         self._native = native
+        # The objects that a script has of its sides, for as long as it has them.
+        self._client_side: weakref.ref[Side] | None = None
+        self._upstream_side: weakref.ref[Side] | None = None
         self.state = None
 
     @property
@@ -176,12 +185,19 @@ class Connection(ConnectionNames):
     @property
     def client(self) -> Side:
         """The client's side."""
-        return Side(self, True)
+        side = None if self._client_side is None else self._client_side()
+        return Side(self, True) if side is None else side
 
     @property
     def upstream(self) -> Side | None:
         """The upstream's side; None until it is connected, and for good if the client goes nowhere."""
-        return None if self._native.upstream_peer is None else Side(self, False)
+        side = None if self._upstream_side is None else self._upstream_side()
+        if side is None and self._client_side is not None and (client := self._client_side()) is not None:
+            # The one that a script has paired it with.
+            side = client.other
+        if side is not None or self._native.upstream_peer is None:
+            return side
+        return Side(self, False)
 
     @property
     def phase(self) -> ConnectionPhase:

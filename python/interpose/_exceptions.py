@@ -199,6 +199,28 @@ class SendTimeoutError(InterposeError, TimeoutError):
     __module__ = "interpose"
 
 
+class RecvError(InterposeError, OSError):
+    """recv() was called on a side whose data comes to a callback.
+
+    >>> from interpose import RecvError
+    >>> issubclass(RecvError, OSError)
+    True
+    """
+
+    __module__ = "interpose"
+
+
+class RecvTimeoutError(RecvError, TimeoutError):
+    """Nothing came on a side of `Forward.start()` within the timeout.
+
+    >>> from interpose import RecvTimeoutError
+    >>> issubclass(RecvTimeoutError, TimeoutError)
+    True
+    """
+
+    __module__ = "interpose"
+
+
 class LaneError(InterposeError, RuntimeError):
     """The thread runs the callbacks of a server already, so it cannot run another's main loop.
 

@@ -10,7 +10,7 @@ from ._exceptions import ConfigError, printable, wrong_type
 from ._names import FORWARD_ARGUMENTS, names_checked
 
 if TYPE_CHECKING:
-    from ._connection import Side
+    from ._outgoing import Outgoing
 
 SocketName: TypeAlias = tuple[str, int] | str
 """`(host, port)`, or `"unix:/path"`. The host of an IPv6 address has no brackets."""
@@ -117,12 +117,12 @@ class Forward:
         """The local IP address to connect from, or None."""
         return self._settings[1]
 
-    def start(self, host: str | None = None, port: int | None = None) -> Side | Literal[False]:
+    def start(self, host: str | None = None, port: int | None = None) -> Outgoing | Literal[False]:
         """Connect now, and return the connected side, or False if that fails; the log says why.
 
-        The tutorial's way: `on_accept` pairs the side with a client in `TheServer.channel`. `host` and `port` take
-        the place of this Forward's own. It blocks, so it is better to return a Forward from `on_accept`, which
-        delays nobody. Raises what Forward raises.
+        The tutorial's way: a method enters the side in `TheServer.input_list` and `channel`, and may `recv()` before.
+        `host` and `port` take the place of this Forward's own. It blocks, so it is better to return a Forward from
+        `on_accept`, which delays nobody. Raises what Forward raises.
 
         >>> from interpose import Forward
         >>> Forward().start("127.0.0.1", 1)

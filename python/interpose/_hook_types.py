@@ -9,6 +9,7 @@ parameters, for those of the tutorial's form have none; what it returns is check
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 
@@ -24,7 +25,7 @@ EofAnswer: TypeAlias = Buffer | Sequence[Buffer] | bool | None
 """What on_eof answers: None to pass the end on, data to send before it, False to withhold it."""
 OnEof: TypeAlias = Callable[[Side], EofAnswer]
 """What on_eof may be."""
-AcceptAnswer: TypeAlias = ForwardTo | Side | bool | None
+AcceptAnswer: TypeAlias = ForwardTo | Side | socket.socket | bool | None
 """What on_accept answers: None for `forward_to`, False to refuse, or where to go."""
 OnAccept: TypeAlias = Callable[[Connection], AcceptAnswer]
 """What on_accept may be."""

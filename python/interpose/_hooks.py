@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import socket
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias, cast
 
@@ -26,6 +27,7 @@ from ._hook_types import (
 from ._names import HOOKS as HOOK_ALIASES
 from ._names import is_alias, nearest
 from ._outgoing import Outgoing
+from ._own_socket import side_of, take_over
 
 CallbackErrors: TypeAlias = Literal["close", "pass", "raise"]
 """What an exception in a callback means."""
@@ -76,7 +78,7 @@ class HookMethods:
         """Decide where a client goes. Called once for each client, before anything is connected or read.
 
         Return None to use `forward_to`; a Forward, `(host, port)` or an address text to go there; the side that
-        `Forward.start()` has connected;
+        `Forward.start()` has connected, or a connected `socket.socket`, which is taken over;
         `Forward.NOWHERE` for no upstream, so that callbacks answer; False to refuse: the client is reset, or,
         if `conn.client.send()` was called, gets that and an end of stream.
         """
@@ -229,6 +231,8 @@ def routed(callback: Callable[..., Any]) -> Callable[[Connection], object]:
         answer = callback(conn)
         if answer is None or answer is False or isinstance(answer, _native.Outgoing):
             return answer
+        if isinstance(answer, socket.socket):
+            answer = side_of(answer) or take_over(answer)
         if isinstance(answer, Outgoing):
             answer.pair(conn)
             return answer.native
@@ -255,7 +259,7 @@ def fill(table: _native.Callbacks, hooks: dict[str, Callable[..., Any]]) -> None
         callback = None if name is None else hooks[name]
         if place == "accept" and callback is not None:
             callback = routed(callback)
-        places.append((place, name or names[0], callback))
+        places.append((place, getattr(callback, "shown", name or names[0]), callback))
     table.fill(places)
 
 

@@ -35,6 +35,7 @@ class Lanes:
         self._undriven: list[_native.Lane] = []
         self._entering = False
         self._threads: list[threading.Thread | Greenless] = []
+        self.on_start: Callable[[], None] | None = None
 
     def run_here(self) -> None:
         """Start the server, and be its first lane until it is closed.
@@ -53,6 +54,7 @@ class Lanes:
             self.join(1.0)
         else:
             lane = self._enter()
+            self._begun()
             with _wakeups() as woken:
                 lane.run(self._native, self._table, get_ident(), woken)
 
@@ -65,6 +67,11 @@ class Lanes:
                 self._drive_rest()
             self.follow()
             self._native.start()
+        self._begun()
+
+    def _begun(self) -> None:
+        if self.on_start is not None:
+            self.on_start()
 
     def follow(self) -> None:
         """See to it that the callbacks that are there now are called."""

@@ -2,56 +2,95 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+import time
+import weakref
+from collections.abc import Generator
 from typing import Any, NoReturn
 
 from . import _native
 from ._config import seconds
 from ._connection import Buffer, Connection, Side
-from ._exceptions import SendTimeoutError
+from ._exceptions import RecvTimeoutError, SendTimeoutError
 from ._forward import SocketName, host_port
+from ._script_side import Script, ScriptSide
 
 # How long a peer that does not read may hold up what is sent to it before its connection takes over.
 _SEND_SECONDS = 10.0
 
 
-class Outgoing(Side):
+class _Started(threading.local):
+    """What a method has connected so far, where one runs on this thread."""
+
+    sides: list[weakref.ref[Outgoing]] | None = None
+
+
+_started = _Started()
+
+
+@contextlib.contextmanager
+def closing_unpaired() -> Generator[None]:
+    """Close what is connected meanwhile, and belongs to no connection yet, if an exception comes out."""
+    before, _started.sides = _started.sides, []
+    try:
+        yield
+    except BaseException:
+        for side in filter(None, (started() for started in _started.sides)):
+            if not side.is_paired:
+                side.close()
+        raise
+    finally:
+        _started.sides = before
+
+
+class Outgoing(ScriptSide):
     """An upstream's side that was connected before it belongs to a connection."""
 
     __slots__ = ("native",)
 
-    def __init__(self, native: _native.Outgoing) -> None:
+    native: _native.Outgoing | None
+    """The socket, until it belongs to a connection; None for one that the server has connected."""
+
+    def __init__(self, native: _native.Outgoing | None) -> None:
         self.native = native
         self._client = False
+        self._begin(None)
+        if _started.sides is not None:
+            _started.sides.append(weakref.ref(self))
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"{name}: this side belongs to no connection until on_accept has paired it in channel")
 
     @property
-    def _paired(self) -> bool:
+    def is_paired(self) -> bool:
+        """Whether it belongs to a connection."""
         return hasattr(self, "_connection")
 
     @property
     def other(self) -> Side | Any:
         """The client's side; None until it belongs to a connection."""
-        return super().other if self._paired else None
+        return super().other if self.is_paired else None
 
-    def pair(self, connection: Connection) -> None:
-        """Become the upstream's side of `connection`."""
-        super().__init__(connection, False)
+    def pair(self, connection: Connection, script: Script | None = None) -> None:
+        """Become the upstream's side of `connection`, which `script` has where that is this upstream's alone."""
+        Side.__init__(self, connection, False)
+        self.script = script
+        connection._upstream_side = weakref.ref(self)  # pyright: ignore[reportPrivateUsage]
 
     def getsockname(self) -> tuple[str, int]:
         """Return our own address on this side."""
-        return host_port(self.native.local)
+        return super().getsockname() if self.native is None else host_port(self.native.local)
 
     def _peer(self) -> SocketName:
-        return self.native.peer
+        return super()._peer() if self.native is None else self.native.peer
 
     def send(self, data: Buffer, timeout: float | None = None) -> int:
         """Send all of `data` to the upstream; return its length.
 
         Before it belongs to a connection it waits until the system has taken it, at most 10 seconds by default.
         """
-        if self._paired:
+        if self.native is None or self.is_paired:
             return super().send(data, timeout)
         limit = _SEND_SECONDS if timeout is None else seconds("timeout", timeout, zero=True)
         sent = self.native.send(data, limit)
@@ -62,15 +101,34 @@ class Outgoing(Side):
             )
         return sent
 
+    def recv(self, most: int, timeout: float | None = None) -> bytes:
+        """Receive at most `most` bytes, and at most 1 MiB, before it belongs to a connection; `b""` is the end.
+
+        Waits `timeout` seconds, or as settimeout() says. What is not read here comes to on_recv. Raises
+        RecvTimeoutError, RecvError once it belongs to a connection, and ConnectionClosedError after close().
+        """
+        if self.native is None or self.is_paired:
+            return super().recv(most, timeout)
+        limit = self.timeout if timeout is None else seconds("timeout", timeout, zero=True)
+        begin = time.monotonic()
+        data = self.native.recv(most, limit)
+        if data is None:
+            raise RecvTimeoutError(
+                f"recv: {self!r} sent nothing in {time.monotonic() - begin:.3g} s; give it longer, or close it"
+            )
+        return data
+
+    def shutdown(self, how: int) -> None:
+        """Send an end of stream, for SHUT_WR and SHUT_RDWR."""
+        if self.native is None or self.is_paired:
+            super().shutdown(how)
+        else:
+            self.native.half_close()
+
     def close(self) -> None:
         """Close it, with its connection once it has one."""
-        if self._paired:
+        if self.native is None or self.is_paired:
             super().close()
         else:
+            self.is_closed = True
             self.native.close()
-
-    def __eq__(self, other: object) -> bool:
-        return super().__eq__(other) if self._paired else self is other
-
-    def __hash__(self) -> int:
-        return super().__hash__() if self._paired else id(self)

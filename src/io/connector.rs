@@ -14,8 +14,13 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    deadline, listener::socket_name, options::SocketOptions, pulse, registered, reserve::Reserve, resolver::Resolver,
-    stream::Stream,
+    deadline,
+    listener::socket_name,
+    options::SocketOptions,
+    pulse, registered,
+    reserve::Reserve,
+    resolver::Resolver,
+    stream::{Stream, Unregistered},
 };
 use crate::{
     addr::{Address, SocketName},
@@ -196,9 +201,18 @@ fn new_socket(address: SocketAddr, source: Option<IpAddr>, options: &SocketOptio
     Ok(socket)
 }
 
+/// A socket that somebody else has connected, on no runtime.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub socket: Unregistered,
+    pub peer: SocketName,
+    pub local: SocketName,
+    pub hop: Option<Hop>,
+}
+
 /// Takes over a socket that somebody else has connected.
-pub(crate) fn adopt(socket: Socket, way: Way<'_>) -> Result<Connected, Outcome> {
-    let adopt = || -> io::Result<Connected> {
+pub(crate) fn adopt(socket: Socket, way: Way<'_>) -> Result<Given, Outcome> {
+    let adopt = || -> io::Result<Given> {
         let (peer, local) = (socket_name(&socket.peer_addr()?), socket_name(&socket.local_addr()?));
         let is_tcp = peer.inet().is_some();
         if is_tcp {
@@ -206,11 +220,21 @@ pub(crate) fn adopt(socket: Socket, way: Way<'_>) -> Result<Connected, Outcome> 
         }
         socket.set_nonblocking(true)?;
         let hop = way.hops.remember(&local, &peer, way.came);
-        Ok(Connected { stream: Stream::of_socket(socket, is_tcp)?, peer, local, hop })
+        Ok(Given { socket: Unregistered::of_socket(socket, is_tcp), peer, local, hop })
     };
-    adopt().map_err(|error| {
-        Outcome::explained(CloseReason::ConnectFailed, format!("the upstream that was given: {}", reason_text(&error)))
-    })
+    adopt().map_err(given_in_vain)
+}
+
+impl Given {
+    /// Registers it with the runtime of the calling thread.
+    pub(crate) fn register(self) -> Result<Connected, Outcome> {
+        let Self { socket, peer, local, hop } = self;
+        Ok(Connected { stream: socket.register().map_err(given_in_vain)?, peer, local, hop })
+    }
+}
+
+fn given_in_vain(error: io::Error) -> Outcome {
+    Outcome::explained(CloseReason::ConnectFailed, format!("the upstream that was given: {}", reason_text(&error)))
 }
 
 #[cfg(unix)]

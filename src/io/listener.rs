@@ -246,7 +246,7 @@ impl Accepted {
     }
 }
 
-pub(super) fn socket_name(address: &SockAddr) -> SocketName {
+pub(crate) fn socket_name(address: &SockAddr) -> SocketName {
     if let Some(address) = address.as_socket() {
         return address.into();
     }

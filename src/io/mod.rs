@@ -23,5 +23,6 @@ pub(crate) mod stream;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) mod ticks;
 mod traffic;
+mod unregistered;
 
 pub(crate) use kernel::{give_back_memory, with_signals_blocked};

@@ -11,7 +11,8 @@ use tokio::io::ReadBuf;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use super::pipe::Pipe;
-use super::{last_close, listener::socket_name, options, registered::Registered};
+pub(crate) use super::unregistered::Unregistered;
+use super::{last_close, listener::socket_name, options, registered::Registered, unregistered::Bare};
 use crate::addr::SocketName;
 
 /// A connected socket registered with the runtime of the thread that made it.
@@ -33,42 +34,8 @@ enum Connected {
     Nowhere {
         ended: bool,
     },
-}
-
-/// A connected socket between two runtimes. Dropped in between, it is aborted.
-#[derive(Debug)]
-pub(crate) struct Unregistered(Option<Bare>);
-
-#[derive(Debug)]
-enum Bare {
-    Socket { socket: Socket, is_tcp: bool },
-    Nowhere { ended: bool },
-}
-
-impl Unregistered {
-    /// A connected socket of either family that does not block.
-    pub(super) fn of_socket(socket: Socket, is_tcp: bool) -> Self {
-        Self(Some(Bare::Socket { socket, is_tcp }))
-    }
-
-    /// The stream, registered with the runtime of the calling thread.
-    pub(crate) fn register(mut self) -> io::Result<Stream> {
-        match self.0.take() {
-            Some(Bare::Socket { socket, is_tcp }) => Stream::of_socket(socket, is_tcp),
-            Some(Bare::Nowhere { ended }) => {
-                Ok(Stream { socket: Connected::Nowhere { ended }, blocked: false, low_water: false, untold: false })
-            }
-            None => Err(io::ErrorKind::NotConnected.into()),
-        }
-    }
-}
-
-impl Drop for Unregistered {
-    fn drop(&mut self) {
-        if let Some(Bare::Socket { socket, is_tcp }) = &self.0 {
-            last_close::reset(socket, *is_tcp);
-        }
-    }
+    /// No socket either: takes everything, and never ends. What a side that is carried alone has in its peer's place.
+    Nobody,
 }
 
 impl Drop for Stream {
@@ -94,7 +61,17 @@ impl From<Registered> for Stream {
 impl Stream {
     /// No socket at all: what a connection without an upstream has in its place.
     pub(crate) fn nowhere() -> Self {
-        Self { socket: Connected::Nowhere { ended: false }, blocked: false, low_water: false, untold: false }
+        Self::ended_nowhere(false)
+    }
+
+    /// The same, which has been given the end, or not.
+    pub(super) fn ended_nowhere(ended: bool) -> Self {
+        Self { socket: Connected::Nowhere { ended }, blocked: false, low_water: false, untold: false }
+    }
+
+    /// No socket, and no end: the other side of one that is carried alone.
+    pub(crate) fn nobody() -> Self {
+        Self { socket: Connected::Nobody, blocked: false, low_water: false, untold: false }
     }
 
     /// A connected socket of either family that does not block, registered with the runtime of the calling thread.
@@ -111,6 +88,7 @@ impl Stream {
                 Bare::Socket { socket: registered.into_socket()?, is_tcp }
             }
             Connected::Nowhere { ended } => Bare::Nowhere { ended },
+            Connected::Nobody => Bare::Nobody,
         };
         Ok(Unregistered(Some(bare)))
     }
@@ -128,7 +106,7 @@ impl Stream {
     }
 
     pub(crate) fn is_nowhere(&self) -> bool {
-        matches!(self.socket, Connected::Nowhere { .. })
+        matches!(self.socket, Connected::Nowhere { .. } | Connected::Nobody)
     }
 
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
@@ -136,7 +114,7 @@ impl Stream {
         let done = match &mut self.socket {
             Connected::Socket(registered) => registered.poll_read(cx, told, buf),
             Connected::Nowhere { ended: true } => Poll::Ready(Ok(0)),
-            Connected::Nowhere { ended: false } => Poll::Pending,
+            Connected::Nowhere { ended: false } | Connected::Nobody => Poll::Pending,
         };
         self.unless_passing(done, cx)
     }
@@ -147,7 +125,7 @@ impl Stream {
         let done = match &mut self.socket {
             Connected::Socket(registered) => registered.poll_receive(cx, told, buf),
             Connected::Nowhere { ended: true } => Poll::Ready(Ok(())),
-            Connected::Nowhere { ended: false } => Poll::Pending,
+            Connected::Nowhere { ended: false } | Connected::Nobody => Poll::Pending,
         };
         self.unless_passing(done, cx)
     }
@@ -221,7 +199,7 @@ impl Stream {
         let told = !std::mem::take(&mut self.untold);
         match &self.socket {
             Connected::Socket(registered) => registered.poll_take(cx, told, |socket| pipe.fill(socket)),
-            Connected::Nowhere { .. } => Poll::Pending,
+            Connected::Nowhere { .. } | Connected::Nobody => Poll::Pending,
         }
     }
 
@@ -286,7 +264,7 @@ impl Stream {
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.socket {
             Connected::Socket(registered) => registered.poll_writable(cx),
-            Connected::Nowhere { .. } => Poll::Pending,
+            Connected::Nowhere { .. } | Connected::Nobody => Poll::Pending,
         }
     }
 
@@ -365,7 +343,7 @@ impl Stream {
     pub(crate) fn socket(&self) -> Option<SockRef<'_>> {
         match &self.socket {
             Connected::Socket(registered) => Some(registered.socket()),
-            Connected::Nowhere { .. } => None,
+            Connected::Nowhere { .. } | Connected::Nobody => None,
         }
     }
 

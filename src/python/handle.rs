@@ -141,14 +141,27 @@ impl Connection {
     }
 
     /// Sends `data` in one direction. Returns its length, or None when there was no room within `wait` seconds, which are
-    /// without limit where None; on a lane, which cannot wait, having none is an error at once.
-    #[pyo3(signature = (to_upstream, data, wait))]
-    fn send(&self, py: Python<'_>, to_upstream: bool, data: &Bound<'_, PyAny>, wait: Option<f64>) -> PyResult<Option<usize>> {
+    /// without limit where None; on a lane, which cannot wait, having none is an error at once. There it may be for what
+    /// `source`, a client's side or an upstream's, has sent: then that is not read while too much waits.
+    #[pyo3(signature = (to_upstream, data, wait, source=None, is_client=false))]
+    #[expect(clippy::too_many_arguments, reason = "as Python calls it")]
+    fn send(
+        &self,
+        py: Python<'_>,
+        to_upstream: bool,
+        data: &Bound<'_, PyAny>,
+        wait: Option<f64>,
+        source: Option<&Self>,
+        is_client: bool,
+    ) -> PyResult<Option<usize>> {
         let wait = convert::seconds(py, "timeout", wait)?;
         let bytes = data::bytes_of(data).map_err(|unfit| unfit.into_error(py))?;
         let (length, direction) = (bytes.len(), direction(to_upstream));
         let sent = if lane::is_here() {
-            self.task(py)?.inject(direction, bytes, Patience::OnLane)
+            match source {
+                Some(source) => self.task(py)?.inject_from(direction, bytes, (&source.0, self::direction(is_client))),
+                None => self.task(py)?.inject(direction, bytes, Patience::OnLane),
+            }
         } else {
             self.put(py, direction, &bytes, wait)?
         };
@@ -168,6 +181,29 @@ impl Connection {
     /// No callback sees that direction any more.
     fn pass_through(&self, py: Python<'_>, to_upstream: bool) -> PyResult<()> {
         self.task(py)?.pass_through(direction(to_upstream));
+        Ok(())
+    }
+
+    /// Whether it is an upstream's socket alone.
+    #[getter]
+    fn is_adopted(&self) -> bool {
+        self.0.is_adopted()
+    }
+
+    /// Reads no more from the client, or the upstream, for now; or reads on.
+    fn pause(&self, py: Python<'_>, is_client: bool, paused: bool) -> PyResult<()> {
+        let connection = self.task(py)?;
+        if paused {
+            connection.pause(direction(is_client))
+        } else {
+            connection.resume(direction(is_client))
+        }
+        Ok(())
+    }
+
+    /// Fails as `cause` has, after what was sent.
+    fn fail(&self, py: Python<'_>, cause: &Self) -> PyResult<()> {
+        self.task(py)?.fail_with(&cause.0);
         Ok(())
     }
 

@@ -17,8 +17,9 @@ use pyo3::{
 
 use super::{
     answers,
+    arguments::{with_both, with_chunk, with_connection, with_side},
     calls::{CallLog, Slot},
-    handle, lane, outgoing, view,
+    handle, lane, outgoing,
 };
 use crate::{
     chunk::{Chunk, Room},
@@ -45,7 +46,9 @@ pub(super) struct Callbacks {
     raised: Mutex<Option<Py<PyAny>>>,
     passes_errors: Arc<AtomicBool>,
     /// Whether chunks are shown as memoryviews.
-    views: bool,
+    pub views: bool,
+    /// Whether each socket is carried alone.
+    pub apart: bool,
     pub log: Arc<CallLog>,
 }
 
@@ -89,7 +92,7 @@ impl Callbacks {
 
     /// The core's view of them.
     pub(super) fn hooks(&self) -> Arc<dyn Hooks> {
-        Arc::new(OnLane { log: Arc::clone(&self.log), passes_errors: Arc::clone(&self.passes_errors) })
+        Arc::new(OnLane { log: Arc::clone(&self.log), passes_errors: Arc::clone(&self.passes_errors), apart: self.apart })
     }
 
     pub(super) fn interest(&self) -> Interest {
@@ -110,6 +113,7 @@ impl Callbacks {
 #[pymethods]
 impl Callbacks {
     #[new]
+    #[expect(clippy::too_many_arguments, reason = "the façade gives them once")]
     fn new(
         connection: Py<PyAny>,
         side: Py<PyAny>,
@@ -117,6 +121,7 @@ impl Callbacks {
         known: Py<PyDict>,
         passes_errors: bool,
         views: bool,
+        apart: bool,
     ) -> Self {
         Self {
             slots: Mutex::default(),
@@ -127,6 +132,7 @@ impl Callbacks {
             raised: Mutex::default(),
             passes_errors: Arc::new(AtomicBool::new(passes_errors)),
             views,
+            apart,
             log: Arc::default(),
         }
     }
@@ -199,6 +205,7 @@ impl Callbacks {
 struct OnLane {
     log: Arc<CallLog>,
     passes_errors: Arc<AtomicBool>,
+    apart: bool,
 }
 
 impl OnLane {
@@ -298,41 +305,6 @@ impl fmt::Display for NameOf<'_> {
     }
 }
 
-fn with_connection<'a>(
-    connection: &'a Connection,
-) -> impl for<'py> FnOnce(Python<'py>, &lane::Here) -> PyResult<Bound<'py, PyTuple>> + 'a {
-    move |py, here| {
-        let object = here.kept.borrow_mut().connection(py, here.callbacks.get(), connection)?;
-        PyTuple::new(py, [object])
-    }
-}
-
-fn with_side<'a>(
-    connection: &'a Connection,
-    direction: Direction,
-) -> impl for<'py> FnOnce(Python<'py>, &lane::Here) -> PyResult<Bound<'py, PyTuple>> + 'a {
-    move |py, here| {
-        let side = here.kept.borrow_mut().source(py, here.callbacks.get(), connection, direction)?;
-        PyTuple::new(py, [side])
-    }
-}
-
-fn with_chunk<'a>(
-    connection: &'a Connection,
-    direction: Direction,
-    chunk: &'a Chunk,
-) -> impl for<'py> FnOnce(Python<'py>, &lane::Here) -> PyResult<Bound<'py, PyTuple>> + 'a {
-    move |py, here| {
-        let side = here.kept.borrow_mut().source(py, here.callbacks.get(), connection, direction)?;
-        let data = if here.callbacks.get().views {
-            view::view_of(py, chunk)?
-        } else {
-            view::bytes_of(py, chunk, &mut here.spare.borrow_mut())?
-        };
-        PyTuple::new(py, [side, data])
-    }
-}
-
 impl Hooks for OnLane {
     fn on_accept(&self, connection: &Connection) -> Result<Decision, Failed> {
         self.ask(
@@ -346,6 +318,14 @@ impl Hooks for OnLane {
 
     fn on_connect(&self, connection: &Connection) -> Result<(), Failed> {
         self.ask(Slot::Connect, connection, with_connection(connection), |name, given, _| answers::nothing(name, &given), ())
+    }
+
+    fn apart(&self) -> bool {
+        self.apart
+    }
+
+    fn on_connect_apart(&self, connection: &Connection, upstream: &Connection) -> Result<(), Failed> {
+        self.ask(Slot::Connect, connection, with_both(connection, upstream), |name, given, _| answers::nothing(name, &given), ())
     }
 
     fn on_recv(&self, connection: &Connection, direction: Direction, chunk: &Chunk) -> Result<Verdict, Failed> {

@@ -50,6 +50,10 @@ impl Kept {
     ) -> PyResult<Bound<'py, PyAny>> {
         let objects = self.objects(py, callbacks, connection)?;
         let is_client = direction == Direction::ToUpstream;
+        if callbacks.apart {
+            // A side that nobody else has any more is closed: it is not to be kept here.
+            return callbacks.side_of(py, objects.connection.bind(py), is_client);
+        }
         let place = if is_client { &mut objects.client } else { &mut objects.upstream };
         match place {
             Some(side) => Ok(side.bind(py).clone()),

@@ -5,6 +5,7 @@
 //! Python's own, in `lane`.
 
 mod answers;
+mod arguments;
 mod calls;
 mod convert;
 mod data;

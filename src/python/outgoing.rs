@@ -1,14 +1,15 @@
 //! An upstream that a script connects by itself, before any connection uses it.
+#![allow(unsafe_code)] // A descriptor of the script's own, argued below.
 
 use std::{
     cell::Cell,
-    io::{self, ErrorKind as Kind},
+    io::{self, ErrorKind as Kind, Read},
     net::Shutdown,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use pyo3::prelude::*;
+use pyo3::{prelude::*, types::PyBytes};
 use socket2::Socket;
 
 use super::{
@@ -20,7 +21,7 @@ use super::{
 use crate::{
     addr::SocketName,
     error::{Error, ErrorKind},
-    io::stream::NO_SIGNAL,
+    io::{listener::socket_name, stream::NO_SIGNAL},
     outcome::Outcome,
     registry::Connection,
     workers::{Dialled, Memory},
@@ -38,6 +39,9 @@ pub(super) fn runs_for(connection: &Connection) {
 
 /// Between two looks at Python's signals while a peer is waited for.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// The most that one recv() gives.
+const MOST_RECEIVED: usize = 1024 * 1024;
 
 #[pyclass(frozen, module = "interpose._native")]
 pub(super) struct Outgoing {
@@ -73,9 +77,28 @@ impl Outgoing {
         (sent.is_ok() || self.socket().is_some()).then_some(sent)
     }
 
-    fn closed(&self) -> Error {
-        let message = format!("send: the upstream {} is closed; send before close()", self.peer);
+    pub(super) fn closed(&self, what: &str) -> Error {
+        let message = format!("{what}: the upstream {} is closed; {what} before close()", self.peer);
         Error::new(ErrorKind::Ended, message)
+    }
+
+    fn of_socket(socket: Socket, peer: SocketName, local: SocketName, memory: Option<Memory>) -> io::Result<Self> {
+        socket.set_nonblocking(false)?;
+        socket.set_write_timeout(Some(LOOK))?;
+        socket.set_read_timeout(Some(LOOK))?;
+        Ok(Self { socket: Mutex::new(Some(Arc::new(socket))), peer, local, _memory: memory, process: Process::this() })
+    }
+
+    /// Receives what has come, at most `most` bytes, within `LOOK`. `None` if this is closed, or has a connection.
+    fn receive_some(&self, most: usize) -> Option<io::Result<Vec<u8>>> {
+        let socket = self.socket().clone()?;
+        let mut data = vec![0; most.min(MOST_RECEIVED)];
+        let received = (&*socket).read(&mut data);
+        let closed = received.is_err() && self.socket().is_none();
+        (!closed).then(|| {
+            data.truncate(received?);
+            Ok(data)
+        })
     }
 }
 
@@ -94,16 +117,23 @@ impl Outgoing {
             }
         };
         match connected {
-            Ok(Dialled { socket, peer, local, memory }) => {
-                socket.set_nonblocking(false)?;
-                socket.set_write_timeout(Some(LOOK))?;
-                Ok(Self { socket: Mutex::new(Some(Arc::new(socket))), peer, local, _memory: memory, process: Process::this() })
-            }
+            Ok(Dialled { socket, peer, local, memory }) => Ok(Self::of_socket(socket, peer, local, memory)?),
             Err(outcome) => {
                 let message = outcome.error.unwrap_or_else(|| outcome.reason.word().to_owned());
                 Err(errors::raise(py, &Error::new(ErrorKind::Connect, message)))
             }
         }
+    }
+
+    /// Takes over a copy of a connected socket's descriptor, which the caller keeps open meanwhile, and closes then.
+    #[cfg(unix)]
+    #[staticmethod]
+    fn take_over(fd: std::ffi::c_int) -> PyResult<Self> {
+        // SAFETY: the caller's descriptor is open for the length of this call; what is kept is a copy of it.
+        let copy = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?;
+        let socket = Socket::from(copy);
+        let (peer, local) = (socket_name(&socket.peer_addr()?), socket_name(&socket.local_addr()?));
+        Ok(Self::of_socket(socket, peer, local, None)?)
     }
 
     #[getter]
@@ -122,7 +152,7 @@ impl Outgoing {
         let wait = convert::seconds(py, "timeout", Some(wait))?.unwrap_or_default();
         let (begin, mut left) = (Instant::now(), &data[..]);
         loop {
-            let sent = py.detach(|| self.send_some(left)).ok_or_else(|| errors::raise(py, &self.closed()))?;
+            let sent = py.detach(|| self.send_some(left)).ok_or_else(|| errors::raise(py, &self.closed("send")))?;
             left = &left[sent?..];
             if left.is_empty() {
                 return Ok(Some(data.len()));
@@ -131,6 +161,32 @@ impl Outgoing {
                 return Ok(None);
             }
             py.check_signals()?;
+        }
+    }
+
+    /// Receives at most `most` bytes; blocks until there are some, or the end, which is none. Returns None when nothing came
+    /// within `wait` seconds.
+    fn recv<'py>(&self, py: Python<'py>, most: usize, wait: Option<f64>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let wait = convert::seconds(py, "timeout", wait)?;
+        let begin = Instant::now();
+        loop {
+            let received = py.detach(|| self.receive_some(most)).ok_or_else(|| errors::raise(py, &self.closed("recv")))?;
+            match received {
+                Ok(data) => return Ok(Some(PyBytes::new(py, &data))),
+                Err(error) if matches!(error.kind(), Kind::WouldBlock | Kind::TimedOut | Kind::Interrupted) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if wait.is_some_and(|wait| begin.elapsed() >= wait) {
+                return Ok(None);
+            }
+            py.check_signals()?;
+        }
+    }
+
+    /// Sends FIN: the peer has all there is.
+    fn half_close(&self) {
+        if let Some(socket) = &*self.socket() {
+            let _ = socket.shutdown(Shutdown::Write);
         }
     }
 

@@ -11,6 +11,7 @@ use super::{
     handle::Connection,
     hooks::Callbacks,
     lane::Lane,
+    outgoing::Outgoing,
     runtime,
 };
 use crate::{
@@ -114,6 +115,13 @@ impl Server {
     fn rehook(&self, py: Python<'_>, callbacks: &Callbacks) -> PyResult<()> {
         self.here(py)?.set_interest(callbacks.interest());
         Ok(())
+    }
+
+    /// Carries what `outgoing` has connected alone, and reads nothing from it yet.
+    fn adopt(&self, py: Python<'_>, outgoing: &Outgoing) -> PyResult<Connection> {
+        let server = self.here(py)?;
+        let socket = outgoing.take().ok_or_else(|| errors::raise(py, &outgoing.closed("pair it")))?;
+        server.adopt(socket).map(Connection::new).map_err(|error| errors::raise(py, &error))
     }
 
     fn start(&self, py: Python<'_>) -> PyResult<()> {

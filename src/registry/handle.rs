@@ -2,10 +2,7 @@
 
 use std::{
     hash::{Hash, Hasher},
-    sync::{
-        Arc,
-        atomic::{Ordering, fence},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
 use bytes::Bytes;
@@ -15,7 +12,7 @@ use crate::{
     control::Command,
     hooks::Interest,
     inbox::{Patience, Refused},
-    outcome::CloseReason,
+    outcome::{CloseReason, Outcome},
     stats::{Direction, Ledger},
 };
 
@@ -103,15 +100,42 @@ impl Connection {
         if data.is_empty() {
             return if self.0.control.over.has(direction) { Err(Refused::Ended) } else { Ok(()) };
         }
-        let inbox = self.0.inboxes.get_or_init(Box::default).of(direction);
-        // An end that found no inbox to end has been noted before: either it sees the inbox, or it is seen here.
-        fence(Ordering::SeqCst);
-        if self.0.control.over.has(direction) {
-            return Err(Refused::Ended);
-        }
-        inbox.put(data, patience)?;
+        self.0.open_inbox(direction)?.put(data, patience)?;
         self.0.control.wake();
         Ok(())
+    }
+
+    /// Sends `data` in `direction`, for what `source` has sent in its direction, where both are on the calling lane: while
+    /// too much waits here, `source` is not read.
+    pub fn inject_from(&self, direction: Direction, data: Bytes, source: (&Self, Direction)) -> Result<(), Refused> {
+        self.0.inject_from(&self.0, direction, data, (&source.0.0, source.1))
+    }
+
+    /// Whether reading in `direction` waits for other connections to take what was sent to them.
+    pub(crate) fn waits(&self, direction: Direction) -> bool {
+        Shared::waits(&self.0, direction)
+    }
+
+    /// Whether it is no client's, but one that [`Server::adopt`](crate::server::Server::adopt) made.
+    pub fn is_adopted(&self) -> bool {
+        self.0.is_adopted
+    }
+
+    /// Reads no more of what comes in `direction` for now; takes effect where hooks see that direction.
+    pub fn pause(&self, direction: Direction) {
+        self.0.control.pause(direction);
+    }
+
+    /// Reads on.
+    pub fn resume(&self, direction: Direction) {
+        self.0.control.resume(direction);
+    }
+
+    /// Has a side that is carried alone fail as the one that it is paired with has: what was sent to its peer is delivered,
+    /// then the peer gets RST. Its reason is that of `cause`.
+    pub fn fail_with(&self, cause: &Self) {
+        let reset = || Outcome::plain(CloseReason::Aborted);
+        self.0.fail(cause.0.outcome.get().cloned().unwrap_or_else(reset));
     }
 
     /// Ends one direction in order: no more of its source is read, what was read is delivered, then FIN.

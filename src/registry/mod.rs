@@ -30,6 +30,10 @@ pub(crate) struct Registry {
     live: Mutex<HashMap<u64, Arc<Shared>>>,
     ended: Mutex<Ended>,
     accepted: AtomicU64,
+    /// How many have been entered, clients or not: the number of the last.
+    entered: AtomicU64,
+    /// Those of the live ones that are no client's.
+    adopted: AtomicUsize,
     /// The most that lived at once since that was last asked for.
     peak: AtomicUsize,
     /// Connections that have ended, and whose hooks have still to be told.
@@ -57,6 +61,8 @@ impl Registry {
             live: Mutex::default(),
             ended: Mutex::new(ended),
             accepted: AtomicU64::new(0),
+            entered: AtomicU64::new(0),
+            adopted: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
             untold: AtomicUsize::new(0),
             empty: Notify::new(),
@@ -65,11 +71,23 @@ impl Registry {
 
     /// Enters a client that was just accepted.
     pub(crate) fn enter(&self, client: SideNames) -> Arc<Shared> {
-        let id = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.enter_side(client, false, OnceLock::new())
+    }
+
+    /// Enters an upstream's socket that is carried alone. Figures of connections count clients only; those of bytes count it.
+    pub(crate) fn adopt(&self, upstream: SideNames) -> Arc<Shared> {
+        let names = OnceLock::from(Some(Box::new(upstream.clone())));
+        self.enter_side(upstream, true, names)
+    }
+
+    fn enter_side(&self, client: SideNames, is_adopted: bool, upstream: OnceLock<Option<Box<SideNames>>>) -> Arc<Shared> {
+        let id = self.entered.fetch_add(1, Ordering::Relaxed) + 1;
         let shared = Arc::new(Shared {
             id,
+            is_adopted,
             client: Box::new(client),
-            upstream: OnceLock::new(),
+            upstream,
             to_upstream: Meter::default(),
             to_client: Meter::default(),
             control: Control::default(),
@@ -80,6 +98,9 @@ impl Registry {
         });
         let mut live = held(&self.live);
         live.insert(id, Arc::clone(&shared));
+        if is_adopted {
+            self.adopted.fetch_add(1, Ordering::Relaxed);
+        }
         self.peak.fetch_max(live.len(), Ordering::Relaxed);
         drop(live);
         shared
@@ -95,12 +116,16 @@ impl Registry {
         let mut ended = held(&self.ended);
         if shared.outcome.set(outcome).is_ok() {
             let reason = shared.outcome.get().map_or(CloseReason::InternalError, |outcome| outcome.reason);
-            ended.by_reason[reason as usize] += 1;
+            if !shared.is_adopted {
+                ended.by_reason[reason as usize] += 1;
+            }
             ended.to_upstream.add(shared.to_upstream.ledger());
             ended.to_client.add(shared.to_client.ledger());
         }
         let mut live = held(&self.live);
-        live.remove(&shared.id);
+        if live.remove(&shared.id).is_some() && shared.is_adopted {
+            self.adopted.fetch_sub(1, Ordering::Relaxed);
+        }
         if live.is_empty() {
             self.empty.notify_waiters();
         }
@@ -118,7 +143,9 @@ impl Registry {
     }
 
     pub(crate) fn connections(&self) -> Vec<Connection> {
-        let mut found: Vec<Connection> = held(&self.live).values().cloned().map(Connection).collect();
+        let live = held(&self.live);
+        let mut found: Vec<Connection> = live.values().filter(|shared| !shared.is_adopted).cloned().map(Connection).collect();
+        drop(live);
         found.sort_by_key(Connection::id);
         found
     }
@@ -194,6 +221,12 @@ impl Registry {
             to_client.add(shared.to_client.ledger());
         }
         let closed = CloseReason::ALL.iter().map(|reason| (*reason, ended.by_reason[*reason as usize])).collect();
-        Totals { accepted: self.accepted.load(Ordering::Relaxed), active: live.len(), closed, to_upstream, to_client }
+        Totals {
+            accepted: self.accepted.load(Ordering::Relaxed),
+            active: live.len() - self.adopted.load(Ordering::Relaxed),
+            closed,
+            to_upstream,
+            to_client,
+        }
     }
 }

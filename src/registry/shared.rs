@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{
-        OnceLock,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU8, Ordering, fence},
     },
 };
@@ -12,8 +12,8 @@ use bytes::Bytes;
 
 use crate::{
     addr::SocketName,
-    control::Control,
-    inbox::Inbox,
+    control::{Command, Control},
+    inbox::{Inbox, Refused},
     outcome::Outcome,
     stats::{Direction, Meter},
 };
@@ -31,6 +31,8 @@ pub struct SideNames {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub id: u64,
+    /// It is no client's: an upstream's socket alone, with nobody in the client's place.
+    pub is_adopted: bool,
     // Boxed: they fit between what the allocator has to align.
     pub client: Box<SideNames>,
     /// `None` inside: there is no upstream.
@@ -51,6 +53,10 @@ pub(crate) struct Shared {
 pub(super) struct Inboxes {
     to_upstream: Inbox,
     to_client: Inbox,
+    /// Whose room the reading of this connection waits for.
+    waits_for: Mutex<Vec<(Weak<Shared>, Direction)>>,
+    /// Why it is to fail, where something else is the cause.
+    cause: OnceLock<Outcome>,
 }
 
 impl Inboxes {
@@ -83,6 +89,65 @@ impl Shared {
     /// Whether so much was injected that no more is to be asked for.
     pub(crate) fn has_injected_enough(&self, direction: Direction) -> bool {
         self.inbox(direction).is_some_and(Inbox::has_enough)
+    }
+
+    /// Sends `data`, which a hook sends for what `source` has sent in its direction, in `direction` of this one.
+    pub(crate) fn inject_from(
+        &self,
+        this: &Arc<Self>,
+        direction: Direction,
+        data: Bytes,
+        source: (&Arc<Self>, Direction),
+    ) -> Result<(), Refused> {
+        let (source, read) = source;
+        if self.open_inbox(direction)?.put_from(data, &Arc::downgrade(source))? {
+            let waits_for = &source.inboxes.get_or_init(Box::default).waits_for;
+            let mut waits_for = waits_for.lock().unwrap_or_else(PoisonError::into_inner);
+            let this = (Arc::downgrade(this), direction);
+            if !waits_for.iter().any(|known| known.0.ptr_eq(&this.0) && known.1 == direction) {
+                waits_for.push(this);
+            }
+            source.control.waits.add(read);
+        }
+        self.control.wake();
+        Ok(())
+    }
+
+    /// Whether reading in `direction` waits for other connections to take what was sent to them.
+    pub(crate) fn waits(this: &Arc<Self>, direction: Direction) -> bool {
+        if !this.control.waits.has(direction) {
+            return false;
+        }
+        let Some(inboxes) = this.inboxes.get() else { return false };
+        let me = Arc::downgrade(this);
+        let full = |(other, direction): &(Weak<Self>, Direction)| {
+            other.upgrade().is_some_and(|other| other.inbox(*direction).is_some_and(|inbox| inbox.holds_up(&me)))
+        };
+        let mut waits_for = inboxes.waits_for.lock().unwrap_or_else(PoisonError::into_inner);
+        waits_for.retain(full);
+        if waits_for.is_empty() {
+            this.control.waits.remove(direction);
+        }
+        !waits_for.is_empty()
+    }
+
+    /// The inbox of `direction`, unless that has ended.
+    pub(super) fn open_inbox(&self, direction: Direction) -> Result<&Inbox, Refused> {
+        let inbox = self.inboxes.get_or_init(Box::default).of(direction);
+        // An end that found no inbox to end has been noted before: either it sees the inbox, or it is seen here.
+        fence(Ordering::SeqCst);
+        if self.control.over.has(direction) { Err(Refused::Ended) } else { Ok(inbox) }
+    }
+
+    /// Has it fail for `cause`: what was sent to its peer is delivered first.
+    pub(super) fn fail(&self, cause: Outcome) {
+        let _ = self.inboxes.get_or_init(Box::default).cause.set(cause);
+        self.control.request(Command::Fail);
+    }
+
+    /// Why it was made to fail.
+    pub(crate) fn cause(&self) -> Option<&Outcome> {
+        self.inboxes.get()?.cause.get()
     }
 
     /// Takes no more injections in `direction`. Gives what waited.

@@ -112,7 +112,8 @@ async fn told_to_abort(shared: &Shared) {
 async fn discard(stream: &mut Stream, meter: &Meter, most: usize) {
     let mut buffer = [0; 4096];
     let mut dropped = 0;
-    while dropped < most {
+    // Where there is no socket, nothing comes, and no end.
+    while dropped < most && !stream.is_nowhere() {
         match poll_fn(|cx| stream.poll_read(cx, &mut buffer)).await {
             Ok(0) | Err(_) => return,
             Ok(bytes) => {
@@ -160,6 +161,9 @@ async fn wait_acknowledged(stream: &mut Stream, shared: &Shared, meter: &Meter, 
 
 /// The side that failed first is the reason.
 fn failure(relay: &Relay<'_>) -> Outcome {
+    if let Some(cause) = relay.shared.cause() {
+        return cause.clone();
+    }
     let (error, reset, lost, side) = if relay.client_failed_first {
         (&relay.client_failure, CloseReason::ClientReset, CloseReason::ClientLost, "client")
     } else {

@@ -69,6 +69,21 @@ impl Relay<'_> {
         client || upstream
     }
 
+    /// The side that another connection carries has failed: so does the place that nobody has in this one.
+    pub(super) fn fail_alone(&mut self) {
+        let reset = || io::ErrorKind::ConnectionReset.into();
+        if self.client_failure.is_some() || self.upstream_failure.is_some() {
+            return;
+        }
+        if self.client.is_nowhere() {
+            self.to_upstream.end();
+            self.client_failed(reset());
+        } else {
+            self.to_client.end();
+            self.upstream_failed(reset());
+        }
+    }
+
     /// Nothing more reaches the client. What it sent before is still read and delivered, then the upstream is aborted.
     pub(super) fn client_failed(&mut self, error: io::Error) -> bool {
         self.client_failed_first |= self.upstream_failure.is_none();

@@ -28,6 +28,7 @@ pub(super) struct Stage<'a> {
     direction: Direction,
     chunks: bool,
     end: bool,
+    apart: bool,
     /// The opposite direction waits for its destination.
     opposite_stalled: bool,
     /// Whether what nobody looks at may be spliced.
@@ -38,15 +39,16 @@ pub(super) struct Stage<'a> {
 impl<'a> Stage<'a> {
     /// Nobody looks.
     pub(super) fn native(elsewhere: Option<&'a Attendant>, direction: Direction, splice: Splice, coalesce: Coalesce) -> Self {
-        Self { attendant: None, elsewhere, direction, chunks: false, end: false, opposite_stalled: false, splice, coalesce }
+        let (chunks, end, apart, opposite_stalled) = (false, false, false, false);
+        Self { attendant: None, elsewhere, direction, chunks, end, apart, opposite_stalled, splice, coalesce }
     }
 
     pub(super) fn of(attendant: &'a Attendant, direction: Direction, opposite_stalled: bool, coalesce: Coalesce) -> Self {
         let interest = attendant.interest();
         let (chunks, end) = (interest.has(Interest::recv(direction)), interest.has(Interest::EOF));
         // A lane's thread may have SIGPIPE open, which a splice to a peer that has gone would raise.
-        let splice = Splice::Never;
-        Self { attendant: Some(attendant), elsewhere: None, direction, chunks, end, opposite_stalled, splice, coalesce }
+        let (splice, apart) = (Splice::Never, attendant.hooked.apart);
+        Self { attendant: Some(attendant), elsewhere: None, direction, chunks, end, apart, opposite_stalled, splice, coalesce }
     }
 
     /// Whether a hook is asked at all.
@@ -55,9 +57,8 @@ impl<'a> Stage<'a> {
     }
 
     /// Whether no more is to be read now. A hook may have ended the direction, or all: then nothing more is shown, and
-    /// the task was woken to see to it. Or it answers chunks into the opposite direction: while that holds answers
-    /// enough, or stands still and holds any, no more is asked for. Where nobody looks, somebody may just have been given:
-    /// the task was woken to move to where that one is asked.
+    /// the task was woken to see to it. Or as much as may waits for those that it sends to. Where nobody looks, somebody may
+    /// just have been given: the task was woken to move to where that one is asked.
     pub(super) fn is_held(&self, shared: &Shared) -> bool {
         let seen = Interest::recv(self.direction).with(Interest::EOF);
         if self.elsewhere.is_some_and(|attendant| attendant.interest().has(seen)) {
@@ -65,8 +66,22 @@ impl<'a> Stage<'a> {
         }
         let control = &shared.control;
         let ended = || control.command().is_some() || control.ended.has(self.direction);
+        self.asks() && (ended() || self.is_paused(shared) || self.has_sent_enough(shared))
+    }
+
+    /// Whether hooks that have each socket carried alone read nothing from this one for now.
+    fn is_paused(&self, shared: &Shared) -> bool {
+        self.apart && shared.control.paused.has(self.direction)
+    }
+
+    /// A hook answers chunks into the opposite direction: while that holds answers enough, or stands still and holds any, no
+    /// more is asked for. Where each socket is carried alone, what waits there is others', and so may its answers be.
+    fn has_sent_enough(&self, shared: &Shared) -> bool {
+        if self.apart {
+            return self.attendant.is_some_and(|attendant| attendant.connection.waits(self.direction));
+        }
         let answered = || self.chunks && shared.has_injected_enough(self.direction.opposite());
-        self.asks() && (ended() || self.opposite_stalled && self.has_answers(shared) || answered())
+        self.opposite_stalled && self.has_answers(shared) || answered()
     }
 
     /// Whether what a hook may have answered waits for the opposite direction.

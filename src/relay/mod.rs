@@ -249,6 +249,10 @@ impl<'a> Relay<'a> {
                 self.end_direction(ToClient, cx);
                 None
             }
+            Command::Fail => {
+                self.fail_alone();
+                None
+            }
             Command::Abort => Some(End::Abort(CloseReason::Aborted)),
             Command::Stop => Some(End::Abort(CloseReason::Stopped)),
         }

@@ -17,7 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sockets", &["io", "forward", "config", "limits", "workers", "hops", "lane"]),
     ("seam", &["control", "inbox", "hooks", "registry"]),
     ("relay", &["relay"]),
-    ("server", &["accept", "burst", "connection", "entry", "server", "setbacks"]),
+    ("server", &["accept", "apart", "burst", "connection", "entry", "server", "setbacks"]),
     ("binding", &["python"]),
 ];
 
@@ -29,6 +29,7 @@ const UNSAFE: &[(&str, &str)] = &[
         "src/python/view.rs",
         "the buffer protocol, which hands out a pointer, and bytes objects that are written before they are anybody's",
     ),
+    ("src/python/outgoing.rs", "a script's own socket, whose descriptor Python has"),
     ("src/python/lane.rs", "attaching for the length of a turn, and calls that the interpreter's end may unwind"),
 ];
 

@@ -162,6 +162,11 @@ class Echo:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
+    def open(self) -> int:
+        """How many connections it has that have not ended."""
+        # Besides those it waits for clients, and for its own end.
+        return len(self._selector.get_map() or ()) - 2
+
     def _run(self) -> None:
         while True:
             for key, _ in self._selector.select():

@@ -20,6 +20,8 @@ BASES: dict[str, type[BaseException]] = {
     "ConnectionClosedError": ConnectionError,
     "ForkError": RuntimeError,
     "LaneError": RuntimeError,
+    "RecvError": OSError,
+    "RecvTimeoutError": TimeoutError,
     "ResolveError": OSError,
     "RuntimeStartError": RuntimeError,
     "SendBufferFullError": BlockingIOError,

@@ -26,6 +26,8 @@ PUBLIC = {
     "Forward",
     "InterposeError",
     "LaneError",
+    "RecvError",
+    "RecvTimeoutError",
     "Ledger",
     "Limits",
     "ResolveError",

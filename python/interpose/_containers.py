@@ -1,0 +1,249 @@
+"""What a script of the tutorial's form keeps its sides in: `input_list` and `channel`, which decide about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence
+from typing import Any, Protocol, SupportsIndex, overload
+
+
+class Keeper(Protocol):
+    """Who has to know what comes and goes."""
+
+    def enters(self, one: object, is_listed: bool) -> None:
+        """Look at what is about to be in a container, which was not in it. What it raises keeps it out."""
+
+    def unlisted(self, one: object) -> None:
+        """Look at what is in `input_list` no more."""
+
+
+class InputList(MutableSequence[Any]):
+    """A list whose `in`, `append` and `remove` cost the same however long it is."""
+
+    def __init__(self, keeper: Keeper, items: Iterable[Any]) -> None:
+        self._keeper = keeper
+        self._items: dict[int, Any] = {}
+        # Of each item, by its hash where it has one, the places in `_items`, in order.
+        self._places: dict[Any, list[int]] = {}
+        self._next = 0
+        for one in items:
+            self._add(one)
+
+    @staticmethod
+    def _key(one: object) -> object:
+        try:
+            hash(one)
+        except TypeError:
+            return id(one)
+        return one
+
+    def _add(self, one: object) -> None:
+        self._items[self._next] = one
+        self._places.setdefault(self._key(one), []).append(self._next)
+        self._next += 1
+
+    def append(self, value: Any) -> None:
+        """Put it at the end: it is read from here on."""
+        if value not in self:
+            self._keeper.enters(value, is_listed=True)
+        self._add(value)
+
+    def extend(self, values: Iterable[Any]) -> None:
+        """Put all of them at the end."""
+        for value in list(values):
+            self.append(value)
+
+    def remove(self, value: Any) -> None:
+        """Take the first that is equal out: unless it is there once more, it is not read any more."""
+        key = self._key(value)
+        places = self._places.get(key)
+        if not places:
+            raise ValueError("input_list.remove(x): x not in list")
+        del self._items[places.pop(0)]
+        if not places:
+            del self._places[key]
+            self._keeper.unlisted(value)
+
+    def discard(self, value: Any) -> None:
+        """Take all that are equal out."""
+        for place in self._places.pop(self._key(value), ()):
+            del self._items[place]
+
+    def replace(self, values: Iterable[Any]) -> None:
+        """Have these items from here on."""
+        items = list(values)
+        before = {key: self._items[places[0]] for key, places in self._places.items()}
+        keys = [self._key(one) for one in items]
+        new = {key: one for key, one in zip(keys, items, strict=True) if key not in before}
+        for one in new.values():
+            self._keeper.enters(one, is_listed=True)
+        self._items, self._places = {}, {}
+        for one in items:
+            self._add(one)
+        for key in before.keys() - set(keys):
+            self._keeper.unlisted(before[key])
+
+    def _changed(self, change: Callable[[list[Any]], Any]) -> Any:
+        items = list(self)
+        result = change(items)
+        self.replace(items)
+        return result
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Any:
+        return list(self._items.values())[index]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._changed(lambda items: items.__setitem__(index, value))
+
+    def __delitem__(self, index: SupportsIndex | slice) -> None:
+        self._changed(lambda items: items.__delitem__(index))
+
+    def insert(self, index: SupportsIndex, value: Any) -> None:
+        """Put it before the item at `index`."""
+        self._changed(lambda items: items.insert(index, value))
+
+    def pop(self, index: SupportsIndex = -1) -> Any:
+        """Take the item at `index` out, and return it."""
+        return self._changed(lambda items: items.pop(index))
+
+    def clear(self) -> None:
+        """Take all out."""
+        self.replace([])
+
+    def reverse(self) -> None:
+        """Turn the order round."""
+        self._changed(lambda items: items.reverse())
+
+    def sort(self, *, key: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
+        """Order the items."""
+        self._changed(lambda items: items.sort(key=key, reverse=reverse))
+
+    def copy(self) -> list[Any]:
+        """Return a list of its own with the items."""
+        return list(self)
+
+    def __contains__(self, value: object) -> bool:
+        return self._key(value) in self._places
+
+    def count(self, value: Any) -> int:
+        """Return how often it is there."""
+        return len(self._places.get(self._key(value), ()))
+
+    def __iter__(self) -> Iterator[Any]:
+        # Of the items as they are: a method may take some out meanwhile, as it may with a list.
+        return iter(list(self._items.values()))
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __add__(self, other: Iterable[Any]) -> list[Any]:
+        return [*self, *other]
+
+    def __radd__(self, other: Iterable[Any]) -> list[Any]:
+        return [*other, *self]
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, (InputList, list)):
+            return list(self) == [*other]
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+
+_NOTHING = object()
+
+
+class Channel(dict[Any, Any]):
+    """The other side of each, by side. It knows of each side whose other one it is, too."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        super().__init__()
+        self._keeper = keeper
+        # By side, the keys that it is the value of.
+        self._keys: dict[Any, dict[Any, None]] = {}
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        for one in (key, value):
+            self._keeper.enters(one, is_listed=False)
+        self._forget(key)
+        super().__setitem__(key, value)
+        if _is_hashable(value):
+            self._keys.setdefault(value, {})[key] = None
+
+    def __delitem__(self, key: Any) -> None:
+        if key in self:
+            self._forget(key)
+        super().__delitem__(key)
+
+    def _forget(self, key: Any) -> None:
+        value = super().get(key, _NOTHING)
+        keys = self._keys.get(value) if _is_hashable(value) else None
+        if keys is not None:
+            keys.pop(key, None)
+            if not keys:
+                del self._keys[value]
+
+    def without(self, side: object) -> None:
+        """Take out every entry of `side`, as key and as value."""
+        self.pop(side, None)
+        for key in list(self._keys.get(side, ())):
+            self.pop(key, None)
+
+    def pop(self, key: Any, default: Any = _NOTHING) -> Any:
+        """Take the entry out, and return the other side."""
+        if key not in self:
+            if default is _NOTHING:
+                raise KeyError(key)
+            return default
+        value = self[key]
+        del self[key]
+        return value
+
+    def popitem(self) -> tuple[Any, Any]:
+        """Take the last entry out, and return it."""
+        if not self:
+            raise KeyError("popitem(): dictionary is empty")
+        key = next(reversed(self))
+        return key, self.pop(key)
+
+    def clear(self) -> None:
+        """Take all entries out."""
+        for key in list(self):
+            del self[key]
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        """Return the other side; enter `default` if there is none."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def update(self, *others: Any, **named: Any) -> None:
+        """Enter all these pairs."""
+        pairs: dict[Any, Any] = dict(*others, **named)
+        for key, value in pairs.items():
+            self[key] = value
+
+    def replace(self, pairs: Mapping[Any, Any]) -> None:
+        """Have these pairs from here on."""
+        if pairs is not self:
+            for key in [key for key in self if key not in pairs]:
+                del self[key]
+            self.update(pairs)
+
+    def __ior__(self, other: Any) -> Channel:  # type: ignore[misc]
+        self.update(other)
+        return self
+
+
+def _is_hashable(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True

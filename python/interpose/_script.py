@@ -1,0 +1,211 @@
+"""The sides of a script of the tutorial's form: which there are, which are read, and which are paired."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+from . import _native
+from ._connection import Connection, Side
+from ._containers import Channel, InputList
+from ._exceptions import ConnectionClosedError
+from ._outgoing import Outgoing, closing_unpaired
+from ._own_socket import TakenOver, side_of, take_over
+from ._script_side import Accepted, ScriptSide
+
+if TYPE_CHECKING:
+    from ._server import TheServer
+
+
+class Listener:
+    """What `self.server` is in the tutorial's form: the listening socket, with one client to accept."""
+
+    def __init__(self, server: TheServer, accepted: Callable[[Connection], Side]) -> None:
+        self._address = server.address
+        self._accepted = accepted
+        self._waiting: Connection | None = None
+
+    def accept(self) -> tuple[Side, tuple[str, int]]:
+        """Return the client's side and its address. Good once for each call of `on_accept`."""
+        if self._waiting is None:
+            raise BlockingIOError("accept: no client waits; call it once, in on_accept")
+        client, self._waiting = self._accepted(self._waiting), None
+        return client, client.getpeername()
+
+    def offer(self, connection: Connection | None) -> None:
+        """Have `connection` accepted next, or nobody."""
+        self._waiting = connection
+
+    def getsockname(self) -> tuple[str, int]:
+        """Return where it listens."""
+        return self._address
+
+
+class Sides:
+    """What a server knows of the sides of its script. A side is in its hands from `input_list` or `channel` on."""
+
+    def __init__(self, server: TheServer) -> None:
+        self._server = server
+        self.at_hand: ScriptSide | None = None
+        self.has_sent = False
+        # Those that are read, and what the script has of each: the side, or its own socket.
+        self._read: dict[ScriptSide, object] = {}
+        # Those that wait for the server to start.
+        self._early: list[Outgoing] = []
+        # What was entered while a method runs.
+        self._entered: list[ScriptSide] | None = None
+        attributes = vars(server)
+        attributes["server"] = listener = Listener(server, self.accepted)
+        self.listener = listener
+        self.channel = attributes["channel"] = Channel(self)
+        self.input_list = attributes["input_list"] = InputList(self, [listener])
+
+    # What the containers tell.
+
+    def enters(self, one: object, is_listed: bool) -> None:
+        """Read a side from here on; take over a socket of the script's own. By `channel` only the first time."""
+        side = self.known(one)
+        if side is None:
+            if not isinstance(one, socket.socket):
+                return
+            side = take_over(one)
+        if side.is_told or side in self._read or (side.script is not None and not is_listed and side.was_read):
+            return
+        self._take(side)
+        self._read[side] = one
+        side.was_read = True
+        if self._entered is not None:
+            self._entered.append(side)
+        if hasattr(side, "_native"):
+            self._pause(side, paused=False)
+
+    def unlisted(self, one: object) -> None:
+        """Read a side no more. What the script closes, or refers to no more, is closed."""
+        side = self.known(one)
+        if side is not None:
+            self._read.pop(side, None)
+            self._pause(side, paused=True)
+
+    def _take(self, side: ScriptSide) -> None:
+        """Have what a script has connected carried by the server."""
+        if not isinstance(side, Outgoing) or side.is_paired or side.native is None:
+            return
+        native_server = self._server._native  # pyright: ignore[reportPrivateUsage]
+        if side.is_closed:
+            raise ConnectionClosedError(f"{side!r}: it is closed; pair it before close()")
+        if native_server.started:
+            self._adopt(side, native_server.adopt(side.native))
+        else:
+            self._early.append(side)
+
+    def begin(self) -> None:
+        """Carry what was entered before the server started."""
+        early, self._early = self._early, []
+        for side in early:
+            if side in self._read and not side.is_closed:
+                self._take(side)
+                self._pause(side, paused=False)
+
+    def _adopt(self, side: Outgoing, native: _native.Connection) -> None:
+        known = self._server._known  # pyright: ignore[reportPrivateUsage]
+        side.pair(known.setdefault(native.id, Connection(native)), self)
+
+    @staticmethod
+    def _pause(side: ScriptSide, *, paused: bool) -> None:
+        if hasattr(side, "_native"):
+            side._native.pause(side.is_client, paused)  # pyright: ignore[reportPrivateUsage]
+
+    # Who is who.
+
+    @staticmethod
+    def known(one: object) -> ScriptSide | None:
+        """Return the side that `one` is, as the script has it."""
+        return one if isinstance(one, ScriptSide) else side_of(one)
+
+    def face(self, side: ScriptSide) -> object:
+        """Return what the script has of a side: it, or its own socket."""
+        return side.face if isinstance(side, TakenOver) else side
+
+    def other(self, side: ScriptSide) -> Side | None:
+        """Return the side that is paired with it."""
+        return self.known(self.channel.get(side))
+
+    def partner(self, side: ScriptSide) -> ScriptSide | None:
+        """Return the side that is paired with it, where both are each other's."""
+        other = self.known(self.channel.get(side))
+        return other if other is not None and self.known(self.channel.get(other)) is side else None
+
+    def is_read(self, side: ScriptSide) -> bool:
+        """Whether it is in the server's hands."""
+        return side in self._read
+
+    def accepted(self, connection: Connection) -> Accepted:
+        """Return the client's side, one object while anybody has it."""
+        side = self.of(connection)
+        return side if isinstance(side, Accepted) else Accepted(connection, self)
+
+    @staticmethod
+    def of(connection: Connection) -> ScriptSide | None:
+        """Return the one side that a connection has, if anybody has it still."""
+        side = connection.upstream if connection._native.is_adopted else connection.client  # pyright: ignore[reportPrivateUsage]
+        return side if isinstance(side, ScriptSide) else None
+
+    def connected(self, client: Connection, native: _native.Connection) -> None:
+        """Pair a client with the upstream that the server has connected for it."""
+        upstream = Outgoing(None)
+        self._adopt(upstream, native)
+        self.pair(self.accepted(client), upstream)
+
+    def pair(self, client: object, upstream: object) -> None:
+        """Enter both, as the tutorial's on_accept does."""
+        self.input_list += [client, upstream]
+        self.channel[client] = upstream
+        self.channel[upstream] = client
+
+    # How they go.
+
+    def forget(self, side: ScriptSide) -> None:
+        """Take a side out of the containers."""
+        self.channel.without(side)
+        if side in self.input_list:
+            self.input_list.discard(side)
+            self.unlisted(side)
+        self._read.pop(side, None)
+
+    def hang_up(self, side: ScriptSide) -> None:
+        """Close a side and its other one in order, and forget both."""
+        other = self.known(self.channel.get(side))
+        for one in (other, side):
+            if one is not None:
+                self.forget(one)
+                one.close()
+
+    def be_rid(self, side: ScriptSide) -> None:
+        """Reset a side, and forget it."""
+        self.forget(side)
+        side.is_told = True
+        if hasattr(side, "_native"):
+            side._native.abort()  # pyright: ignore[reportPrivateUsage]
+        elif isinstance(side, Outgoing):
+            side.close()
+
+    @contextlib.contextmanager
+    def method(self, at_hand: object) -> Generator[None]:
+        """Run a method with this side at hand. One that raises leaves nothing of what it has entered or connected."""
+        attributes: dict[str, Any] = vars(self._server)
+        attributes["s"] = at_hand
+        before, self._entered = self._entered, []
+        try:
+            with closing_unpaired():
+                yield
+        except BaseException:
+            for side in self._entered:
+                self.be_rid(side)
+            raise
+        finally:
+            self._entered = before
+            # One that the script refers to no more is closed: the server is not to be what keeps it.
+            if self.known(at_hand) not in self._read:
+                attributes["s"] = self.listener

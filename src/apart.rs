@@ -1,0 +1,64 @@
+//! Upstreams' sockets that are carried alone: connections with nobody in the client's place.
+//!
+//! Hooks that have each socket carried alone send what comes from one to whichever others they like. So an upstream is as
+//! much a connection as a client is, with a life and an end of its own; only figures of connections do not count it.
+
+use std::sync::Arc;
+
+use socket2::Socket;
+
+use crate::{
+    connection,
+    entry::Entry,
+    error::{Error, ErrorKind},
+    hops::{Came, Hop},
+    io::{
+        connector::{self, Given, Way},
+        stream::Unregistered,
+    },
+    registry::{Connection, SideNames},
+    server::Core,
+    workers::Workers,
+};
+
+/// An upstream's socket, entered in its server. Dropped before it is carried, it is aborted.
+pub(crate) struct Apart {
+    entry: Entry,
+    workers: Workers,
+    socket: Unregistered,
+    hop: Option<Hop>,
+}
+
+impl Apart {
+    pub(crate) fn new(core: &Arc<Core>, workers: &Workers, (socket, names): (Unregistered, SideNames), hop: Option<Hop>) -> Self {
+        Self { entry: Entry::adopted(core, names), workers: workers.clone(), socket, hop }
+    }
+
+    /// Takes over a socket that somebody else has connected.
+    pub(crate) fn of_socket(core: &Arc<Core>, workers: &Workers, socket: Socket) -> Result<Self, Error> {
+        let commons = workers.commons();
+        let way = Way {
+            resolver: &commons.resolver,
+            hops: &commons.hops,
+            options: &core.options,
+            came: Came { passed: 0, client: None },
+        };
+        let Given { socket, peer, local, hop } = connector::adopt(socket, way).map_err(|outcome| {
+            let message = outcome.error.unwrap_or_else(|| outcome.reason.word().to_owned());
+            Error::new(ErrorKind::Connect, message)
+        })?;
+        Ok(Self::new(core, workers, (socket, SideNames { peer, local }), hop))
+    }
+
+    pub(crate) fn connection(&self) -> Connection {
+        Connection::from(Arc::clone(&self.entry.shared))
+    }
+
+    /// Carries it on its lane, to its end.
+    pub(crate) fn carry(self) {
+        let Self { entry, workers, socket, hop } = self;
+        if let Some(lane) = entry.attendant().and_then(|attendant| attendant.lane().cloned()) {
+            lane.spawn(connection::run_alone(entry, workers, socket, hop));
+        }
+    }
+}
