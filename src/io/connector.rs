@@ -286,6 +286,8 @@ impl Outcome {
                 CloseReason::Unreachable
             }
             Kind::TimedOut => CloseReason::ConnectTimeout,
+            // RST in answer to a SYN is a refusal, so this one came behind the handshake.
+            Kind::ConnectionReset => CloseReason::UpstreamReset,
             Kind::AddrNotAvailable => CloseReason::PortExhausted,
             _ if is_exhaustion(&error) => CloseReason::FdExhausted,
             _ => CloseReason::ConnectFailed,
@@ -353,5 +355,12 @@ mod tests {
     fn a_source_address_leaves_its_own_family() {
         let found = addresses(&["::1", "10.0.0.1"]);
         assert_eq!(order(&found, 80, Some("10.0.0.9".parse().unwrap())), ["10.0.0.1:80".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_reset_behind_the_handshake_is_the_upstreams_and_one_before_it_a_refusal() {
+        let reason = |number| Outcome::from_connect(io::Error::from_raw_os_error(number)).reason;
+        assert_eq!(reason(libc::ECONNRESET), CloseReason::UpstreamReset);
+        assert_eq!(reason(libc::ECONNREFUSED), CloseReason::Refused);
     }
 }
