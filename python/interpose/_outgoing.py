@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 import weakref
-from collections.abc import Generator
 from typing import Any, NoReturn
 
 from . import _native
@@ -29,19 +27,17 @@ class _Started(threading.local):
 _started = _Started()
 
 
-@contextlib.contextmanager
-def closing_unpaired() -> Generator[None]:
-    """Close what is connected meanwhile, and belongs to no connection yet, if an exception comes out."""
-    before, _started.sides = _started.sides, []
-    try:
-        yield
-    except BaseException:
-        for side in filter(None, (started() for started in _started.sides)):
-            if not side.is_paired:
-                side.close()
-        raise
-    finally:
-        _started.sides = before
+def swap_started(sides: list[weakref.ref[Outgoing]] | None) -> list[weakref.ref[Outgoing]] | None:
+    """Have what this thread connects from here on noted in `sides`; return what it was noted in."""
+    before, _started.sides = _started.sides, sides
+    return before
+
+
+def close_unpaired(started: list[weakref.ref[Outgoing]]) -> None:
+    """Close those that belong to no connection."""
+    for side in filter(None, (one() for one in started)):
+        if not side.is_paired:
+            side.close()
 
 
 class Outgoing(ScriptSide):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
-from collections.abc import Callable, Generator
+import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import _native
 from ._connection import Connection, Side
 from ._containers import Channel, InputList
 from ._exceptions import ConnectionClosedError
-from ._outgoing import Outgoing, closing_unpaired
+from ._outgoing import Outgoing, close_unpaired, swap_started
 from ._own_socket import TakenOver, side_of, take_over
 from ._script_side import Accepted, ScriptSide
 
@@ -191,20 +191,22 @@ class Sides:
         elif isinstance(side, Outgoing):
             side.close()
 
-    @contextlib.contextmanager
-    def method(self, at_hand: object) -> Generator[None]:
+    def run(self, method: Callable[[], object], at_hand: object) -> None:
         """Run a method with this side at hand. One that raises leaves nothing of what it has entered or connected."""
         attributes: dict[str, Any] = vars(self._server)
         attributes["s"] = at_hand
         before, self._entered = self._entered, []
+        started: list[weakref.ref[Outgoing]] = []
+        noted = swap_started(started)
         try:
-            with closing_unpaired():
-                yield
+            method()
         except BaseException:
+            close_unpaired(started)
             for side in self._entered:
                 self.be_rid(side)
             raise
         finally:
+            swap_started(noted)
             self._entered = before
             # One that the script refers to no more is closed: the server is not to be what keeps it.
             if self.known(at_hand) not in self._read:

@@ -105,8 +105,7 @@ class _Methods:
         sides, listener = self._sides, self._server.server
         listener.offer(conn)
         try:
-            with sides.method(listener):
-                self._server.on_accept()
+            sides.run(self._server.on_accept, listener)
         except BaseException:
             if (client := sides.of(conn)) is not None:
                 sides.be_rid(client)
@@ -154,8 +153,7 @@ class _Methods:
         sides.at_hand, sides.has_sent = side, False
         vars(self._server)["data"] = data
         try:
-            with sides.method(sides.face(side)):
-                self._server.on_recv()
+            sides.run(self._server.on_recv, sides.face(side))
         except Exception as error:
             if not self._goes_on("on_recv", error, side, data):
                 raise
@@ -240,8 +238,7 @@ class _Methods:
         side.is_told = True
         partner = sides.partner(side)
         try:
-            with sides.method(sides.face(side)):
-                cast("Any", type(self._server)).on_close(self._server)
+            sides.run(functools.partial(cast("Any", type(self._server)).on_close, self._server), sides.face(side))
         except BaseException as error:
             if isinstance(error, Exception) and self._lost("on_close", error):
                 sides.hang_up(side)
