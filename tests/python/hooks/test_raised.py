@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import pytest
 from conftest import Serve
+from deadline import poll
 from interpose import CloseReason, Side, TheServer
 from peers import Echo
 
@@ -26,10 +27,14 @@ class Keep(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append(record)
 
+    def record(self) -> logging.LogRecord:
+        """Return the one record. A thread carries it here, and the client may know of the end before."""
+        (record,) = poll(lambda: self.records, 10.0, "the exception is logged")
+        return record
+
     def text(self) -> str:
         """Return the one record as the default formatter shows it."""
-        (record,) = self.records
-        return logging.Formatter().format(record)
+        return logging.Formatter().format(self.record())
 
 
 @pytest.fixture
@@ -118,7 +123,7 @@ def test_the_record_has_the_exception(echo: Echo, serve: Serve, kept: Keep) -> N
         raise LookupError("of the user's")
 
     exchange(serve(echo.address, on_client_recv=on_client_recv))
-    (record,) = kept.records
+    record = kept.record()
     assert record.exc_info is not None
     kind, error, trace = record.exc_info
     assert (kind, str(error)) == (LookupError, "of the user's")
