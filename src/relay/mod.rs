@@ -17,6 +17,7 @@ mod rest;
 mod scratch;
 mod silence;
 mod splice;
+mod talk;
 mod turn;
 
 use std::{
@@ -29,6 +30,7 @@ use self::{
     inspected::Stage,
     patience::{Over, Patience},
     pump::{Ends, Fault, Phase, Pump, Turn},
+    talk::Talk,
 };
 use crate::{
     config::{Coalesce, Splice, Timeouts},
@@ -119,8 +121,7 @@ struct Relay<'a> {
     upstream_failure: Option<io::Error>,
     client_failed_first: bool,
     closing: bool,
-    /// What moved last came from the client, or its end did.
-    asked: bool,
+    talk: Talk,
     /// The end was passed on to both sides in order, or as an abort that was seen to.
     settled: bool,
     patience: Patience,
@@ -141,7 +142,7 @@ impl<'a> Relay<'a> {
             upstream_failure: None,
             client_failed_first: false,
             closing: false,
-            asked: false,
+            talk: Talk::default(),
             settled: false,
             patience: Patience::default(),
             silence: silence::Silence::default(),
@@ -189,7 +190,9 @@ impl<'a> Relay<'a> {
             return Poll::Ready(End::Refused(*failed));
         }
         let moved = up.moved || down.moved;
-        self.asked = !down.moved && (up.moved || self.asked);
+        if moved {
+            self.talk.note(&up, &down, talk::now);
+        }
         // What held the first direction back may be gone since it had its turn.
         let let_go = held && !self.to_client.is_stalled() && self.order.attendant.is_some();
         let ended = failed_before != (false, false) && self.end_survivors(failed_before);

@@ -1,6 +1,7 @@
 //! Relays that change their thread, because what is wanted of them has changed.
 //!
-//! Everything moves: what is read and not delivered, the ends that were seen, the failures, and how long nothing has moved.
+//! Everything moves: what is read and not delivered, the ends that were seen, the failures, who has spoken last, and how long
+//! nothing has moved.
 //! What cannot be moved fails both sides: neither may take a relay that got lost for an orderly end.
 
 use std::{io, mem};
@@ -10,6 +11,7 @@ use super::{
     patience::Patience,
     pump::{Phase, Pump},
     silence::Silence,
+    talk::Talk,
 };
 use crate::{
     hooks::Interest,
@@ -28,6 +30,8 @@ pub(crate) struct Sides {
     client_failure: Option<io::Error>,
     upstream_failure: Option<io::Error>,
     client_failed_first: bool,
+    closing: bool,
+    talk: Talk,
     patience: Patience,
     silence: Silence,
 }
@@ -36,14 +40,14 @@ pub(crate) struct Sides {
 pub(crate) async fn go_on(sides: Box<Sides>, order: Order<'_>) -> Done {
     let Sides { client, upstream, to_upstream, to_client, .. } = *sides;
     let (client_failure, upstream_failure) = (sides.client_failure, sides.upstream_failure);
-    let failed_first = sides.client_failed_first;
+    let (failed_first, closing, talk) = (sides.client_failed_first, sides.closing, sides.talk);
     let (patience, silence) = (sides.patience, sides.silence);
     match (client.register(), upstream.register()) {
         (Ok(client), Ok(upstream)) => {
             let mut relay = Relay::new(client, upstream, order);
             (relay.to_upstream, relay.to_client) = (to_upstream, to_client);
             (relay.client_failure, relay.upstream_failure) = (client_failure, upstream_failure);
-            relay.client_failed_first = failed_first;
+            (relay.client_failed_first, relay.closing, relay.talk) = (failed_first, closing, talk);
             (relay.patience, relay.silence) = (patience, silence);
             carry(relay).await
         }
@@ -103,8 +107,40 @@ impl Relay<'_> {
             client_failure: self.client_failure.take(),
             upstream_failure: self.upstream_failure.take(),
             client_failed_first: self.client_failed_first,
+            closing: self.closing,
+            talk: self.talk,
             patience: mem::take(&mut self.patience),
             silence: mem::take(&mut self.silence),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        addr::SocketName,
+        config::{Coalesce, Splice, Timeouts},
+        outcome::CloseReason,
+        registry::{Registry, Shared, SideNames},
+    };
+
+    fn order<'a>(shared: &'a Shared, timeouts: &'a Timeouts) -> Order<'a> {
+        let (splice, coalesce) = (Splice::default(), Coalesce::default());
+        Order { shared, timeouts, splice, coalesce, attendant: None, on_lane: false }
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_server_that_is_left_moves_along() {
+        let names = SideNames { peer: SocketName::Unix(String::new()), local: SocketName::Unix(String::new()) };
+        let (shared, timeouts) = (Registry::new().enter(names), Timeouts::default());
+        let order = order(&shared, &timeouts);
+        let mut relay = Relay::new(Stream::nowhere(), Stream::nowhere(), order);
+        relay.closing = true;
+        relay.to_upstream.end();
+        relay.to_client.end();
+        let Done::Moved(sides) = relay.detach() else { panic!("it does not move") };
+        let Done::Over(outcome) = go_on(sides, order).await else { panic!("it does not end") };
+        assert_eq!(outcome.reason, CloseReason::Closed);
     }
 }

@@ -162,6 +162,7 @@ impl Pump {
                 break;
             }
         }
+        turn.read = self.came > 0;
         self.splicer.turn_over(moved);
         turn.more |= self.coalescer.turn_over(stage.coalesce, self.came, dry, ends.source, cx);
         turn

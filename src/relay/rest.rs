@@ -15,7 +15,7 @@ use crate::{
 const QUIET: Duration = Duration::from_millis(20);
 
 /// The same where the upstream has gone on speaking, so that a pause is likely to be no more than that.
-const QUIET_STREAM: Duration = Duration::from_millis(250);
+pub(super) const QUIET_STREAM: Duration = Duration::from_millis(250);
 
 /// How much later than the client an upstream has spoken that goes on speaking.
 const STREAM: Duration = Duration::from_millis(100);
@@ -49,7 +49,7 @@ impl Relay<'_> {
         let (upstream, client) = spoken.unwrap_or((still, still));
         self.client_failure.is_none()
             && self.upstream_failure.is_none()
-            && is_quiet(client, upstream, self.asked)
+            && is_quiet(client, upstream, self.talk.is_unanswered())
             && has_none(&self.to_upstream, &self.client)
             && has_none(&self.to_client, &self.upstream)
             && !injected()
@@ -67,7 +67,8 @@ fn has_unread(source: &Stream) -> bool {
     }
 }
 
-/// `client` and `upstream`: how long ago each has said something, or was connected; `asked`: the client was the last.
+/// `client` and `upstream`: how long ago each has said something, or was connected; `asked`: a word of the client's may have
+/// no answer yet.
 fn is_quiet(client: Duration, upstream: Duration, asked: bool) -> bool {
     let least = if asked {
         ANSWER

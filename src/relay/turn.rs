@@ -74,6 +74,8 @@ impl Fault {
 pub(super) struct Turn {
     /// Bytes, or an end, moved.
     pub moved: bool,
+    /// Bytes came from the source.
+    pub read: bool,
     /// There is more at once; others are let through first.
     pub more: bool,
     pub fault: Option<Fault>,

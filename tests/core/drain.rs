@@ -15,7 +15,7 @@ use crate::{
     kernel::is_listening,
     logged,
     pattern::{Pattern, Prng},
-    peers::{DEADLINE, End, Peer, until},
+    peers::{DEADLINE, End, Peer, pass, until},
     running::{IoThreads, Running, closed, to, wait_end},
     upstreams::{Echo, Upstream, is_refused},
 };
@@ -118,6 +118,35 @@ fn a_drain_may_have_no_end() {
     client.send(b"x");
     assert_eq!(client.receive_exactly(1), b"x");
     client.half_close();
+    client.expect(End::Eof);
+    assert!(running.server.wait(Some(DEADLINE)));
+}
+
+/// The rest of an earlier answer, which the client has not waited for, is no answer to its last word.
+#[test]
+fn a_left_server_waits_for_the_answer_behind_an_earlier_one() {
+    let upstream = Upstream::new();
+    let running = Running::start(to(upstream.address()));
+    let mut client = Peer::connect(running.address());
+    let mut server = upstream.accept();
+    client.send(b"first");
+    assert_eq!(server.receive_exactly(5), b"first");
+    for part in 0..10 {
+        if part == 8 {
+            client.send(b"second");
+            assert_eq!(server.receive_exactly(6), b"second");
+        }
+        server.send(b"part");
+        assert_eq!(client.receive_exactly(4), b"part");
+    }
+    running.server.leave(DEADLINE * 2);
+    // Ten times the silence after an exchange that is over.
+    pass(Duration::from_millis(200));
+    server.send(b"answer");
+    assert_eq!(client.receive_exactly(6), b"answer");
+    client.half_close();
+    server.expect(End::Eof);
+    server.half_close();
     client.expect(End::Eof);
     assert!(running.server.wait(Some(DEADLINE)));
 }

@@ -6,6 +6,7 @@ use std::{
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use super::{BOTH, Call, DIRECTIONS, Gate, Opened, Pair, Script, Site, figures, i
 use crate::{
     conformance::{held, whole},
     pattern::{Pattern, Prng},
-    peers::{End, Peer, until},
+    peers::{DEADLINE, End, Peer, pass, until},
     running::{forward, wait_end},
     upstreams::Echo,
 };
@@ -297,4 +298,20 @@ fn a_connection_to_nowhere_moves_too() {
     client.half_close();
     client.expect(End::Eof);
     assert_eq!(wait_end(&connection), CloseReason::Finished);
+}
+
+#[test]
+fn a_question_without_its_answer_stays_one_on_another_thread() {
+    for (before, after) in [(BOTH, Interest::NONE), (Interest::NONE, BOTH)] {
+        let site = Site::start(Script::new(), before);
+        let mut pair = site.pair();
+        pair.pass(ToUpstream, b"question", b"question");
+        site.running.server.set_interest(after);
+        site.running.server.leave(DEADLINE * 2);
+        // Ten times the silence after an exchange that is over.
+        pass(Duration::from_millis(200));
+        pair.pass(ToClient, b"answer", b"answer");
+        pair.client.expect(End::Eof);
+        assert_eq!(wait_end(&pair.connection), CloseReason::Closed);
+    }
 }
