@@ -63,8 +63,31 @@ impl std::fmt::Debug for Notices {
 }
 
 impl Notices {
+    /// Lets the next notice start a task of its own, and returns those that wait. In this order: one that comes in between
+    /// is among them, or starts a task.
     fn take(&self) -> Vec<Notice> {
+        self.gathering.store(false, Ordering::Release);
         std::mem::take(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Part of the task that is on its way to tell the notices. When the lane's runtime has ended it drops the task, and no other
+/// ever runs: the notices are dropped with it. A notice holds its connection, and through that the lane's handle, at which it
+/// waits, so it would keep itself alive.
+struct Gathering(Option<Arc<Load>>);
+
+impl Gathering {
+    fn finish(mut self) -> Vec<Notice> {
+        self.0.take().map_or_else(Vec::new, |load| load.notices.take())
+    }
+}
+
+impl Drop for Gathering {
+    fn drop(&mut self) {
+        if let Some(load) = self.0.take() {
+            // Not under the lock: what a notice holds may tell something itself when it is dropped.
+            drop(load.notices.take());
+        }
     }
 }
 
@@ -111,8 +134,6 @@ impl Lane {
     /// Ends it, and what still runs on it, without waiting for anything.
     pub fn shut_down(self) {
         self.runtime.shutdown_background();
-        // What is not told any more must not keep anybody waiting.
-        drop(self.handle.load.notices.take());
     }
 }
 
@@ -129,12 +150,10 @@ impl LaneHandle {
         if notices.gathering.swap(true, Ordering::AcqRel) {
             return;
         }
-        let load = Arc::clone(&self.load);
+        let gathering = Gathering(Some(Arc::clone(&self.load)));
         self.spawn(async move {
             sleep(GATHER).await;
-            // First: what comes from here on gets a task of its own.
-            load.notices.gathering.store(false, Ordering::Release);
-            for (told, notice) in load.notices.take().into_iter().enumerate() {
+            for (told, notice) in gathering.finish().into_iter().enumerate() {
                 notice();
                 if told % BATCH == BATCH - 1 {
                     tokio::task::yield_now().await;
@@ -185,5 +204,27 @@ impl Lanes {
         let load = |lane: &&LaneHandle| lane.load.seats.load(Relaxed);
         let lane = std::iter::once(&self.first).chain(&self.more).min_by_key(load).unwrap_or(&self.first);
         Place { lane: lane.clone(), _seat: lane.seat() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ended_lane_keeps_no_notice() {
+        let lane = Lane::new(|| ()).unwrap();
+        let (handle, subject) = (lane.handle(), Arc::new(()));
+        let notice = || {
+            let subject = Arc::clone(&subject);
+            Box::new(move || drop(subject))
+        };
+        handle.tell(notice());
+        handle.tell(notice());
+        assert_eq!(Arc::strong_count(&subject), 3);
+        lane.shut_down();
+        assert_eq!(Arc::strong_count(&subject), 1);
+        handle.tell(notice());
+        assert_eq!(Arc::strong_count(&subject), 1);
     }
 }
