@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicU8, Ordering},
     },
 };
@@ -173,8 +173,7 @@ pub trait Hooks: Send + Sync + fmt::Debug {
 #[derive(Debug)]
 pub(crate) struct Hooked {
     pub hooks: Arc<dyn Hooks>,
-    /// None before the first hook is wanted, and none once the server is closed: a lane holds descriptors.
-    lanes: Mutex<Option<Lanes>>,
+    lanes: Arc<Lanes>,
     /// The most that one chunk has.
     pub chunk: usize,
     /// Each socket is carried alone.
@@ -183,24 +182,9 @@ pub(crate) struct Hooked {
 }
 
 impl Hooked {
-    pub(crate) fn new(hooks: Arc<dyn Hooks>, chunk: usize) -> Self {
+    pub(crate) fn new(hooks: Arc<dyn Hooks>, lanes: Arc<Lanes>, chunk: usize) -> Self {
         let apart = hooks.apart();
-        Self { hooks, lanes: Mutex::new(None), chunk, apart, interest: AtomicU8::new(0) }
-    }
-
-    /// Has the hooks asked on these lanes, unless there are some already.
-    pub(crate) fn use_lanes(&self, lanes: Lanes) {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(lanes);
-    }
-
-    /// Lets the lanes go: nothing will be asked any more.
-    pub(crate) fn leave_lanes(&self) {
-        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(lanes);
-    }
-
-    fn place(&self) -> Option<Place> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Lanes::place)
+        Self { hooks, lanes, chunk, apart, interest: AtomicU8::new(0) }
     }
 
     pub(crate) fn interest(&self) -> Interest {
@@ -230,7 +214,7 @@ impl Attendant {
     /// The lane that the connection stays with, from the first call on; none while the server has none.
     pub(crate) fn lane(&self) -> Option<&LaneHandle> {
         if self.place.get().is_none()
-            && let Some(place) = self.hooked.place()
+            && let Some(place) = self.hooked.lanes.place()
         {
             let _ = self.place.set(Box::new(place));
         }

@@ -5,7 +5,7 @@
 use std::{
     io,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering, Ordering::Relaxed},
     },
     time::Duration,
@@ -187,23 +187,48 @@ pub(crate) struct Place {
     _seat: LaneSeat,
 }
 
-/// The lanes of one server: at least one.
-#[derive(Debug)]
-pub(crate) struct Lanes {
-    first: LaneHandle,
-    more: Vec<LaneHandle>,
+/// The lanes of one server: none before the first hook is wanted, and none once the server is closed, because a lane holds
+/// descriptors.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes(Mutex<State>);
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Empty,
+    /// At least one.
+    Entered(Vec<LaneHandle>),
+    /// For good.
+    Left,
 }
 
 impl Lanes {
-    pub(crate) fn new(first: LaneHandle, more: Vec<LaneHandle>) -> Self {
-        Self { first, more }
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes these, unless there are some already or they were left.
+    pub(crate) fn enter(&self, lanes: Vec<LaneHandle>) {
+        if lanes.is_empty() {
+            return;
+        }
+        let mut state = self.state();
+        if matches!(*state, State::Empty) {
+            *state = State::Entered(lanes);
+        }
+    }
+
+    /// Lets them go, and takes no others from here on.
+    pub(crate) fn leave(&self) {
+        let before = std::mem::replace(&mut *self.state(), State::Left);
+        drop(before);
     }
 
     /// A place on the lane with the fewest connections.
-    pub(crate) fn place(&self) -> Place {
-        let load = |lane: &&LaneHandle| lane.load.seats.load(Relaxed);
-        let lane = std::iter::once(&self.first).chain(&self.more).min_by_key(load).unwrap_or(&self.first);
-        Place { lane: lane.clone(), _seat: lane.seat() }
+    pub(crate) fn place(&self) -> Option<Place> {
+        let State::Entered(lanes) = &*self.state() else { return None };
+        let lane = lanes.iter().min_by_key(|lane| lane.load.seats.load(Relaxed))?;
+        Some(Place { lane: lane.clone(), _seat: lane.seat() })
     }
 }
 

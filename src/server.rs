@@ -53,6 +53,8 @@ pub(crate) struct Core {
     pub max_connections: AtomicUsize,
     /// Who sees and changes what flows, once somebody does.
     pub hooked: OnceLock<Arc<Hooked>>,
+    /// What the hooks run on.
+    lanes: Arc<Lanes>,
     /// When to abort what is left, once a stop has begun.
     pub stop_by: watch::Sender<Option<Instant>>,
     /// Connections in which nothing is under way are not to be waited for.
@@ -147,6 +149,7 @@ impl Server {
             connect_log: Throttle::default(),
             max_connections,
             hooked: OnceLock::new(),
+            lanes: Arc::default(),
             stop_by: watch::Sender::new(None),
             is_left: AtomicBool::new(false),
             closed: Closed::new(),
@@ -162,14 +165,11 @@ impl Server {
 
     /// Has these hooks asked for what [`set_interest`](Self::set_interest) says, of connections that are accepted from
     /// then on; the hooks of the first call stay. The lanes may come with a later call, also for connections that live:
-    /// before there are some, nothing is asked.
+    /// before there are some, nothing is asked. A closed server takes none.
     pub fn hook(&self, hooks: Arc<dyn Hooks>, lanes: impl IntoIterator<Item = LaneHandle>) {
         let core = &self.0.core;
-        let hooked = core.hooked.get_or_init(|| Arc::new(Hooked::new(hooks, core.config.chunk)));
-        let mut lanes = lanes.into_iter();
-        if let Some(first) = lanes.next() {
-            hooked.use_lanes(Lanes::new(first, lanes.collect()));
-        }
+        core.hooked.get_or_init(|| Arc::new(Hooked::new(hooks, Arc::clone(&core.lanes), core.config.chunk)));
+        core.lanes.enter(lanes.into_iter().collect());
     }
 
     /// Carries an upstream's socket alone, with nobody in a client's place, on a lane of its hooks. It is not read before
@@ -347,9 +347,7 @@ impl Core {
     }
 
     pub(crate) fn announce_closed(&self) {
-        if let Some(hooked) = self.hooked.get() {
-            hooked.leave_lanes();
-        }
+        self.lanes.leave();
         self.closed.announce();
     }
 }

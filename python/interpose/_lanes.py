@@ -76,7 +76,8 @@ class Lanes:
     def follow(self) -> None:
         """See to it that the callbacks that are there now are called."""
         with self.lock:
-            if self._table.any and not self._made:
+            # A closed server calls nobody any more.
+            if self._table.any and not self._made and not self._native.is_closed:
                 self._make(0)
             self._native.rehook(self._table)
 

@@ -161,14 +161,18 @@ def test_what_is_native_has_its_listener_only_and_nothing_once_stopped(tmp_path:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc")
-@pytest.mark.parametrize("given", ["before", "later", "never started"])
+@pytest.mark.parametrize("given", ["before", "later", "never started", "after the stop"])
 def test_a_stopped_server_with_callbacks_holds_no_descriptor(given: str, tmp_path: Path) -> None:
     text = """
         kept = [TheServer("", 0, upstream.address) for _ in range(5)]
         for server in kept:
-            if sys.argv[1] != "later":
+            if sys.argv[1] in ("before", "never started"):
                 server.on_client_recv = upper
-            if sys.argv[1] != "never started":
+            if sys.argv[1] == "after the stop":
+                server.start()
+                server.stop(0)
+                server.on_client_recv = upper
+            elif sys.argv[1] != "never started":
                 server.start()
                 server.on_client_recv = upper
                 assert said(server) == b"ABC"

@@ -8,8 +8,10 @@ use std::{
 
 use interpose::{
     hooks::{Decision, Interest},
+    lane::Lane,
     outcome::CloseReason,
     registry::{Connection, State},
+    server::Server,
     stats::{
         Direction::{ToClient, ToUpstream},
         Ledger,
@@ -18,9 +20,11 @@ use interpose::{
 
 use super::{BOTH, Call, Gate, Pair, Script, Site, inject_on_lane};
 use crate::{
+    child::alone,
     conformance::whole,
+    kernel::descriptors,
     peers::{DEADLINE, End, Peer, until},
-    running::wait_end,
+    running::{to, wait_end},
     upstreams::{Silent, Unserved},
 };
 
@@ -252,4 +256,25 @@ fn nothing_is_taken_any_more() {
     client.close();
     assert_eq!(wait_end(&connection), CloseReason::Finished);
     until("on_close was called", || site.script.closes() == 1);
+}
+
+/// A lane holds descriptors, and nobody would ever let it go again.
+#[test]
+fn a_closed_server_takes_no_lane() {
+    alone(concat!(module_path!(), "::a_closed_server_takes_no_lane"), || {
+        for hooked_before in [false, true] {
+            let server = Server::bind(to(Unserved::new().address())).unwrap();
+            if hooked_before {
+                server.hook(Arc::new(Script::new()), []);
+            }
+            server.stop(Duration::ZERO);
+            assert!(server.wait(Some(DEADLINE)));
+            let before = descriptors();
+            let lane = Lane::new(|| {}).unwrap();
+            server.hook(Arc::new(Script::new()), [lane.handle()]);
+            assert!(descriptors() > before);
+            lane.shut_down();
+            assert_eq!(descriptors(), before, "hooked before: {hooked_before}");
+        }
+    });
 }
