@@ -188,7 +188,7 @@ impl Unserved {
 
 impl Drop for Unserved {
     fn drop(&mut self) {
-        if let Some(side) = &self.0 {
+        if let Some(side) = &mut self.0 {
             side.abort_on_close();
         }
     }

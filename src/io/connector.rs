@@ -164,7 +164,7 @@ async fn connect_tcp(address: SocketAddr, source: Option<IpAddr>, way: Way<'_>) 
         if local == peer { Err(io::ErrorKind::ConnectionRefused.into()) } else { Ok((peer, local)) }
     };
     let names = names();
-    let stream = Stream::from(connected);
+    let mut stream = Stream::from(connected);
     let (peer, local) = names.inspect_err(|_| stream.abort_on_close())?;
     if cfg!(not(unix)) {
         hop = way.hops.remember(&local, &peer, way.came);

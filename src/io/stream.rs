@@ -25,6 +25,8 @@ pub(crate) struct Stream {
     low_water: bool,
     /// There may be bytes that the runtime has not told of: the next read asks the kernel itself.
     untold: bool,
+    /// The close is to be an abort, and nothing is ended in order before it.
+    aborted: bool,
 }
 
 #[derive(Debug)]
@@ -40,7 +42,9 @@ enum Connected {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if let Some(socket) = self.socket() {
+        if !self.aborted
+            && let Some(socket) = self.socket()
+        {
             last_close::leave(&socket);
         }
     }
@@ -54,11 +58,15 @@ pub(crate) const NO_SIGNAL: i32 = 0;
 
 impl From<Registered> for Stream {
     fn from(registered: Registered) -> Self {
-        Self { socket: Connected::Socket(registered), blocked: false, low_water: false, untold: false }
+        Self::new(Connected::Socket(registered))
     }
 }
 
 impl Stream {
+    fn new(socket: Connected) -> Self {
+        Self { socket, blocked: false, low_water: false, untold: false, aborted: false }
+    }
+
     /// No socket at all: what a connection without an upstream has in its place.
     pub(crate) fn nowhere() -> Self {
         Self::ended_nowhere(false)
@@ -66,12 +74,12 @@ impl Stream {
 
     /// The same, which has been given the end, or not.
     pub(super) fn ended_nowhere(ended: bool) -> Self {
-        Self { socket: Connected::Nowhere { ended }, blocked: false, low_water: false, untold: false }
+        Self::new(Connected::Nowhere { ended })
     }
 
     /// No socket, and no end: the other side of one that is carried alone.
     pub(crate) fn nobody() -> Self {
-        Self { socket: Connected::Nobody, blocked: false, low_water: false, untold: false }
+        Self::new(Connected::Nobody)
     }
 
     /// A connected socket of either family that does not block, registered with the runtime of the calling thread.
@@ -273,6 +281,10 @@ impl Stream {
         if let Connected::Nowhere { ended } = &mut self.socket {
             *ended = true;
         }
+        if self.aborted && self.is_tcp() {
+            // As the kernel says it where it could disconnect the socket. Where it could not, FIN would come before RST.
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         let Some(socket) = self.socket() else { return Ok(()) };
         match socket.shutdown(Shutdown::Write) {
             // The connection has failed before, and SO_ERROR has still to tell how.
@@ -324,7 +336,8 @@ impl Stream {
 
     /// Makes the coming close an abort: RST, and what the kernel still holds is dropped.
     /// A Unix socket has no RST; there the close is the end.
-    pub(crate) fn abort_on_close(&self) {
+    pub(crate) fn abort_on_close(&mut self) {
+        self.aborted = true;
         if let Some(socket) = self.socket() {
             last_close::reset(&socket, self.is_tcp());
         }

@@ -51,9 +51,9 @@ pub(crate) async fn go_on(sides: Box<Sides>, order: Order<'_>) -> Done {
             (relay.patience, relay.silence) = (patience, silence);
             carry(relay).await
         }
-        (client, upstream) => {
-            let registered = [client.as_ref().ok(), upstream.as_ref().ok()];
-            registered.iter().flatten().for_each(|stream| stream.abort_on_close());
+        (mut client, mut upstream) => {
+            let registered = [client.as_mut().ok(), upstream.as_mut().ok()];
+            registered.into_iter().flatten().for_each(|stream| stream.abort_on_close());
             Done::Over(lost(client.err().or(upstream.err())))
         }
     }
