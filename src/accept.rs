@@ -22,7 +22,8 @@ use crate::{
     io::{
         connector::is_exhaustion,
         deadline,
-        listener::{Accepted, Listener, Ready},
+        listener::Listener,
+        ready::{Accepted, Ready},
         reserve::Reserve,
     },
     limits,

@@ -22,7 +22,7 @@ use crate::{
     hops::{Came, Hop, MOST_HOPS},
     io::{
         connector::{self, Connected, Way},
-        listener::Accepted,
+        ready::Accepted,
         reserve::Reserve,
         stream::{Stream, Unregistered},
     },

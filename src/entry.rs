@@ -6,7 +6,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     hooks::{Attendant, Hooked, Interest},
-    io::{listener::Accepted, reserve::Reserve},
+    io::{ready::Accepted, reserve::Reserve},
     lane::LaneHandle,
     outcome::{CloseReason, Outcome},
     registry::{Connection, Shared, SideNames},

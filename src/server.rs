@@ -19,10 +19,7 @@ use crate::{
     error::{Error, ErrorKind},
     forward::Forward,
     hooks::{Hooked, Hooks, Interest},
-    io::{
-        listener::{Accepted, Listener},
-        options::SocketOptions,
-    },
+    io::{listener::Listener, options::SocketOptions, ready::Accepted},
     lane::{LaneHandle, Lanes},
     limits,
     outcome::Outcome,

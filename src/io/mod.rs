@@ -14,6 +14,7 @@ pub(crate) mod options;
 pub(crate) mod pipe;
 mod port_owner;
 mod pulse;
+pub(crate) mod ready;
 mod registered;
 pub(crate) mod reserve;
 pub(crate) mod resolver;

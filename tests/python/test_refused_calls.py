@@ -170,3 +170,33 @@ def test_a_failure_is_no_orderly_end_where_a_socket_cannot_be_disconnected(
     if said == "no seccomp\n":
         pytest.skip("seccomp is not to be had here")
     assert said == "reset\n"
+
+
+def test_a_listener_that_may_not_be_asked_whether_it_listens_goes_on(tmp_path: Path) -> None:
+    """It is asked when an accept has failed, because only a socket that somebody has ended is given up."""
+    text = """
+    import errno, logging, resource, socket
+    from interpose import TheServer
+    from deadline import poll
+    from peers import address_of, listener
+    from refusals import refuse
+    SO_ACCEPTCONN = 30
+    logging.disable(logging.CRITICAL)
+    with listener() as up, TheServer("", 0, address_of(up)) as server, socket.socket() as client:
+        client.settimeout(10)
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if refuse("getsockopt", errno.EPERM, SO_ACCEPTCONN):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+            client.connect(server.address)
+            poll(lambda: server.stats.accept_errors, 5, "accepting fails")
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            client.sendall(b"x")
+            with up.accept()[0] as upstream:
+                print(upstream.recv(1))
+        else:
+            print("no seccomp")
+    """
+    said = passes(tmp_path, text)
+    if said == "no seccomp\n":
+        pytest.skip("seccomp is not to be had here")
+    assert said == "b'x'\n"

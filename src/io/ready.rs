@@ -1,0 +1,166 @@
+//! A listener at work: the next client, on the runtime of the thread that accepts.
+
+use std::io;
+
+use socket2::{SockAddr, SockRef, Socket};
+#[cfg(unix)]
+use tokio::io::{Interest, unix::AsyncFd};
+
+#[cfg(unix)]
+use super::{listener::Bound, socket_file::SocketFile};
+use super::{
+    listener::{Listener, socket_name},
+    options::SocketOptions,
+    stream::Unregistered,
+};
+use crate::addr::SocketName;
+
+/// A client as `accept` gave it: not yet known to any runtime.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    socket: Socket,
+    peer: SockAddr,
+}
+
+/// One waiting client, or `WouldBlock`.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn accept(socket: &Socket) -> io::Result<Accepted> {
+    let (socket, peer) = socket.accept4(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)?;
+    Ok(Accepted { socket, peer })
+}
+
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+fn accept(socket: &Socket) -> io::Result<Accepted> {
+    let (socket, peer) = socket.accept()?;
+    socket.set_nonblocking(true)?;
+    Ok(Accepted { socket, peer })
+}
+
+/// A listener that the runtime of one thread wakes.
+#[derive(Debug)]
+#[cfg(unix)]
+pub(crate) struct Ready {
+    socket: AsyncFd<Bound>,
+    other: Option<AsyncFd<Bound>>,
+    _file: Option<SocketFile>,
+}
+
+#[cfg(unix)]
+impl Ready {
+    /// Registers with the calling thread's runtime. Only the listener: its clients go to other threads unregistered.
+    /// The listener comes back where that fails.
+    pub(crate) fn new(listener: Listener) -> Result<Self, (Listener, io::Error)> {
+        let Listener { socket, other, name, file } = listener;
+        let watch = |socket| super::kernel::watch(socket, Interest::READABLE);
+        let socket = match watch(socket) {
+            Ok(socket) => socket,
+            Err((socket, error)) => return Err((Listener { socket, other, name, file }, error)),
+        };
+        match other.map(watch).transpose() {
+            Ok(other) => Ok(Self { socket, other, _file: file }),
+            Err((other, error)) => Err((Listener { socket: socket.into_inner(), other: Some(other), name, file }, error)),
+        }
+    }
+
+    /// The next client, of either socket.
+    pub(crate) async fn accept(&self) -> io::Result<Accepted> {
+        let of = |watched| AsyncFd::async_io(watched, Interest::READABLE, |bound: &Bound| accept(&bound.socket));
+        match &self.other {
+            None => of(&self.socket).await,
+            Some(other) => tokio::select! {
+                client = of(&self.socket) => client,
+                client = of(other) => client,
+            },
+        }
+    }
+
+    /// A client that waits already, or `WouldBlock`.
+    pub(crate) fn try_accept(&self) -> io::Result<Accepted> {
+        match (accept(&self.socket.get_ref().socket), &self.other) {
+            (Err(error), Some(other)) if error.kind() == io::ErrorKind::WouldBlock => accept(&other.get_ref().socket),
+            (done, _) => done,
+        }
+    }
+
+    /// Whether clients can come at all: not once somebody else has ended the socket.
+    pub(crate) fn is_listening(&self) -> bool {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let listens = |watched: &AsyncFd<Bound>| match watched.get_ref().socket.is_listener() {
+            Ok(listens) => listens,
+            // Refused (seccomp) or not known here says nothing of the socket. That there is none under its number does.
+            Err(error) => !matches!(error.raw_os_error(), Some(libc::EBADF | libc::ENOTSOCK)),
+        };
+        // Elsewhere the system does not say; then it is tried for ever, with pauses.
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let listens = |_: &AsyncFd<Bound>| true;
+        listens(&self.socket) && self.other.as_ref().is_none_or(listens)
+    }
+}
+
+/// A listener that the runtime of one thread wakes.
+#[derive(Debug)]
+#[cfg(not(unix))]
+pub(crate) struct Ready(tokio::net::TcpListener);
+
+#[cfg(not(unix))]
+impl Ready {
+    /// Registers with the calling thread's runtime. The listener comes back where that fails.
+    pub(crate) fn new(listener: Listener) -> Result<Self, (Listener, io::Error)> {
+        let socket = listener.socket.socket.try_clone();
+        let registered = socket.and_then(|socket| tokio::net::TcpListener::from_std(socket.into()));
+        registered.map(Self).map_err(|error| (listener, error))
+    }
+
+    /// The next client, taken back from this thread's runtime because another's may get it.
+    pub(crate) async fn accept(&self) -> io::Result<Accepted> {
+        let (stream, peer) = self.0.accept().await?;
+        Ok(Accepted { socket: stream.into_std()?.into(), peer: peer.into() })
+    }
+
+    /// A client that waits already, or `WouldBlock`.
+    pub(crate) fn try_accept(&self) -> io::Result<Accepted> {
+        use futures_util::FutureExt;
+        self.accept().now_or_never().unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
+    }
+
+    /// Whether clients can come at all. Nobody else ends the socket here.
+    pub(crate) fn is_listening(&self) -> bool {
+        true
+    }
+}
+
+impl Accepted {
+    /// The socket, for the runtime of any thread.
+    /// Linux's accepted sockets have the listener's options; elsewhere they are set again.
+    pub(crate) fn into_unregistered(self, options: &SocketOptions) -> Unregistered {
+        let is_tcp = !self.peer.is_unix();
+        if is_tcp && !cfg!(any(target_os = "linux", target_os = "android")) {
+            options.apply_to_listener(&SockRef::from(&self.socket));
+        }
+        Unregistered::of_socket(self.socket, is_tcp)
+    }
+
+    /// Ends it with RST.
+    pub(crate) fn reset(self) {
+        super::last_close::reset(&self.socket, !self.peer.is_unix());
+    }
+
+    /// The number of its descriptor. Where there are none, 0.
+    pub(crate) fn descriptor(&self) -> u64 {
+        #[cfg(unix)]
+        {
+            use std::os::fd::AsRawFd;
+            u64::try_from(self.socket.as_raw_fd()).unwrap_or(0)
+        }
+        #[cfg(not(unix))]
+        0
+    }
+
+    pub(crate) fn peer(&self) -> SocketName {
+        socket_name(&self.peer)
+    }
+
+    pub(crate) fn local(&self) -> io::Result<SocketName> {
+        self.socket.local_addr().map(|address| socket_name(&address))
+    }
+}
