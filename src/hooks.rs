@@ -6,6 +6,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU8, Ordering},
     },
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -158,6 +159,11 @@ pub trait Hooks: Send + Sync + fmt::Debug {
     /// A room that is not needed, or whose chunk has passed.
     fn leave(&self, room: Arc<dyn Room>) {
         drop(room);
+    }
+
+    /// Returns the time, to bound a turn by. Hooks that read the clock after each call return what they read then.
+    fn now(&self) -> Instant {
+        Instant::now()
     }
 
     /// A relay that runs on the lane gives others their turn.

@@ -103,15 +103,16 @@ impl Drop for LaneSeat {
     }
 }
 
-/// Turns of connections that have more to do at once before the lane looks whether others have something. A turn takes up
-/// to some milliseconds with its callbacks, and no connection is to wait for 50.
+/// Turns of connections that have more to do at once before the lane polls its driver and takes what other threads have
+/// spawned. A turn whose callbacks take a millisecond yields to both at once.
 const TURNS: u32 = 8;
 
 impl Lane {
     /// A lane that nobody drives yet. `idle` is called on its thread whenever nothing is ready to run there.
     pub fn new(idle: impl Fn() + Send + Sync + 'static) -> Result<Self, Error> {
         let build = || -> io::Result<Runtime> {
-            runtime::Builder::new_current_thread().event_interval(TURNS).enable_all().on_thread_park(idle).build()
+            let mut builder = runtime::Builder::new_current_thread();
+            builder.event_interval(TURNS).global_queue_interval(TURNS).enable_all().on_thread_park(idle).build()
         };
         let runtime = build().map_err(|error| {
             let message = format!("cannot make a lane: {}; raise the limit of open files (ulimit -n)", reason_text(&error));

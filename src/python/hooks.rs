@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Instant,
 };
 
 use pyo3::{
@@ -365,6 +366,10 @@ impl Hooks for OnLane {
 
     fn leave(&self, room: Arc<dyn Room>) {
         lane::leave(room);
+    }
+
+    fn now(&self) -> Instant {
+        lane::now()
     }
 
     fn turn_over(&self) {

@@ -143,6 +143,11 @@ fn release() {
     }
 }
 
+/// Returns when the last callback ended, or reads the clock if the lane is not attached.
+pub(super) fn now() -> Instant {
+    HELD.get().map_or_else(Instant::now, |held| held.last)
+}
+
 /// Lets the interpreter go after a turn that did not need it, or if it was held for long enough.
 pub(super) fn turn_over() {
     let Some(held) = HELD.get() else { return };
@@ -161,7 +166,7 @@ pub(super) fn call<'py>(
     arguments: &Bound<'py, PyTuple>,
 ) -> PyResult<Bound<'py, PyAny>> {
     // One look at the clock for each callback: what lies between the last one's end and this one is short.
-    let began = HELD.get().map_or_else(Instant::now, |held| held.last);
+    let began = now();
     here.running.begin(slot, began);
     let result = invoke(callback, arguments);
     let now = Instant::now();

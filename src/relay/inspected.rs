@@ -1,9 +1,11 @@
 //! What a direction passes between being read and being written: the hooks, where somebody wants them.
 
 use std::{
+    cell::Cell,
     io,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -31,6 +33,8 @@ pub(super) struct Stage<'a> {
     apart: bool,
     /// The opposite direction waits for its destination.
     opposite_stalled: bool,
+    /// When the first chunk of the turn was shown.
+    began: Cell<Option<Instant>>,
     /// Whether what nobody looks at may be spliced.
     pub splice: Splice,
     pub coalesce: Coalesce,
@@ -40,7 +44,8 @@ impl<'a> Stage<'a> {
     /// Nobody looks.
     pub(super) fn native(elsewhere: Option<&'a Attendant>, direction: Direction, splice: Splice, coalesce: Coalesce) -> Self {
         let (chunks, end, apart, opposite_stalled) = (false, false, false, false);
-        Self { attendant: None, elsewhere, direction, chunks, end, apart, opposite_stalled, splice, coalesce }
+        let began = Cell::new(None);
+        Self { attendant: None, elsewhere, direction, chunks, end, apart, opposite_stalled, began, splice, coalesce }
     }
 
     pub(super) fn of(attendant: &'a Attendant, direction: Direction, opposite_stalled: bool, coalesce: Coalesce) -> Self {
@@ -48,7 +53,8 @@ impl<'a> Stage<'a> {
         let (chunks, end) = (interest.has(Interest::recv(direction)), interest.has(Interest::EOF));
         // A lane's thread may have SIGPIPE open, which a splice to a peer that has gone would raise.
         let (splice, apart) = (Splice::Never, attendant.hooked.apart);
-        Self { attendant: Some(attendant), elsewhere: None, direction, chunks, end, apart, opposite_stalled, splice, coalesce }
+        let (elsewhere, began) = (None, Cell::new(None));
+        Self { attendant: Some(attendant), elsewhere, direction, chunks, end, apart, opposite_stalled, began, splice, coalesce }
     }
 
     /// Whether a hook is asked at all.
@@ -89,6 +95,14 @@ impl<'a> Stage<'a> {
         self.chunks && shared.has_injected(self.direction.opposite())
     }
 
+    /// Returns the time that the hooks have taken in this turn.
+    pub(super) fn spent(&self) -> Duration {
+        match (self.began.get(), self.attendant) {
+            (Some(began), Some(attendant)) => attendant.hooked.hooks.now().saturating_duration_since(began),
+            _ => Duration::ZERO,
+        }
+    }
+
     /// The most of one chunk, if chunks are shown.
     pub(super) fn chunk_size(&self) -> Option<usize> {
         self.attendant.filter(|_| self.chunks).map(|attendant| attendant.hooked.chunk.min(Outbox::most()))
@@ -112,7 +126,11 @@ impl<'a> Stage<'a> {
                 if !attendant.interest().has(Interest::recv(self.direction)) {
                     return Ok(Verdict::Pass);
                 }
-                attendant.hooked.hooks.on_recv(&attendant.connection, self.direction, chunk)
+                let hooks = &attendant.hooked.hooks;
+                if self.began.get().is_none() {
+                    self.began.set(Some(hooks.now()));
+                }
+                hooks.on_recv(&attendant.connection, self.direction, chunk)
             }
             _ => Ok(Verdict::Pass),
         }

@@ -23,6 +23,7 @@ mod turn;
 use std::{
     future::poll_fn,
     io,
+    pin::pin,
     task::{Context, Poll},
 };
 
@@ -201,7 +202,10 @@ impl<'a> Relay<'a> {
         if self.is_over() {
             return Poll::Ready(self.end());
         }
-        if more || failed {
+        if (more || failed) && (up.slow || down.slow) {
+            // Wakes the task after the lane's other tasks, and after those that its driver finds ready.
+            let _ = pin!(tokio::task::yield_now()).poll(cx);
+        } else if more || failed {
             // After a failure the pumps have new duties, and no socket may wake the task for them.
             cx.waker().wake_by_ref();
         }

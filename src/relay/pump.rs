@@ -3,6 +3,7 @@
 use std::{
     io::{self, IoSlice},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -30,8 +31,15 @@ pub(super) const BUFFER: usize = MOST_CHUNK;
 const TURN: usize = 4 * BUFFER;
 
 /// Steps, however little each moves, before other connections of the thread get their turn. A step is a read, a hook's
-/// answer, a write: 64 take less than a millisecond beside what hooks do.
+/// answer, a write: 64 take less than a millisecond beside what hooks do, and those are bounded in time as well.
 const STEPS: usize = 64;
+
+/// Time that hooks take before other connections of the lane get their turn: as long as Python's own threads hold the
+/// interpreter.
+const TIME: Duration = Duration::from_millis(5);
+
+/// Time of hooks after which the lane also polls its driver before the next turn. Shorter turns are counted by the lane.
+const SLOW: Duration = Duration::from_millis(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -157,7 +165,9 @@ impl Pump {
                 }
             }
             // What a hook has answered goes out before it is asked again: so the inbox need not hold more.
-            if moved >= TURN || steps >= STEPS || stage.has_answers(ends.shared) {
+            let spent = stage.spent();
+            turn.slow = spent >= SLOW;
+            if spent >= TIME || moved >= TURN || steps >= STEPS || stage.has_answers(ends.shared) {
                 turn.more = true;
                 break;
             }

@@ -78,6 +78,8 @@ pub(super) struct Turn {
     pub read: bool,
     /// There is more at once; others are let through first.
     pub more: bool,
+    /// The hooks took long enough for other sockets of the lane to have become ready.
+    pub slow: bool,
     pub fault: Option<Fault>,
     /// The fault was taken note of.
     pub failed: bool,

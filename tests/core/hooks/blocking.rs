@@ -1,6 +1,12 @@
 //! A hook that does not return stops its own lane, and nothing else.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
 
 use interpose::{
     hooks::{Interest, Verdict},
@@ -11,7 +17,7 @@ use interpose::{
 use super::{BOTH, Call, DIRECTIONS, Gate, Opened, Pair, Script, Site};
 use crate::{
     kernel::is_listening,
-    peers::{End, Peer, until},
+    peers::{End, Peer, pass, until},
     running::{Running, to, wait_end},
     upstreams::Echo,
 };
@@ -147,6 +153,35 @@ fn a_lane_with_nothing_to_do_sleeps() {
     assert!(after.sleeps - before.sleeps < 10, "{} wake-ups of an idle connection", after.sleeps - before.sleeps);
     assert_eq!(script.chunks(&connection, ToUpstream), [1]);
     assert_eq!(script.chunks(&connection, ToClient), Vec::<usize>::new());
+}
+
+/// Chunks that cost a millisecond each: a turn ends after five of them, and the lane polls its driver then.
+#[test]
+fn slow_chunks_of_one_connection_do_not_hold_up_another() {
+    const BEFORE: usize = 20;
+    for busy in DIRECTIONS {
+        let second: Arc<OnceLock<Mutex<Peer>>> = Arc::default();
+        let (shown, sender) = (AtomicUsize::new(0), Arc::clone(&second));
+        let script = Script::new().recv(move |connection, _, _| {
+            if connection.id() == 1 {
+                pass(Duration::from_millis(1));
+                if shown.fetch_add(1, Relaxed) == BEFORE {
+                    sender.get().unwrap().lock().unwrap().send(b"x");
+                }
+            }
+            Ok(Verdict::Pass)
+        });
+        let site = Site::with(script, BOTH, 1, |config| config.chunk = 1);
+        let (mut first, Pair { client, mut upstream, connection }) = (site.pair(), site.pair());
+        second.set(Mutex::new(client)).unwrap();
+        let source = if busy == ToUpstream { &mut first.client } else { &mut first.upstream };
+        source.send(&[b'.'; 500]);
+        assert_eq!(upstream.receive_exactly(1), b"x");
+        let journal = site.script.journal();
+        let ahead = journal.calls.iter().take_while(|(of, call)| !(of == &connection && matches!(call, Call::Recv(..))));
+        let ahead = ahead.filter(|(_, call)| matches!(call, Call::Recv(..))).count() - BEFORE;
+        assert!(ahead < 10, "{ahead} chunks of the first came {busy:?} before the second's");
+    }
 }
 
 /// However many chunks one connection has there already, and though none of them goes on.

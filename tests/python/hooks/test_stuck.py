@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +219,24 @@ def test_py_13_python_that_never_rests_holds_up_no_native_connection(echo: Echo,
                 with connect(address) as other:
                     assert echoed(other, data) == data
         assert child.popen.poll() is None
+
+
+def test_slow_callbacks_of_one_connection_let_another_through_after_five_milliseconds(echo: Echo, serve: Serve) -> None:
+    """Each takes a millisecond at least, so that five of them are a turn."""
+    seen: list[bytes] = []
+    with ExitStack() as clients:
+
+        def on_client_recv(_: Side, data: bytes) -> None:
+            seen.append(data)
+            if data == b".":
+                time.sleep(0.001)
+                if len(seen) == 20:
+                    second.sendall(b"x")
+
+        server = serve(echo.address, on_client_recv=on_client_recv, buffer_size=1)
+        first, second = (clients.enter_context(connect(where(server))) for _ in range(2))
+        assert echoed(second, b"!") == b"!"
+        first.sendall(b"." * 500)
+        assert second.recv(1) == b"x"
+        ahead = seen[20:].index(b"x")
+        assert ahead < 10, f"{ahead} chunks of the first came before the second's"
