@@ -200,7 +200,7 @@ async fn open(task: &mut Task, client: &Unserved) -> Result<Stream, Outcome> {
     let commons = task.workers.commons();
     let reserve = task.admission.reserve.take();
     let passed = refuse_circle(core, &commons, shared)?;
-    let came = Came { passed, client: Some(&shared.client.peer) };
+    let came = Came { passed, client: Some((&shared.client.peer, &shared.client.local)) };
     let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &core.options, came };
     let reaching = reach(core, way, attendance.as_mut(), task.on_lane, reserve);
     let reached = unless_ended(reaching, shared, client).await?;
@@ -209,10 +209,13 @@ async fn open(task: &mut Task, client: &Unserved) -> Result<Stream, Outcome> {
         let apart = attendance.as_ref().is_some_and(Attendance::is_apart);
         return Ok(if apart { Stream::nobody() } else { Stream::nowhere() });
     };
-    // Once more: a connection that a script has made was remembered only after it was accepted here.
     let mut upstream = Unserved(Some(upstream));
-    let passed = refuse_circle(core, &commons, shared)?;
-    hop.iter().for_each(|hop| hop.raise(passed));
+    if attendance.as_ref().is_some_and(|attendance| attendance.known) {
+        // Once more: a connection that a script has made was remembered only after it was accepted here. Each way round that
+        // such connections make leads through hooks.
+        let passed = refuse_circle(core, &commons, shared)?;
+        hop.iter().for_each(|hop| hop.raise(passed));
+    }
     let hop = note_names(core, shared, (peer, local), hop)?;
     if attendance.as_ref().is_some_and(Attendance::is_apart) {
         part(task, client, upstream, hop).await?;
@@ -312,7 +315,7 @@ async fn reach(
 
 /// How many listeners of this process the client has passed, unless they are too many.
 fn refuse_circle(core: &Core, commons: &Commons, shared: &Shared) -> Result<u8, Outcome> {
-    let passed = commons.hops.passed(&shared.client.peer);
+    let passed = commons.hops.passed(&shared.client.peer, &shared.client.local);
     shared.passed.store(passed, Relaxed);
     if passed < MOST_HOPS {
         return Ok(passed);

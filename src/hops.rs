@@ -1,47 +1,59 @@
 //! Loops: a connection that leads through listeners of this process again and again.
 //!
-//! An upstream connection that may come to a listener of this process is remembered by its local address. A client that
-//! comes from such an address is our own, one hop further. Chains are legal; only a long one is cut.
+//! An upstream connection that may come to a listener of this process is remembered by both its addresses, as its listener
+//! sees them too: one local address alone may belong to several connections, some of them of other processes. A client with
+//! such addresses is our own, one hop further. Chains are legal; only a long one is cut.
+
+mod line;
+mod slots;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map},
     io,
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::Ordering::SeqCst},
     time::{Duration, Instant},
 };
+
+use line::{Line, Place};
+use slots::{Connecting, Slots};
 
 use crate::addr::SocketName;
 
 /// Listeners of this process that one connection may pass.
 pub(crate) const MOST_HOPS: u8 = 8;
 
-/// How long a connection that has ended is remembered where it came to a listener of ours: it may still wait there to be
-/// accepted, and what it led to counts on from it.
+/// How long a connection that has ended is remembered: it may still wait at our listener to be accepted, and what it led to
+/// counts on from it.
 const MEMORY: Duration = Duration::from_secs(1);
 
 /// The connections that this process made to itself, and where it listens.
+///
+/// A connection that has to do with no listener of ours takes no lock here: it looks at the counts of its slot.
 #[derive(Debug, Default)]
-pub(crate) struct Hops(Mutex<Known>);
+pub(crate) struct Hops {
+    known: Mutex<Known>,
+    /// How many listeners there are on each place. Held shared from before a connect to one of them until the connection is
+    /// remembered.
+    listening: RwLock<HashMap<Place, usize>>,
+    slots: Slots,
+}
 
 #[derive(Debug, Default)]
 struct Known {
-    /// By the connection's local address.
-    ours: HashMap<SocketName, Passed>,
-    /// From the local address of one to the address of the client that it was made for, where it comes to a listener of
-    /// ours: where that client came from may become known later.
-    clients: HashMap<SocketName, SocketName>,
-    /// Those of them that have ended, and when they are forgotten.
-    ended: VecDeque<(Instant, SocketName)>,
-    /// How many listeners there are on each place.
-    listening: HashMap<Place, usize>,
+    ours: HashMap<Line, Passed>,
+    /// Those that have ended, and when they are forgotten.
+    ended: VecDeque<(Instant, Line)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Passed {
-    /// The most of them: two connections to different targets may share a local address.
     hops: u8,
-    connections: u32,
+    /// The connection of the client that it was made for: where that one came from may become known later.
+    client: Option<Line>,
+    /// The memories of it that are held. A script's socket has one more once a connection takes it over.
+    held: u32,
+    /// When it is forgotten, since the last memory was dropped.
+    until: Option<Instant>,
 }
 
 /// How far a connection has come that is to be continued.
@@ -49,146 +61,128 @@ struct Passed {
 pub(crate) struct Came<'a> {
     /// Listeners of this process that its client has passed before.
     pub passed: u8,
-    /// Its client, where one is known.
-    pub client: Option<&'a SocketName>,
-}
-
-/// Where a connect comes to a listener of ours, by whatever address it was made.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Place {
-    Port(u16),
-    /// An abstract name.
-    Name(String),
-    /// A socket's file: device and inode, for a path has many spellings.
-    File(u64, u64),
-}
-
-impl Place {
-    fn of(name: &SocketName) -> Option<Self> {
-        match name {
-            SocketName::Inet(address) => Some(Self::Port(address.port())),
-            SocketName::Unix(path) if path.starts_with('@') => Some(Self::Name(path.clone())),
-            #[cfg(unix)]
-            SocketName::Unix(path) => {
-                use std::os::unix::fs::MetadataExt;
-                std::fs::metadata(path).ok().map(|file| Self::File(file.dev(), file.ino()))
-            }
-            #[cfg(not(unix))]
-            SocketName::Unix(_) => None,
-        }
-    }
-}
-
-/// One spelling for each: IPv4 addresses that IPv6 maps are IPv4 addresses, and a scope is no part of a name here.
-fn plain(name: &SocketName) -> SocketName {
-    match name {
-        SocketName::Inet(address) => SocketName::Inet(SocketAddr::new(address.ip().to_canonical(), address.port())),
-        SocketName::Unix(_) => name.clone(),
-    }
-}
-
-/// Whether both are surely of this machine, wherever the connection ends up there.
-fn is_same_machine(local: &SocketName, peer: &SocketName) -> bool {
-    let ip = |name| match plain(name) {
-        SocketName::Inet(address) => Some(address.ip()),
-        SocketName::Unix(_) => None,
-    };
-    let Some((local, peer)) = ip(local).zip(ip(peer)) else { return false };
-    local == peer || peer.is_unspecified() || (local.is_loopback() && peer.is_loopback())
+    /// The address of its client, and ours that this one came to, where a client is known.
+    pub client: Option<(&'a SocketName, &'a SocketName)>,
 }
 
 impl Known {
-    /// One connection with this local address is to be known no more.
-    fn remove(&mut self, local: &SocketName) {
-        if let Some(passed) = self.ours.get_mut(local) {
-            passed.connections -= 1;
-            if passed.connections == 0 {
-                self.ours.remove(local);
-                self.clients.remove(local);
-            }
+    /// The hops of a connection, and of those that it was made for.
+    fn passed(&self, line: &Line) -> u8 {
+        let (mut line, mut steps, mut most) = (line, 0, 0);
+        while steps <= MOST_HOPS
+            && let Some(passed) = self.ours.get(line)
+        {
+            most = most.max(passed.hops.saturating_add(steps));
+            let Some(client) = &passed.client else { break };
+            (line, steps) = (client, steps + 1);
         }
-    }
-
-    fn forget_ended(&mut self) {
-        let now = Instant::now();
-        while self.ended.front().is_some_and(|(until, _)| *until <= now) {
-            if let Some((_, local)) = self.ended.pop_front() {
-                self.remove(&local);
-            }
-        }
-    }
-
-    fn insert(&mut self, local: SocketName, came: Came<'_>, leads_here: bool) {
-        self.forget_ended();
-        if let (true, Some(client)) = (leads_here, came.client) {
-            self.clients.insert(local.clone(), plain(client));
-        }
-        let known = self.ours.entry(local).or_insert(Passed { hops: 0, connections: 0 });
-        known.hops = known.hops.max(came.passed.saturating_add(1));
-        known.connections += 1;
+        most
     }
 }
 
 impl Hops {
+    /// What is known, without what is to be forgotten by now.
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.ended.is_empty() {
+            return known;
+        }
+        let now = Instant::now();
+        while known.ended.front().is_some_and(|(until, _)| *until <= now) {
+            let Some((until, line)) = known.ended.pop_front() else { break };
+            // Unless the addresses have been used again.
+            if known.ours.get(&line).is_some_and(|passed| passed.until == Some(until)) {
+                known.ours.remove(&line);
+                self.slots.of_line(&line).remembered.fetch_sub(1, SeqCst);
+            }
+        }
+        known
     }
 
     /// Notes a listener of this process until the guard is dropped.
     pub(crate) fn listen(self: &Arc<Self>, name: &SocketName) -> Option<Listening> {
         let place = Place::of(name)?;
-        *self.known().listening.entry(place.clone()).or_default() += 1;
-        Some(Listening { place, hops: Arc::clone(self) })
+        *self.listening.write().unwrap_or_else(PoisonError::into_inner).entry(place.clone()).or_default() += 1;
+        self.slots.of(name).listeners.fetch_add(1, SeqCst);
+        Some(Listening { place, name: name.clone(), hops: Arc::clone(self) })
     }
 
-    /// Whether a connect to `peer` may come to a listener of this process.
+    /// Looks, without a lock, for a listener where a connect to `peer` may come. False is certain.
+    fn may_lead_here(&self, peer: &SocketName) -> bool {
+        self.slots.of(peer).listeners.load(SeqCst) > 0
+    }
+
+    /// Looks for a listener of this process to which a connect to `peer` may come.
     pub(crate) fn leads_here(&self, peer: &SocketName) -> bool {
-        if matches!(peer, SocketName::Unix(_)) && self.known().listening.keys().all(|place| matches!(place, Place::Port(_))) {
-            return false;
-        }
-        Place::of(peer).is_some_and(|place| self.known().listening.contains_key(&place))
+        self.may_lead_here(peer)
+            && Place::of(peer)
+                .is_some_and(|place| self.listening.read().unwrap_or_else(PoisonError::into_inner).contains_key(&place))
     }
 
-    /// How many of our listeners the client at `peer` has passed before; 0 for anybody else's.
-    pub(crate) fn passed(&self, peer: &SocketName) -> u8 {
-        let known = self.known();
-        let (mut name, mut steps, mut most) = (&plain(peer), 0, 0);
-        while steps <= MOST_HOPS {
-            most = most.max(known.ours.get(name).map_or(0, |known| known.hops).saturating_add(steps));
-            let Some(client) = known.clients.get(name) else { break };
-            (name, steps) = (client, steps + 1);
+    /// Counts our listeners that a client has passed before which came `from` an address `to` another; 0 for anybody else's.
+    pub(crate) fn passed(&self, from: &SocketName, to: &SocketName) -> u8 {
+        let Some(line) = Line::new(from, to) else { return 0 };
+        let slot = self.slots.of_line(&line);
+        // Asked first: a connect that has ended by now is remembered by now.
+        let is_connecting = slot.connects.load(SeqCst) > 0;
+        if !is_connecting && slot.remembered.load(SeqCst) == 0 {
+            return 0;
         }
-        most
+        let passed = self.known().passed(&line);
+        if passed > 0 || !is_connecting {
+            return passed;
+        }
+        // It may be one of those that are under way, for the length of one system call.
+        drop(self.listening.write());
+        self.known().passed(&line)
     }
 
     /// Remembers an upstream connection. `None` if it cannot come to one of our listeners.
     pub(crate) fn remember(self: &Arc<Self>, local: &SocketName, peer: &SocketName, came: Came<'_>) -> Option<Hop> {
-        let leads_here = self.leads_here(peer);
-        (leads_here || is_same_machine(local, peer)).then(|| {
-            let local = plain(local);
-            self.known().insert(local.clone(), came, leads_here);
-            Hop { local, leads_here, hops: Arc::clone(self) }
-        })
+        if self.leads_here(peer) { self.hop(local, peer, came) } else { None }
     }
 
-    /// Does what `begin` does, which starts a connect to `peer` and returns its local address, and remembers the connection
-    /// as [`remember`](Self::remember) does. A listener of ours that accepts it meanwhile learns that it is ours all the same.
+    /// Remembers an upstream connection that comes to one of our listeners.
+    pub(crate) fn hop(self: &Arc<Self>, local: &SocketName, peer: &SocketName, came: Came<'_>) -> Option<Hop> {
+        let line = Line::new(local, peer)?;
+        let client = came.client.and_then(|(from, to)| Line::new(from, to));
+        let mut known = self.known();
+        let passed = match known.ours.entry(line.clone()) {
+            hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            hash_map::Entry::Vacant(entry) => {
+                self.slots.of_line(&line).remembered.fetch_add(1, SeqCst);
+                entry.insert(Passed::default())
+            }
+        };
+        if passed.until.is_some() {
+            *passed = Passed::default();
+        }
+        passed.hops = passed.hops.max(came.passed.saturating_add(1));
+        passed.client = client.or(passed.client.take());
+        passed.held += 1;
+        Some(Hop(Box::new((line, Arc::clone(self)))))
+    }
+
+    /// Does what `begin` does, which starts a connect to `peer` and returns its local address and the one it goes to, and
+    /// remembers the connection as [`remember`](Self::remember) does. A listener of ours that accepts it meanwhile learns that
+    /// it is ours all the same.
     pub(crate) fn dial(
         self: &Arc<Self>,
         peer: &SocketName,
         came: Came<'_>,
-        begin: impl FnOnce() -> io::Result<SocketName>,
+        begin: impl FnOnce() -> io::Result<(SocketName, SocketName)>,
     ) -> io::Result<Option<Hop>> {
-        if !self.leads_here(peer) {
-            let local = begin()?;
-            return Ok(self.remember(&local, peer, came));
+        if self.may_lead_here(peer)
+            && let Some(place) = Place::of(peer)
+        {
+            let listening = self.listening.read().unwrap_or_else(PoisonError::into_inner);
+            if listening.contains_key(&place) {
+                let _connecting = Connecting::new(self.slots.of(peer));
+                let (local, peer) = begin()?;
+                return Ok(self.hop(&local, &peer, came));
+            }
         }
-        // Whoever asks waits for the end of one system call, and then finds it.
-        let mut known = self.known();
-        let local = plain(&begin()?);
-        known.insert(local.clone(), came, true);
-        drop(known);
-        Ok(Some(Hop { local, leads_here: true, hops: Arc::clone(self) }))
+        begin().map(|_| None)
     }
 }
 
@@ -196,33 +190,33 @@ impl Hops {
 #[derive(Debug)]
 pub(crate) struct Listening {
     place: Place,
+    name: SocketName,
     hops: Arc<Hops>,
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        let mut known = self.hops.known();
-        if let Some(count) = known.listening.get_mut(&self.place) {
+        let mut listening = self.hops.listening.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = listening.get_mut(&self.place) {
             *count -= 1;
             if *count == 0 {
-                known.listening.remove(&self.place);
+                listening.remove(&self.place);
             }
         }
+        self.hops.slots.of(&self.name).listeners.fetch_sub(1, SeqCst);
     }
 }
 
-/// An upstream connection that may come to one of our listeners, remembered until dropped.
+/// An upstream connection that may come to one of our listeners, remembered until a while after this is dropped. Boxed,
+/// because few connections have one.
 #[derive(Debug)]
-pub(crate) struct Hop {
-    local: SocketName,
-    leads_here: bool,
-    hops: Arc<Hops>,
-}
+pub(crate) struct Hop(Box<(Line, Arc<Hops>)>);
 
 impl Hop {
     /// Notes that it has passed more listeners than was known when it was made.
     pub(crate) fn raise(&self, passed: u8) {
-        if let Some(known) = self.hops.known().ours.get_mut(&self.local) {
+        let (line, hops) = &*self.0;
+        if let Some(known) = hops.known().ours.get_mut(line) {
             known.hops = known.hops.max(passed.saturating_add(1));
         }
     }
@@ -230,18 +224,22 @@ impl Hop {
 
 impl Drop for Hop {
     fn drop(&mut self) {
-        let mut known = self.hops.known();
-        if self.leads_here {
-            known.forget_ended();
-            known.ended.push_back((Instant::now() + MEMORY, self.local.clone()));
-        } else {
-            known.remove(&self.local);
+        let (line, hops) = &*self.0;
+        let mut known = hops.known();
+        let Some(passed) = known.ours.get_mut(line) else { return };
+        passed.held -= 1;
+        if passed.held == 0 {
+            let until = Instant::now() + MEMORY;
+            passed.until = Some(until);
+            known.ended.push_back((until, line.clone()));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     const NEW: Came<'_> = Came { passed: 0, client: None };
@@ -250,49 +248,131 @@ mod tests {
         SocketName::Inet(text.parse().unwrap())
     }
 
+    fn unix(name: &str) -> SocketName {
+        SocketName::Unix(name.to_owned())
+    }
+
+    /// As if a while had gone by.
+    fn wait(hops: &Hops) {
+        let mut known = hops.known();
+        let Known { ours, ended } = &mut *known;
+        for (until, line) in ended {
+            *until -= MEMORY;
+            if let Some(passed) = ours.get_mut(line) {
+                passed.until = passed.until.map(|until| until - MEMORY);
+            }
+        }
+    }
+
     #[test]
     fn what_becomes_known_of_a_client_later_counts() {
         let hops = Arc::new(Hops::default());
-        let _listening = [hops.listen(&name("127.0.0.1:80")), hops.listen(&name("127.0.0.1:81"))];
+        let (here, there) = (name("127.0.0.1:80"), name("127.0.0.1:81"));
+        let _listening = [hops.listen(&here), hops.listen(&there)];
         let (outside, first, second) = (name("127.0.0.1:1000"), name("127.0.0.1:1001"), name("127.0.0.1:1002"));
-        let came = Came { passed: hops.passed(&first), client: Some(&first) };
-        let _second = hops.remember(&second, &name("127.0.0.1:81"), came);
-        assert_eq!(hops.passed(&second), 1);
-        let _first = hops.remember(&first, &name("127.0.0.1:80"), Came { passed: 0, client: Some(&outside) });
-        assert_eq!(hops.passed(&second), 2);
-        // A name that leads to itself, as a port that is used again may, ends too.
-        let _outside = hops.remember(&outside, &name("127.0.0.1:80"), Came { passed: 0, client: Some(&second) });
-        assert!(hops.passed(&second) > MOST_HOPS);
+        let came = Came { passed: hops.passed(&first, &here), client: Some((&first, &here)) };
+        let _second = hops.remember(&second, &there, came);
+        assert_eq!(hops.passed(&second, &there), 1);
+        let _first = hops.remember(&first, &here, Came { passed: 0, client: Some((&outside, &there)) });
+        assert_eq!(hops.passed(&second, &there), 2);
+        // Addresses that lead to themselves, as those that are used again may, end too.
+        let _outside = hops.remember(&outside, &there, Came { passed: 0, client: Some((&second, &there)) });
+        assert!(hops.passed(&second, &there) > MOST_HOPS);
     }
 
+    /// Ports are chosen per destination, so clients of other processes have the local ports of ours.
     #[test]
-    fn a_connection_on_this_machine_is_remembered_until_it_ends() {
+    fn a_stranger_that_shares_a_local_address_with_one_of_ours_has_passed_nothing() {
         let hops = Arc::new(Hops::default());
-        let (local, peer) = (name("127.0.0.2:40000"), name("127.0.0.1:80"));
-        let hop = hops.remember(&local, &peer, Came { passed: 3, client: None }).unwrap();
-        assert_eq!(hops.passed(&local), 4);
-        assert_eq!(hops.passed(&name("[::ffff:127.0.0.2]:40000")), 4, "mapped");
-        hop.raise(5);
-        assert_eq!(hops.passed(&local), 6);
-        let other = hops.remember(&local, &name("127.0.0.1:81"), NEW).unwrap();
-        drop(hop);
-        assert_eq!(hops.passed(&local), 6, "another has that address too");
-        drop(other);
-        assert_eq!(hops.passed(&local), 0);
-        assert!(hops.remember(&name("10.0.0.1:40000"), &name("10.0.0.2:80"), NEW).is_none());
+        let listeners = [name("127.0.0.1:80"), name("127.0.0.1:81"), name("127.0.0.2:81"), name("127.0.0.1:143")];
+        let _listening = listeners.each_ref().map(|listener| hops.listen(listener));
+        let port = name("127.0.0.1:40000");
+        let _hop = hops.remember(&port, &listeners[1], Came { passed: 4, client: Some((&port, &listeners[0])) });
+        let passed = listeners.each_ref().map(|listener| hops.passed(&port, listener));
+        assert_eq!(passed, [0, 5, 0, 0]);
     }
 
     #[test]
-    fn a_connection_to_a_port_that_is_listened_on_is_remembered_whatever_its_addresses() {
+    fn a_connection_to_a_listener_of_ours_is_remembered_whatever_its_addresses_are_spelled_like() {
         let hops = Arc::new(Hops::default());
         let (local, peer) = (name("10.0.0.1:40000"), name("10.0.0.2:80"));
-        let listening = [hops.listen(&name("0.0.0.0:80")), hops.listen(&name("[::1]:80"))];
-        let hop = hops.dial(&peer, NEW, || Ok(local.clone())).unwrap();
-        assert_eq!(hops.passed(&local), 1);
+        assert!(hops.remember(&local, &peer, NEW).is_none(), "nobody listens");
+        let _listening = [hops.listen(&name("0.0.0.0:80")), hops.listen(&name("[::1]:80"))];
+        let _hop = hops.remember(&local, &peer, Came { passed: 3, client: None }).unwrap();
+        assert_eq!(hops.passed(&local, &peer), 4);
+        assert_eq!(hops.passed(&name("[::ffff:10.0.0.1]:40000"), &name("[::ffff:10.0.0.2]:80")), 4, "mapped");
+        assert!(hops.remember(&local, &name("10.0.0.2:143"), NEW).is_none(), "another port of the slot");
+    }
+
+    #[test]
+    fn a_connection_is_remembered_until_a_while_after_its_last_memory_is_dropped() {
+        let hops = Arc::new(Hops::default());
+        let (local, peer) = (name("127.0.0.2:40000"), name("127.0.0.1:80"));
+        let listening = hops.listen(&peer);
+        let hop = hops.remember(&local, &peer, NEW).unwrap();
+        hop.raise(5);
+        let again = hops.remember(&local, &peer, NEW).unwrap();
         drop((hop, listening));
-        assert_eq!(hops.passed(&local), 1, "for a while");
-        assert!(hops.dial(&peer, NEW, || Ok(local.clone())).unwrap().is_none());
+        wait(&hops);
+        assert_eq!(hops.passed(&local, &peer), 6, "it is held still");
+        drop(again);
+        assert_eq!(hops.passed(&local, &peer), 6, "for a while");
+        wait(&hops);
+        assert_eq!(hops.passed(&local, &peer), 0);
+        assert!(hops.slots.all(|slot| slot.remembered.load(SeqCst) == 0), "nothing is left");
+        assert!(hops.known().ours.is_empty());
+    }
+
+    #[test]
+    fn addresses_that_are_used_again_are_those_of_the_new_connection() {
+        let hops = Arc::new(Hops::default());
+        let (local, peer) = (name("127.0.0.1:40000"), name("127.0.0.1:80"));
+        let _listening = hops.listen(&peer);
+        let before = Came { passed: 6, client: Some((&name("127.0.0.1:1"), &peer)) };
+        drop(hops.remember(&local, &peer, before));
+        let _hop = hops.remember(&local, &peer, NEW);
+        assert_eq!(hops.passed(&local, &peer), 1);
+        wait(&hops);
+        assert_eq!(hops.passed(&local, &peer), 1, "the end of the one before is not its own");
+    }
+
+    #[test]
+    fn unix_sockets_are_known_by_their_names_and_not_by_having_none() {
+        let hops = Arc::new(Hops::default());
+        let (listener, nobody) = (unix("@listener"), unix(""));
+        let _listening = hops.listen(&listener);
+        let came = Came { passed: 2, client: Some((&nobody, &listener)) };
+        let _ours = hops.remember(&unix("@0001"), &listener, came).unwrap();
+        assert_eq!(hops.passed(&unix("@0001"), &listener), 3);
+        assert!(hops.remember(&nobody, &listener, NEW).is_none());
+        assert_eq!(hops.passed(&nobody, &listener), 0);
+        assert!(hops.remember(&unix("@0002"), &unix("@elsewhere"), NEW).is_none());
+    }
+
+    /// Accepted by another thread before the call that connects returns.
+    #[test]
+    fn a_connection_that_is_accepted_while_it_is_made_is_known() {
+        let hops = Arc::new(Hops::default());
+        let (local, peer) = (name("127.0.0.1:40000"), name("127.0.0.1:80"));
+        let _listening = hops.listen(&peer);
+        let accept = {
+            let (hops, local, peer) = (Arc::clone(&hops), local.clone(), peer.clone());
+            move || hops.passed(&local, &peer)
+        };
+        let mut accepting = None;
+        let hop = hops.dial(&peer, NEW, || {
+            let accepting = accepting.insert(thread::Builder::new().spawn(accept).unwrap());
+            // Until it has looked and waits, or has its answer.
+            let end = Instant::now() + MEMORY;
+            while hops.listening.try_read().is_ok() && !accepting.is_finished() && Instant::now() < end {
+                thread::yield_now();
+            }
+            Ok((local, peer.clone()))
+        });
+        assert_eq!(accepting.unwrap().join().unwrap(), 1);
         let failed = hops.dial(&peer, NEW, || Err(io::ErrorKind::AddrNotAvailable.into()));
         assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
+        drop(hop);
+        assert!(hops.slots.all(|slot| slot.connects.load(SeqCst) == 0));
     }
 }

@@ -151,7 +151,7 @@ async fn connect_tcp(address: SocketAddr, source: Option<IpAddr>, way: Way<'_>) 
             // Its own address a socket has as soon as the connect has begun.
             let local = socket_name(&socket.local_addr()?);
             known = cfg!(unix).then(|| local.clone());
-            Ok(local)
+            Ok((local.clone(), reached(address, socket, &local)))
         })?;
         pending
     };
@@ -170,6 +170,16 @@ async fn connect_tcp(address: SocketAddr, source: Option<IpAddr>, way: Way<'_>) 
         hop = way.hops.remember(&local, &peer, way.came);
     }
     Ok(Connected { stream, peer, local, hop })
+}
+
+/// Where a connect to `address` goes: 0.0.0.0 and [::] are this machine, at an address that only the kernel knows.
+fn reached(address: SocketAddr, socket: &Socket, local: &SocketName) -> SocketName {
+    if !address.ip().is_unspecified() {
+        return address.into();
+    }
+    let own = local.inet().map_or(address, |local| SocketAddr::new(local.ip(), address.port()));
+    // Before the handshake it is said of no socket; then the socket's own address is the likely one.
+    socket.peer_addr().map_or_else(|_| own.into(), |peer| socket_name(&peer))
 }
 
 /// A socket that does not block.
@@ -268,7 +278,7 @@ fn name_unix(socket: &Socket, peer: &SocketName, way: Way<'_>) -> io::Result<Opt
     }
     socket.bind(&SockAddr::unix("")?)?;
     let local = socket_name(&socket.local_addr()?);
-    Ok(way.hops.remember(&local, peer, way.came))
+    Ok(way.hops.hop(&local, peer, way.came))
 }
 
 #[cfg(not(unix))]

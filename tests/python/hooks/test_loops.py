@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 from deadline import poll
 from inet import where
 from interpose import CloseReason, Forward, TheServer
-from peers import Address, connect, fate
+from peers import Address, Echo, connect, echo, fate
 
 # The eight that one connection may pass, and the one that is refused.
 MOST = 9
@@ -79,3 +80,21 @@ def test_a_chain_of_scripts_is_none(stack: ExitStack) -> None:
             with side:
                 side.settimeout(10.0)
                 assert side.recv(5) == b"hello"
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no Unix sockets")
+def test_clients_without_a_name_of_their_own_are_none_of_ours(stack: ExitStack, tmp_path: Path) -> None:
+    """A script's Unix socket has no name, as those of all other clients have none."""
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+
+    def unix(path: str) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(10.0)
+        sock.connect(path)
+        return sock
+
+    with Echo() as upstream:
+        stack.enter_context(TheServer(f"unix:{second}", forward_to=upstream.address))
+        stack.enter_context(TheServer(f"unix:{first}", on_accept=lambda conn: unix(second)))
+        for path in [first] * MOST + [second]:
+            assert echo(stack.enter_context(unix(path)), b"hello") == b"hello"
