@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     sync::{
         Condvar, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
@@ -11,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{pieces::Pieces, registry::Shared};
+use crate::pieces::Pieces;
 
 /// Bytes of memory that may wait before a sender has to wait as well. A call is taken whole as long as fewer wait.
 pub const WAITING: usize = 256 * 1024;
@@ -37,6 +38,12 @@ pub enum Patience {
     Wait(Option<Duration>),
 }
 
+/// A connection whose hook sends into another one's inbox.
+pub(crate) trait Source: Send + Sync + fmt::Debug {
+    /// Wakes its task: an inbox that it waited for has room.
+    fn wake(&self);
+}
+
 /// The injections of one direction that wait for its relay, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
@@ -51,12 +58,12 @@ struct State {
     waiting: Pieces,
     ended: bool,
     /// Connections of the same lane that are not read before there is room.
-    waiting_sources: Vec<Weak<Shared>>,
+    waiting_sources: Vec<Weak<dyn Source>>,
 }
 
 impl State {
     /// Enters `source` among those that wait, if as much waits as is to.
-    fn has_source_wait(&mut self, source: &Weak<Shared>) -> bool {
+    fn has_source_wait(&mut self, source: &Weak<dyn Source>) -> bool {
         let waits = self.waiting.cost() >= WAITING && !self.ended;
         if waits && !self.waiting_sources.iter().any(|known| known.ptr_eq(source)) {
             self.waiting_sources.push(Weak::clone(source));
@@ -97,7 +104,7 @@ impl Inbox {
 
     /// Puts `data`, which a hook sends for what `source` has sent, behind what waits. Returns whether `source` is not to be
     /// read before there is room: so each source adds no more than what its hook sends at once.
-    pub(crate) fn put_from(&self, data: Bytes, source: &Weak<Shared>) -> Result<bool, Refused> {
+    pub(crate) fn put_from(&self, data: Bytes, source: &Weak<dyn Source>) -> Result<bool, Refused> {
         let mut state = self.state();
         if state.ended {
             return Err(Refused::Ended);
@@ -113,8 +120,8 @@ impl Inbox {
         Ok(state.has_source_wait(source))
     }
 
-    /// Whether `source` is not to be read before there is room; it is woken then.
-    pub(crate) fn holds_up(&self, source: &Weak<Shared>) -> bool {
+    /// Returns true if `source` must not be read before there is room; it is woken then.
+    pub(crate) fn holds_up(&self, source: &Weak<dyn Source>) -> bool {
         self.has_some() && self.state().has_source_wait(source)
     }
 
@@ -135,7 +142,7 @@ impl Inbox {
         self.room.notify_all();
         let (waiting, sources) = (state.waiting.take(), std::mem::take(&mut state.waiting_sources));
         drop(state);
-        sources.iter().filter_map(Weak::upgrade).for_each(|source| source.control.wake());
+        sources.iter().filter_map(Weak::upgrade).for_each(|source| source.wake());
         waiting
     }
 

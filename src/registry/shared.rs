@@ -1,4 +1,4 @@
-//! What a connection's task and its handles share.
+//! The state that a connection's task and its handles share.
 
 use std::{
     collections::VecDeque,
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::{
     addr::SocketName,
     control::{Command, Control},
-    inbox::{Inbox, Refused},
+    inbox::{Inbox, Refused, Source},
     outcome::Outcome,
     stats::{Direction, Meter},
 };
@@ -27,7 +27,7 @@ pub struct SideNames {
     pub local: SocketName,
 }
 
-/// What the task and the handles of one connection share.
+/// The state that the task and the handles of one connection share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub id: u64,
@@ -68,7 +68,17 @@ impl Inboxes {
     }
 }
 
+impl Source for Shared {
+    fn wake(&self) {
+        self.control.wake();
+    }
+}
+
 impl Shared {
+    fn as_source(self: &Arc<Self>) -> Weak<dyn Source> {
+        Arc::downgrade(self) as Weak<dyn Source>
+    }
+
     pub(crate) fn meter(&self, direction: Direction) -> &Meter {
         match direction {
             Direction::ToUpstream => &self.to_upstream,
@@ -76,17 +86,17 @@ impl Shared {
         }
     }
 
-    /// What is injected in `direction`, if anything ever was.
+    /// Returns the inbox of `direction`, if anything was ever injected.
     pub(crate) fn inbox(&self, direction: Direction) -> Option<&Inbox> {
         self.inboxes.get().map(|inboxes| inboxes.of(direction))
     }
 
-    /// Whether something injected in `direction` waits.
+    /// Returns true if something injected in `direction` waits.
     pub(crate) fn has_injected(&self, direction: Direction) -> bool {
         self.inbox(direction).is_some_and(Inbox::has_some)
     }
 
-    /// Whether so much was injected that no more is to be asked for.
+    /// Returns true if the bytes injected in `direction` have reached their limit.
     pub(crate) fn has_injected_enough(&self, direction: Direction) -> bool {
         self.inbox(direction).is_some_and(Inbox::has_enough)
     }
@@ -100,7 +110,7 @@ impl Shared {
         source: (&Arc<Self>, Direction),
     ) -> Result<(), Refused> {
         let (source, read) = source;
-        if self.open_inbox(direction)?.put_from(data, &Arc::downgrade(source))? {
+        if self.open_inbox(direction)?.put_from(data, &source.as_source())? {
             let waits_for = &source.inboxes.get_or_init(Box::default).waits_for;
             let mut waits_for = waits_for.lock().unwrap_or_else(PoisonError::into_inner);
             let this = (Arc::downgrade(this), direction);
@@ -113,13 +123,13 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether reading in `direction` waits for other connections to take what was sent to them.
+    /// Returns true while reading in `direction` waits for other connections to take the bytes sent to them.
     pub(crate) fn waits(this: &Arc<Self>, direction: Direction) -> bool {
         if !this.control.waits.has(direction) {
             return false;
         }
         let Some(inboxes) = this.inboxes.get() else { return false };
-        let me = Arc::downgrade(this);
+        let me = this.as_source();
         let full = |(other, direction): &(Weak<Self>, Direction)| {
             other.upgrade().is_some_and(|other| other.inbox(*direction).is_some_and(|inbox| inbox.holds_up(&me)))
         };
@@ -139,7 +149,7 @@ impl Shared {
         if self.control.over.has(direction) { Err(Refused::Ended) } else { Ok(inbox) }
     }
 
-    /// Has it fail for `cause`: what was sent to its peer is delivered first.
+    /// Fails the connection for `cause`: bytes sent to its peer are delivered first.
     pub(super) fn fail(&self, cause: Outcome) {
         let _ = self.inboxes.get_or_init(Box::default).cause.set(cause);
         self.control.request(Command::Fail);
@@ -150,14 +160,14 @@ impl Shared {
         self.inboxes.get()?.cause.get()
     }
 
-    /// Takes no more injections in `direction`. Gives what waited.
+    /// Refuses further injections in `direction`. Returns those that waited.
     pub(crate) fn finish_inbox(&self, direction: Direction) -> VecDeque<Bytes> {
         self.control.over.add(direction);
         fence(Ordering::SeqCst);
         self.inbox(direction).map(Inbox::end).unwrap_or_default()
     }
 
-    /// The same; what waited is given up, and counted as that.
+    /// Refuses further injections in `direction`, and counts those that waited as undeliverable.
     pub(crate) fn end_inbox(&self, direction: Direction) {
         let lost = self.finish_inbox(direction).iter().map(Bytes::len).sum();
         self.meter(direction).added(lost);
