@@ -70,7 +70,8 @@ impl Chunk {
         self.memory
     }
 
-    /// What follows `start`, to be kept: a copy where that is less than half of the buffer, if there is memory for one.
+    /// Returns the bytes from `start` on, to be kept: a copy if they are less than half of the buffer. None if
+    /// memory for that is refused.
     pub(crate) fn rest(&self, start: usize) -> Option<Bytes> {
         let rest = &self[start..];
         if rest.len() * 2 < self.capacity() { copied(rest) } else { Some(Bytes::from_owner(self.clone()).slice(start..)) }

@@ -46,7 +46,7 @@ impl Attendance {
         Self { known: attendant.interest() != Interest::NONE && attendant.lane().is_some(), attendant }
     }
 
-    /// Whether the hooks have each socket carried alone.
+    /// Returns true if the hooks have each socket carried alone.
     pub(crate) fn is_apart(&self) -> bool {
         self.attendant.hooked.apart
     }

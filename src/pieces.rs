@@ -29,7 +29,7 @@ pub struct Pieces {
     /// Small pieces, joined. Behind all of `whole`.
     joined: Vec<u8>,
     length: usize,
-    /// What pieces cost beyond their bytes.
+    /// Bytes of memory that pieces cost beyond their contents.
     extra: usize,
 }
 

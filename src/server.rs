@@ -50,7 +50,7 @@ pub(crate) struct Core {
     pub max_connections: AtomicUsize,
     /// Who sees and changes what flows, once somebody does.
     pub hooked: OnceLock<Arc<Hooked>>,
-    /// What the hooks run on.
+    /// The lanes on which the hooks run.
     lanes: Arc<Lanes>,
     /// When to abort what is left, once a stop has begun.
     pub stop_by: watch::Sender<Option<Instant>>,
@@ -160,7 +160,7 @@ impl Server {
         &self.0.core.address
     }
 
-    /// Has these hooks asked for what [`set_interest`](Self::set_interest) says, of connections that are accepted from
+    /// Registers these hooks, to be asked for what [`set_interest`](Self::set_interest) says about connections accepted from
     /// then on; the hooks of the first call stay. The lanes may come with a later call, also for connections that live:
     /// before there are some, nothing is asked. A closed server takes none.
     pub fn hook(&self, hooks: Arc<dyn Hooks>, lanes: impl IntoIterator<Item = LaneHandle>) {
@@ -305,7 +305,7 @@ impl Core {
         Err(Error::new(ErrorKind::Config, message))
     }
 
-    /// Whether this listener serves `target` beside the address that it is known by: as its other address, or because it
+    /// Returns true if this listener serves `target` beside the address that it is known by: as its other address, or because it
     /// has the port and serves every address of the family, or of both.
     pub(crate) fn is_own_wildcard(&self, target: SocketAddr) -> bool {
         if self.other_address.as_ref().and_then(SocketName::inet) == Some(target) {

@@ -71,7 +71,7 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Whether it is the error of one client, which is gone; the next is another matter (accept(2)).
+/// Returns true for the error of one client that has left: the next accept may succeed (accept(2)).
 pub(crate) fn is_of_one_client(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     if matches!(error.kind(), Kind::ConnectionAborted | Kind::ConnectionReset | Kind::Interrupted | Kind::TimedOut) {

@@ -120,7 +120,7 @@ pub struct Stats {
     pub to_client: Ledger,
     /// Times that `accept` failed.
     pub accept_errors: u64,
-    /// Whether the listener waits before it accepts again: for a descriptor, for memory, or because accepting failed otherwise.
+    /// True while the listener waits before it accepts again: for a descriptor, for memory, or because accepting failed otherwise.
     pub accept_paused: bool,
     /// Calls of hooks that failed.
     pub callback_errors: u64,

@@ -65,7 +65,7 @@ pub struct Dialled {
     pub memory: Option<Memory>,
 }
 
-/// Has a connection known for one of this process until dropped.
+/// Marks a connection as one of this process until dropped.
 #[derive(Debug)]
 pub struct Memory(#[expect(dead_code, reason = "held for its drop")] Hop);
 
@@ -102,8 +102,8 @@ impl Workers {
         Self::start(thread::available_parallelism().map_or(1, usize::from))
     }
 
-    /// Connects as `forward` says, on behalf of a client that has `passed` so many listeners of this process, and gives the
-    /// socket, or why there is none.
+    /// Connects as `forward` says, on behalf of a client that has `passed` that many listeners of this process. Calls `done`
+    /// with the socket, or with the reason why there is none.
     pub fn connect(&self, forward: Forward, passed: u8, done: impl FnOnce(Connecting) + Send + 'static) {
         let (runtime, seat) = self.seat();
         let Commons { resolver, hops } = self.commons();

@@ -12,7 +12,7 @@ import threading
 
 from interpose import Connection, Side, TheServer
 
-# What a message's head has, of 64 bytes or of many.
+# Bytes in a message's head, whether the message has 64 bytes or many.
 HEAD = 16
 
 

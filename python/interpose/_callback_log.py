@@ -30,7 +30,7 @@ _MOST_TEXT = 500
 _MOST_FRAMES = 100
 _MOST_LINES = 120
 _MOST_EXCEPTIONS = 50
-# What `callback_errors="raise"` keeps until the end; the rest is counted.
+# Exceptions that `callback_errors="raise"` keeps until the end; later ones are only counted.
 _MOST_KEPT = 16
 
 

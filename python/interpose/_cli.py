@@ -218,7 +218,7 @@ def _serve(
         server.main_loop()
     except ServerStoppedError:
         pass  # a signal can come before the loop does
-    # What a signal began must end; all of it has after main_loop().
+    # A stop that a signal began must complete; after main_loop() it has.
     server.stop(drain)
     if stop.asked == 0:
         complain("listener: it ended by itself; see the messages above, then start again")

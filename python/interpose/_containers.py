@@ -1,4 +1,4 @@
-"""What a script of the tutorial's form keeps its sides in: `input_list` and `channel`, which decide about them."""
+"""`input_list` and `channel`, the containers in which a script of the tutorial's form keeps its sides."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from ._lanes import Lanes
 from ._native import Callbacks, Server, on_lane
 from ._waiting import wait_at_most
 
-# What stop() may take beyond its drain; the promise is one second.
+# Seconds that stop() may take beyond its drain; the promise is one second.
 _GRACE_SECONDS = 0.9
 
 

@@ -1,4 +1,4 @@
-"""What reading a hook means: `@server.on_recv` registers a function, `server.on_recv(side, data)` calls the hook."""
+"""A hook that is read: `@server.on_recv` registers a function, `server.on_recv(side, data)` calls the hook."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class BoundHook:
 
     @property
     def __signature__(self) -> inspect.Signature:
-        """What it can be called with as the hook."""
+        """The signature of the hook that it stands for."""
         return inspect.signature(self._target())
 
     def __eq__(self, other: object) -> bool:

@@ -18,19 +18,19 @@ from ._forward import ForwardTo
 from ._hook_decorators import Hook
 
 Answer: TypeAlias = Buffer | Sequence[Buffer] | None
-"""What on_recv answers: None to pass the chunk on, or what to send instead."""
+"""The answer of on_recv: None to pass the chunk on, or what to send instead."""
 OnRecv: TypeAlias = Callable[[Side, bytes], Answer] | Callable[[Side, memoryview], Answer]
-"""What on_recv may be: the second kind with `buffer="view"`."""
+"""A callback for on_recv: the second kind with `buffer="view"`."""
 EofAnswer: TypeAlias = Buffer | Sequence[Buffer] | bool | None
-"""What on_eof answers: None to pass the end on, data to send before it, False to withhold it."""
+"""The answer of on_eof: None to pass the end on, data to send before it, False to withhold it."""
 OnEof: TypeAlias = Callable[[Side], EofAnswer]
-"""What on_eof may be."""
+"""A callback for on_eof."""
 AcceptAnswer: TypeAlias = ForwardTo | Side | socket.socket | bool | None
-"""What on_accept answers: None for `forward_to`, False to refuse, or where to go."""
+"""The answer of on_accept: None for `forward_to`, False to refuse, or where to go."""
 OnAccept: TypeAlias = Callable[[Connection], AcceptAnswer]
-"""What on_accept may be."""
+"""A callback for on_accept."""
 OnConnection: TypeAlias = Callable[[Connection], None]
-"""What on_connect and on_close may be."""
+"""A callback for on_connect or on_close."""
 
 if not TYPE_CHECKING:
     accept_hook = connect_hook = recv_hook = client_recv_hook = upstream_recv_hook = eof_hook = close_hook = Hook

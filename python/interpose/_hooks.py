@@ -30,9 +30,9 @@ from ._outgoing import Outgoing
 from ._own_socket import side_of, take_over
 
 CallbackErrors: TypeAlias = Literal["close", "pass", "raise"]
-"""What an exception in a callback means."""
+"""The effect of an exception in a callback."""
 Chunks: TypeAlias = Literal["bytes", "view"]
-"""What callbacks get a chunk as."""
+"""The type in which callbacks get a chunk."""
 
 # Each hook, and what its callback is called with.
 HOOKS: dict[str, tuple[str, ...]] = {
@@ -60,7 +60,7 @@ _PLACES: dict[str, tuple[str, ...]] = {
 
 
 class HookMethods:
-    """The hooks, as methods to override, and as decorators of a server. A hook that nobody gives costs nothing.
+    """The hooks, as methods to override, and as decorators of a server. A hook without a callback costs nothing.
 
     `@server.on_recv` has the server call the function that follows, from the next chunk on, in the place of one that
     was decorated before.

@@ -23,10 +23,10 @@ from ._waiting import wait_for
 
 # How often a changed level is noticed, and how long the exit may wait for a handler that does not return.
 _LOOK_SECONDS = 1.0
-# What stop() waits for the log, and from when on a handler is one that does not return.
+# How long stop() waits for the log, and when a handler counts as one that does not return.
 _FLUSH_SECONDS = 0.5
 _STUCK_SECONDS = 1.0
-# What a lane waits for it.
+# How long a lane waits for the log.
 _QUICK_SECONDS = 0.02
 # A handler that takes longer is warned about, so often.
 _SLOW_SECONDS = 0.1
@@ -37,7 +37,7 @@ _loggers = [logging.getLogger(f"interpose{child}") for child in ("", ".listener"
 _thread: threading.Thread | Greenless | None = None
 _starting = False
 _lock = ReentrantLock()
-# What the thread has to do between the native lines, by the keys that wait among them: the native queue bounds it.
+# Calls that the thread makes between native lines, by the keys queued among those lines: the native queue bounds them.
 _waiting: dict[int, Callable[[], None]] = {}
 _keys = itertools.count(1)
 _slow_since = -_SLOW_INTERVAL_SECONDS

@@ -37,7 +37,7 @@ def lost_output(error: BaseException) -> str:
 
 
 def _is_gone(stream: Any, error: OSError | ValueError) -> bool:
-    """Return whether `error` is what writing to `stream` gives from now on."""
+    """Return whether every later write to `stream` raises `error` too."""
     if not isinstance(error, OSError):
         return bool(stream.closed) and "closed file" in str(error)
     descriptor: int = stream.fileno()
@@ -66,7 +66,7 @@ def say_aside(line: str) -> None:
     try:
         stream: Any = sys.__stderr__
         descriptor: int = stream.fileno()
-        # What fits into a pipe that has room is written at once. One that nobody reads has room, too: that is SIGPIPE.
+        # A line that fits into the room of a pipe is written at once. A pipe without a reader has room, too: SIGPIPE.
         if _events(descriptor) & (select.POLLOUT | select.POLLERR | select.POLLHUP) == select.POLLOUT:
             os.write(descriptor, f"{line}\n".encode()[: select.PIPE_BUF])
     except (OSError, ValueError, AttributeError):

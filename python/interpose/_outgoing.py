@@ -19,7 +19,7 @@ _SEND_SECONDS = 10.0
 
 
 class _Started(threading.local):
-    """What a method has connected so far, where one runs on this thread."""
+    """The upstreams that the method running on this thread has connected so far."""
 
     sides: list[weakref.ref[Outgoing]] | None = None
 
@@ -60,7 +60,7 @@ class Outgoing(ScriptSide):
 
     @property
     def is_paired(self) -> bool:
-        """Whether it belongs to a connection."""
+        """True if it belongs to a connection."""
         return hasattr(self, "_connection")
 
     @property

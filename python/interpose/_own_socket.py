@@ -31,7 +31,7 @@ class TakenOver(Outgoing):
 
     @property
     def face(self) -> object:
-        """What the script has of it: its socket, as long as that is there."""
+        """The object by which the script knows the side: its own socket while that lives, else the side."""
         own = self._own()
         return self if own is None else own
 

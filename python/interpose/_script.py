@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Listener:
-    """What `self.server` is in the tutorial's form: the listening socket, with one client to accept."""
+    """`self.server` of the tutorial's form: the listening socket, with one client to accept."""
 
     def __init__(self, server: TheServer, accepted: Callable[[Connection], Side]) -> None:
         self._address = server.address
@@ -44,7 +44,7 @@ class Listener:
 
 
 class Sides:
-    """What a server knows of the sides of its script. A side is in its hands from `input_list` or `channel` on."""
+    """The sides of a script, as its server knows them. A side is in its hands from `input_list` or `channel` on."""
 
     def __init__(self, server: TheServer) -> None:
         self._server = server
@@ -54,7 +54,7 @@ class Sides:
         self._read: dict[ScriptSide, object] = {}
         # Those that wait for the server to start.
         self._early: list[Outgoing] = []
-        # What was entered while a method runs.
+        # Sides that were entered while a method runs.
         self._entered: list[ScriptSide] | None = None
         attributes = vars(server)
         attributes["server"] = listener = Listener(server, self.accepted)
@@ -62,7 +62,7 @@ class Sides:
         self.channel = attributes["channel"] = Channel(self)
         self.input_list = attributes["input_list"] = InputList(self, [listener])
 
-    # What the containers tell.
+    # Calls of the containers.
 
     def enters(self, one: object, is_listed: bool) -> None:
         """Read a side from here on; take over a socket of the script's own. By `channel` only the first time."""
@@ -138,7 +138,7 @@ class Sides:
         return other if other is not None and self.known(self.channel.get(other)) is side else None
 
     def is_read(self, side: ScriptSide) -> bool:
-        """Whether it is in the server's hands."""
+        """Return whether `side` is in the server's hands."""
         return side in self._read
 
     def accepted(self, connection: Connection) -> Accepted:

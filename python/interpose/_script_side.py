@@ -13,7 +13,7 @@ from ._exceptions import ConnectionClosedError, RecvError
 
 
 class Script(Protocol):
-    """What a side knows of the script that has it."""
+    """The part of its script that a side knows."""
 
     at_hand: ScriptSide | None
     """The side whose data a method sees just now."""
@@ -43,9 +43,9 @@ class ScriptSide(Side):
     was_read: bool
     """It has been in the server's hands."""
     passes: bool
-    """What it sends is passed on without a look."""
+    """True if its bytes are passed on without a callback."""
     timeout: float | None
-    """What settimeout() has set."""
+    """Seconds set by settimeout()."""
 
     __eq__ = object.__eq__  # pyright: ignore[reportAssignmentType]
     __hash__ = object.__hash__
@@ -140,7 +140,7 @@ class ScriptSide(Side):
 
 
 class Accepted(ScriptSide):
-    """A client's side, as `self.server.accept()` gives it."""
+    """A client's side, as `self.server.accept()` returns it."""
 
     __slots__ = ()
 

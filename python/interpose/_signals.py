@@ -18,7 +18,7 @@ from ._exceptions import ConfigError, ServerStoppedError
 from ._threads import Greenless, start_thread
 from ._waiting import wait_at_most
 
-# What a server may take beyond its drain, and a callback beyond its server's end.
+# Seconds that a server may take beyond its drain, and a callback beyond its server's end.
 _GRACE_SECONDS = 1.0
 
 

@@ -16,7 +16,7 @@ _EXAMPLE = "interpose 9090 example.org:80"
 _LISTEN_FIRST = f"LISTEN is the first word, without an option; write {_EXAMPLE}"
 _TARGET_SECOND = f"TARGET is the second word, without an option; write {_EXAMPLE}"
 
-# What other programs call it.
+# Names that other programs have for an option.
 _ELSEWHERE = {
     **dict.fromkeys(("-p", "--port", "-l", "--listen", "--bind", "-b", "--host", "--local", "--from"), _LISTEN_FIRST),
     **dict.fromkeys(

@@ -94,7 +94,7 @@ class _Methods:
         self._sides = sides_of(server)
         self.on_eof = self._on_eof
         if "on_close" in own and "on_eof" not in given:
-            # What is called there is the script's on_close, so its exceptions are said to be.
+            # This calls the script's on_close, so its exceptions are logged as those of on_close.
             self.on_eof = functools.partial(self._on_eof)
             self.on_eof.shown = "on_close"  # type: ignore[attr-defined]
 
@@ -330,5 +330,5 @@ def hang_up(server: TheServer) -> None:
         sides.hang_up(side)
 
 
-# What `super()` finds without arguments, by hook.
+# The methods without arguments that `super()` finds, by hook.
 METHODS: dict[str, Callable[[TheServer], None]] = {"on_accept": accept, "on_recv": send_on, "on_close": hang_up}

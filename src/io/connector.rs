@@ -269,7 +269,7 @@ async fn connect_unix(path: &str, way: Way<'_>) -> Result<Connected, Outcome> {
     }
 }
 
-/// Has the system name a socket that is to be connected to a listener of ours, so that it is known there. Elsewhere
+/// Binds a socket to a name of the system's before it connects to a listener of ours, so that it is known there. Elsewhere
 /// than on Linux such sockets have no names.
 #[cfg(unix)]
 fn name_unix(socket: &Socket, peer: &SocketName, way: Way<'_>) -> io::Result<Option<Hop>> {

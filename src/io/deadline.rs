@@ -20,7 +20,7 @@ const LATE: Duration = Duration::from_millis(50);
 pub(crate) struct Deadline {
     limit: Duration,
     by: Instant,
-    /// What the timer is set to.
+    /// The time that the timer is set to.
     asked: Instant,
     pardoned: bool,
 }
@@ -56,7 +56,7 @@ impl Deadline {
         self.look_at(Instant::now());
     }
 
-    /// Whether the limit is over. To be asked when a look is due.
+    /// Returns true if the limit is over. Called when the timer has fired.
     pub(crate) fn is_over(&mut self) -> bool {
         let now = Instant::now();
         let late = now.saturating_duration_since(self.asked);

@@ -5,7 +5,7 @@ use std::{io, mem::MaybeUninit};
 use super::stream::Stream;
 
 impl Stream {
-    /// Whether the socket goes on after a call that has failed with `error`. The kernel tells a failure of the connection
+    /// Returns true if the socket still works after a call failed with `error`. The kernel reports a failure of the connection
     /// once, to whichever call comes first; what stays is that a TCP socket has no peer any more.
     pub(crate) fn survives(&self, error: &io::Error) -> bool {
         use io::ErrorKind as Kind;
@@ -24,12 +24,12 @@ impl Stream {
             Ok(1..) => None,
             Err(nothing) if matches!(nothing.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => None,
             Err(failure) => Some(failure),
-            // An end in order, or one behind a failure that the splice was told of.
+            // An end in order, or one behind a failure that the kernel reported to the splice.
             Ok(0) => (!is_of_the_call(error) && !self.survives(error)).then(|| again(error)),
         }
     }
 
-    /// The same of a call that was to write to it.
+    /// Returns the failure of the connection that a write which failed with `error` stands for, if any.
     pub(crate) fn failure_of_write(&self, error: &io::Error) -> Option<io::Error> {
         if self.survives(error) {
             return None;
@@ -44,7 +44,7 @@ fn again(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
-/// What no peer and no network can bring about.
+/// Returns true for an error of the call itself, which no peer and no network can cause.
 fn is_of_the_call(error: &io::Error) -> bool {
     #[cfg(unix)]
     const OF_THE_CALL: &[i32] = &[

@@ -41,7 +41,7 @@ mod linux {
         information(socket).map(|info| (ago(info.tcpi_last_data_sent), ago(info.tcpi_last_data_recv)))
     }
 
-    /// What the kernel knows of a connection (TCP_INFO, tcp(7)).
+    /// Reads the kernel's state of a connection (TCP_INFO, tcp(7)).
     fn information(socket: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
         // SAFETY: all fields are numbers, for which zero is a value.
         let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
@@ -110,7 +110,7 @@ pub(crate) fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// Has the C library call these before each fork, and in the child after it (pthread_atfork(3)).
+/// Registers `before` to run before each fork, and `in_child` in the child after it (pthread_atfork(3)).
 #[cfg(unix)]
 pub(super) fn at_fork(before: extern "C" fn(), in_child: extern "C" fn()) {
     // SAFETY: both are functions of this library, which is never unloaded, and only store to an atomic. Out of memory, the

@@ -73,7 +73,7 @@ pub(super) struct Names {
     last_first: bool,
 }
 
-/// What is to be done once the lock on the names is gone.
+/// Work to do once the lock on the names is released.
 #[derive(Debug, Default)]
 pub(super) struct Due {
     pub begin: Vec<String>,

@@ -82,7 +82,7 @@ impl Ready {
         }
     }
 
-    /// Whether clients can come at all: not once somebody else has ended the socket.
+    /// Returns true while clients can come: not once somebody else has ended the socket.
     pub(crate) fn is_listening(&self) -> bool {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let listens = |watched: &AsyncFd<Bound>| match watched.get_ref().socket.is_listener() {
@@ -123,7 +123,7 @@ impl Ready {
         self.accept().now_or_never().unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
     }
 
-    /// Whether clients can come at all. Nobody else ends the socket here.
+    /// Returns true: nobody else ends the socket here.
     pub(crate) fn is_listening(&self) -> bool {
         true
     }

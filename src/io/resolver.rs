@@ -153,7 +153,7 @@ mod tests {
 
     use super::{super::names::MOST_LOOKUPS, *};
 
-    /// What a name server of a test does for a name.
+    /// The queries that a test's name server has answered.
     #[derive(Debug, Default)]
     struct Asked {
         names: Vec<String>,

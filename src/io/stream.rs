@@ -72,7 +72,7 @@ impl Stream {
         Self::ended_nowhere(false)
     }
 
-    /// The same, which has been given the end, or not.
+    /// Returns such a stream, which was half-closed before if `ended`.
     pub(super) fn ended_nowhere(ended: bool) -> Self {
         Self::new(Connected::Nowhere { ended })
     }
@@ -138,7 +138,7 @@ impl Stream {
         self.unless_passing(done, cx)
     }
 
-    /// What a call came to. One that the system has no memory for is tried again later, whatever the runtime was told.
+    /// Returns the outcome of a call, or Pending if the system lacked memory for it: then the task is woken to try again.
     fn unless_passing<T>(&mut self, done: Poll<io::Result<T>>, cx: &Context<'_>) -> Poll<io::Result<T>> {
         match done {
             Poll::Ready(Err(error)) if super::later::again(&error, cx) => {
@@ -263,7 +263,7 @@ impl Stream {
         was_set
     }
 
-    /// Has the next read and the next write ask the kernel itself, whatever the runtime was told.
+    /// Makes the next read and the next write ask the kernel, even without a readiness event of the runtime's.
     pub(crate) fn look_again(&mut self) {
         self.clear_low_water();
         (self.untold, self.blocked) = (true, false);

@@ -1,4 +1,4 @@
-//! What the kernel knows of a stream's bytes: those on their way, those that wait, and when the last of them passed.
+//! The kernel's figures of a stream's bytes: those on their way, those that wait, and when the last of them passed.
 
 use std::{io, time::Duration};
 
@@ -38,7 +38,7 @@ impl Stream {
         None
     }
 
-    /// What a read would come to now, where there is a socket.
+    /// Returns the result that a read would have now. None without a socket.
     pub(crate) fn peek(&self) -> Option<io::Result<usize>> {
         self.socket().map(|socket| socket.peek(&mut [std::mem::MaybeUninit::uninit()]))
     }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::hooks::{Decision, EndVerdict, Verdict};
 
-/// What may be answered, and what to do about a number, which is most often what `send()` returned.
+/// The answers that a hook may give, and the advice for a number, which is most often the result of `send()`.
 struct Wanted {
     text: &'static str,
     after_send: &'static str,
@@ -31,7 +31,7 @@ const OF_ACCEPT: Wanted =
     Wanted { text: "None (use forward_to), a Forward or an address (go there) or False (refuse)", after_send: "return None" };
 const NOTHING: Wanted = Wanted { text: "None", after_send: "return None" };
 
-/// What to try in the place of `given`, of which `part` was wrong.
+/// Returns advice on the answer `given`, of which `part` was wrong.
 fn hint(given: &Bound<'_, PyAny>, part: &Bound<'_, PyAny>, wanted: &Wanted) -> String {
     let text = match (kind_of(part).as_str(), part.is(given)) {
         ("coroutine", true) => {

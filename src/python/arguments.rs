@@ -1,4 +1,4 @@
-//! What callbacks are called with.
+//! The arguments of callbacks.
 
 use pyo3::{prelude::*, types::PyTuple};
 

@@ -46,7 +46,7 @@ impl Slot {
 pub(super) struct CallLog {
     names: Mutex<[String; Slot::ALL.len()]>,
     warned: Mutex<[Option<Instant>; Slot::ALL.len()]>,
-    /// Whether a slot's callback has answered anything but None.
+    /// True for each slot whose callback has answered anything but None.
     answered: [AtomicBool; Slot::ALL.len()],
     errors: AtomicU64,
 }

@@ -1,4 +1,4 @@
-//! Data that Python gives: bytes, and whatever else has a buffer of them.
+//! Data from Python: bytes, and other objects with a buffer of bytes.
 #![allow(unsafe_code)] // The buffer protocol hands out a pointer, and the copy of much memory lets the interpreter go; argued below.
 
 use std::{
@@ -46,7 +46,7 @@ impl<'py> Unfit<'py> {
         }
     }
 
-    /// What was found in the place of bytes.
+    /// Describes the object that was found in the place of bytes.
     pub(super) fn found(&self) -> String {
         match self {
             Self::Kind(value) | Self::Raised(value, _) => kind_of(value),
@@ -79,7 +79,7 @@ pub(super) fn kind_of(value: &Bound<'_, PyAny>) -> String {
     printable(&value.get_type().name().map_or_else(|_| "an object".to_owned(), |name| name.to_string()))
 }
 
-/// The bytes of a value, as they are now: whoever changes it later does not change them.
+/// Returns the bytes of a value as they are now: a later change of the value does not change them.
 pub(super) fn bytes_of<'py>(value: &Bound<'py, PyAny>) -> Result<Bytes, Unfit<'py>> {
     match value.cast_exact::<PyBytes>() {
         Ok(bytes) if bytes.as_bytes().len() < KEPT => Ok(Bytes::copy_from_slice(bytes.as_bytes())),
@@ -158,7 +158,7 @@ impl<'a> Export<'a> {
             let (from, to) = (Source(self.0.buf.cast_const().cast()), &mut copy.spare_capacity_mut()[..size]);
             if size < MUCH { from.copy(to) } else { py.detach(|| from.copy(to)) }
         }
-        // SAFETY: so many were written just now.
+        // SAFETY: `size` bytes were written just now.
         unsafe { copy.set_len(size) };
         Ok(copy)
     }
@@ -191,7 +191,7 @@ fn no_memory(size: usize) -> PyErr {
     PyMemoryError::new_err(message)
 }
 
-/// Whether a format (PEP 3118) has addresses among its items: of objects, pointers, functions or strings in C.
+/// Returns true if a format (PEP 3118) has addresses among its items: of objects, pointers, functions or strings in C.
 fn has_addresses(format: &[u8]) -> bool {
     let mut items = format.iter();
     while let Some(item) = items.next() {

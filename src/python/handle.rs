@@ -184,7 +184,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether it is an upstream's socket alone.
+    /// True for an upstream's socket that is carried alone.
     #[getter]
     fn is_adopted(&self) -> bool {
         self.0.is_adopted()

@@ -48,7 +48,7 @@ pub(super) struct Callbacks {
     passes_errors: Arc<AtomicBool>,
     /// Whether chunks are shown as memoryviews.
     pub views: bool,
-    /// Whether each socket is carried alone.
+    /// True if each socket is carried alone.
     pub apart: bool,
     pub log: Arc<CallLog>,
 }
@@ -249,7 +249,7 @@ impl OnLane {
         match self.report(py, here, slot, connection, &error) {
             // Ctrl-C may come while the exception is told of.
             Err(error) if ends_server(py, &error) => Some(self.end(py, here, slot, error)),
-            // What failed is only what a callback wanted to show.
+            // Only output of the callback's own could not be written.
             Ok(None) => None,
             _ if self.passes_errors.load(Relaxed) => None,
             line => {

@@ -28,7 +28,7 @@ type Line = (u8, String, String);
 struct Ring {
     lines: Mutex<Lines>,
     arrived: Condvar,
-    /// What was taken has been handed on.
+    /// Notified when the lines that were taken have been handed on.
     handed_on: Condvar,
 }
 

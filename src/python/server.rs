@@ -104,7 +104,7 @@ impl Server {
         Ok(self.here(py)?.is_closed())
     }
 
-    /// Has these callbacks called once there are lanes: with this call, or with a later one.
+    /// Registers these callbacks. They run once there are lanes, from this call or from a later one.
     fn hook(&self, py: Python<'_>, callbacks: &Callbacks, lanes: Vec<Bound<'_, Lane>>) -> PyResult<()> {
         let server = self.here(py)?;
         server.hook(callbacks.hooks(), lanes.iter().filter_map(|lane| lane.get().handle()));

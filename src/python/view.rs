@@ -172,6 +172,6 @@ pub(super) fn bytes_of<'py>(py: Python<'py>, chunk: &Chunk, spare: &mut Spare) -
 /// A bytes object with a copy of the chunk, or MemoryError.
 fn copied<'py>(py: Python<'py>, chunk: &Chunk) -> PyResult<Bound<'py, PyAny>> {
     let length = ffi::Py_ssize_t::try_from(chunk.len()).map_err(|_| PyBufferError::new_err("too long"))?;
-    // SAFETY: attached; so many bytes are read from there, and the object, or NULL with an exception set, is the caller's.
+    // SAFETY: attached; `length` bytes are read from the chunk, and the object, or NULL with an exception set, is the caller's.
     unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyBytes_FromStringAndSize(chunk.as_ptr().cast(), length)) }
 }

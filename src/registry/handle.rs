@@ -62,7 +62,7 @@ impl Connection {
         self.0.told.store(true, Ordering::Release);
     }
 
-    /// Whether its hooks know of the end.
+    /// Returns true once its hooks know of the end.
     pub fn is_told(&self) -> bool {
         self.0.told.load(Ordering::Acquire)
     }
@@ -111,12 +111,12 @@ impl Connection {
         self.0.inject_from(&self.0, direction, data, (&source.0.0, source.1))
     }
 
-    /// Whether reading in `direction` waits for other connections to take what was sent to them.
+    /// Returns true while reading in `direction` waits for other connections to take the bytes sent to them.
     pub(crate) fn waits(&self, direction: Direction) -> bool {
         Shared::waits(&self.0, direction)
     }
 
-    /// Whether it is no client's, but one that [`Server::adopt`](crate::server::Server::adopt) made.
+    /// Returns true for a connection without a client, which [`Server::adopt`](crate::server::Server::adopt) made.
     pub fn is_adopted(&self) -> bool {
         self.0.is_adopted
     }
@@ -131,7 +131,7 @@ impl Connection {
         self.0.control.resume(direction);
     }
 
-    /// Has a side that is carried alone fail as the one that it is paired with has: what was sent to its peer is delivered,
+    /// Fails a side that is carried alone as the side that it is paired with has failed: bytes sent to its peer are delivered,
     /// then the peer gets RST. Its reason is that of `cause`.
     pub fn fail_with(&self, cause: &Self) {
         let reset = || Outcome::plain(CloseReason::Aborted);

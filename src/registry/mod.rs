@@ -36,9 +36,9 @@ pub(crate) struct Registry {
     adopted: AtomicUsize,
     /// The most that lived at once since that was last asked for.
     peak: AtomicUsize,
-    /// Connections that have ended, and whose hooks have still to be told.
+    /// Connections that have ended, and whose on_close has not returned yet.
     untold: AtomicUsize,
-    /// Told when the last live connection ends.
+    /// Notified when the last live connection ends.
     empty: Notify,
 }
 
@@ -131,12 +131,12 @@ impl Registry {
         }
     }
 
-    /// One more connection whose end its hooks are to be told.
+    /// Counts a connection that has ended and whose on_close is still to be called.
     pub(crate) fn to_be_told(&self) {
         self.untold.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// They were told, or cannot be.
+    /// Counts an on_close that has returned, or that cannot be called any more.
     pub(crate) fn told(&self) {
         self.untold.fetch_sub(1, Ordering::AcqRel);
         self.empty.notify_waiters();
@@ -150,14 +150,14 @@ impl Registry {
         found
     }
 
-    /// Has every connection look around: what is wanted of it has changed.
+    /// Wakes every connection, because the hooks that are wanted have changed.
     pub(crate) fn wake_all(&self) {
         for shared in held(&self.live).values() {
             shared.control.wake();
         }
     }
 
-    /// Has every connection that may have bytes on their way look at whether they are acknowledged.
+    /// Asks every connection that may have bytes on their way to check whether they are acknowledged.
     pub(crate) fn look_all(&self) {
         for shared in held(&self.live).values() {
             let delivered = shared.to_upstream.ledger().delivered + shared.to_client.ledger().delivered;
@@ -167,7 +167,7 @@ impl Registry {
         }
     }
 
-    /// Has every connection end in order if nothing is under way in it. `delivered` is kept from one call to the next.
+    /// Ends in order every connection in which nothing is under way. `delivered` is kept from one call to the next.
     pub(crate) fn leave_all(&self, delivered: &mut HashMap<u64, (u64, Instant)>) {
         let (live, now) = (held(&self.live), Instant::now());
         delivered.retain(|id, _| live.contains_key(id));
@@ -193,12 +193,12 @@ impl Registry {
         (live, self.peak.swap(live, Ordering::Relaxed))
     }
 
-    /// Connections that live, and ends that were not told yet.
+    /// Returns the number of live connections, and that of ended ones whose on_close has not returned.
     pub(crate) fn left(&self) -> (usize, usize) {
         (held(&self.live).len(), self.untold.load(Ordering::Acquire))
     }
 
-    /// Completes when no connection lives, and every hook was told of the ends.
+    /// Completes when no connection lives, and on_close has returned for all.
     pub(crate) async fn emptied(&self) {
         loop {
             let notified = self.empty.notified();

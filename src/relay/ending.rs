@@ -177,7 +177,7 @@ fn failure(relay: &Relay<'_>) -> Outcome {
     }
 }
 
-/// What the network did, rather than this system.
+/// Returns true for an error of the network, not of this system.
 fn is_gone(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(error.kind(), Kind::TimedOut | Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown)

@@ -75,7 +75,7 @@ impl<'a> Stage<'a> {
         self.asks() && (ended() || self.is_paused(shared) || self.has_sent_enough(shared))
     }
 
-    /// Whether hooks that have each socket carried alone read nothing from this one for now.
+    /// Returns true while hooks that have each socket carried alone read nothing from this one.
     fn is_paused(&self, shared: &Shared) -> bool {
         self.apart && shared.control.paused.has(self.direction)
     }

@@ -1,4 +1,4 @@
-//! What a direction has still to write.
+//! The bytes that a direction has still to write.
 
 use std::{
     collections::VecDeque,
@@ -11,20 +11,20 @@ use bytes::{Buf, Bytes};
 use super::pump::BUFFER;
 use crate::pieces::Pieces;
 
-/// What all directions of the process may hold before reads become small: a thousand connections that stand still
-/// both ways then hold 64 MiB at most, whoever they are.
+/// Bytes that all directions of the process may hold before reads become small: a thousand connections that stand still
+/// both ways then hold 64 MiB at most.
 const MUCH: usize = 24 * 1024 * 1024;
 
 /// A small read.
 const LITTLE: usize = 16 * 1024;
 
-/// What a piece costs in memory beyond its bytes.
+/// Bytes of memory that a piece costs beyond its contents.
 const PIECE: usize = 256;
 
 /// Pieces that one write takes. More are no gain: small ones were joined before.
 pub(super) const SLICES: usize = 16;
 
-/// What all directions of the process hold.
+/// Bytes that all directions of the process hold.
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
 /// The bytes of one direction that wait for its destination, in order. Without memory while there are none.
@@ -95,7 +95,7 @@ impl Outbox {
         self.waiting = VecDeque::new();
     }
 
-    /// Gives all up. Returns the number of bytes.
+    /// Drops all bytes. Returns their number.
     pub(super) fn give_up(&mut self) -> usize {
         std::mem::take(self).bytes
     }

@@ -27,10 +27,10 @@ struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
-/// What a limit asks for that is over.
+/// The action that an expired limit asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Over {
-    /// A look at the sockets: something may have come that nobody was told of. Then the patience is to be polled again.
+    /// Check the sockets: bytes may have come without a readiness event. Then poll the patience again.
     Look,
     /// The end.
     End,

@@ -14,7 +14,7 @@ use crate::{
 /// How long nothing has come from either side of a connection at rest.
 const QUIET: Duration = Duration::from_millis(20);
 
-/// The same where the upstream has gone on speaking, so that a pause is likely to be no more than that.
+/// How long a stream of the upstream's must pause to count as quiet: a short pause is likely to be no more than that.
 pub(super) const QUIET_STREAM: Duration = Duration::from_millis(250);
 
 /// How much later than the client an upstream has spoken that goes on speaking.
@@ -58,7 +58,7 @@ impl Relay<'_> {
     }
 }
 
-/// Whether bytes, an end or a failure wait to be read.
+/// Returns true if bytes, an end or a failure wait to be read.
 fn has_unread(source: &Stream) -> bool {
     match source.peek() {
         Some(Err(error)) => error.kind() != io::ErrorKind::WouldBlock,

@@ -4,7 +4,7 @@ use std::{cell::RefCell, sync::Arc};
 
 use super::pump::BUFFER;
 
-/// What is read into where there is no memory for more. On the stack.
+/// Size of the buffer on the stack that reads use where there is no memory for more.
 const LEAST: usize = 4096;
 
 thread_local! {

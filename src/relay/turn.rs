@@ -1,4 +1,4 @@
-//! What a pump has for one turn, and what became of it.
+//! A pump's means for one turn, and the turn's outcome.
 
 use std::{
     io::{self, IoSlice},
@@ -53,7 +53,7 @@ impl Ends<'_> {
     }
 }
 
-/// What failed a pump: one of its sockets, or a hook.
+/// The failure of a pump: of one of its sockets, or of a hook.
 #[derive(Debug)]
 pub(super) enum Fault {
     Source(io::Error),
@@ -69,7 +69,7 @@ impl Fault {
     }
 }
 
-/// What a turn did.
+/// The outcome of a turn.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     /// Bytes, or an end, moved.

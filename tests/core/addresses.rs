@@ -103,7 +103,7 @@ fn every_spelling_is_taken_or_refused_for_its_reason() {
     assert!(ACCEPTED.len() >= 60);
 }
 
-/// What is nearly an address, and what the error says to write.
+/// Texts that are nearly addresses, and what the error says to write.
 const SLIPS: &[(&str, &str)] = &[
     ("http://host:80", "take it away (\"host:80\")"),
     ("http://host", "(\"host:80\")"),

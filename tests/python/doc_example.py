@@ -105,7 +105,7 @@ def unix(path: Path) -> socket.socket:
 
 
 def visit(client: socket.socket) -> None:
-    """What the visitor sends comes back, from a server that the page names."""
+    """Check that the bytes of a visitor come back, from a server that the page names."""
     with client:
         assert echo(client, b"hello") == b"hello"
 

@@ -126,7 +126,7 @@ WRONG_VALUES: list[tuple[str, Callable[[], object]]] = [
     ("max_connections: it is above", lambda: limits(2**64)),
 ]
 
-# What a slip is answered with.
+# The advice for each slip.
 SLIPS: list[tuple[str, Callable[[], object]]] = [
     ('write TheServer("", 9090, ...)', lambda: server(9090)),
     ('write TheServer("", 9090, ...)', lambda: server(9090, TARGET)),

@@ -21,7 +21,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("example
 REFERENCE = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SECONDS = 30
-# What CI runs as the pages say, or takes minutes.
+# Commands that CI runs as the pages say, or that take minutes.
 ELSEWHERE = {
     "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/interpose demo",
     "tests/run",

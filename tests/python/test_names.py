@@ -1,4 +1,4 @@
-"""What only looks like a name of ours is answered with the nearest right one, and other names stay free."""
+"""Names that are nearly ours are answered with the nearest right one; other names stay free."""
 
 from __future__ import annotations
 

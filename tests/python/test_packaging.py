@@ -1,4 +1,4 @@
-"""What the distribution says of itself, and which interpreters its wheels are for."""
+"""The metadata of the distribution, and the interpreters that its wheels are for."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def test_a_stream_that_comes_to_a_callback_s_thread_is_no_signal(tmp_path: Path,
 
 
 def test_words_for_nobody_are_no_signal(tmp_path: Path) -> None:
-    """What is said of a callback's lost output goes to a standard error that may be lost as well."""
+    """The message about a callback's lost output goes to a standard error that may be lost as well."""
     text = """
     import os, signal
     from interpose._lost_output import say_aside

@@ -23,7 +23,7 @@ use crate::{
 
 const ENDS: Interest = BOTH.with(Interest::EOF);
 
-/// Gives the hooks and takes them away, again and again: what flows in the open direction is seen while they are there. A
+/// Sets the hooks and takes them away, again and again: what flows in the open direction is seen while they are there. A
 /// turn that has begun may read what comes at once.
 fn flips(site: &Site, pair: &mut Pair, open: Direction) {
     for _ in 0..5 {
@@ -117,7 +117,7 @@ fn hooks_count_while_the_server_drains() {
     }
 }
 
-/// What a side has sent before it reset is shown, though it is gone; the reset comes behind it, and is the reason.
+/// Bytes that a side sent before it reset are shown, though it is gone; the reset comes behind it, and is the reason.
 #[test]
 fn what_a_failed_side_has_left_is_seen_and_its_reset_stays_true() {
     for direction in DIRECTIONS {

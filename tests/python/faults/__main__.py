@@ -22,7 +22,7 @@ def play(row: Row, folder: Path) -> list[Outcome]:
             scene = Scene(row, folder / f"{ROWS.index(row)}-{number}")
         outcome = scene.play(error)
         for _ in range(2):
-            # Whether a stream is fast enough for some calls is the machine's affair.
+            # It depends on the machine whether a stream is fast enough for some calls.
             if outcome.problems == [NOT_MADE]:
                 outcome = scene.play(error)
         outcomes.append(outcome)

@@ -26,7 +26,7 @@ PATIENCE, QUIET = 0.4, 0.25
 
 @dataclass
 class Outcome:
-    """What an error has come to."""
+    """The effect of one injected error."""
 
     row: Row
     error: str

@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 
 @dataclass
 class Seen:
-    """What an upstream has seen of one connection."""
+    """The bytes and the end that an upstream has seen of one connection."""
 
     got: int = 0
     end: str = ""

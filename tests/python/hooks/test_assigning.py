@@ -22,7 +22,7 @@ from .clients import calling, exchange, in_thread, upper
 
 
 def is_called(server: TheServer, echo: Echo) -> bool:
-    """Whether a chunk comes to on_client_recv: `upper` is the only callback of these tests."""
+    """Return whether a chunk comes to on_client_recv: `upper` is the only callback of these tests."""
     return exchange(server) == ("eof", b"ABC")
 
 

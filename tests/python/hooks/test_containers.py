@@ -10,7 +10,7 @@ from interpose._containers import Channel, InputList
 
 
 class Notes:
-    """Keeps what it is told."""
+    """Records the calls of the containers."""
 
     def __init__(self) -> None:
         self.read: set[Any] = set()

@@ -1,4 +1,4 @@
-"""What is data and what is not, wherever it is given: copied once and at once, or refused for its own reason."""
+"""Data of every type, at every entry point: copied once and at once, or refused for its own reason."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def test_a_full_disk(case: tuple[str, ...], tmp_path: Path) -> None:
     with Path("/dev/full").open("wb") as output:
         code, seen = run_with(output.fileno(), tmp_path, *case)
     assert seen == "True True\n"
-    # What Python says of its own last flush.
+    # Python exits with 120 if its own last flush fails.
     assert code in (0, 120)
 
 

@@ -1,4 +1,4 @@
-"""Many small pieces, and a head before its body: they go out together, whoever cut them and however."""
+"""Many small pieces, and a head before its body: they go out together, in whatever way they were cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of an exception of a callback: in the log whole, and out of the server where that is asked for."""
+"""Exceptions of callbacks: whole in the log, and raised out of the server where that is asked for."""
 
 from __future__ import annotations
 

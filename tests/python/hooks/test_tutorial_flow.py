@@ -1,4 +1,4 @@
-"""What a script sends to a reader that stands still is bounded: the side that it comes from is not read meanwhile."""
+"""Bytes that a script sends to a reader that stands still are bounded: their source is not read meanwhile."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from peers import address_of as name_of
 from peers import connect, listener, read_exactly
 
 SIZE = 48 << 20
-# What the kernel's buffers of the two connections, and the bounds of the proxy, may hold together.
+# Bytes that the kernel's buffers of the two connections, and the proxy, may hold together.
 MOST = 24 << 20
 
 

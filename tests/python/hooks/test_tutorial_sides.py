@@ -156,7 +156,7 @@ def test_a_client_may_live_without_an_upstream_and_get_one_later(refusing: Addre
 
 
 def test_one_client_and_three_upstreams(serve: Any) -> None:
-    """What is said goes where the script sends it."""
+    """Bytes go where the script sends them."""
 
     def controller(number: int) -> Any:
         def run(sock: socket.socket) -> None:

@@ -96,7 +96,7 @@ def test_names_without_an_answer_hold_up_no_other_name(net: Network, start: Star
         echoes(proxy.address)
         waiting = [net.near.connect(address) for address in proxy.addresses[2:]]
         try:
-            # Far less than the 30 s after which the resolver gives the first of them up.
+            # Far less than the 30 s after which the first of these lookups fails.
             echoes(proxy.addresses[1])
             poll(
                 lambda: len({name for name in server.asked if name.startswith("silent")}) == 60, 10, "all are asked for"
