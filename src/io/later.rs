@@ -30,8 +30,10 @@ pub(super) fn again(error: &io::Error, cx: &Context<'_>) -> bool {
     }
     let waker = cx.waker();
     let first = WAITING.with_borrow_mut(|waiting| {
+        // Before: one that asks again in the pause is there already, and so is the sleeper.
+        let first = waiting.is_empty();
         waiting.insert(waker.data(), waker.clone());
-        waiting.len() == 1
+        first
     });
     if first {
         tokio::spawn(async {
@@ -61,7 +63,7 @@ impl Drop for All {
 mod tests {
     use std::{future::poll_fn, task::Poll};
 
-    use tokio::time::Instant;
+    use tokio::{runtime::Handle, time::Instant};
 
     use super::*;
 
@@ -77,6 +79,22 @@ mod tests {
         })
         .await;
         assert!(start.elapsed() >= 3 * PAUSE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_often_one_asks_in_a_pause_there_is_one_sleeper() {
+        let tasks = || Handle::current().metrics().num_alive_tasks();
+        let (mut polls, mut most) = (0, 0);
+        poll_fn(|cx| {
+            polls += 1;
+            for _ in 0..5 {
+                assert!(again(&io::Error::from_raw_os_error(libc::ENOBUFS), cx));
+                most = most.max(tasks());
+            }
+            if polls == 3 { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        assert_eq!(most, 1);
     }
 
     #[tokio::test]
