@@ -1,7 +1,6 @@
 //! The accepting task of a server: nothing slow happens in it.
 
 use std::{
-    collections::HashMap,
     io,
     pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -10,18 +9,18 @@ use std::{
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep},
 };
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use crate::{burst::Burst, io::ticks::Ticks};
 use crate::{
     connection,
+    drain::{self, Stop},
     entry::{Admission, Entry},
     error::reason_text,
     io::{
         connector::is_exhaustion,
-        deadline,
         listener::Listener,
         ready::{Accepted, Ready},
         reserve::Reserve,
@@ -34,12 +33,6 @@ use crate::{
 
 /// Clients accepted before the thread's connections get their turn.
 const BATCH: u32 = 64;
-
-/// How long aborted connections may take to be gone.
-const ABORT_TIME: Duration = Duration::from_secs(1);
-
-/// Between two looks of a server that is left for connections in which nothing is under way: at first, and later.
-const REST: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
 /// Between two looks of the connections at their peers.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -56,7 +49,7 @@ pub(crate) fn spawn(core: Arc<Core>, listener: Listener, workers: Workers) {
         announce_start(&core);
         let life = async {
             accept_until_stopped(&core, listener, &workers).await;
-            drain(&core).await;
+            drain::drain(&core).await;
         };
         tokio::select! {
             biased;
@@ -224,7 +217,11 @@ async fn accept(core: &Arc<Core>, ready: &Ready, permits: &Arc<Semaphore>, worke
                         "{}: cannot accept any more: {why}: something else ended the listening socket; the server stops",
                         core.address,
                     );
-                    core.stop_by.send_modify(|by| *by = by.or(Some(Instant::now())));
+                    core.stop_by.send_modify(|stop| {
+                        if stop.is_none() {
+                            stop.insert(Stop::default()).by(Instant::now());
+                        }
+                    });
                     return;
                 }
             }
@@ -294,39 +291,5 @@ fn reserve(core: &Core) -> io::Result<Option<Reserve>> {
         Err(error) if is_exhaustion(&error) => Err(error),
         // Without /dev/null there is no reserve, which is no reason to accept nobody.
         reserve => Ok(reserve.ok()),
-    }
-}
-
-/// Lets connections finish until the deadline, which may still be moved nearer, and aborts the others.
-async fn drain(core: &Arc<Core>) {
-    let mut stop = core.stop_by.subscribe();
-    let (mut delivered, mut pause) = (HashMap::new(), REST.0);
-    let mut next = Instant::now();
-    loop {
-        let by = stop.borrow_and_update().unwrap_or_else(Instant::now);
-        tokio::select! {
-            () = core.registry.emptied() => return,
-            () = deadline::over(by.saturating_duration_since(Instant::now())) => break,
-            _ = stop.changed() => {}
-            () = sleep_until(next), if core.is_left.load(Relaxed) => {
-                core.registry.leave_all(&mut delivered);
-                next = Instant::now() + pause;
-                pause = REST.1.min(pause * 2);
-            }
-        }
-    }
-    core.registry.abort_all();
-    if deadline::within(ABORT_TIME, core.registry.emptied()).await.is_some() {
-        return;
-    }
-    match core.registry.left() {
-        (0, untold) => log::warn!(
-            target: "interpose::listener",
-            "{}: closed while {untold} ends are still to be told to on_close; its lane goes on with them", core.address
-        ),
-        (live, _) => log::error!(
-            target: "interpose::listener",
-            "{}: {live} connections were still there {ABORT_TIME:?} after they were aborted", core.address
-        ),
     }
 }

@@ -14,7 +14,7 @@
 //! | sockets | `io`, [`forward`], [`config`], `limits`, `hops`, [`workers`], [`lane`] |
 //! | seam | [`hooks`], [`registry`], [`inbox`], `control` |
 //! | relay | `relay` |
-//! | server | `connection`, `entry`, `accept`, `apart`, `burst`, `setbacks`, [`server`] |
+//! | server | `connection`, `entry`, `accept`, `drain`, `apart`, `burst`, `setbacks`, [`server`] |
 //! | binding | `python`, only with the feature `python` |
 
 pub mod addr;
@@ -38,6 +38,7 @@ mod apart;
 mod burst;
 mod connection;
 mod control;
+mod drain;
 mod entry;
 mod hops;
 mod io;

@@ -16,6 +16,7 @@ use crate::{
     addr::{Address, SocketName},
     apart::Apart,
     config::Config,
+    drain::Stop,
     error::{Error, ErrorKind},
     forward::Forward,
     hooks::{Hooked, Hooks, Interest},
@@ -53,7 +54,7 @@ pub(crate) struct Core {
     /// The lanes on which the hooks run.
     lanes: Arc<Lanes>,
     /// When to abort what is left, once a stop has begun.
-    pub stop_by: watch::Sender<Option<Instant>>,
+    pub stop_by: watch::Sender<Option<Stop>>,
     /// Connections in which nothing is under way are not to be waited for.
     pub is_left: AtomicBool,
     closed: Closed,
@@ -217,11 +218,16 @@ impl Server {
         let now = Instant::now();
         // Beyond what the clock can count is a year, which nobody waits for either.
         let deadline = now.checked_add(drain).unwrap_or(now + Duration::from_secs(365 * 86_400));
-        self.0.core.stop_by.send_modify(|by| *by = Some(by.map_or(deadline, |by| by.min(deadline))));
+        self.0.core.stop_by.send_modify(|stop| stop.get_or_insert_default().by(deadline));
         if listener.take().is_some() {
             // It was never started, so there is no task to close it.
             self.0.core.announce_closed();
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn core(&self) -> Arc<Core> {
+        Arc::clone(&self.0.core)
     }
 
     /// Does what [`stop`](Self::stop) does, but only connections in which something is under way may go on for `drain`. The

@@ -41,6 +41,11 @@ impl Deadline {
         self.pardoned = false;
     }
 
+    /// Whether it ends later than `left` from now.
+    pub(crate) fn is_beyond(&self, left: Duration) -> bool {
+        self.by > Instant::now() + left
+    }
+
     /// When the next look at the clock is due.
     pub(crate) fn next_look(&self) -> Instant {
         self.asked

@@ -17,7 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sockets", &["io", "forward", "config", "limits", "workers", "hops", "lane"]),
     ("seam", &["control", "inbox", "hooks", "registry"]),
     ("relay", &["relay"]),
-    ("server", &["accept", "apart", "burst", "connection", "entry", "server", "setbacks"]),
+    ("server", &["accept", "apart", "burst", "connection", "drain", "entry", "server", "setbacks"]),
     ("binding", &["python"]),
 ];
 
