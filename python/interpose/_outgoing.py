@@ -126,5 +126,5 @@ class Outgoing(ScriptSide):
         if self.native is None or self.is_paired:
             super().close()
         else:
-            self.is_closed = True
             self.native.close()
+            self.is_closed = True

@@ -50,14 +50,25 @@ pub(super) struct Outgoing {
     socket: Mutex<Option<Arc<Socket>>>,
     peer: SocketName,
     local: SocketName,
-    _memory: Option<Memory>,
-    /// In a child that is forked the socket is the parent's.
+    memory: Option<Memory>,
+    /// In a child that is forked the socket is the parent's, and locks may be held by threads that are not there.
     process: Process,
 }
 
 impl Outgoing {
     fn socket(&self) -> MutexGuard<'_, Option<Arc<Socket>>> {
         self.socket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Raises ForkError in a forked child. To be called before anything is locked.
+    fn check_process(&self, py: Python<'_>, what: &str) -> PyResult<()> {
+        if self.process == Process::this() {
+            return Ok(());
+        }
+        let peer = &self.peer;
+        let message =
+            format!("{what}: the upstream {peer} belongs to the process this one was forked from; use it there, or connect here");
+        Err(errors::raise(py, &Error::new(ErrorKind::Forked, message)))
     }
 
     /// The socket, for the connection that takes it over.
@@ -86,7 +97,7 @@ impl Outgoing {
         socket.set_nonblocking(false)?;
         socket.set_write_timeout(Some(LOOK))?;
         socket.set_read_timeout(Some(LOOK))?;
-        Ok(Self { socket: Mutex::new(Some(Arc::new(socket))), peer, local, _memory: memory, process: Process::this() })
+        Ok(Self { socket: Mutex::new(Some(Arc::new(socket))), peer, local, memory, process: Process::this() })
     }
 
     /// Receives what has come, at most `most` bytes, within `LOOK`. `None` if this is closed, or has a connection.
@@ -99,6 +110,14 @@ impl Outgoing {
             data.truncate(received?);
             Ok(data)
         })
+    }
+
+    fn end(&self) {
+        let socket = self.socket().take();
+        if let Some(socket) = socket {
+            // A send() that waits ends with this, and so does the peer while a forked child has the socket too.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
     }
 }
 
@@ -148,6 +167,7 @@ impl Outgoing {
 
     /// Sends all of `data`; blocks until the kernel has it. Gives its length, or None when that took `wait` seconds.
     fn send(&self, py: Python<'_>, data: &Bound<'_, PyAny>, wait: f64) -> PyResult<Option<usize>> {
+        self.check_process(py, "send")?;
         let data = data::bytes_of(data).map_err(|unfit| unfit.into_error(py))?;
         let wait = convert::seconds(py, "timeout", Some(wait))?.unwrap_or_default();
         let (begin, mut left) = (Instant::now(), &data[..]);
@@ -167,6 +187,7 @@ impl Outgoing {
     /// Receives at most `most` bytes; blocks until there are some, or the end, which is none. Returns None when nothing came
     /// within `wait` seconds.
     fn recv<'py>(&self, py: Python<'py>, most: usize, wait: Option<f64>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        self.check_process(py, "recv")?;
         let wait = convert::seconds(py, "timeout", wait)?;
         let begin = Instant::now();
         loop {
@@ -184,25 +205,28 @@ impl Outgoing {
     }
 
     /// Sends FIN: the peer has all there is.
-    fn half_close(&self) {
+    fn half_close(&self, py: Python<'_>) -> PyResult<()> {
+        self.check_process(py, "shutdown")?;
         if let Some(socket) = &*self.socket() {
             let _ = socket.shutdown(Shutdown::Write);
         }
+        Ok(())
     }
 
-    fn close(&self) {
-        let socket = self.socket().take();
-        if let Some(socket) = socket
-            && self.process == Process::this()
-        {
-            // A send() that waits ends with this, and so does the peer while a forked child has the socket too.
-            let _ = socket.shutdown(Shutdown::Both);
-        }
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.check_process(py, "close")?;
+        self.end();
+        Ok(())
     }
 }
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        self.close();
+        if self.process == Process::this() {
+            self.end();
+        } else {
+            // The copy of the socket is closed, which no other process notices. Forgetting the connection would take a lock.
+            std::mem::forget(self.memory.take());
+        }
     }
 }

@@ -214,6 +214,78 @@ def test_a_multiprocessing_pool_by_fork(tmp_path: Path) -> None:
     assert out == "328350\nb'during the pool'\nb'after the pool'\n1\n"
 
 
+UNPAIRED = """
+    from interpose import Forward
+    from peers import address_of, listener
+    waiting = listener()
+    side = Forward().start(*address_of(waiting))
+    peer, _ = waiting.accept()
+    peer.settimeout(10)
+"""
+
+
+def test_an_upstream_that_belongs_to_no_connection_is_the_parents(tmp_path: Path) -> None:
+    middle = """
+    import socket
+    def use():
+        for attempt in [
+            lambda: side.send(b"from the child"),
+            lambda: side.recv(1, 0.1),
+            lambda: side.shutdown(socket.SHUT_WR),
+            side.close,
+        ]:
+            try:
+                attempt()
+            except ForkError as error:
+                assert "forked from; " in str(error), error
+            else:
+                print("passes")
+    print(child(use))
+    side.send(b"from the parent")
+    print(peer.recv(100))
+    peer.sendall(b"answer")
+    print(side.recv(100))
+    side.close()
+    print(peer.recv(1))
+    """
+    out = passes(tmp_path, BEGIN + UNPAIRED + middle + END)
+    assert out == "0\nb'from the parent'\nb'answer'\nb''\n2\n"
+
+
+def test_a_child_that_drops_an_upstream_of_its_parent_never_hangs(tmp_path: Path) -> None:
+    """What an upstream shares with the parent's threads may be in use at any moment that a process forks."""
+    middle = """
+    import signal, threading
+    first = TheServer("", 0, server.address).start()
+    # Known as one that comes to a listener of this process, as those are that come and go meanwhile.
+    side = Forward().start(*server.address)
+    address = first.address
+    def connect_and_leave():
+        while True:
+            with connect(address):
+                pass
+    flow = os.fork()
+    if flow == 0:
+        for _ in range(4):
+            threading.Thread(target=connect_and_leave, daemon=True).start()
+        time.sleep(60)
+        os._exit(0)
+    def drop():
+        global side
+        side = None
+    outcomes = {child(drop) for _ in range(60)}
+    os.kill(flow, signal.SIGKILL)
+    os.waitpid(flow, 0)
+    first.stop(0)
+    side.close()
+    print(outcomes)
+    with connect(server.address) as another:
+        print(echo(another, b"lives"))
+    client.close()
+    """
+    assert passes(tmp_path, BEGIN + "    from interpose import Forward\n" + middle, seconds=60.0) == "{0}\nb'lives'\n"
+
+
 def test_the_log_works_in_the_child(tmp_path: Path) -> None:
     middle = """
     import logging
