@@ -129,7 +129,7 @@ pub trait Hooks: Send + Sync + fmt::Debug {
     /// The upstream is connected. Nothing was read from either side yet.
     fn on_connect(&self, connection: &Connection) -> Result<(), Failed>;
 
-    /// Whether each socket is carried alone: what a client sends reaches an upstream only through the hooks.
+    /// Returns true if each socket is carried alone: bytes of a client's reach an upstream only through the hooks.
     fn apart(&self) -> bool {
         false
     }
@@ -194,7 +194,7 @@ impl Hooked {
     }
 
     pub(crate) fn interest(&self) -> Interest {
-        // Acquire: whoever sees that a hook is wanted sees the lanes it is to be asked on.
+        // Acquire: a thread that sees that a hook is wanted sees the lanes on which it is asked.
         Interest(self.interest.load(Ordering::Acquire))
     }
 

@@ -81,7 +81,7 @@ impl Known {
 }
 
 impl Hops {
-    /// What is known, without what is to be forgotten by now.
+    /// Locks the memory, and drops the entries whose time is over.
     fn known(&self) -> MutexGuard<'_, Known> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.ended.is_empty() {

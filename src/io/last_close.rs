@@ -11,7 +11,7 @@ use std::{
 
 use socket2::Socket;
 
-/// Whether this process has forked since it began, so that others may hold copies of its sockets.
+/// True once this process has forked, so that others may hold copies of its sockets.
 static FORKED: AtomicBool = AtomicBool::new(false);
 
 /// Notes every fork of the C library's from here on. To be called before the first socket is made.
@@ -29,7 +29,7 @@ extern "C" fn in_child() {
     FORKED.store(false, Ordering::SeqCst);
 }
 
-/// Whether a close may not be the last one.
+/// Returns true if another process may hold a copy of a socket, so that a close may not be the last one.
 pub(super) fn may_be_shared() -> bool {
     FORKED.load(Ordering::Relaxed)
 }

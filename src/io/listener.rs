@@ -152,7 +152,7 @@ fn bind_inet(
     open(target).map(|socket| (socket, None)).map_err(fault)
 }
 
-/// Whether a name is that of this machine to itself. It is not looked up (RFC 6761 section 6.3).
+/// Returns true for the name of this machine to itself, which is not looked up (RFC 6761 section 6.3).
 fn is_localhost(host: &str) -> bool {
     host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case("localhost")
 }
@@ -179,7 +179,7 @@ fn bind_loopbacks(port: u16, open: impl Fn(SocketAddr) -> io::Result<Socket>) ->
     }
 }
 
-/// Whether this machine does not have the address, or the family.
+/// Returns true if this machine does not have the address, or the family.
 fn is_absent(error: &io::Error) -> bool {
     #[cfg(unix)]
     if error.raw_os_error() == Some(libc::EAFNOSUPPORT) {

@@ -101,7 +101,7 @@ enum End {
     FailedLate,
     /// `close()`: what was read is delivered and both sides have FIN.
     Closed,
-    /// The same, because the server is left and nothing was under way.
+    /// The server is left and nothing was under way: both sides have FIN.
     Left,
     /// Abort now, for this reason.
     Abort(CloseReason),

@@ -2,7 +2,7 @@
 //!
 //! Everything moves: what is read and not delivered, the ends that were seen, the failures, who has spoken last, and how long
 //! nothing has moved.
-//! What cannot be moved fails both sides: neither may take a relay that got lost for an orderly end.
+//! A socket that cannot be moved fails both sides: neither may take a relay that got lost for an orderly end.
 
 use std::{io, mem};
 
@@ -64,8 +64,8 @@ fn lost(error: Option<io::Error>) -> Outcome {
 }
 
 impl Relay<'_> {
-    /// Whether it belongs on another thread: on the lane while a direction that is still read has somebody to ask, and not
-    /// there once nobody wants to be asked. One that ends on its lane stays there, for a move costs more than an end.
+    /// Returns true if it belongs on another thread: on the lane while a hook wants to see a direction that is still read,
+    /// and off it once no hook does. A relay that ends on its lane stays there, for a move costs more than an end.
     pub(super) fn is_misplaced(&self) -> bool {
         let Some(attendant) = self.order.attendant else { return false };
         let interest = attendant.interest();
@@ -75,7 +75,7 @@ impl Relay<'_> {
         interest.needs_lane() && interest.has(self.of_interest())
     }
 
-    /// What may still be asked.
+    /// Returns the hooks that may still be asked.
     fn of_interest(&self) -> Interest {
         let of = |pump: &Pump, direction| match pump.phase {
             Phase::Open => Interest::recv(direction).with(Interest::EOF),

@@ -29,15 +29,15 @@ pub(super) struct Splicer {
 
 /// What a turn found.
 pub(super) enum Filled {
-    /// So many bytes are in the pipe; 0 is the end of the source.
+    /// The number of bytes in the pipe; 0 is the end of the source.
     Bytes(usize),
     /// There is no pipe to be had, or these sockets cannot be spliced: copy.
     Copy,
 }
 
-/// What became of bytes that were held.
+/// The outcome of emptying a pipe.
 pub(super) enum Emptied {
-    /// So many went to the destination.
+    /// This number of bytes went to the destination.
     Bytes(usize),
     /// They cannot be spliced on: here they are.
     Copied(Bytes),
@@ -113,7 +113,7 @@ impl Splicer {
         }
     }
 
-    /// Takes out of the pipe what is held, and gives the pipe back.
+    /// Takes the held bytes out of the pipe, and returns the pipe to its pool.
     pub(super) fn take_out(&mut self) -> io::Result<Option<Bytes>> {
         let Some(held) = self.held.take() else { return Ok(None) };
         let bytes = held.pipe.take_out(held.bytes)?;

@@ -1,7 +1,7 @@
 //! The turns of a conversation: whether a word of the client's may still be without its answer.
 //!
-//! What comes down after a word of the client's is taken for the answer to it, unless the upstream was in the midst of a longer
-//! answer when the word came: then it may be the rest of that one.
+//! Bytes that come down after a word of the client's are taken for the answer to it, unless the upstream was in the midst
+//! of a longer answer when the word came: then they may be the rest of that one.
 
 use std::{sync::OnceLock, time::Instant};
 
