@@ -41,7 +41,7 @@ impl Deadline {
         self.pardoned = false;
     }
 
-    /// Whether it ends later than `left` from now.
+    /// Returns true if it ends later than `left` from now.
     pub(crate) fn is_beyond(&self, left: Duration) -> bool {
         self.by > Instant::now() + left
     }

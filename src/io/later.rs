@@ -23,7 +23,7 @@ thread_local! {
     static WAITING: RefCell<HashMap<*const (), Waker>> = RefCell::default();
 }
 
-/// Whether `error` passes; then the task of `cx` is woken to try again.
+/// Returns true if `error` passes; then the task of `cx` is woken to try again.
 pub(super) fn again(error: &io::Error, cx: &Context<'_>) -> bool {
     if !is_exhaustion(error) {
         return false;

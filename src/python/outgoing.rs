@@ -40,7 +40,7 @@ pub(super) fn runs_for(connection: &Connection) {
 /// Between two looks at Python's signals while a peer is waited for.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The most that one recv() gives.
+/// Bytes that one recv() returns at most.
 const MOST_RECEIVED: usize = 1024 * 1024;
 
 #[pyclass(frozen, module = "interpose._native")]

@@ -253,7 +253,7 @@ def test_an_upstream_that_belongs_to_no_connection_is_the_parents(tmp_path: Path
 
 
 def test_a_child_that_drops_an_upstream_of_its_parent_never_hangs(tmp_path: Path) -> None:
-    """What an upstream shares with the parent's threads may be in use at any moment that a process forks."""
+    """Check a fork while the parent's threads use the state that they share with an upstream."""
     middle = """
     import signal, threading
     first = TheServer("", 0, server.address).start()
