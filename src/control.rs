@@ -108,6 +108,8 @@ pub(crate) struct Control {
     /// The server is left, and asks whether nothing is under way: for how long nothing was delivered, in units of 10 ms,
     /// and one; or nothing.
     leave: AtomicU8,
+    /// Set once the server is left.
+    left: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -140,8 +142,14 @@ impl Control {
     /// Asks a connection of a server that is left whether nothing is under way. Nothing was delivered for `still`.
     pub(crate) fn leave(&self, still: Duration) {
         let units = u8::try_from(still.as_millis() / 10).unwrap_or(u8::MAX);
+        self.left.store(true, Ordering::Relaxed);
         self.leave.store(units.saturating_add(1), Ordering::Release);
         self.waker.wake();
+    }
+
+    /// Returns true once the server is left.
+    pub(crate) fn is_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
     }
 
     /// For how long nothing was delivered, if the server is left and asks again.

@@ -5,7 +5,7 @@ use std::{future::poll_fn, io, task::Poll, time::Duration};
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{End, Relay};
+use super::{End, Relay, rest};
 use crate::{
     config::Timeouts,
     control::Command,
@@ -21,6 +21,7 @@ use crate::{
 
 /// After an orderly close: how long, and for how many bytes per side, a peer that still sends is listened to.
 /// A socket closed with unread bytes sends RST, which can destroy at the peer what was sent to it before.
+/// While the server is left, one that is silent is not waited for.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
 
@@ -36,8 +37,8 @@ pub(super) async fn finish(mut relay: Relay<'_>, end: End) -> Outcome {
         End::Closed => {
             relay.settle();
             let shared = relay.shared;
-            let client = discard(&mut relay.client, &shared.to_upstream, LINGER_BYTES);
-            let upstream = discard(&mut relay.upstream, &shared.to_client, LINGER_BYTES);
+            let client = discard(&mut relay.client, &shared.to_upstream, LINGER_BYTES, |client| is_let_go(client, shared));
+            let upstream = discard(&mut relay.upstream, &shared.to_client, LINGER_BYTES, |upstream| is_let_go(upstream, shared));
             let both = async { tokio::join!(client, upstream) };
             tokio::select! {
                 _ = deadline::within(LINGER, both) => {}
@@ -84,7 +85,8 @@ pub(crate) async fn say_goodbye(client: &mut Stream, shared: &Shared, timeouts: 
             }
         }
         client.half_close()?;
-        let _ = deadline::within(LINGER, discard(client, &shared.to_upstream, LINGER_BYTES)).await;
+        let lingering = discard(client, &shared.to_upstream, LINGER_BYTES, |client| is_let_go(client, shared));
+        let _ = deadline::within(LINGER, lingering).await;
         Ok::<(), io::Error>(())
     };
     let bounded = async {
@@ -108,13 +110,24 @@ async fn told_to_abort(shared: &Shared) {
     .await;
 }
 
-/// Reads, and gives up, what a peer still sends, until it ends or has sent `most` bytes.
-async fn discard(stream: &mut Stream, meter: &Meter, most: usize) {
+/// Returns true if a peer is not listened to any more, because the server is left and nothing is under way. Asked again
+/// at each word of the server's.
+fn is_let_go(stream: &Stream, shared: &Shared) -> bool {
+    shared.control.is_left() && rest::is_silent(stream)
+}
+
+/// Reads, and gives up, what a peer still sends, until it ends or has sent `most` bytes, or nothing waits to be read and
+/// that is enough.
+async fn discard(stream: &mut Stream, meter: &Meter, most: usize, is_enough: impl Fn(&Stream) -> bool) {
     let mut buffer = [0; 4096];
     let mut dropped = 0;
     // Where there is no socket, nothing comes, and no end.
     while dropped < most && !stream.is_nowhere() {
-        match poll_fn(|cx| stream.poll_read(cx, &mut buffer)).await {
+        let read = poll_fn(|cx| match stream.poll_read(cx, &mut buffer) {
+            Poll::Pending if is_enough(stream) => Poll::Ready(Ok(0)),
+            polled => polled,
+        });
+        match read.await {
             Ok(0) | Err(_) => return,
             Ok(bytes) => {
                 meter.read(bytes);
@@ -141,7 +154,7 @@ async fn wait_acknowledged(stream: &mut Stream, shared: &Shared, meter: &Meter, 
             deadline.look_at(Instant::now() + pause);
         }
         if sends {
-            sends = timeout(pause, discard(stream, meter, usize::MAX)).await.is_err();
+            sends = timeout(pause, discard(stream, meter, usize::MAX, |_| false)).await.is_err();
         } else {
             sleep(pause).await;
         }

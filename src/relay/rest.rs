@@ -58,6 +58,12 @@ impl Relay<'_> {
     }
 }
 
+/// Returns true if a peer that was sent its end needs no listening to any more: it has all the data, and is silent.
+pub(super) fn is_silent(stream: &Stream) -> bool {
+    // FIN counts as one, and its acknowledgement may be delayed.
+    stream.unacknowledged() <= 1 && stream.last_data().is_none_or(|(_, received)| received >= QUIET)
+}
+
 /// Returns true if bytes, an end or a failure wait to be read.
 fn has_unread(source: &Stream) -> bool {
     match source.peek() {

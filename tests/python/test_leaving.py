@@ -92,6 +92,31 @@ def test_a_client_that_only_waits_does_not_hold_up(
     assert ending(sides.far) == ("eof", b"")
 
 
+class Tutorial(TheServer):
+    def on_recv(self) -> None:
+        self.channel[self.s].send(self.data)
+
+
+class ClosesBoth(Tutorial):
+    def on_close(self) -> None:
+        super().on_close()
+
+
+@pytest.mark.parametrize("kind", [Tutorial, ClosesBoth])
+@pytest.mark.parametrize("leave", LEAVING)
+def test_pairs_of_the_tutorials_form_are_left_without_waiting_for_their_peers(
+    stack: ExitStack, leave: Callable[[TheServer], None], kind: type[Tutorial], echo_upstream: Echo
+) -> None:
+    server = kind("", 0, echo_upstream.address, drain=LONG).start()
+    clients = [stack.enter_context(connect(where(server))) for _ in range(50)]
+    for client in clients:
+        assert echo(client, b"asked") == b"asked"
+    # A side that is closed in order is listened to for a second, unless its peer ends first. These do not.
+    assert left_after(leave, server) < 0.9
+    assert all(ending(client) == ("eof", b"") for client in clients)
+    assert server.stats.closed[CloseReason.CLOSED] == 50
+
+
 @pytest.mark.parametrize("swapped", [False, True])
 def test_a_transfer_that_is_under_way_finishes(stack: ExitStack, *, swapped: bool) -> None:
     data = bytes(range(256)) * (128 << 10)
