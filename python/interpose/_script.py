@@ -26,17 +26,25 @@ class Listener:
         self._address = server.address
         self._accepted = accepted
         self._waiting: Connection | None = None
+        # The client that a method has accepted, as long as it runs: what it has done to it is to be known then.
+        self._taken: Side | None = None
 
     def accept(self) -> tuple[Side, tuple[str, int]]:
         """Return the client's side and its address. Good once for each call of `on_accept`."""
         if self._waiting is None:
             raise BlockingIOError("accept: no client waits; call it once, in on_accept")
         client, self._waiting = self._accepted(self._waiting), None
+        self._taken = client
         return client, client.getpeername()
 
-    def offer(self, connection: Connection | None) -> None:
-        """Have `connection` accepted next, or nobody."""
+    def offer(self, connection: Connection) -> None:
+        """Have `connection` accepted next."""
         self._waiting = connection
+
+    def withdraw(self) -> Side | None:
+        """Have nobody accepted next; return the client that was accepted since the offer."""
+        taken, self._waiting, self._taken = self._taken, None, None
+        return taken
 
     def getsockname(self) -> tuple[str, int]:
         """Return where it listens."""

@@ -109,9 +109,14 @@ class _Methods:
         except BaseException:
             if (client := sides.of(conn)) is not None:
                 sides.be_rid(client)
+            listener.withdraw()
             raise
-        finally:
-            listener.offer(None)
+        accepted = listener.withdraw()
+        if isinstance(accepted, ScriptSide) and accepted.is_closed:
+            # It goes nowhere, and ends in order.
+            return Forward.NOWHERE
+        # What refers to it from here on is the script.
+        del accepted
         return self._kept(conn)
 
     def _given_accept(self, conn: Connection) -> object:
@@ -132,7 +137,6 @@ class _Methods:
             logging.getLogger("interpose.callback").warning(
                 "%s: on_accept kept the client neither in self.input_list nor in self.channel, so it is refused", conn
             )
-        if client is None or client.is_closed:
             return False
         if not self._sides.is_read(client):
             self._sides.unlisted(client)
@@ -152,10 +156,12 @@ class _Methods:
             return
         sides.at_hand, sides.has_sent = side, False
         vars(self._server)["data"] = data
+        partner = sides.partner(side)
         try:
             sides.run(self._server.on_recv, sides.face(side))
         except Exception as error:
             if not self._goes_on("on_recv", error, side, data):
+                self._abandon(partner)
                 raise
         finally:
             sides.at_hand = None
@@ -167,6 +173,15 @@ class _Methods:
         if passes and not self._sides.has_sent:
             self._pass_on(side, data)
         return gone
+
+    def _abandon(self, partner: ScriptSide | None) -> None:
+        """Reset what a method that fails was called with a partner of, where it has begun to unpair the two.
+
+        A pair that is whole ends with the side at hand.
+        """
+        ends = not self._server._passes_errors  # pyright: ignore[reportPrivateUsage]
+        if ends and partner is not None and self._sides.partner(partner) is None:
+            self._sides.be_rid(partner)
 
     @staticmethod
     def _lost(name: str, error: Exception) -> bool:
@@ -184,12 +199,14 @@ class _Methods:
             sides = self._sides
             sides.at_hand = side
             sides.has_sent = False
+            partner = sides.partner(side)
             try:
                 answer = None if side.passes else callback(side, data)
                 for part in parts_of(name, answer, data):
                     self._pass_on(side, part)
             except Exception as error:
                 if not self._goes_on(name, error, side, data):
+                    self._abandon(partner)
                     raise
             finally:
                 sides.at_hand = None
@@ -319,8 +336,9 @@ def accept(server: TheServer) -> None:
 
 
 def send_on(server: TheServer) -> None:
-    """Send what was received to the other side: the tutorial's on_recv."""
-    server.channel[server.s].send(server.data)
+    """Send what was received to the other side, if there is one: the tutorial's on_recv."""
+    if (other := server.channel.get(server.s)) is not None:
+        other.send(server.data)
 
 
 def hang_up(server: TheServer) -> None:

@@ -1,0 +1,139 @@
+"""What a script in the tutorial's form lets go of: clients that it closes at once, and pairs that it parts."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from deadline import poll
+from inet import where
+from interpose import CloseReason, TheServer
+from peers import Address, address_of, connect, ending, listener, read_exactly
+
+from .articles import unpaired
+from .clients import exchange, settled
+from .conftest import Told
+
+SIDES = pytest.mark.parametrize("sender", ["client", "upstream"])
+
+
+class Super(TheServer):
+    def on_accept(self) -> None:
+        super().on_accept()
+
+
+class Closes(TheServer):
+    def on_accept(self) -> None:
+        client, _ = self.server.accept()
+        client.close()
+
+
+class KeepsAndCloses(TheServer):
+    def on_accept(self) -> None:
+        self.kept, _ = self.server.accept()
+        self.kept.close()
+
+
+class SaysAndCloses(TheServer):
+    def on_accept(self) -> None:
+        client, _ = self.server.accept()
+        client.send(b"no upstream\n")
+        client.close()
+
+
+@pytest.mark.parametrize("kind", [Super, Closes, KeepsAndCloses, SaysAndCloses])
+def test_a_client_that_on_accept_closes_ends_in_order(kind: type[TheServer], refusing: Address, told: Told) -> None:
+    with kind("", 0, refusing) as server:
+        assert exchange(server) == ("eof", b"no upstream\n" if kind is SaysAndCloses else b"")
+        assert settled(server).stats.closed[CloseReason.CLOSED] == 1
+        assert unpaired(server)
+    assert told.lines() == []
+
+
+class Parts(TheServer):
+    """Unpairs at that word, and else does what it overrides."""
+
+    def on_recv(self) -> None:
+        if self.data != b"part":
+            super().on_recv()
+            return
+        other = self.channel.pop(self.s)
+        del self.channel[other]
+        self.s.send(b"parted")
+
+
+class Relays(TheServer):
+    """Has only an on_close, so that what comes is sent on by the server."""
+
+    def on_close(self) -> None:
+        super().on_close()
+
+
+def ends_of(server: TheServer, listening: socket.socket, sender: str) -> tuple[socket.socket, socket.socket]:
+    """Return the sockets of the one who sends and of the other."""
+    client = connect(where(server))
+    upstream, _ = listening.accept()
+    upstream.settimeout(10.0)
+    return (client, upstream) if sender == "client" else (upstream, client)
+
+
+@SIDES
+@pytest.mark.parametrize("kind", [Parts, Relays])
+def test_sides_that_were_unpaired_live_on(kind: type[TheServer], sender: str, told: Told) -> None:
+    with listener() as listening, kind("", 0, address_of(listening)) as server:
+        near, far = ends_of(server, listening, sender)
+        with near, far:
+            near.sendall(b"x")
+            assert read_exactly(far, 1) == b"x"
+            if kind is Parts:
+                near.sendall(b"part")
+                assert read_exactly(near, 6) == b"parted"
+            else:
+                server.channel.clear()
+            sides = server.input_list[1:]
+            near.sendall(b"to nobody")
+            poll(lambda: server.stats.to_client.read + server.stats.to_upstream.read >= 10, 10.0, "it is read")
+            for side in sides:
+                side.send(b"alive")
+            assert [read_exactly(near, 5), read_exactly(far, 5)] == [b"alive", b"alive"]
+            assert server.input_list[1:] == sides
+    assert told.lines() == []
+
+
+LINES = range(5)
+
+
+class Failing(TheServer):
+    """Unpairs line by line, and fails behind one of them."""
+
+    line = 0
+
+    def on_recv(self) -> None:
+        self.fails(0)
+        side, other = self.s, self.channel[self.s]
+        del self.channel[other]
+        self.fails(1)
+        del self.channel[side]
+        self.fails(2)
+        self.input_list.remove(other)
+        self.fails(3)
+        self.input_list.remove(side)
+        self.fails(4)
+
+    def fails(self, line: int) -> None:
+        if line == self.line:
+            raise LookupError(line)
+
+
+@SIDES
+@pytest.mark.parametrize("line", LINES)
+def test_on_recv_that_fails_while_it_unpairs_leaves_no_side_behind(sender: str, line: int, told: Told) -> None:
+    with listener() as listening, Failing("", 0, address_of(listening)) as server:
+        server.line = line
+        near, far = ends_of(server, listening, sender)
+        with near, far:
+            near.sendall(b"x")
+            assert [ending(near)[0], ending(far)[0]] == ["reset", "reset"]
+            told.wait(f"on_recv raised LookupError: {line}")
+            assert settled(server).stats.callback_errors == 1
+            poll(lambda: unpaired(server), 10.0, "nothing is left")
