@@ -7,7 +7,11 @@ import time
 import weakref
 from typing import Any, NoReturn
 
-from . import _native
+# Loaded for what it has called after a fork and at exit: an upstream may be connected before there is a server.
+from . import (
+    _logging,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    _native,
+)
 from ._config import seconds
 from ._connection import Buffer, Connection, Side
 from ._exceptions import RecvTimeoutError, SendTimeoutError

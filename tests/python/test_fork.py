@@ -252,6 +252,34 @@ def test_an_upstream_that_belongs_to_no_connection_is_the_parents(tmp_path: Path
     assert out == "0\nb'from the parent'\nb'answer'\nb''\n2\n"
 
 
+def test_an_upstream_is_the_parents_before_there_is_a_server(tmp_path: Path) -> None:
+    text = """
+        import os, warnings
+        from interpose import Forward
+        from peers import address_of, listener
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        waiting = listener()
+        waiting.settimeout(10)
+        side = Forward().start(*address_of(waiting))
+        peer, _ = waiting.accept()
+        peer.settimeout(10)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                side.close()
+            except Exception as error:
+                own = Forward().start(*address_of(waiting))
+                own.send(type(error).__name__.encode())
+            os._exit(0)
+        child, _ = waiting.accept()
+        child.settimeout(10)
+        print(child.recv(100), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        side.send(b"lives")
+        print(peer.recv(100))
+    """
+    assert passes(tmp_path, text) == "b'ForkError' 0\nb'lives'\n"
+
+
 def test_a_child_that_drops_an_upstream_of_its_parent_never_hangs(tmp_path: Path) -> None:
     """Check a fork while the parent's threads use the state that they share with an upstream."""
     middle = """
