@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from ._connection import Connection, Side
-from ._exceptions import ArgumentTypeError
+from ._exceptions import ArgumentTypeError, printable
 
 if TYPE_CHECKING:
     from ._callbacks import CallbackHolder
@@ -21,44 +21,129 @@ DECORATED = "_decorated"
 class Hook:
     """A hook as an attribute of HookMethods: on the class its function, on a server what was assigned, or a BoundHook.
 
-    A method of that name in a subclass takes its place.
+    An Override takes its place in a subclass that has a method of that name.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
+        self.name = function.__name__
         self._function = function
         self.__doc__ = function.__doc__
 
     def __get__(self, server: CallbackHolder | None, kind: type | None = None) -> Any:
         if server is None:
-            return self._function
-        name = self._function.__name__
-        # Where a subclass overrides it, only super() comes here, and that is not to find what was assigned.
-        given = None if self._is_overridden(server) else vars(server).get(name)
-        if given is None or name in vars(server).get(DECORATED, ()):
-            return BoundHook(server, self._function, given)
+            return self.of_class(kind)
+        if _found(type(server), self.name) is not self:
+            # Only super() comes here, and that is not to find what was assigned.
+            return self.of_super(server)
+        given = vars(server).get(self.name)
+        if given is None or self.name in vars(server).get(DECORATED, ()):
+            return BoundHook(server, self, given)
         return given
 
     def __set__(self, server: CallbackHolder, callback: object) -> None:
-        setattr(server, self._function.__name__, callback)
+        setattr(server, self.name, callback)
 
     def __delete__(self, server: CallbackHolder) -> None:
-        raise AttributeError(f"{self._function.__name__}: there is no callback to delete")
+        raise AttributeError(f"{self.name}: there is no callback to delete")
 
-    def _is_overridden(self, server: CallbackHolder) -> bool:
-        return inspect.getattr_static(type(server), self._function.__name__) is not self
+    def of_class(self, kind: type | None) -> Any:  # noqa: ARG002 (a method that overrides it may depend on the class)
+        """Return what the class has."""
+        return self._function
+
+    def of_super(self, server: CallbackHolder) -> Any:
+        """Return what `super()` finds."""
+        return BoundHook(server, self, None, by_super=True)
+
+    def bind(self, server: object) -> Any:
+        """Return the method of the class, bound to `server`."""
+        return functools.partial(self._function, server)
+
+    def method(self, server: CallbackHolder) -> Any:
+        """Return the subclass's method, bound to `server`, or None: the default is none."""
+        del server
+        return None
+
+    def without_arguments(self, bound: BoundHook) -> object:
+        """Do what the tutorial's method of that name does, or raise ArgumentTypeError for a server of our form."""
+        from ._hooks import takes_nothing
+        from ._tutorial import METHODS
+
+        server = cast("TheServer", bound.__self__)
+        if bound.by_super and not takes_nothing(server, self.name):
+            kind = type(server)
+            takes = printable(str(inspect.signature(method_of(server, self.name))))
+            raise ArgumentTypeError(
+                f"{self.name}: super().{self.name}() without arguments is of the tutorial's form, and "
+                f"{printable(kind.__name__)}.{self.name} takes {takes}; write the classes in one form"
+            )
+        method = METHODS.get(self.name) if "_sides" in vars(server) else None
+        if method is None:
+            refuse_parentheses(self.name)
+        return method(server)
+
+
+class Override(Hook):
+    """A hook as the attribute of a subclass that overrides it: `attribute` is what stands there.
+
+    `inherited_by` is the class that has it from a class beside TheServer, so that the order of its bases decides.
+    """
+
+    def __init__(self, name: str, attribute: Any, inherited_by: type | None) -> None:
+        self.name = name
+        self._attribute = attribute
+        self._inherited_by = inherited_by
+        self.__doc__ = attribute.__doc__
+        self._takes_nothing: bool | None = None
+
+    def of_class(self, kind: type | None) -> Any:
+        """Return what the class would have without this."""
+        return self._get(None, kind)
+
+    def of_super(self, server: object) -> Any:
+        """Return the method: a class that overrides it in turn calls it as such."""
+        return self.bind(server)
+
+    def bind(self, server: object) -> Any:
+        """Return the method, bound to `server`."""
+        return self._get(server, type(server))
+
+    def method(self, server: CallbackHolder) -> Any:
+        """Return the method, bound to `server`."""
+        return self.bind(server)
+
+    def without_arguments(self, bound: BoundHook) -> object:
+        """Call a method that takes none, as the tutorial's, or raise ArgumentTypeError."""
+        method = self.bind(bound.__self__)
+        if self._takes_nothing is None:
+            self._takes_nothing = _may_take_nothing(method)
+        if not self._takes_nothing:
+            refuse_parentheses(self.name)
+        return method()
+
+    def _get(self, server: object, kind: type | None) -> Any:
+        if self._inherited_by is not None:
+            return getattr(cast("Any", super)(self._inherited_by, kind if server is None else server), self.name)
+        get = getattr(cast("object", type(self._attribute)), "__get__", None)
+        return self._attribute if get is None else get(self._attribute, server, kind)
 
 
 class BoundHook:
     """A hook of one server: a decorator for the function to call, and callable as the hook itself."""
 
     def __init__(
-        self, server: CallbackHolder, function: Callable[..., Any], callback: Callable[..., Any] | None
+        self, server: CallbackHolder, hook: Hook, callback: Callable[..., Any] | None, *, by_super: bool = False
     ) -> None:
         self.__self__ = server
-        self.__name__ = function.__name__
-        self.__doc__ = function.__doc__ if callback is None else callback.__doc__
-        self._function = function
-        self.callback = callback
+        self.__name__ = hook.name
+        self.__doc__ = hook.__doc__ if callback is None else callback.__doc__
+        self._hook = hook
+        self._callback = callback
+        self.by_super = by_super
+
+    @property
+    def callback(self) -> Callable[..., Any] | None:
+        """What was registered, else the subclass's method, else None."""
+        return self._hook.method(self.__self__) if self._callback is None else self._callback
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Register the only argument if it is a function, and return it; or call the hook."""
@@ -66,42 +151,86 @@ class BoundHook:
             setattr(self.__self__, self.__name__, arguments[0])
             vars(self.__self__).setdefault(DECORATED, set()).add(self.__name__)
             return arguments[0]
-        if not arguments and not named and self.callback is None:
-            return self._as_in_the_tutorial()
-        return self._target()(*arguments, **named)
+        if arguments or named:
+            return self._target()(*arguments, **named)
+        if self._callback is None:
+            return self._hook.without_arguments(self)
+        # A script of the tutorial's form hangs up so, also where a callback of our form sees the ends.
+        if self.__name__ != "on_close" or "_sides" not in vars(self.__self__):
+            refuse_parentheses(self.__name__)
+        return self._callback()
 
     def _target(self) -> Callable[..., Any]:
-        return functools.partial(self._function, self.__self__) if self.callback is None else self.callback
-
-    def _as_in_the_tutorial(self) -> object:
-        """Do what the tutorial's method of that name does, or raise ArgumentTypeError for a server of our form."""
-        from ._tutorial import METHODS, forms
-
-        server = cast("TheServer", self.__self__)
-        method = METHODS.get(self.__name__) if forms(server) else None
-        if method is None:
-            raise ArgumentTypeError(
-                f"{self.__name__}: it was called without arguments; to decorate a function, "
-                f"write @server.{self.__name__} without parentheses"
-            )
-        return method(server)
+        return self._hook.bind(self.__self__) if self._callback is None else self._callback
 
     @property
     def __signature__(self) -> inspect.Signature:
         """The signature of the hook that it stands for."""
         return inspect.signature(self._target())
 
+    def __getattr__(self, name: str) -> Any:
+        """Return what a subclass's method has of that name, as a bound method would."""
+        if "_hook" in vars(self) and (method := self._hook.method(self.__self__)) is not None:
+            return getattr(method, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     def __eq__(self, other: object) -> bool:
         if isinstance(other, BoundHook):
             return (self.__self__, self.__name__, self.callback) == (other.__self__, other.__name__, other.callback)
-        return self.callback is not None and self.callback == other
+        callback = self.callback
+        return callback is not None and callback == other
 
     def __hash__(self) -> int:
-        return hash(self.__name__ if self.callback is None else self.callback)
+        callback = self.callback
+        return hash(self.__name__ if callback is None else callback)
 
     def __repr__(self) -> str:
-        calls = "nothing yet" if self.callback is None else repr(self.callback)
+        callback = self.callback
+        calls = "nothing yet" if callback is None else repr(callback)
         return f"<hook {self.__name__} of {self.__self__!r}, calls {calls}>"
+
+
+def wrap_overrides(kind: type, names: Iterable[str]) -> None:
+    """Have the hooks that a new subclass overrides decorate as well, when they are read on a server.
+
+    What is put into the class later stays as it is.
+    """
+    for name in names:
+        found = _found(kind, name)
+        is_method = (callable(found) or hasattr(type(found), "__get__")) and not hasattr(type(found), "__set__")
+        if is_method and not isinstance(found, Hook):
+            setattr(kind, name, Override(name, found, None if name in vars(kind) else kind))
+
+
+def method_of(server: object, name: str) -> Any:
+    """Return the hook `name` as the class of `server` has it, bound, whatever was assigned to the server."""
+    found: Any = _found(type(server), name)
+    if isinstance(found, Hook):
+        return found.bind(server)
+    get = getattr(cast("object", type(found)), "__get__", None)
+    return found if get is None else get(found, server, type(server))
+
+
+def _found(kind: type, name: str) -> object:
+    """Return what `kind` has of that name, as it stands in the class."""
+    return next((vars(one)[name] for one in kind.__mro__ if name in vars(one)), None)
+
+
+def _may_take_nothing(method: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(method).bind()
+    except ValueError:
+        return True  # A built-in that has no signature.
+    except TypeError:
+        return False
+    return True
+
+
+def refuse_parentheses(name: str) -> NoReturn:
+    """Raise for a hook that was called without arguments."""
+    raise ArgumentTypeError(
+        f"{name}: it was called without arguments; to decorate a function, write @server.{name} without parentheses"
+    )
 
 
 def _is_function(value: object) -> bool:

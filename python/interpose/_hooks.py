@@ -12,6 +12,7 @@ from . import _native
 from ._connection import Connection, Side
 from ._exceptions import ArgumentTypeError, ConfigError, printable, wrong_type
 from ._forward import Forward, forward_of, native_forward
+from ._hook_decorators import method_of, wrap_overrides
 from ._hook_types import (
     AcceptAnswer,
     Answer,
@@ -63,7 +64,7 @@ class HookMethods:
     """The hooks, as methods to override, and as decorators of a server. A hook without a callback costs nothing.
 
     `@server.on_recv` has the server call the function that follows, from the next chunk on, in the place of one that
-    was decorated before.
+    was decorated before, or of a subclass's method.
 
     A callback runs on its server's lane, the thread of `main_loop()` or one that `start()` makes, one at a time;
     with `callback_threads` above 1, one at a time for each connection. An exception in it closes that connection
@@ -72,6 +73,11 @@ class HookMethods:
     `main_loop()` as well. KeyboardInterrupt and SystemExit stop the server
     and come out of `main_loop()`.
     """
+
+    def __init_subclass__(cls, **named: Any) -> None:
+        """Have the methods that override hooks decorate as the hooks do."""
+        super().__init_subclass__(**named)
+        wrap_overrides(cls, HOOKS)
 
     @accept_hook
     def on_accept(self, conn: Connection) -> AcceptAnswer:
@@ -134,7 +140,7 @@ def own_hook(server: object, name: str) -> object:
     """Return the hook that `server` has: an attribute of its own, or what its class overrides; else None."""
     given = vars(server).get(name)
     if given is None and not _is_default(type(server), name):
-        given = getattr(server, name)
+        given = method_of(server, name)
     return given
 
 
@@ -215,11 +221,8 @@ def takes_nothing(server: object, name: str) -> bool:
     """Whether the class of `server` overrides the hook with a method of no arguments: the tutorial's form."""
     if name not in TUTORIAL_HOOKS or _is_default(type(server), name):
         return False
-    method: Any = inspect.getattr_static(type(server), name)
     try:
-        # Bound by hand: the server may have a callback of its own under that name.
-        bound = method.__get__(server, type(server)) if hasattr(method, "__get__") else method
-        return not inspect.signature(bound).parameters
+        return not inspect.signature(method_of(server, name)).parameters
     except (TypeError, ValueError):
         return False
 

@@ -18,6 +18,7 @@ from ._connection import Connection, Side
 from ._exceptions import ConfigError, ConnectError, printable
 from ._figures import CloseReason
 from ._forward import Forward, native_forward
+from ._hook_decorators import method_of
 from ._hooks import TUTORIAL_HOOKS, takes_nothing
 from ._lost_output import lost_output
 from ._outgoing import Outgoing
@@ -92,6 +93,9 @@ class _Methods:
         self._own = own
         self._given = given
         self._sides = sides_of(server)
+        # Looked up once, for a read of a hook takes as long as a short method.
+        self._accepts = method_of(server, "on_accept")
+        self._receives = method_of(server, "on_recv") if "on_recv" in own else functools.partial(send_on, server)
         self.on_eof = self._on_eof
         if "on_close" in own and "on_eof" not in given:
             # This calls the script's on_close, so its exceptions are logged as those of on_close.
@@ -102,10 +106,11 @@ class _Methods:
         """Have the script accept a client, or ask the callback of our form."""
         if "on_accept" not in self._own:
             return self._given_accept(conn)
-        sides, listener = self._sides, self._server.server
+        sides = self._sides
+        listener = sides.listener
         listener.offer(conn)
         try:
-            sides.run(self._server.on_accept, listener)
+            sides.run(self._accepts, listener)
         except BaseException:
             if (client := sides.of(conn)) is not None:
                 sides.be_rid(client)
@@ -158,7 +163,7 @@ class _Methods:
         vars(self._server)["data"] = data
         partner = sides.partner(side)
         try:
-            sides.run(self._server.on_recv, sides.face(side))
+            sides.run(self._receives, sides.face(side))
         except Exception as error:
             if not self._goes_on("on_recv", error, side, data):
                 self._abandon(partner)
@@ -328,7 +333,7 @@ def accept(server: TheServer) -> None:
     if not isinstance(forward, Forward):
         raise ConfigError("forward_to: super().on_accept() connects to it, and it is missing; give it to the server")
     upstream = forward.start()
-    client, _ = server.server.accept()
+    client, _ = sides_of(server).listener.accept()
     if upstream:
         sides_of(server).pair(client, upstream)
     else:

@@ -110,6 +110,15 @@ def test_parentheses_are_answered_with_how_to_write_it(hook: str) -> None:
 
 
 @pytest.mark.parametrize("hook", HOOKS)
+def test_parentheses_are_answered_also_where_a_function_is_registered(hook: str) -> None:
+    server = TheServer("", 0, "example.org:80")
+    getattr(server, hook)(print)
+    with pytest.raises(ArgumentTypeError, match=f"{hook}: .* write @server.{hook} without parentheses"):
+        getattr(server, hook)()
+    server.stop()
+
+
+@pytest.mark.parametrize("hook", HOOKS)
 def test_what_does_not_fit_is_refused_as_when_it_is_assigned(hook: str) -> None:
     async def later(one: object, two: object = None) -> None: ...
 
@@ -136,6 +145,119 @@ def test_an_override_finds_the_default_by_super_whatever_was_registered(echo: Ec
         setattr(server, "on_client_recv", polite)  # noqa: B010
         assert exchange(server) == ("eof", b"abc")
         assert settled(server).stats.callback_errors == 0
+
+
+class Overrides(TheServer):
+    """Overrides every hook, and notes each call of a method."""
+
+    called: list[str]
+
+    def on_accept(self, conn: Connection) -> None:
+        self.called.append("on_accept")
+
+    def on_connect(self, conn: Connection) -> None:
+        self.called.append("on_connect")
+
+    def on_recv(self, side: Side, data: bytes) -> None:
+        self.called.append("on_recv")
+
+    def on_client_recv(self, side: Side, data: bytes) -> None:
+        self.called.append("on_client_recv")
+
+    def on_upstream_recv(self, side: Side, data: bytes) -> None:
+        self.called.append("on_upstream_recv")
+
+    def on_eof(self, side: Side) -> None:
+        self.called.append("on_eof")
+
+    def on_close(self, conn: Connection) -> None:
+        self.called.append("on_close")
+
+
+class Mixin:
+    """Overrides every hook, in a class that is no server."""
+
+
+for one in HOOKS:
+    setattr(Mixin, one, getattr(Overrides, one))
+
+
+class Mixed(Mixin, TheServer):
+    """Has its methods from beside the server."""
+
+    called: list[str]
+
+
+class Descendant(Overrides):
+    """Inherits all of them."""
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("kind", [Overrides, Descendant, Mixed])
+def test_a_hook_that_the_subclass_overrides_decorates_as_well(
+    kind: type[Overrides | Mixed], hook: str, echo: Echo
+) -> None:
+    methods, functions = list[str](), list[str]()
+    function = noting(functions, hook)
+    with kind("", 0, echo.address) as server:
+        server.called = methods
+        assert getattr(server, hook)(function) is function
+        assert methods == []
+        assert getattr(server, hook) == function
+        assert exchange(server) == ("eof", b"abc")
+        settled(server)
+    # Those for one direction go before on_recv.
+    assert set(functions) == {hook} - {"on_recv"}
+    assert hook not in methods
+    assert methods
+    with pytest.raises(ArgumentTypeError, match=f"write @server.{hook} without parentheses"):
+        getattr(server, hook)()
+
+
+@pytest.mark.parametrize("kind", [Overrides, Descendant, Mixed])
+def test_an_override_is_called_and_read_as_a_method(kind: Any, echo: Echo) -> None:
+    server: Any
+    with kind("", 0, echo.address) as server:
+        called = server.called = list[str]()
+        server.on_recv(None, b"abc")
+        assert called == ["on_recv"]
+        method = kind.on_recv.__get__(server)
+        assert server.on_recv == method
+        assert {server.on_recv: 1} == {method: 1}
+        assert server.on_recv.__func__ is kind.on_recv
+        with pytest.raises(ArgumentTypeError, match=r"write @server\.on_recv without parentheses"):
+            server.on_recv()
+        server.on_recv(upper)
+        del server.on_recv
+        other = TheServer("", 0, echo.address)
+        other.on_recv = server.on_recv
+        with other:
+            assert exchange(other) == ("eof", b"abc")
+    assert called == ["on_recv"] * 3
+
+
+def test_mixins_are_called_in_the_order_of_the_bases(echo: Echo) -> None:
+    """Also where a class that comes later has a mixin's method in its place."""
+    calls: list[str] = []
+
+    class Shared:
+        def on_client_recv(self, side: Side, data: bytes) -> Any:
+            calls.append("shared")
+            return super().on_client_recv(side, data)  # type: ignore[misc] # pyright: ignore
+
+    class Special(Shared):
+        def on_client_recv(self, side: Side, data: bytes) -> Any:
+            calls.append("special")
+            return super().on_client_recv(side, data)
+
+    class Base(Shared, TheServer): ...
+
+    class Derived(Base, Special): ...
+
+    with Derived("", 0, echo.address) as server:
+        assert exchange(server) == ("eof", b"abc")
+        assert server.stats.callback_errors == 0
+    assert calls == ["special", "shared"]
 
 
 def test_a_hook_that_was_read_or_decorated_keeps_no_server_alive() -> None:

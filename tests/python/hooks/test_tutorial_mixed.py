@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from typing import Any
 
 import pytest
 from deadline import poll
 from inet import where
-from interpose import CloseReason, ConfigError, TheServer
+from interpose import ArgumentTypeError, CloseReason, ConfigError, TheServer
 from peers import Echo, connect, ending, read_exactly
 from peers import echo as echoed
 
@@ -70,6 +71,72 @@ def test_any_other_callback_may_change_while_it_serves(echo: Echo) -> None:
 def read_after(client: socket.socket) -> bytes:
     client.sendall(b"abc")
     return read_exactly(client, 4)
+
+
+@BOTH
+def test_a_decorated_function_takes_a_method_s_place_and_gives_it_back(kind: type[TheServer], echo: Echo) -> None:
+    ends = Ends()
+    with kind("", 0, echo.address) as server:
+        server.on_recv(of_data(lambda data: data * 2))
+        server.on_close(ends)
+        with connect(where(server)) as client:
+            client.sendall(b"abc")
+            assert read_exactly(client, 12) == b"abc" * 4
+        ends.wait()
+        del server.on_recv
+        with connect(where(server)) as client:
+            assert echoed(client, b"ABC") == b"ABC"
+        assert server.stats.callback_errors == 0
+
+
+class Base(TheServer):
+    """Does with each hook what the tutorial does."""
+
+    def on_accept(self) -> None:
+        super().on_accept()
+
+    def on_recv(self) -> None:
+        super().on_recv()
+
+    def on_close(self) -> None:
+        super().on_close()
+
+
+class OurRecv(Base):
+    def on_recv(self, side: Any, data: Any) -> None:  # type: ignore[override] # pyright: ignore
+        super().on_recv()
+
+
+class OurAccept(Base):
+    def on_accept(self, conn: Any) -> None:  # type: ignore[override] # pyright: ignore
+        super().on_accept()
+
+
+class OurClose(Base):
+    def on_close(self, conn: Any) -> None:  # type: ignore[override] # pyright: ignore
+        super().on_close()
+
+
+class AllOurs(OurRecv, OurAccept, OurClose): ...  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    ("kind", "hook", "takes"),
+    [
+        (OurRecv, "on_recv", r"\(side.*, data.*\).*"),
+        (OurAccept, "on_accept", r"\(conn.*\).*"),
+        (OurClose, "on_close", r"\(conn.*\).*"),
+        (AllOurs, "on_recv", r"\(side.*, data.*\).*"),
+    ],
+)
+def test_super_of_the_other_form_is_answered_with_that(
+    kind: type[TheServer], hook: str, takes: str, echo: Echo
+) -> None:
+    """What has failed says so, and not how to decorate."""
+    with kind("", 0, echo.address) as server, pytest.raises(ArgumentTypeError) as raised:
+        getattr(kind, hook)(server, *[None] * (2 if hook == "on_recv" else 1))
+    said = rf"{hook}: super\(\)\.{hook}\(\) without arguments .* and {kind.__name__}\.{hook} takes {takes}; write"
+    assert re.match(said, str(raised.value))
 
 
 class Quits(TheServer):
