@@ -11,6 +11,7 @@ from . import _native
 from ._connection import Connection, Side
 from ._containers import Channel, InputList
 from ._exceptions import ConnectionClosedError
+from ._forward import host_port
 from ._outgoing import Outgoing, close_unpaired, swap_started
 from ._own_socket import TakenOver, side_of, take_over
 from ._script_side import Accepted, ScriptSide
@@ -23,7 +24,8 @@ class Listener:
     """`self.server` of the tutorial's form: the listening socket, with one client to accept."""
 
     def __init__(self, server: TheServer, accepted: Callable[[Connection], Side]) -> None:
-        self._address = server.address
+        # Not server.address: a script may have an attribute of that name.
+        self._address = host_port(server._native.address)  # pyright: ignore[reportPrivateUsage]
         self._accepted = accepted
         self._waiting: Connection | None = None
         # The client that a method has accepted, as long as it runs: what it has done to it is to be known then.

@@ -14,6 +14,7 @@ from ._config import Limits, Timeouts, count, flag, seconds
 from ._connection import Connection
 from ._ending import Ending, check_loop
 from ._exceptions import ArgumentTypeError, LaneError, RuntimeStartError, ServerStoppedError
+from ._figure_names import figure
 from ._figures import Stats, stats_of
 from ._forward import Forward, ForwardTo, address_text, host_port, native_forward, unix_path
 from ._hook_types import OnAccept, OnConnection, OnEof, OnRecv
@@ -138,17 +139,17 @@ class TheServer(Ending, CallbackHolder):
         if not flag("public", public):
             warn_if_public(native.address)
 
-    @property
+    @figure
     def address(self) -> tuple[str, int]:
         """Where it really listens: `(host, port)`; where `unix_path` is not None, `"unix:/path"`. Raises ForkError."""
         return host_port(self._ours().address)
 
-    @property
+    @figure
     def unix_path(self) -> str | None:
         """The path of the Unix socket that it listens on, or `"@name"`; None for `(host, port)`. Raises ForkError."""
         return unix_path(self._ours().address)
 
-    @property
+    @figure
     def connections(self) -> list[Connection]:
         """The connections that live now. Raises ForkError.
 
@@ -167,7 +168,7 @@ class TheServer(Ending, CallbackHolder):
         # One that has ended meanwhile may have been forgotten before it was entered: as another object than before.
         return [connection for connection in found if connection.reason is None]
 
-    @property
+    @figure
     def stats(self) -> Stats:
         """What it has done so far; also after the stop. Raises ForkError.
 
@@ -272,7 +273,8 @@ class TheServer(Ending, CallbackHolder):
         """
         native = self._ours()
         check_loop("await server.serve_forever()")
-        self.start()
+        # Of the class: a script may have an attribute of that name.
+        type(self).start(self)
         self._reports.ends = native
         try:
             await native.closed()
@@ -304,7 +306,7 @@ class TheServer(Ending, CallbackHolder):
         """Serve in the background."""
         native = self._ours()
         try:
-            return self.start()
+            return type(self).start(self)
         except BaseException:
             # A signal's exception came when it had started: nobody else would stop it.
             if native.started and not native.stopping:
