@@ -60,6 +60,11 @@ impl Address {
         }
     }
 
+    /// Returns true for the name of this machine to itself, which is not looked up (RFC 6761 section 6.3).
+    pub(crate) fn is_localhost(&self) -> bool {
+        matches!(self, Self::Inet { host, .. } if host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case("localhost"))
+    }
+
     /// Whether it has to be looked up.
     pub(crate) fn is_name(&self) -> bool {
         matches!(self, Self::Inet { .. }) && self.ip().is_none()

@@ -142,7 +142,7 @@ fn bind_inet(
         return Err(Error::new(ErrorKind::Config, "reuse_port: this system has no SO_REUSEPORT; leave it off"));
     }
     let fault = |error| bind_error(address, error);
-    if cfg!(unix) && is_localhost(host) {
+    if cfg!(unix) && address.is_localhost() {
         return bind_loopbacks(port, open).map_err(fault);
     }
     let target = match address.socket_addr() {
@@ -150,11 +150,6 @@ fn bind_inet(
         None => first_address(address, host, port)?,
     };
     open(target).map(|socket| (socket, None)).map_err(fault)
-}
-
-/// Returns true for the name of this machine to itself, which is not looked up (RFC 6761 section 6.3).
-fn is_localhost(host: &str) -> bool {
-    host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case("localhost")
 }
 
 /// How many ports are tried for one that is free on both loopbacks.

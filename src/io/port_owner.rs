@@ -1,6 +1,9 @@
 //! Who listens on an address, as far as this user may see: for the message of a failed bind.
 
 #[cfg(target_os = "linux")]
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
+
+#[cfg(target_os = "linux")]
 use crate::addr::Address;
 
 /// A listener's owner.
@@ -15,9 +18,7 @@ pub(super) enum Owner {
 #[cfg(target_os = "linux")]
 pub(super) fn owner_of(address: &Address) -> Option<Owner> {
     let inodes: Vec<String> = match address {
-        Address::Inet { port, .. } => {
-            ["/proc/net/tcp", "/proc/net/tcp6"].iter().flat_map(|table| tcp_inodes(table, *port)).collect()
-        }
+        Address::Inet { port, .. } => tcp_inodes(&wanted(address), *port),
         Address::Unix(path) => unix_inodes(path),
     };
     if inodes.is_empty() {
@@ -42,19 +43,66 @@ fn owns(pid: u32, inodes: &[String]) -> bool {
     })
 }
 
-/// The inodes of the sockets that listen on `port` in one of the kernel's tables (proc_pid_net(5)).
+/// The IP addresses that a bind to `address` takes. Blocks while a name is looked up.
 #[cfg(target_os = "linux")]
-fn tcp_inodes(table: &str, port: u16) -> Vec<String> {
+fn wanted(address: &Address) -> Vec<IpAddr> {
+    let Address::Inet { host, port } = address else { return Vec::new() };
+    match address.ip() {
+        Some(ip) => vec![ip],
+        None if address.is_localhost() => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+        None => (host.as_str(), *port).to_socket_addrs().map_or_else(|_| Vec::new(), |all| all.map(|at| at.ip()).collect()),
+    }
+}
+
+/// The inodes of the sockets that listen on `port` and are in the way of one of these addresses, by the kernel's tables
+/// (proc_pid_net(5)). Those most likely in the way, where some are more so than others.
+#[cfg(target_os = "linux")]
+fn tcp_inodes(wanted: &[IpAddr], port: u16) -> Vec<String> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| std::fs::read_to_string(table).unwrap_or_default());
+    let rows = tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(|line| listener_in(line, port));
+    let mut found: Vec<(u8, String)> = rows
+        .filter_map(|(taken, inode)| Some((wanted.iter().filter_map(|ip| distance(taken, *ip)).min()?, inode.to_owned())))
+        .collect();
+    let nearest = found.iter().map(|(distance, _)| *distance).min();
+    found.retain(|(distance, _)| Some(*distance) == nearest);
+    found.into_iter().map(|(_, inode)| inode).collect()
+}
+
+/// The address and the inode of a table's line, if it is that of a listener on `port`.
+#[cfg(target_os = "linux")]
+fn listener_in(line: &str, port: u16) -> Option<(IpAddr, &str)> {
     const LISTEN: &str = "0A";
-    let text = std::fs::read_to_string(table).unwrap_or_default();
-    let listens = |line: &str| {
-        let mut columns = line.split_ascii_whitespace();
-        let local = columns.nth(1)?;
-        let state = columns.nth(1)?;
-        let inode = columns.nth(5)?;
-        (state == LISTEN && local.ends_with(&format!(":{port:04X}"))).then(|| inode.to_owned())
-    };
-    text.lines().skip(1).filter_map(listens).collect()
+    let mut columns = line.split_ascii_whitespace();
+    let (ip, at) = columns.nth(1)?.split_once(':')?;
+    let (state, inode) = (columns.nth(1)?, columns.nth(5)?);
+    (state == LISTEN && u16::from_str_radix(at, 16) == Ok(port)).then_some(())?;
+    Some((address_in(ip)?, inode))
+}
+
+/// An address as the tables have it: its words of 32 bits as numbers of this machine, in hexadecimal digits.
+#[cfg(target_os = "linux")]
+fn address_in(digits: &str) -> Option<IpAddr> {
+    let word = |at: usize| Some(u32::from_str_radix(digits.get(8 * at..8 * at + 8)?, 16).ok()?.to_ne_bytes());
+    if digits.len() == 8 {
+        return Some(Ipv4Addr::from(word(0)?).into());
+    }
+    let bytes: Vec<u8> = [word(0)?, word(1)?, word(2)?, word(3)?].concat();
+    Some(IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?).to_canonical())
+}
+
+/// How far a listener's address is from one that cannot be bound. `None`: it is not in the way.
+#[cfg(target_os = "linux")]
+fn distance(taken: IpAddr, wanted: IpAddr) -> Option<u8> {
+    let of_one_family = taken.is_ipv4() == wanted.is_ipv4();
+    if taken == wanted {
+        Some(0)
+    } else if of_one_family && (taken.is_unspecified() || wanted.is_unspecified()) {
+        Some(1)
+    } else {
+        // [::] may serve IPv4 too.
+        let serves_both = |ip: IpAddr| ip.is_ipv6() && ip.is_unspecified();
+        (!of_one_family && (serves_both(taken) || serves_both(wanted))).then_some(2)
+    }
 }
 
 /// The inodes of the Unix sockets that are bound to `path`.
@@ -72,4 +120,39 @@ fn unix_inodes(path: &str) -> Vec<String> {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn owner_of(_: &crate::addr::Address) -> Option<Owner> {
     None
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_in_the_way_of_its_own_address_and_of_a_wildcard() {
+        let between = |taken: &str, wanted: &str| distance(taken.parse().unwrap(), wanted.parse().unwrap());
+        for (taken, wanted, expected) in [
+            ("127.0.0.1", "127.0.0.1", Some(0)),
+            ("127.0.0.2", "127.0.0.1", None),
+            ("0.0.0.0", "127.0.0.1", Some(1)),
+            ("127.0.0.2", "0.0.0.0", Some(1)),
+            ("::", "127.0.0.1", Some(2)),
+            ("127.0.0.1", "::", Some(2)),
+            ("::1", "127.0.0.1", None),
+            ("::1", "0.0.0.0", None),
+            ("0.0.0.0", "::1", None),
+        ] {
+            assert_eq!(between(taken, wanted), expected, "{taken} {wanted}");
+        }
+    }
+
+    #[test]
+    fn the_tables_lines_are_read_as_the_kernel_writes_them() {
+        let line = |ip: &str, state: &str| format!("   0: {ip}:1F90 00000000:0000 {state} 0:0 00:0 0 0 0 4711 1 0 100");
+        let little = |ip: &'static str| if cfg!(target_endian = "little") { ip } else { "7F000001" };
+        let v4 = line(little("0100007F"), "0A");
+        assert_eq!(listener_in(&v4, 8080), Some(("127.0.0.1".parse().unwrap(), "4711")));
+        assert_eq!(listener_in(&v4, 8081), None);
+        assert_eq!(listener_in(&line("00000000", "01"), 8080), None);
+        let v6 = line(&format!("{:032X}", 0), "0A");
+        assert_eq!(listener_in(&v6, 8080), Some(("::".parse().unwrap(), "4711")));
+    }
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from interpose import BindError, InterposeError, TheServer
 from peers import Address, Echo, address_of, connect, echo, listener
 from processes import Child, may_change_user
 from proxies import Scripted, command
+from scripts import python_argv
 
 from .conftest import Start
 from .namespaces import Network
@@ -46,6 +48,25 @@ def test_port_in_use_names_port_and_owner() -> None:
     assert str(port) in str(caught.value)
     if sys.platform == "linux":
         assert f"this process (pid {os.getpid()}) listens there itself" in str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+@pytest.mark.parametrize("ours", ["127.0.0.2", "::1"])
+def test_a_port_of_ours_on_another_address_is_not_blamed(tmp_path: Path, ours: str) -> None:
+    text = """
+    import socket, sys
+    with socket.create_server(("127.0.0.1", int(sys.argv[1]))):
+        print("listens", flush=True)
+        sys.stdin.read()
+    """
+    try:
+        own = listener(ours)
+    except OSError:
+        pytest.skip(f"this machine has no {ours}")
+    with own, Child(python_argv(text, str(address_of(own)[1])), tmp_path, stdin=subprocess.PIPE) as other:
+        other.wait_for("listens")
+        with pytest.raises(BindError, match=f".pid {other.pid}. listens there; stop it"):
+            TheServer("127.0.0.1", address_of(own)[1], forward_to=("127.0.0.1", 1))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
