@@ -3,7 +3,10 @@
 use std::{
     io,
     pin::pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -103,7 +106,7 @@ impl Drop for Announce {
 }
 
 async fn accept_until_stopped(core: &Arc<Core>, listener: Listener, workers: &Workers) {
-    let permits = Arc::new(Semaphore::new(core.max_connections.load(Relaxed).min(Semaphore::MAX_PERMITS)));
+    let places = Places::new(core.max_connections.load(Relaxed));
     let mut stop = core.stop_by.subscribe();
     let ready = {
         let mut stopped = pin!(stop.wait_for(Option::is_some));
@@ -117,14 +120,14 @@ async fn accept_until_stopped(core: &Arc<Core>, listener: Listener, workers: &Wo
     };
     {
         let mut stopped = pin!(stop.wait_for(Option::is_some));
-        let mut accepting = pin!(accept(core, &ready, &permits, workers));
+        let mut accepting = pin!(accept(core, &ready, &places, workers));
         tokio::select! {
             biased;
             _ = &mut stopped => {}
             () = &mut accepting => {}
         }
     }
-    empty_backlog(core, &ready, &permits, workers);
+    empty_backlog(core, &ready, &places, workers);
 }
 
 /// The listener, on the calling thread's runtime; waits for what that takes.
@@ -146,13 +149,13 @@ async fn register(core: &Core, mut listener: Listener) -> Ready {
 
 /// Serves the clients whose connect succeeded already, as far as there is room, and turns the others away. From the
 /// drop of the listener on, a connect is refused.
-fn empty_backlog(core: &Arc<Core>, ready: &Ready, permits: &Arc<Semaphore>, workers: &Workers) {
+fn empty_backlog(core: &Arc<Core>, ready: &Ready, places: &Places, workers: &Workers) {
     // No more than can have waited: new ones may come all the time, and an error too.
     let backlog = core.config.backlog;
     let most =
         Listener::shortened_backlog(backlog).unwrap_or(backlog).saturating_mul(1 + u32::from(core.other_address.is_some()));
     for _ in 0..=most {
-        let Ok(permit) = Arc::clone(permits).try_acquire_owned() else { break };
+        let Some(permit) = places.try_take() else { break };
         match ready.try_accept() {
             Ok(client) => admit(core, client, Admitted { permit, reserve: None }, workers),
             Err(error) if is_of_one_client(&error) => {}
@@ -169,6 +172,7 @@ fn empty_backlog(core: &Arc<Core>, ready: &Ready, permits: &Arc<Semaphore>, work
     for _ in 0..=most {
         match ready.try_accept() {
             Ok(client) => {
+                places.are_missing(core);
                 client.reset();
                 turned_away += 1;
             }
@@ -187,12 +191,12 @@ fn empty_backlog(core: &Arc<Core>, ready: &Ready, permits: &Arc<Semaphore>, work
 }
 
 /// Accepts until no more clients can come.
-async fn accept(core: &Arc<Core>, ready: &Ready, permits: &Arc<Semaphore>, workers: &Workers) {
+async fn accept(core: &Arc<Core>, ready: &Ready, places: &Places, workers: &Workers) {
     let scarce = limits::scarce_from();
     let mut setbacks = Setbacks::new(core);
     let mut batch = 0;
     loop {
-        let Some(permit) = place(core, permits).await else { return };
+        let Some(permit) = places.take(core, ready).await else { return };
         let accepted = match reserve(core) {
             Ok(reserve) => next(core, ready, &mut setbacks, reserve.is_some()).await.map(|client| (client, reserve)),
             Err(error) => Err(error),
@@ -240,21 +244,57 @@ async fn next(core: &Core, ready: &Ready, setbacks: &mut Setbacks<'_>, has_reser
     ready.accept().await
 }
 
-/// A place among `max_connections`. A client without one stays in the backlog.
-async fn place(core: &Core, permits: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-    if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
-        return Some(permit);
+/// The places among `max_connections`. A client without one stays in the backlog.
+struct Places {
+    free: Arc<Semaphore>,
+    /// A client waits for one, and that is counted.
+    missing: AtomicBool,
+}
+
+impl Places {
+    fn new(most: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))), missing: AtomicBool::new(false) }
     }
-    core.max_connections_reached.fetch_add(1, Relaxed);
-    if let Some(more) = core.full_log.pass() {
-        let most = core.max_connections.load(Relaxed);
-        log::warn!(
-            target: "interpose::listener",
-            "{}: max_connections ({most}) is reached; further clients wait in the backlog until a connection ends{more}",
-            core.address,
-        );
+
+    fn try_take(&self) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.free).try_acquire_owned().ok()?;
+        self.missing.store(false, Relaxed);
+        Some(place)
     }
-    Arc::clone(permits).acquire_owned().await.ok()
+
+    /// A place, once there is one. Notes a client that has to wait for it, and none as long as nobody does.
+    async fn take(&self, core: &Core, ready: &Ready) -> Option<OwnedSemaphorePermit> {
+        if let Some(place) = self.try_take() {
+            return Some(place);
+        }
+        let mut freed = pin!(Arc::clone(&self.free).acquire_owned());
+        let place = tokio::select! {
+            biased;
+            place = &mut freed => place,
+            () = ready.has_client() => {
+                self.are_missing(core);
+                freed.await
+            }
+        };
+        self.missing.store(false, Relaxed);
+        place.ok()
+    }
+
+    /// Counts that a client found no place, once until there is one, and says so.
+    fn are_missing(&self, core: &Core) {
+        if self.missing.swap(true, Relaxed) {
+            return;
+        }
+        core.max_connections_reached.fetch_add(1, Relaxed);
+        if let Some(more) = core.full_log.pass() {
+            let most = core.max_connections.load(Relaxed);
+            log::warn!(
+                target: "interpose::listener",
+                "{}: max_connections ({most}) is reached; further clients wait in the backlog until a connection ends{more}",
+                core.address,
+            );
+        }
+    }
 }
 
 /// What lets a client in.

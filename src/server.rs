@@ -44,7 +44,7 @@ pub(crate) struct Core {
     /// The process is about to run out of descriptors, or has before.
     pub short_of_descriptors: AtomicBool,
     pub accept_log: Throttle,
-    /// Times that a next client would have had no place.
+    /// Times that a client waited while there was no place for it.
     pub max_connections_reached: AtomicU64,
     pub full_log: Throttle,
     connect_log: Throttle,

@@ -126,7 +126,7 @@ pub struct Stats {
     pub callback_errors: u64,
     /// Connections allowed at once; 0 before the start when it depends on the descriptors of the process.
     pub max_connections: usize,
-    /// Times that all of them were taken, so that further clients had to wait in the backlog.
+    /// Times that all of them were taken while a client waited in the backlog for the next that ends.
     pub max_connections_reached: u64,
 }
 

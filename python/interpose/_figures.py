@@ -138,8 +138,8 @@ class Stats(_Figures):
     * `accept_errors`: accepts that failed. `accept_paused`: whether accepting waits for descriptors or memory, or is
       tried again later for another reason, which the log has.
     * `callback_errors`: callbacks that raised an exception, or gave an answer that means nothing.
-    * `max_connections`: the limit in force. `max_connections_reached`: times that all of them were taken, so that
-      further clients had to wait.
+    * `max_connections`: the limit in force. `max_connections_reached`: times that all of them were taken while a
+      client waited for the next that ends.
 
     >>> from interpose import CloseReason, Limits, TheServer
     >>> server = TheServer("", 0, "example.org:80", limits=Limits(max_connections=500))

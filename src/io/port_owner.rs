@@ -90,7 +90,7 @@ fn address_in(digits: &str) -> Option<IpAddr> {
     Some(IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?).to_canonical())
 }
 
-/// How far a listener's address is from one that cannot be bound. `None`: it is not in the way.
+/// Returns how far a listener's address is from one that cannot be bound. `None`: it is not in the way.
 #[cfg(target_os = "linux")]
 fn distance(taken: IpAddr, wanted: IpAddr) -> Option<u8> {
     let of_one_family = taken.is_ipv4() == wanted.is_ipv4();

@@ -36,6 +36,14 @@ fn accept(socket: &Socket) -> io::Result<Accepted> {
     Ok(Accepted { socket, peer })
 }
 
+/// Returns true when a client waits to be accepted, and where nobody may ask.
+#[cfg(unix)]
+fn has_client(socket: &Socket) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    !matches!(poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&now)), Ok(0))
+}
+
 /// A listener that the runtime of one thread wakes.
 #[derive(Debug)]
 #[cfg(unix)]
@@ -82,6 +90,27 @@ impl Ready {
         }
     }
 
+    /// Completes when a client waits to be accepted, which the runtime alone does not know: it keeps "ready" from the last
+    /// client that it heard of until an accept finds nobody.
+    pub(crate) async fn has_client(&self) {
+        let of = async |watched: &AsyncFd<Bound>| {
+            let asked = watched.async_io(Interest::READABLE, |bound| {
+                if has_client(&bound.socket) { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+            });
+            // The runtime ends, and this with it.
+            if asked.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        match &self.other {
+            None => of(&self.socket).await,
+            Some(other) => tokio::select! {
+                () = of(&self.socket) => {}
+                () = of(other) => {}
+            },
+        }
+    }
+
     /// Returns true while clients can come: not once somebody else has ended the socket.
     pub(crate) fn is_listening(&self) -> bool {
         #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -122,6 +151,9 @@ impl Ready {
         use futures_util::FutureExt;
         self.accept().now_or_never().unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
     }
+
+    /// Completes at once: here the system does not say whether a client waits to be accepted.
+    pub(crate) async fn has_client(&self) {}
 
     /// Returns true: nobody else ends the socket here.
     pub(crate) fn is_listening(&self) -> bool {

@@ -180,42 +180,6 @@ fn a_server_keeps_its_threads() {
     assert!(server.wait(Some(DEADLINE)));
 }
 
-/// AC-07: who comes too many waits in the backlog, and is served when there is room.
-#[test]
-fn connections_are_limited() {
-    let upstream = Upstream::new();
-    let mut config = to(upstream.address());
-    config.limits = Limits { max_connections: Some(4) };
-    let running = Running::start(config);
-    assert_eq!(running.server.stats().max_connections, 4);
-    let mut clients: Vec<_> = (0..10_u8).map(|_| Peer::connect(running.address())).collect();
-    for (number, client) in clients.iter_mut().enumerate() {
-        client.send(&[u8::try_from(number).unwrap()]);
-    }
-    let mut served: Vec<Peer> = (0..4).map(|_| upstream.accept()).collect();
-    pass(Duration::from_millis(100));
-    assert!(upstream.is_idle(), "a fifth was connected");
-    let mut seen = Vec::new();
-    while let Some(mut server) = served.pop() {
-        assert!(running.server.stats().active <= 4);
-        seen.push(server.receive_exactly(1)[0]);
-        server.reset();
-        if seen.len() + served.len() < 10 {
-            served.push(upstream.accept());
-        }
-    }
-    seen.sort_unstable();
-    assert_eq!(seen, (0..10).collect::<Vec<u8>>());
-    running.wait_closed_for(CloseReason::UpstreamReset, 10);
-}
-
-#[test]
-fn the_default_limit_follows_from_the_descriptors() {
-    let running = Running::start(to(Unserved::new().address()));
-    let most = running.server.stats().max_connections;
-    assert!((1..=10_000).contains(&most), "{most}");
-}
-
 #[test]
 fn figures_add_up() {
     let echo = Echo::start();

@@ -11,6 +11,7 @@ mod connect;
 mod drain;
 mod hooks;
 mod lifecycle;
+mod limits;
 mod loops;
 mod several_addresses;
 mod timeouts;

@@ -169,7 +169,7 @@ def test_default_limit_keeps_out_of_exhaustion(echo_upstream: Echo, start: Start
 
 
 def test_max_connections_makes_the_rest_wait_in_order(echo_upstream: Echo, start: Start) -> None:
-    """AC-07; and of each time that all places were taken the statistics know, of the first the log."""
+    """AC-07; and of each time that somebody waited for a place the statistics know, of the first the log."""
     begin = time.monotonic()
     proxy = start({"forward": echo_upstream.address, "limits": {"max_connections": 100}})
     with ExitStack() as stack:
@@ -184,7 +184,8 @@ def test_max_connections_makes_the_rest_wait_in_order(echo_upstream: Echo, start
             assert serve_all([clients[at]], 5.0) == 1, f"client {at} is next"
         assert proxy.stats()["active"] == 100
         assert proxy.stats()["max_connections"] == 100
-        assert proxy.stats()["max_connections_reached"] == 51
+        # One of the 50 waited each time; when the last of them is in nobody does.
+        assert proxy.stats()["max_connections_reached"] == 50
         lines = [line for line in proxy.log().splitlines() if "max_connections (100) is reached" in line]
         assert 1 <= len(lines) <= 1 + time.monotonic() - begin, lines
 
