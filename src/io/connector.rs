@@ -315,11 +315,11 @@ impl Outcome {
     pub(crate) fn from_registering(error: &io::Error) -> Self {
         let (reason, hint) = match error.raw_os_error() {
             // Not the system's: the thread's runtime has ended.
-            None => (CloseReason::Stopped, ""),
+            None if error.kind() == io::ErrorKind::Other => (CloseReason::Stopped, ""),
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Some(libc::ENOSPC) => (CloseReason::FdExhausted, "; raise fs.epoll.max_user_watches, or lower max_connections"),
-            Some(_) if is_exhaustion(error) => (CloseReason::FdExhausted, "; lower max_connections"),
-            Some(_) => (CloseReason::InternalError, ""),
+            _ if is_exhaustion(error) => (CloseReason::FdExhausted, "; lower max_connections"),
+            _ => (CloseReason::InternalError, ""),
         };
         Self::explained(reason, format!("its sockets cannot be watched: {}{hint}", reason_text(error)))
     }

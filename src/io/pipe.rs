@@ -148,6 +148,7 @@ impl Pipe {
         use std::io::Write;
         let (reader, mut writer) = std::os::unix::net::UnixStream::pair().expect("a pair");
         writer.write_all(bytes).expect("room");
+        writer.shutdown(std::net::Shutdown::Write).expect("a socket");
         PIPES.fetch_add(1, Relaxed);
         Self { reader: reader.into(), writer: writer.into(), size: SIZE }
     }

@@ -87,8 +87,8 @@ impl Relay<'_> {
     /// Takes the sides off this thread's runtime. Where that fails both are aborted.
     pub(super) fn detach(mut self) -> Done {
         for pump in [&mut self.to_upstream, &mut self.to_client] {
-            if let Err(error) = pump.leave_thread() {
-                return Done::Over(lost(Some(error)));
+            if let Err(failed) = pump.leave_thread() {
+                return Done::Over(failed.into());
             }
         }
         self.patience.leave_thread();
@@ -117,7 +117,11 @@ impl Relay<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    use crate::relay::splice::Splicer;
     use crate::{
         addr::SocketName,
         config::{Coalesce, Splice, Timeouts},
@@ -125,15 +129,32 @@ mod tests {
         registry::{Registry, Shared, SideNames},
     };
 
+    fn shared() -> Arc<Shared> {
+        let name = || SocketName::Unix(String::new());
+        Registry::new().enter(SideNames { peer: name(), local: name() })
+    }
+
     fn order<'a>(shared: &'a Shared, timeouts: &'a Timeouts) -> Order<'a> {
         let (splice, coalesce) = (Splice::default(), Coalesce::default());
         Order { shared, timeouts, splice, coalesce, attendant: None, on_lane: false }
     }
 
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[tokio::test]
+    async fn bytes_that_cannot_move_are_a_failure_of_this_process() {
+        let (shared, timeouts) = (shared(), Timeouts::default());
+        for bytes in [usize::MAX, 10] {
+            let mut relay = Relay::new(Stream::nowhere(), Stream::nowhere(), order(&shared, &timeouts));
+            relay.to_client = Pump::holding(Splicer::holding(b"held", bytes));
+            let Done::Over(outcome) = relay.detach() else { panic!("it moves") };
+            assert_eq!(outcome.reason, CloseReason::InternalError);
+            assert!(outcome.error.unwrap().contains("bytes"));
+        }
+    }
+
     #[tokio::test]
     async fn the_end_of_a_server_that_is_left_moves_along() {
-        let names = SideNames { peer: SocketName::Unix(String::new()), local: SocketName::Unix(String::new()) };
-        let (shared, timeouts) = (Registry::new().enter(names), Timeouts::default());
+        let (shared, timeouts) = (shared(), Timeouts::default());
         let order = order(&shared, &timeouts);
         let mut relay = Relay::new(Stream::nowhere(), Stream::nowhere(), order);
         relay.closing = true;

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     config::MOST_CHUNK,
+    hooks::Failed,
     io::stream::Stream,
     pieces::copied,
     registry::Shared,
@@ -90,6 +91,11 @@ impl Pump {
         matches!(self.phase, Phase::Ended | Phase::Cut)
     }
 
+    #[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+    pub(super) fn holding(splicer: Splicer) -> Self {
+        Self { splicer, ..Self::new() }
+    }
+
     /// Whether its source is being read, so that a read would tell of the source's failure.
     pub(super) fn is_reading(&self) -> bool {
         self.phase == Phase::Open && !self.is_stalled()
@@ -107,7 +113,7 @@ impl Pump {
 
     /// Gets ready to go on elsewhere, where this thread's timers and pipes are not. Another thread may have SIGPIPE open,
     /// which a splice to a peer that has gone would raise.
-    pub(super) fn leave_thread(&mut self) -> io::Result<()> {
+    pub(super) fn leave_thread(&mut self) -> Result<(), Failed> {
         self.coalescer = Coalescer::default();
         if let Some(held) = self.splicer.take_out()? {
             self.pending.push(held);
@@ -279,7 +285,7 @@ impl Pump {
                 self.pending.push(bytes);
                 Poll::Ready(Ok(0))
             }
-            Err(error) => Poll::Ready(Err(Fault::Destination(error))),
+            Err(fault) => Poll::Ready(Err(fault)),
         }
     }
 

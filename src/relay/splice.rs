@@ -11,7 +11,8 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{config::Splice, io::stream::Stream};
+use super::turn::{Fault, no_memory};
+use crate::{config::Splice, error::reason_text, hooks::Failed, io::stream::Stream, outcome::CloseReason};
 
 /// Bytes that have to come in a row, and the least of one turn, for a direction to count as streaming.
 pub(super) const ROW: usize = 256 * 1024;
@@ -114,9 +115,16 @@ impl Splicer {
     }
 
     /// Takes the held bytes out of the pipe, and returns the pipe to its pool.
-    pub(super) fn take_out(&mut self) -> io::Result<Option<Bytes>> {
+    pub(super) fn take_out(&mut self) -> Result<Option<Bytes>, Failed> {
         let Some(held) = self.held.take() else { return Ok(None) };
-        let bytes = held.pipe.take_out(held.bytes)?;
+        // Neither peer has done anything: the connection ends by this process's fault.
+        let bytes = held.pipe.take_out(held.bytes).map_err(|error| match error.kind() {
+            io::ErrorKind::OutOfMemory => no_memory(held.bytes),
+            _ => {
+                let error = format!("{} bytes cannot be taken out of their pipe: {}", held.bytes, reason_text(&error));
+                Failed { reason: CloseReason::InternalError, error }
+            }
+        })?;
         held.pipe.give_back();
         Ok(Some(bytes))
     }
@@ -150,7 +158,7 @@ impl Splicer {
     }
 
     /// Moves what is held to the destination, as far as that takes it.
-    pub(super) fn poll_empty(&mut self, destination: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<Emptied>> {
+    pub(super) fn poll_empty(&mut self, destination: &mut Stream, cx: &mut Context<'_>) -> Poll<Result<Emptied, Fault>> {
         let Some(held) = &mut self.held else { return Poll::Ready(Ok(Emptied::Copied(Bytes::new()))) };
         match ready!(destination.poll_empty(cx, &held.pipe, held.bytes)) {
             Ok(bytes) => {
@@ -159,10 +167,10 @@ impl Splicer {
             }
             Err(error) => {
                 if let Some(failure) = destination.failure_of_write(&error) {
-                    return Poll::Ready(Err(failure));
+                    return Poll::Ready(Err(Fault::Destination(failure)));
                 }
                 self.give_up(&error);
-                Poll::Ready(self.take_out().map(|out| Emptied::Copied(out.unwrap_or_default())))
+                Poll::Ready(self.take_out().map(|out| Emptied::Copied(out.unwrap_or_default())).map_err(Fault::Hook))
             }
         }
     }
@@ -184,7 +192,7 @@ fn is_spliceable(_: &Stream) -> bool {
 impl Splicer {
     fn let_go(&mut self) {}
 
-    pub(super) fn take_out(&mut self) -> io::Result<Option<Bytes>> {
+    pub(super) fn take_out(&mut self) -> Result<Option<Bytes>, Failed> {
         Ok(None)
     }
 
@@ -192,8 +200,17 @@ impl Splicer {
         Poll::Ready(Ok(Filled::Copy))
     }
 
-    pub(super) fn poll_empty(&mut self, _: &mut Stream, _: &mut Context<'_>) -> Poll<io::Result<Emptied>> {
+    pub(super) fn poll_empty(&mut self, _: &mut Stream, _: &mut Context<'_>) -> Poll<Result<Emptied, Fault>> {
         Poll::Ready(Ok(Emptied::Copied(Bytes::new())))
+    }
+}
+
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+impl Splicer {
+    /// One that has these bytes in a pipe that no splice goes through, and believes that they are as many as `count`.
+    pub(super) fn holding(bytes: &[u8], count: usize) -> Self {
+        let held = Held { pipe: crate::io::pipe::Pipe::unfit(bytes), bytes: count };
+        Self { row: ROW, held: Some(Box::new(held)), unfit: false }
     }
 }
 
@@ -208,7 +225,6 @@ mod tests {
     use socket2::Socket;
 
     use super::*;
-    use crate::io::pipe::Pipe;
 
     fn pair() -> (Stream, net::TcpStream) {
         let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -219,8 +235,7 @@ mod tests {
     }
 
     fn holding(bytes: &[u8]) -> Splicer {
-        let held = Held { pipe: Pipe::unfit(bytes), bytes: bytes.len() };
-        Splicer { row: ROW, held: Some(Box::new(held)), unfit: false }
+        Splicer::holding(bytes, bytes.len())
     }
 
     #[tokio::test]
@@ -231,6 +246,17 @@ mod tests {
         assert!(matches!(emptied, Emptied::Copied(bytes) if bytes == "held"));
         assert_eq!(splicer.holds(), 0);
         assert!(!splicer.wants(Splice::Always, &destination, &destination), "nor is it tried again");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_taken_out_is_no_fault_of_a_peers() {
+        let (mut destination, _peer) = pair();
+        for (bytes, why) in [(usize::MAX, "no memory for "), (10, "10 bytes cannot be taken out of their pipe: ")] {
+            let mut splicer = Splicer::holding(b"held", bytes);
+            let Err(Fault::Hook(failed)) = poll_fn(|cx| splicer.poll_empty(&mut destination, cx)).await else { panic!("{why}") };
+            assert_eq!(failed.reason, CloseReason::InternalError);
+            assert!(failed.error.starts_with(why), "{}", failed.error);
+        }
     }
 
     #[tokio::test]

@@ -64,9 +64,14 @@ pub(super) enum Fault {
 impl Fault {
     /// Memory for bytes on their way was refused: that ends their connection, and no other.
     pub(super) fn no_memory(bytes: usize) -> Self {
-        let error = format!("no memory for {bytes} bytes on their way; limit the connections, or give the process more");
-        Self::Hook(Failed { reason: CloseReason::InternalError, error })
+        Self::Hook(no_memory(bytes))
     }
+}
+
+/// The end of a connection for which memory was refused.
+pub(super) fn no_memory(bytes: usize) -> Failed {
+    let error = format!("no memory for {bytes} bytes on their way; limit the connections, or give the process more");
+    Failed { reason: CloseReason::InternalError, error }
 }
 
 /// The outcome of a turn.
