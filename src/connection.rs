@@ -59,8 +59,11 @@ pub(crate) fn run(entry: Entry, workers: Workers, accepted: Accepted, admission:
     let on_lane = admission.seat.is_none();
     let mut task = Task { entry, workers, admission, on_lane, hop: None };
     async move {
-        let done = task.carry(client).await;
-        task.follow(done);
+        match task.carry(client).await {
+            Ok(done) => task.follow(done),
+            // Reported already: the client may have been listened to since.
+            Err(outcome) => task.entry.end(outcome, task.admission),
+        }
     }
 }
 
@@ -76,19 +79,20 @@ pub(crate) fn run_alone(
     async move {
         let done = match upstream.register() {
             Ok(upstream) => relay::run(Stream::nobody(), upstream, task.order()).await,
-            Err(error) => Done::Over(Outcome::explained(CloseReason::InternalError, reason_text(&error))),
+            Err(error) => Done::Over(Outcome::from_registering(&error)),
         };
         task.follow(done);
     }
 }
 
 impl Task {
-    async fn carry(&mut self, client: Unregistered) -> Done {
+    /// What became of its relay, or why there was none.
+    async fn carry(&mut self, client: Unregistered) -> Result<Done, Outcome> {
         let relay = match Box::pin(self.connect(client)).await {
             Ok((client, upstream)) => relay::run(client, upstream, self.order()),
-            Err(outcome) => return Done::Over(outcome),
+            Err(outcome) => return Err(outcome),
         };
-        relay.await
+        Ok(relay.await)
     }
 
     /// Both sides, or why there is no upstream. The client was told then.
@@ -136,6 +140,10 @@ impl Task {
     fn follow(mut self, done: Done) {
         let sides = match done {
             Done::Over(outcome) => {
+                // Neither peer has done anything.
+                if matches!(outcome.reason, CloseReason::FdExhausted | CloseReason::InternalError) {
+                    self.entry.core.report_failure(&self.entry.shared, &outcome);
+                }
                 self.entry.end(outcome, self.admission);
                 return;
             }
@@ -166,11 +174,6 @@ impl Task {
     fn go_on(self, sides: Box<relay::Sides>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
             let done = relay::go_on(sides, self.order()).await;
-            if let Done::Over(outcome) = &done
-                && matches!(outcome.reason, CloseReason::FdExhausted | CloseReason::InternalError)
-            {
-                self.entry.core.report_failure(&self.entry.shared, outcome);
-            }
             self.follow(done);
         })
     }
@@ -353,4 +356,43 @@ fn loop_detected(at: &SocketName, why: &str) -> Outcome {
         CloseReason::LoopDetected,
         format!("the connection would go round in circles at {at}: {why}; forward to another address"),
     )
+}
+
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+    use crate::{config::Config, forward::Forward, registry::SideNames, server::Server};
+
+    /// A server, and the place of an upstream's socket in it.
+    fn adopted() -> (std::sync::Arc<Core>, Entry) {
+        let forward = Forward::to(SocketAddr::from(([127, 0, 0, 1], 1)));
+        let core = Server::bind(Config::new("127.0.0.1:0".parse().unwrap(), forward)).unwrap().core();
+        let name = || SocketName::Unix(String::new());
+        let entry = Entry::adopted(&core, SideNames { peer: name(), local: name() });
+        (core, entry)
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_cannot_be_watched_is_reported() {
+        let ((core, entry), workers) = (adopted(), Workers::start(1).unwrap());
+        let shared = std::sync::Arc::clone(&entry.shared);
+        // A file, which epoll_ctl(2) refuses.
+        let refused = Unregistered::of_socket(std::os::fd::OwnedFd::from(File::open("/dev/null").unwrap()).into(), false);
+        run_alone(entry, workers, refused, None).await;
+        assert_eq!(shared.outcome.get().unwrap().reason, CloseReason::InternalError);
+        assert!(core.connect_log.pass().is_none(), "it has said nothing this second");
+    }
+
+    #[tokio::test]
+    async fn an_end_by_this_process_is_reported_before_a_move_too() {
+        for (reason, is_reported) in [(CloseReason::InternalError, true), (CloseReason::ClientReset, false)] {
+            let ((core, entry), workers) = (adopted(), Workers::start(1).unwrap());
+            let admission = Admission { _permit: None, seat: None, reserve: None };
+            let task = Task { entry, workers, admission, on_lane: false, hop: None };
+            task.follow(Done::Over(Outcome::plain(reason)));
+            assert_eq!(core.connect_log.pass().is_none(), is_reported, "{reason}");
+        }
+    }
 }

@@ -47,7 +47,7 @@ pub(crate) struct Core {
     /// Times that a client waited while there was no place for it.
     pub max_connections_reached: AtomicU64,
     pub full_log: Throttle,
-    connect_log: Throttle,
+    pub connect_log: Throttle,
     pub max_connections: AtomicUsize,
     /// Who sees and changes what flows, once somebody does.
     pub hooked: OnceLock<Arc<Hooked>>,
@@ -332,7 +332,8 @@ impl Core {
         }
     }
 
-    /// Logs that a client found no upstream: once a second at most.
+    /// Logs that a client found no upstream, or that a connection was ended by this process or its system: once a second at
+    /// most.
     pub(crate) fn report_failure(&self, shared: &Shared, outcome: &Outcome) {
         use crate::outcome::CloseReason as Reason;
         // Asked for, or told of already by whoever ran the hook.
@@ -345,7 +346,8 @@ impl Core {
         }
         if let Some(more) = self.connect_log.pass() {
             let why = outcome.error.as_deref().unwrap_or_default();
-            log::warn!(target: "interpose::connection", "{}: client {} closed ({}): {why}{more}", shared.id, shared.client.peer, outcome.reason);
+            let side = if shared.is_adopted { "upstream" } else { "client" };
+            log::warn!(target: "interpose::connection", "{}: {side} {} closed ({}): {why}{more}", shared.id, shared.client.peer, outcome.reason);
         }
     }
 

@@ -19,7 +19,7 @@ pub(super) enum Bare {
 
 impl Unregistered {
     /// A connected socket of either family that does not block.
-    pub(super) fn of_socket(socket: Socket, is_tcp: bool) -> Self {
+    pub(crate) fn of_socket(socket: Socket, is_tcp: bool) -> Self {
         Self(Some(Bare::Socket { socket, is_tcp }))
     }
 
