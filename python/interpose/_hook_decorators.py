@@ -142,7 +142,7 @@ class BoundHook:
 
     @property
     def callback(self) -> Callable[..., Any] | None:
-        """What was registered, else the subclass's method, else None."""
+        """The registered function, else the subclass's method, else None."""
         return self._hook.method(self.__self__) if self._callback is None else self._callback
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:

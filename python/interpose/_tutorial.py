@@ -120,7 +120,7 @@ class _Methods:
         if isinstance(accepted, ScriptSide) and accepted.is_closed:
             # It goes nowhere, and ends in order.
             return Forward.NOWHERE
-        # What refers to it from here on is the script.
+        # From here on only the script refers to it.
         del accepted
         return self._kept(conn)
 

@@ -33,7 +33,7 @@ pub(super) fn owner_of(address: &Address) -> Option<Owner> {
     Some(Owner::Other(format!("{} (pid {pid})", crate::error::printable(name.trim()))))
 }
 
-/// Whether a process has one of these sockets open.
+/// Returns true if a process has one of these sockets open.
 #[cfg(target_os = "linux")]
 fn owns(pid: u32, inodes: &[String]) -> bool {
     let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };

@@ -116,8 +116,8 @@ fn is_let_go(stream: &Stream, shared: &Shared) -> bool {
     shared.control.is_left() && rest::is_silent(stream)
 }
 
-/// Reads, and gives up, what a peer still sends, until it ends or has sent `most` bytes, or nothing waits to be read and
-/// that is enough.
+/// Reads and discards the bytes that a peer still sends, until it ends or has sent `most` bytes, or nothing waits to be
+/// read and that is enough.
 async fn discard(stream: &mut Stream, meter: &Meter, most: usize, is_enough: impl Fn(&Stream) -> bool) {
     let mut buffer = [0; 4096];
     let mut dropped = 0;

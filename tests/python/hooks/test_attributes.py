@@ -37,7 +37,7 @@ class Script(TheServer):
 
 
 class InTheClass(TheServer):
-    """Has them as attributes of the class."""
+    """A server with them as attributes of the class."""
 
     address = unix_path = None  # type: ignore[assignment] # pyright: ignore
     connections = stats = ()  # type: ignore[assignment] # pyright: ignore

@@ -183,7 +183,7 @@ for one in HOOKS:
 
 
 class Mixed(Mixin, TheServer):
-    """Has its methods from beside the server."""
+    """A server whose methods come from a mixin."""
 
     called: list[str]
 

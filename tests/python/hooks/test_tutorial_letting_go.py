@@ -1,4 +1,4 @@
-"""What a script in the tutorial's form lets go of: clients that it closes at once, and pairs that it parts."""
+"""A script in the tutorial's form lets sides go: clients that it closes at once, and pairs that it parts."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Parts(TheServer):
 
 
 class Relays(TheServer):
-    """Has only an on_close, so that what comes is sent on by the server."""
+    """A script with on_close alone, so that the server sends on the bytes that come."""
 
     def on_close(self) -> None:
         super().on_close()

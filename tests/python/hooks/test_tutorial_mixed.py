@@ -132,7 +132,7 @@ class AllOurs(OurRecv, OurAccept, OurClose): ...  # pyright: ignore
 def test_super_of_the_other_form_is_answered_with_that(
     kind: type[TheServer], hook: str, takes: str, echo: Echo
 ) -> None:
-    """What has failed says so, and not how to decorate."""
+    """Check that the message names the call that failed, and not how to decorate."""
     with kind("", 0, echo.address) as server, pytest.raises(ArgumentTypeError) as raised:
         getattr(kind, hook)(server, *[None] * (2 if hook == "on_recv" else 1))
     said = rf"{hook}: super\(\)\.{hook}\(\) without arguments .* and {kind.__name__}\.{hook} takes {takes}; write"
