@@ -58,7 +58,7 @@ options:
   --version                    show the version
   -h, --help                   show this
 
-Ctrl-C or SIGTERM lets connections finish, a second one stops at once.
+Ctrl-C, SIGTERM or SIGHUP lets connections finish, a second one stops at once.
 Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong usage, 4 cannot listen.\
 """
 

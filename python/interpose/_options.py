@@ -141,6 +141,10 @@ def _seconds(option: str, text: str, *, zero: bool = False) -> float:
         value = float(text)
     except ValueError:
         value = _with_units(option, text)
+    # As the command writes times, and not as Python does.
+    if not value >= 0 or (value < 0.001 and not (zero and value == 0)):
+        wrong = "less than a millisecond" if value >= 0 else "negative" if value < 0 else "not a number"
+        raise ConfigError(f"{option}: {text!r} is {wrong}; write seconds, or 200ms, 10s, 5m or 1h30m")
     return seconds(option, value, zero=zero)
 
 

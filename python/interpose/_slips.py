@@ -48,6 +48,10 @@ def check(words: list[str], parser: argparse.ArgumentParser) -> None:
     left = iter(range(len(words)))
     for index in left:
         word = words[index]
+        if word == "--":
+            # All behind it are addresses, whatever they begin with.
+            addresses += words[index + 1 :]
+            break
         if not _is_option(word):
             addresses.append(word)
             continue
@@ -88,6 +92,8 @@ def _sample(action: argparse.Action) -> str:
 
 
 def _unknown(name: str, known: dict[str, argparse.Action]) -> NoReturn:
+    if name in ("-h", "--help", "--version"):
+        _refuse(name, f"it takes no value; write {name} alone")
     if name in _ELSEWHERE:
         _refuse(name, f"there is no such option; {_ELSEWHERE[name]}")
     options = [option for option in known if option.startswith("--")]

@@ -155,6 +155,9 @@ fn port(text: &str) -> Option<String> {
             "the host is empty (\"{port}\" is this machine only, \"0.0.0.0:{port}\" or \"[::]:{port}\" is every interface)"
         ));
     }
+    if let Some((left, right)) = text.split_once(':').filter(|(left, right)| is_port(left) && is_port(right)) {
+        return Some(format!("a port stands where the host should: a port alone is one of this machine ({left:?} or {right:?})"));
+    }
     if let Some((host, word)) = text.rsplit_once(':').filter(|(host, _)| !host.contains(':')) {
         let written = word.trim();
         let spaced = || (written != word && is_port(written)).then(|| written.to_owned());
@@ -178,6 +181,13 @@ fn colons(text: &str) -> Option<String> {
     let (host, port) = text.rsplit_once(':')?;
     if !host.contains(':') {
         return None;
+    }
+    if let Some((first, ports)) = text.split_once(':')
+        && ports.split(':').all(is_port)
+        && let Some(port) = ports.split(':').next()
+        && Address::read(&format!("{first}:{port}")).is_ok()
+    {
+        return Some(format!("it has more ports than one: give one{}", instead(&format!("{first}:{port}"))));
     }
     let meant = instead(&format!("[{host}]:{port}"));
     let alone = instead(&format!("[{text}]:9090"));

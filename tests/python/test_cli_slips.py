@@ -15,6 +15,13 @@ OPTIONS = {
     "--Drain 5": "did you mean --drain?",
     "--dra 5": "did you mean --drain?",
     "--max-conections=5": "did you mean --max-connections?",
+    "--help=3": "--help: it takes no value; write --help alone",
+    "-h=3": "-h: it takes no value; write -h alone",
+    "--version=3": "--version: it takes no value; write --version alone",
+    "--drain=-1": "--drain: '-1' is negative; write seconds, or 200ms, 10s, 5m or 1h30m",
+    "--drain nan": "--drain: 'nan' is not a number; write seconds, or 200ms",
+    "--drain 1e-9": "--drain: '1e-9' is less than a millisecond; write seconds, or 200ms",
+    "--idle-timeout=-2": "--idle-timeout: '-2' is negative; write seconds, or 200ms",
     "--verbos": "did you mean --verbose?",
     "--timeout 5": "write --connect-timeout, --half-close-timeout or --idle-timeout",
     "--debug": "write --verbose (-v)",
@@ -48,6 +55,10 @@ WORDS = {
     "9090": "TARGET: it is missing",
     "9090 example.org:80 third": "third: it is one word too many",
     "9090 example.org 80": RIGHT,
+    "9090 example.org:80:80": 'it has more ports than one: give one ("example.org:80")',
+    "9090:80 example.org:80": 'a port alone is one of this machine ("9090" or "80")',
+    "-- 9090": "TARGET: it is missing",
+    "-- 9090 example.org:80 -v": "-v: it is one word too many",
     "127.0.0.1 9090 example.org 80": "write interpose 127.0.0.1:9090 example.org:80",
     "-p 9090 example.org:80": "LISTEN is the first word",
     "--port=9090 example.org:80": "LISTEN is the first word",
@@ -100,6 +111,19 @@ def test_times_have_units(text: str, seconds: float) -> None:
     options = _options.parse(["9090", TARGET, *[word for name in names for word in (name, text)]])
     times = (options.drain, options.forward.connect_timeout, options.timeouts.half_close, options.timeouts.idle)
     assert times == pytest.approx((seconds,) * 4)
+
+
+def test_two_hyphens_end_the_options() -> None:
+    for words in (["--", "9090", TARGET], ["9090", "--", TARGET], ["9090", TARGET, "--"], ["-v", "--", "9090", TARGET]):
+        options = _options.parse(words)
+        assert (options.listen, options.forward.address) == ("9090", ("example.org", 80))
+        assert options.verbose is ("-v" in words)
+
+
+def test_the_help_names_every_signal_that_drains(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _cli.main(["--help"]) == _cli.OK
+    ending = capsys.readouterr().out.partition("Ctrl-C, ")[2].partition(" lets connections finish")[0]
+    assert ending == "SIGTERM or SIGHUP"
 
 
 def test_what_is_right_passes() -> None:
