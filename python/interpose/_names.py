@@ -61,7 +61,7 @@ FORWARD_ARGUMENTS = _table(
 TIMEOUTS_ARGUMENTS = _table({"idle": "timeout idletimeout", "half_close": "halfclosetimeout"}) | {
     "connecttimeout": "Forward(host, port, connect_timeout=...)",
     "connect": "Forward(host, port, connect_timeout=...)",
-    "drain": "stop(drain=...)",
+    "drain": "TheServer(..., drain=...), or stop(drain=...)",
 }
 STOP_ARGUMENTS = _table({"drain": "timeout grace graceperiod gracetimeout wait seconds"})
 LOOP_ARGUMENTS = _table({"handle_signals": "signals installsignalhandlers signalhandlers"})

@@ -117,6 +117,7 @@ KEYWORDS: list[tuple[Callable[..., object], str, str]] = [
     (Forward, "source_address", "source"),
     (Timeouts, "idle_timeout", "idle"),
     (Timeouts, "halfclose", "half_close"),
+    (Timeouts, "drain", "TheServer(..., drain=...), or stop(drain=...)"),
     (Limits, "connections", "max_connections"),
 ]
 
