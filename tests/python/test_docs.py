@@ -161,3 +161,21 @@ def test_reference_has_every_option_and_no_other() -> None:
 
 def test_documented_commands_are_there() -> None:
     assert len(commands()) > 5
+
+
+@pytest.mark.parametrize("page", ["CHANGELOG.md", "docs/architecture.md"])
+def test_no_line_is_wider_than_the_code_s(page: str) -> None:
+    assert [number for number, line in enumerate(lines_of(ROOT / page), 1) if len(line) > 120] == []
+
+
+def test_the_changes_say_everything_once() -> None:
+    """No two of them begin alike, as after a merge that has kept both."""
+    begins = [line[:28] for line in lines_of(ROOT / "CHANGELOG.md") if line.startswith("- ")]
+    assert len(begins) > 10
+    assert sorted(set(begins)) == sorted(begins)
+
+
+def test_another_drain_is_an_argument_of_the_server() -> None:
+    page = (ROOT / "docs/howto.md").read_text(encoding="utf-8")
+    assert "TheServer(..., drain=30)" in page
+    assert "in a signal handler of" not in page
