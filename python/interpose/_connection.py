@@ -247,7 +247,9 @@ class Connection(ConnectionNames):
 
     def __repr__(self) -> str:
         upstream = self.upstream
-        names = f"{self.client!r} {'' if upstream is None else f'{upstream!r} '}"
+        # An upstream that is carried alone has no client.
+        client = "" if self._native.is_adopted else f"{self.client!r} "
+        names = f"{client}{'' if upstream is None else f'{upstream!r} '}"
         return f"<Connection {self.id} {names}{self.reason or self.phase}>"
 
     def __eq__(self, other: object) -> bool:

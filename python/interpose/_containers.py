@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, SupportsIndex, overload
+
+from ._threads import ReentrantLock
 
 
 class Keeper(Protocol):
     """Who has to know what comes and goes."""
+
+    def check(self, one: object) -> None:
+        """Raise for what cannot be in a container."""
 
     def enters(self, one: object, is_listed: bool) -> None:
         """Look at what is about to be in a container, which was not in it. What it raises keeps it out."""
@@ -17,10 +23,11 @@ class Keeper(Protocol):
 
 
 class InputList(MutableSequence[Any]):
-    """A list whose `in`, `append` and `remove` cost the same however long it is."""
+    """A list whose `in`, `append` and `remove` cost the same however long it is. Any thread may change it."""
 
     def __init__(self, keeper: Keeper, items: Iterable[Any]) -> None:
         self._keeper = keeper
+        self._lock: AbstractContextManager[Any] = ReentrantLock()
         self._items: dict[int, Any] = {}
         # Of each item, by its hash where it has one, the places in `_items`, in order.
         self._places: dict[Any, list[int]] = {}
@@ -43,9 +50,11 @@ class InputList(MutableSequence[Any]):
 
     def append(self, value: Any) -> None:
         """Put it at the end: it is read from here on."""
-        if value not in self:
-            self._keeper.enters(value, is_listed=True)
-        self._add(value)
+        with self._lock:
+            if value not in self:
+                self._keeper.check(value)
+                self._keeper.enters(value, is_listed=True)
+            self._add(value)
 
     def extend(self, values: Iterable[Any]) -> None:
         """Put all of them at the end."""
@@ -54,26 +63,36 @@ class InputList(MutableSequence[Any]):
 
     def remove(self, value: Any) -> None:
         """Take the first that is equal out: unless it is there once more, it is not read any more."""
-        key = self._key(value)
-        places = self._places.get(key)
-        if not places:
-            raise ValueError("input_list.remove(x): x not in list")
-        del self._items[places.pop(0)]
-        if not places:
-            del self._places[key]
-            self._keeper.unlisted(value)
+        with self._lock:
+            key = self._key(value)
+            places = self._places.get(key)
+            if not places:
+                raise ValueError("input_list.remove(x): x not in list")
+            del self._items[places.pop(0)]
+            if not places:
+                del self._places[key]
+                self._keeper.unlisted(value)
 
     def discard(self, value: Any) -> None:
         """Take all that are equal out."""
-        for place in self._places.pop(self._key(value), ()):
-            del self._items[place]
+        with self._lock:
+            for place in self._places.pop(self._key(value), ()):
+                del self._items[place]
 
     def replace(self, values: Iterable[Any]) -> None:
         """Have these items from here on."""
+        # An assignment such as `self.input_list += sides` comes with what is there already.
+        if values is not self:
+            with self._lock:
+                self._replace(values)
+
+    def _replace(self, values: Iterable[Any]) -> None:
         items = list(values)
         before = {key: self._items[places[0]] for key, places in self._places.items()}
         keys = [self._key(one) for one in items]
         new = {key: one for key, one in zip(keys, items, strict=True) if key not in before}
+        for one in new.values():
+            self._keeper.check(one)
         for one in new.values():
             self._keeper.enters(one, is_listed=True)
         self._items, self._places = {}, {}
@@ -83,17 +102,18 @@ class InputList(MutableSequence[Any]):
             self._keeper.unlisted(before[key])
 
     def _changed(self, change: Callable[[list[Any]], Any]) -> Any:
-        items = list(self)
-        result = change(items)
-        self.replace(items)
-        return result
+        with self._lock:
+            items = list(self)
+            result = change(items)
+            self._replace(items)
+            return result
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> Any: ...
     @overload
     def __getitem__(self, index: slice) -> list[Any]: ...
     def __getitem__(self, index: SupportsIndex | slice) -> Any:
-        return list(self._items.values())[index]
+        return list(self)[index]
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self._changed(lambda items: items.__setitem__(index, value))
@@ -125,6 +145,16 @@ class InputList(MutableSequence[Any]):
         """Return a list of its own with the items."""
         return list(self)
 
+    __copy__ = copy
+
+    def index(self, value: Any, start: int = 0, stop: int | None = None) -> int:
+        """Return the first index of what is equal."""
+        items: list[Any] = list(self)
+        return items.index(value, start, len(items) if stop is None else stop)
+
+    def __reversed__(self) -> Iterator[Any]:
+        return iter(list(self)[::-1])
+
     def __contains__(self, value: object) -> bool:
         return self._key(value) in self._places
 
@@ -134,7 +164,8 @@ class InputList(MutableSequence[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         # Of the items as they are: a method may take some out meanwhile, as it may with a list.
-        return iter(list(self._items.values()))
+        with self._lock:
+            return iter(list(self._items.values()))
 
     def __len__(self) -> int:
         return len(self._items)
@@ -165,21 +196,30 @@ class Channel(dict[Any, Any]):
     def __init__(self, keeper: Keeper) -> None:
         super().__init__()
         self._keeper = keeper
+        self._lock: AbstractContextManager[Any] = ReentrantLock()
         # By side, the keys that it is the value of.
         self._keys: dict[Any, dict[Any, None]] = {}
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        for one in (key, value):
-            self._keeper.enters(one, is_listed=False)
-        self._forget(key)
-        super().__setitem__(key, value)
-        if _is_hashable(value):
-            self._keys.setdefault(value, {})[key] = None
+        with self._lock:
+            # What cannot be entered keeps out the other one, too.
+            for one in (key, value):
+                self._keeper.check(one)
+            for one in (key, value):
+                self._keeper.enters(one, is_listed=False)
+            self._forget(key)
+            super().__setitem__(key, value)
+            if _is_hashable(value):
+                self._keys.setdefault(value, {})[key] = None
 
     def __delitem__(self, key: Any) -> None:
-        if key in self:
-            self._forget(key)
-        super().__delitem__(key)
+        with self._lock:
+            if key in self:
+                self._forget(key)
+            super().__delitem__(key)
+
+    def __copy__(self) -> dict[Any, Any]:
+        return dict(self)
 
     def _forget(self, key: Any) -> None:
         value = super().get(key, _NOTHING)
@@ -197,13 +237,14 @@ class Channel(dict[Any, Any]):
 
     def pop(self, key: Any, default: Any = _NOTHING) -> Any:
         """Take the entry out, and return the other side."""
-        if key not in self:
-            if default is _NOTHING:
-                raise KeyError(key)
-            return default
-        value = self[key]
-        del self[key]
-        return value
+        with self._lock:
+            if key not in self:
+                if default is _NOTHING:
+                    raise KeyError(key)
+                return default
+            value = self[key]
+            del self[key]
+            return value
 
     def popitem(self) -> tuple[Any, Any]:
         """Take the last entry out, and return it."""

@@ -237,6 +237,7 @@ def routed(callback: Callable[..., Any]) -> Callable[[Connection], object]:
         if isinstance(answer, socket.socket):
             answer = side_of(answer) or take_over(answer)
         if isinstance(answer, Outgoing):
+            answer.check_free()
             answer.pair(conn)
             return answer.native
         if answer is Forward.NOWHERE:

@@ -14,7 +14,7 @@ from . import (
 )
 from ._config import seconds
 from ._connection import Buffer, Connection, Side
-from ._exceptions import RecvTimeoutError, SendTimeoutError
+from ._exceptions import ConfigError, ConnectionClosedError, RecvTimeoutError, SendTimeoutError
 from ._forward import SocketName, host_port
 from ._script_side import Script, ScriptSide
 
@@ -71,6 +71,16 @@ class Outgoing(ScriptSide):
     def other(self) -> Side | Any:
         """The client's side; None until it belongs to a connection."""
         return super().other if self.is_paired else None
+
+    def check_free(self) -> None:
+        """Raise ConfigError if it belongs to a connection, ConnectionClosedError if it is closed."""
+        if self.is_paired:
+            raise ConfigError(
+                f"on_accept: {self!r} belongs to connection {self.connection.id} already; "
+                "connect another for each client"
+            )
+        if self.is_closed:
+            raise ConnectionClosedError(f"pair: {self!r} is closed; pair it before close()")
 
     def pair(self, connection: Connection, script: Script | None = None) -> None:
         """Become the upstream's side of `connection`, which `script` has where that is this upstream's alone."""

@@ -140,7 +140,7 @@ def side_of(one: object) -> TakenOver | None:
 
 def take_over(own: socket.socket) -> TakenOver:
     """Take over a connected stream socket, or raise ArgumentTypeError or ConfigError for one that is none."""
-    _check(own)
+    check_own(own)
     native = _native.Outgoing.take_over(own.fileno())
     side = TakenOver(native, own)
     fd = own.detach()
@@ -158,7 +158,8 @@ def take_over(own: socket.socket) -> TakenOver:
     return side
 
 
-def _check(own: socket.socket) -> None:
+def check_own(own: socket.socket) -> None:
+    """Raise ArgumentTypeError or ConfigError for a socket that cannot be taken over."""
     if isinstance(own, ssl.SSLSocket):
         raise ArgumentTypeError(
             "socket: it is an ssl.SSLSocket, whose TLS is read above the socket, where the server does not look; "

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from . import _native
 from ._connection import Connection, Side
 from ._containers import Channel, InputList
-from ._exceptions import ConnectionClosedError
+from ._exceptions import ConfigError, ConnectionClosedError
 from ._forward import host_port
 from ._outgoing import Outgoing, close_unpaired, swap_started
-from ._own_socket import TakenOver, side_of, take_over
+from ._own_socket import TakenOver, check_own, side_of, take_over
 from ._script_side import Accepted, ScriptSide
 
 if TYPE_CHECKING:
@@ -74,6 +74,18 @@ class Sides:
 
     # Calls of the containers.
 
+    def check(self, one: object) -> None:
+        """Raise for a side or socket that cannot be entered: ConfigError, ArgumentTypeError, ConnectionClosedError."""
+        side = self.known(one)
+        if side is None:
+            if isinstance(one, socket.socket):
+                check_own(one)
+            return
+        if side.script is not None and side.script is not self:
+            raise ConfigError(f"{side!r}: it is another server's; enter it there, or connect another one here")
+        if side.is_closed and not side.loses and side not in self._read:
+            raise ConnectionClosedError(f"{side!r}: it is closed; pair it before close()")
+
     def enters(self, one: object, is_listed: bool) -> None:
         """Read a side from here on; take over a socket of the script's own. By `channel` only the first time."""
         side = self.known(one)
@@ -103,8 +115,6 @@ class Sides:
         if not isinstance(side, Outgoing) or side.is_paired or side.native is None:
             return
         native_server = self._server._native  # pyright: ignore[reportPrivateUsage]
-        if side.is_closed:
-            raise ConnectionClosedError(f"{side!r}: it is closed; pair it before close()")
         if native_server.started:
             self._adopt(side, native_server.adopt(side.native))
         else:

@@ -30,7 +30,7 @@ class ScriptSide(Side):
     It is the same object for as long as the script has it, so it is a key of the script's own dictionaries.
     """
 
-    __slots__ = ("__weakref__", "is_closed", "is_shut", "is_told", "passes", "script", "timeout", "was_read")
+    __slots__ = ("__weakref__", "is_closed", "is_shut", "is_told", "loses", "passes", "script", "timeout", "was_read")
 
     script: Script | None
     """The script that has it; None for one that has none, and for the upstream of a connection of our form."""
@@ -40,6 +40,8 @@ class ScriptSide(Side):
     """The script has closed it."""
     is_shut: bool
     """Its peer gets nothing more."""
+    loses: bool
+    """What is sent to it after its end is lost: it has ended by itself, and the script has no on_close to know by."""
     was_read: bool
     """It has been in the server's hands."""
     passes: bool
@@ -53,6 +55,7 @@ class ScriptSide(Side):
     def _begin(self, script: Script | None) -> None:
         self.script = script
         self.is_told = self.is_closed = self.is_shut = self.was_read = self.passes = False
+        self.loses = False
         self.timeout = None
 
     @property
@@ -81,9 +84,10 @@ class ScriptSide(Side):
             # None: it is not the method that sends, but another thread meanwhile.
             return super().send(data) if sent is None else sent
         except ConnectionClosedError:
-            if self.is_told or self.is_closed or self.is_shut:
+            if not self.loses and (self.is_told or self.is_closed or self.is_shut):
                 raise
-            # It has just failed, which on_close is about to see; a method that sends to many is not to fail for one.
+            # It has just failed, which on_close is about to see, where there is one; a method that sends to many is not
+            # to fail for one.
             return memoryview(data).nbytes
 
     def half_close(self) -> None:

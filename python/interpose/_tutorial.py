@@ -234,7 +234,7 @@ class _Methods:
         if "on_close" in self._own:
             self._tell(side)
         else:
-            side.is_told = True
+            side.is_told = side.loses = True
             self._pass_end(side)
         return None
 
@@ -244,8 +244,11 @@ class _Methods:
         if partner is None:
             self._sides.forget(side)
             side.close()
+            side.loses = True
             return
-        partner.half_close()
+        if not partner.is_shut:
+            partner.half_close()
+            partner.loses = True
         if partner.is_told:
             for one in (side, partner):
                 # It ends by itself, once all is delivered.
@@ -290,12 +293,16 @@ class _Methods:
             partner._native.fail(conn._native)  # pyright: ignore[reportPrivateUsage]
         if "on_close" in self._own:
             self._tell(side)
-        elif partner is not None and reason in (CloseReason.FINISHED, CloseReason.CLOSED):
-            self._sides.forget(partner)
+            return
+        side.loses = side.loses or not side.is_closed
+        if partner is None:
+            return
+        self._sides.forget(partner)
+        if reason in (CloseReason.FINISHED, CloseReason.CLOSED):
             partner.close()
-        elif partner is not None:
-            self._sides.forget(partner)
+        else:
             partner._native.fail(conn._native)  # pyright: ignore[reportPrivateUsage]
+        partner.loses = True
 
 
 def parts_of(name: str, answer: object, data: bytes) -> list[Any]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import random
+import sys
+import threading
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,9 +20,11 @@ class Notes:
     def __init__(self) -> None:
         self.read: set[Any] = set()
 
-    def enters(self, one: object, is_listed: bool) -> None:
+    def check(self, one: object) -> None:
         if one == "bad":
             raise ValueError(one)
+
+    def enters(self, one: object, is_listed: bool) -> None:
         assert not is_listed or one not in self.read
         self.read.add(one)
 
@@ -81,7 +88,106 @@ def test_what_is_kept_out_changes_nothing() -> None:
     assert items == ["a"]
     channel = Channel(notes)
     with pytest.raises(ValueError, match="bad"):
-        channel["a"] = "bad"
+        channel["new"] = "bad"
+    assert channel == {}
+    with pytest.raises(ValueError, match="bad"):
+        items[:] = ["a", "new", "bad"]
+    assert notes.read == {"a"}
+
+
+class Counted:
+    """An item that counts how often it is compared."""
+
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        Counted.compared += 1
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+def test_the_list_finds_and_turns_round_in_one_pass() -> None:
+    things = [Counted() for _ in range(2000)]
+    items = InputList(Notes(), things)
+    walks: list[int] = []
+
+    class Walked(InputList):
+        def __iter__(self) -> Iterator[Any]:
+            walks.append(1)
+            return super().__iter__()
+
+    walked = Walked(Notes(), things)
+    assert walked.index(things[-1]) == 1999
+    assert list(reversed(walked)) == things[::-1]
+    assert len(walks) == 2
+    assert items.index(things[5], 3, 9) == 5
+    with pytest.raises(ValueError, match="not in list"):
+        items.index(things[5], 6)
+    with pytest.raises(ValueError, match="not in list"):
+        items.index("no")
+
+
+def test_an_assignment_of_itself_rebuilds_nothing() -> None:
+    items = InputList(Notes(), [Counted() for _ in range(10)])
+    hashed: list[object] = []
+    items._key = hashed.append  # type: ignore[method-assign,assignment] # pyright: ignore
+    items.replace(items)
+    assert hashed == []
+
+
+def test_copies_are_plain_and_their_own() -> None:
+    notes = Notes()
+    items, channel = InputList(notes, []), Channel(notes)
+    items.append("a")
+    channel["a"] = "b"
+    of_items, of_channel = copy.copy(items), copy.copy(channel)
+    assert [type(of_items).__name__, type(of_channel).__name__] == ["list", "dict"]
+    of_items.remove("a")
+    of_channel.clear()
+    assert items == ["a"]
+    assert channel == {"a": "b"}
+    channel.without("b")
+    assert channel == {}
+
+
+def test_threads_may_change_both() -> None:
+    class Quiet(Notes):
+        def enters(self, one: object, is_listed: bool) -> None:
+            time.sleep(0)  # Lets another thread run, in the middle of a change.
+
+        def unlisted(self, one: object) -> None: ...
+
+    items, channel = InputList(Quiet(), []), Channel(Quiet())
+    failures: list[BaseException] = []
+
+    def work(own: int) -> None:
+        try:
+            for round_ in range(100):
+                items.append("shared")
+                items.append(own)
+                items.insert(0, (own, round_))
+                channel[own] = "shared"
+                items.remove(own)
+                items.remove((own, round_))
+                items.remove("shared")
+                del channel[own]
+        except BaseException as error:  # noqa: BLE001
+            failures.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30.0)
+    finally:
+        sys.setswitchinterval(interval)
+    assert failures == []
+    assert items == []
     assert channel == {}
 
 

@@ -6,15 +6,27 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from interpose import ArgumentTypeError, ConnectionClosedError, Forward, SendTimeoutError, Side
-from peers import Served, address_of, listener
+from inet import where
+from interpose import (
+    ArgumentTypeError,
+    CloseReason,
+    ConnectionClosedError,
+    Forward,
+    SendTimeoutError,
+    Side,
+    TheServer,
+)
+from peers import Address, Echo, Served, address_of, connect, fate, listener, read_exactly
+from peers import echo as echoed
 from scripts import passes
 
-from .clients import Sink, in_thread
+from .clients import Ends, Sink, in_thread
+from .conftest import Told
 
 # More than the buffers of a connection on the loopback ever have.
 TOO_MUCH = bytes(64 << 20)
@@ -127,3 +139,29 @@ def test_a_peer_that_has_gone_raises_no_signal(tmp_path: Path) -> None:
             print(isinstance(poll(failed, 10, "it fails"), ConnectionError))
     """
     assert passes(tmp_path, text) == "True\n"
+
+
+def by_start(address: Address) -> Any:
+    return Forward(*address).start()
+
+
+def by_own_socket(address: Address) -> Any:
+    return socket.create_connection(address, 10.0)
+
+
+@pytest.mark.parametrize("make", [by_start, by_own_socket])
+def test_one_that_belongs_to_a_connection_is_given_to_no_other(
+    make: Callable[[Address], Any], echo: Echo, told: Told
+) -> None:
+    shared = make(echo.address)
+    ends = Ends()
+    with TheServer("", 0, on_accept=lambda conn: shared, on_close=ends) as server, connect(where(server)) as first:
+        assert echoed(first, b"1") == b"1"
+        own = shared.connection
+        assert fate(lambda: connect(where(server)))[0] == "reset"
+        assert f"belongs to connection {own.id} already" in told.wait("on_accept raised ConfigError")
+        assert shared.connection is own
+        assert own.upstream is not None
+        shared.send(b"from the script")
+        assert read_exactly(first, 15) == b"from the script"
+        assert ends.wait().reason is CloseReason.CALLBACK_ERROR

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from deadline import poll
 from inet import where
-from interpose import CloseReason, TheServer
-from peers import Address, address_of, connect, ending, listener, read_exactly
+from interpose import CloseReason, ConfigError, Forward, Side, TheServer
+from peers import Address, Echo, address_of, connect, ending, listener, read_exactly, reset
+from peers import echo as echoed
 
 from .articles import unpaired
 from .clients import exchange, settled
@@ -137,3 +140,78 @@ def test_on_recv_that_fails_while_it_unpairs_leaves_no_side_behind(sender: str, 
             told.wait(f"on_recv raised LookupError: {line}")
             assert settled(server).stats.callback_errors == 1
             poll(lambda: unpaired(server), 10.0, "nothing is left")
+
+
+class Controllers(TheServer):
+    """One client, and three upstreams that all get what it says."""
+
+    def on_accept(self) -> None:
+        self.client, _ = self.server.accept()
+        assert isinstance(self.forward_to, Forward)
+        host, port = self.forward_to.address
+        self.upstreams: list[Any] = [Forward().start(host, port) for _ in range(3)]
+        self.input_list += [self.client, *self.upstreams]
+        for upstream in self.upstreams:
+            self.channel[upstream] = self.client
+        self.channel[self.client] = self.upstreams[0]
+
+    def on_recv(self) -> None:
+        for one in self.upstreams if self.s is self.client else [self.client]:
+            one.send(self.data)
+
+
+@pytest.mark.parametrize("how", ["fin", "reset"])
+def test_what_is_sent_to_one_that_has_ended_is_lost_where_no_on_close_says_so(how: str, told: Told) -> None:
+    with listener() as listening, Controllers("", 0, address_of(listening)) as server, ExitStack() as stack:
+        client = stack.enter_context(connect(where(server)))
+        upstreams = [stack.enter_context(listening.accept()[0]) for _ in range(3)]
+        for upstream in upstreams:
+            upstream.settimeout(10.0)
+        # Not before they are all entered.
+        client.sendall(b"all")
+        assert [read_exactly(upstream, 3) for upstream in upstreams] == [b"all"] * 3
+        if how == "reset":
+            reset(upstreams[1])
+        else:
+            upstreams[1].close()
+        poll(lambda: len(server.input_list) == 4, 10.0, "its end is seen")
+        for word in (b"one", b"two"):
+            client.sendall(word)
+            assert [read_exactly(upstreams[number], 3) for number in (0, 2)] == [word, word]
+        upstreams[2].sendall(b"answer")
+        assert read_exactly(client, 6) == b"answer"
+    assert told.lines() == []
+
+
+def test_a_client_that_was_closed_is_not_entered_again(echo: Echo, told: Told) -> None:
+    class Again(TheServer):
+        def on_recv(self) -> None:
+            self.s.close()
+            self.input_list.remove(self.s)
+            self.channel[self.s] = self.s
+
+    with Again("", 0, echo.address) as server:
+        exchange(server)
+        assert "it is closed; pair it before close()" in told.wait("on_recv raised ConnectionClosedError")
+        settled(server)
+        poll(lambda: unpaired(server), 10.0, "nothing is left")
+
+
+def test_a_side_of_another_server_is_not_entered(echo: Echo) -> None:
+    with Super("", 0, echo.address) as one, Super("", 0, echo.address) as other, connect(where(one)) as client:
+        assert echoed(client, b"1") == b"1"
+        side = one.input_list[1]
+        with pytest.raises(ConfigError, match="another server's"):
+            other.input_list.append(side)
+        with pytest.raises(ConfigError, match="another server's"):
+            other.channel["new"] = side
+        assert unpaired(other)
+        assert echoed(client, b"2") == b"2"
+
+
+def test_an_upstream_that_is_carried_alone_is_shown_as_one_side(echo: Echo) -> None:
+    with Super("", 0, echo.address) as server, connect(where(server)) as client:
+        assert echoed(client, b"1") == b"1"
+        upstream = server.input_list[2]
+        own = Side.connection.fget(upstream)  # type: ignore[attr-defined] # pyright: ignore
+        assert repr(own) == f"<Connection {own.id} {upstream!r} open>"
