@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from . import _native
 from ._connection import Connection, Side
-from ._exceptions import ArgumentTypeError, ConfigError, printable
+from ._exceptions import ArgumentTypeError, ConfigError, ConnectError, printable
 from ._outgoing import Outgoing
 
 
@@ -159,7 +159,7 @@ def take_over(own: socket.socket) -> TakenOver:
 
 
 def check_own(own: socket.socket) -> None:
-    """Raise ArgumentTypeError or ConfigError for a socket that cannot be taken over."""
+    """Raise ArgumentTypeError, ConfigError or ConnectError for a socket that cannot be taken over."""
     if isinstance(own, ssl.SSLSocket):
         raise ArgumentTypeError(
             "socket: it is an ssl.SSLSocket, whose TLS is read above the socket, where the server does not look; "
@@ -176,6 +176,10 @@ def check_own(own: socket.socket) -> None:
     try:
         own.getpeername()
     except OSError:
+        # One whose peer has reset it is not connected any more, and has that error pending.
+        if code := own.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            text = f"socket: it has failed since it was connected: {os.strerror(code).lower()}; connect another one"
+            raise ConnectError(text) from None
         raise ConfigError("socket: it is not connected; connect() it before it is paired") from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 from deadline import poll
 from inet import where
 from interpose import Connection, Side, TheServer
-from peers import Address, Echo, Served, connect, listener, read_exactly
+from peers import Address, Echo, Served, connect, listener, read_exactly, reset
 from peers import address_of as name_of
 from peers import echo as echoed
 
@@ -242,3 +243,20 @@ def test_one_whose_peer_has_gone_ends_at_once() -> None:
         assert client.recv(1) == b""
         client.close()
         assert settled(server).stats.callback_errors == 0
+
+
+def test_one_that_was_reset_before_it_is_entered_is_said_to_have_failed(told: Told) -> None:
+    made: list[socket.socket] = []
+
+    def reset_by_its_peer(conn: Any) -> Any:
+        own = socket.create_connection(name_of(upstream), 10.0)
+        reset(upstream.accept()[0])
+        assert select.select([own], [], [], 10.0)[0]
+        made.append(own)
+        return own
+
+    with listener() as upstream, TheServer("", 0, on_accept=reset_by_its_peer) as server:
+        assert exchange(server)[0] == "reset"
+        line = told.wait("on_accept raised ConnectError")
+        assert "it has failed since it was connected: connection reset by peer; connect another one" in line
+        made[0].close()
