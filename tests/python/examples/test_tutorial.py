@@ -64,6 +64,6 @@ def test_the_upstream_may_leave_first(start: Start) -> None:
 
 def test_a_client_without_an_upstream_is_told(start: Start, refusing: Address) -> None:
     example = start("tutorial", text_of(refusing))
-    how, data = fate(lambda: connect(example.address))
-    assert (how, data) == ("reset", b"")
+    # As in the article: the script closes the client, in order.
+    assert fate(lambda: connect(example.address)) == ("eof", b"")
     example.says(r"\('127\.0\.0\.1', \d+\) finds no upstream")
