@@ -3,7 +3,7 @@
 //! Hooks that have each socket carried alone send what comes from one to whichever others they like. So an upstream is as
 //! much a connection as a client is, with a life and an end of its own; only figures of connections do not count it.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use socket2::Socket;
 
@@ -11,7 +11,7 @@ use crate::{
     connection,
     entry::Entry,
     error::{Error, ErrorKind},
-    hops::{Came, Hop},
+    hops::Hop,
     io::{
         connector::{self, Given, Way},
         stream::Unregistered,
@@ -30,24 +30,40 @@ pub(crate) struct Apart {
 }
 
 impl Apart {
-    pub(crate) fn new(core: &Arc<Core>, workers: &Workers, (socket, names): (Unregistered, SideNames), hop: Option<Hop>) -> Self {
-        Self { entry: Entry::adopted(core, names), workers: workers.clone(), socket, hop }
+    pub(crate) fn new(
+        core: &Arc<Core>,
+        workers: &Workers,
+        (socket, names): (Unregistered, SideNames),
+        hop: Option<Hop>,
+        passed: u8,
+    ) -> Self {
+        let entry = Entry::adopted(core, names);
+        entry.shared.passed.store(passed, Relaxed);
+        Self { entry, workers: workers.clone(), socket, hop }
     }
 
-    /// Takes over a socket that somebody else has connected.
-    pub(crate) fn of_socket(core: &Arc<Core>, workers: &Workers, socket: Socket) -> Result<Self, Error> {
+    /// Takes over a socket that somebody else has connected, on behalf of `client` where that is known. A client that has
+    /// come round in circles fails.
+    pub(crate) fn of_socket(
+        core: &Arc<Core>,
+        workers: &Workers,
+        socket: Socket,
+        client: Option<&Connection>,
+    ) -> Result<Self, Error> {
         let commons = workers.commons();
-        let way = Way {
-            resolver: &commons.resolver,
-            hops: &commons.hops,
-            options: &core.options,
-            came: Came { passed: 0, client: None },
-        };
+        let origin = client.map(Connection::origin).unwrap_or_default();
+        let came = origin.came(&commons.hops);
+        let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &core.options, came };
         let Given { socket, peer, local, hop } = connector::adopt(socket, way).map_err(|outcome| {
             let message = outcome.error.unwrap_or_else(|| outcome.reason.word().to_owned());
             Error::new(ErrorKind::Connect, message)
         })?;
-        Ok(Self::new(core, workers, (socket, SideNames { peer, local }), hop))
+        if let Some(client) = client
+            && let Err(circle) = connection::refuse_long_way(core, came.passed)
+        {
+            client.fail(circle);
+        }
+        Ok(Self::new(core, workers, (socket, SideNames { peer, local }), hop, came.passed))
     }
 
     pub(crate) fn connection(&self) -> Connection {

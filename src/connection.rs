@@ -19,7 +19,7 @@ use crate::{
     entry::{Admission, Attendance, Entry},
     error::reason_text,
     hooks::{Decision, Interest},
-    hops::{Came, Hop, MOST_HOPS},
+    hops::{Came, Hop, Hops, MOST_HOPS},
     io::{
         connector::{self, Connected, Way},
         ready::Accepted,
@@ -31,7 +31,7 @@ use crate::{
     relay::{self, Done},
     server::Core,
     stats::Direction,
-    workers::{Commons, Workers},
+    workers::Workers,
 };
 
 /// How long a connection to ourselves is remembered: it waits in our own backlog, so it is accepted soon.
@@ -202,24 +202,26 @@ async fn open(task: &mut Task, client: &Unserved) -> Result<Stream, Outcome> {
     let Entry { core, shared, attendance, .. } = &mut task.entry;
     let commons = task.workers.commons();
     let reserve = task.admission.reserve.take();
-    let passed = refuse_circle(core, &commons, shared)?;
+    let passed = refuse_circle(core, &commons.hops, shared)?;
     let came = Came { passed, client: Some((&shared.client.peer, &shared.client.local)) };
     let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &core.options, came };
     let reaching = reach(core, way, attendance.as_mut(), task.on_lane, reserve);
     let reached = unless_ended(reaching, shared, client).await?;
-    let Some(Connected { stream: upstream, peer, local, hop }) = reached else {
+    let reached = reached.map(|Connected { stream, peer, local, hop }| (Unserved(Some(stream)), (peer, local), hop));
+    if attendance.as_ref().is_some_and(|attendance| attendance.known) {
+        // Once more: a connection that a script has made was remembered only after it was accepted here. Each way round that
+        // such connections make leads through hooks.
+        let passed = refuse_circle(core, &commons.hops, shared)?;
+        if let Some((_, _, Some(hop))) = &reached {
+            hop.raise(passed);
+        }
+    }
+    let Some((mut upstream, names, hop)) = reached else {
         let _ = shared.upstream.set(None);
         let apart = attendance.as_ref().is_some_and(Attendance::is_apart);
         return Ok(if apart { Stream::nobody() } else { Stream::nowhere() });
     };
-    let mut upstream = Unserved(Some(upstream));
-    if attendance.as_ref().is_some_and(|attendance| attendance.known) {
-        // Once more: a connection that a script has made was remembered only after it was accepted here. Each way round that
-        // such connections make leads through hooks.
-        let passed = refuse_circle(core, &commons, shared)?;
-        hop.iter().for_each(|hop| hop.raise(passed));
-    }
-    let hop = note_names(core, shared, (peer, local), hop)?;
+    let hop = note_names(core, shared, names, hop)?;
     if attendance.as_ref().is_some_and(Attendance::is_apart) {
         part(task, client, upstream, hop).await?;
         return Ok(Stream::nobody());
@@ -245,7 +247,7 @@ async fn part(task: &mut Task, client: &Unserved, mut upstream: Unserved, hop: O
     attendance.known = true;
     let Some(upstream) = upstream.0.take() else { return Ok(()) };
     let upstream = upstream.unregister().map_err(|error| Outcome::explained(CloseReason::InternalError, reason_text(&error)))?;
-    let apart = Apart::new(core, &task.workers, (upstream, *names), hop);
+    let apart = Apart::new(core, &task.workers, (upstream, *names), hop, shared.passed.load(Relaxed));
     let adopted = apart.connection();
     let asked = attendance.attendant.ask(task.on_lane, move |hooks, connection| hooks.on_connect_apart(connection, &adopted));
     let asked = async { asked.await.map_err(Outcome::from) };
@@ -317,13 +319,18 @@ async fn reach(
 }
 
 /// How many listeners of this process the client has passed, unless they are too many.
-fn refuse_circle(core: &Core, commons: &Commons, shared: &Shared) -> Result<u8, Outcome> {
-    let passed = commons.hops.passed(&shared.client.peer, &shared.client.local);
+fn refuse_circle(core: &Core, hops: &Hops, shared: &Shared) -> Result<u8, Outcome> {
+    let passed = hops.passed(&shared.client.peer, &shared.client.local);
     shared.passed.store(passed, Relaxed);
+    refuse_long_way(core, passed)
+}
+
+/// Refuses what has `passed` too many listeners of this process.
+pub(crate) fn refuse_long_way(core: &Core, passed: u8) -> Result<u8, Outcome> {
     if passed < MOST_HOPS {
         return Ok(passed);
     }
-    Err(loop_detected(&core.address, &format!("the client passed {passed} listeners of this process before")))
+    Err(Outcome::loop_detected(&core.address, &format!("the client passed {passed} listeners of this process before")))
 }
 
 /// Makes the upstream's names known, and refuses one that is our own listener.
@@ -345,17 +352,10 @@ fn note_names(
                 drop(hop);
             });
         }
-        return Err(loop_detected(&peer, "the target is this server's own listener"));
+        return Err(Outcome::loop_detected(&peer, "the target is this server's own listener"));
     }
     let _ = shared.upstream.set(Some(Box::new(SideNames { peer, local })));
     Ok(hop)
-}
-
-fn loop_detected(at: &SocketName, why: &str) -> Outcome {
-    Outcome::explained(
-        CloseReason::LoopDetected,
-        format!("the connection would go round in circles at {at}: {why}; forward to another address"),
-    )
 }
 
 #[cfg(all(test, any(target_os = "linux", target_os = "android")))]

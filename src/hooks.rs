@@ -115,6 +115,12 @@ pub struct Failed {
     pub error: String,
 }
 
+impl From<Outcome> for Failed {
+    fn from(outcome: Outcome) -> Self {
+        Self { reason: outcome.reason, error: outcome.error.unwrap_or_default() }
+    }
+}
+
 impl From<Failed> for Outcome {
     fn from(failed: Failed) -> Self {
         Self::explained(failed.reason, failed.error)

@@ -93,4 +93,10 @@ impl Outcome {
     pub fn explained(reason: CloseReason, error: impl Into<String>) -> Self {
         Self { reason, error: Some(error.into()) }
     }
+
+    /// The end of a connection that comes round to `at`.
+    pub(crate) fn loop_detected(at: impl std::fmt::Display, why: &str) -> Self {
+        let error = format!("the connection would go round in circles at {at}: {why}; forward to another address");
+        Self::explained(CloseReason::LoopDetected, error)
+    }
 }

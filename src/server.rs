@@ -16,10 +16,11 @@ use crate::{
     addr::{Address, SocketName},
     apart::Apart,
     config::Config,
+    connection,
     drain::Stop,
     error::{Error, ErrorKind},
     forward::Forward,
-    hooks::{Hooked, Hooks, Interest},
+    hooks::{Failed, Hooked, Hooks, Interest},
     io::{listener::Listener, options::SocketOptions, ready::Accepted},
     lane::{LaneHandle, Lanes},
     limits,
@@ -171,17 +172,25 @@ impl Server {
     }
 
     /// Carries an upstream's socket alone, with nobody in a client's place, on a lane of its hooks. It is not read before
-    /// [`Connection::resume`]. For a server that has hooks and has been started.
-    pub fn adopt(&self, socket: socket2::Socket) -> Result<Connection, Error> {
+    /// [`Connection::resume`]. `client`: the connection whose hook gives it. For a server that has hooks and has been started.
+    pub fn adopt(&self, socket: socket2::Socket, client: Option<&Connection>) -> Result<Connection, Error> {
         let (Some(workers), false, true) = (self.0.workers.get(), self.is_stopping(), self.0.core.hooked.get().is_some()) else {
             let message = format!("server {}: it does not run, so it takes over no socket; start it before", self.address());
             return Err(Error::new(ErrorKind::Stopped, message));
         };
-        let apart = Apart::of_socket(&self.0.core, workers, socket)?;
+        let apart = Apart::of_socket(&self.0.core, workers, socket, client)?;
         let connection = apart.connection();
         connection.pause(Direction::ToClient);
         apart.carry();
         Ok(connection)
+    }
+
+    /// Refuses a client that has passed too many listeners of this process, by what is known now. For an `on_accept` that may
+    /// connect by itself: what earlier ones have connected may have become known since the client was accepted.
+    pub fn refuse_circle(&self, client: &Connection) -> Result<(), Failed> {
+        let Some(workers) = self.0.workers.get() else { return Ok(()) };
+        let passed = client.origin().came(&workers.commons().hops).passed;
+        connection::refuse_long_way(&self.0.core, passed).map(|_| ()).map_err(Failed::from)
     }
 
     /// Which hooks are wanted from now on. Live connections follow before their next chunk.

@@ -69,6 +69,24 @@ pub struct Dialled {
 #[derive(Debug)]
 pub struct Memory(#[expect(dead_code, reason = "held for its drop")] Hop);
 
+/// The connection for which another one is made.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// Listeners of this process that it is known to have passed.
+    pub passed: u8,
+    /// The address of its client, and ours that this one came to. `None` if it has no client.
+    pub client: Option<(SocketName, SocketName)>,
+}
+
+impl Origin {
+    /// Looks up how far it has come by now.
+    pub(crate) fn came(&self, hops: &Hops) -> Came<'_> {
+        let client = self.client.as_ref().map(|(from, to)| (from, to));
+        let known = client.map_or(0, |(from, to)| hops.passed(from, to));
+        Came { passed: known.max(self.passed), client }
+    }
+}
+
 /// A connected socket, or why there is none.
 pub type Connecting = Result<Dialled, Outcome>;
 
@@ -102,16 +120,14 @@ impl Workers {
         Self::start(thread::available_parallelism().map_or(1, usize::from))
     }
 
-    /// Connects as `forward` says, on behalf of a client that has `passed` that many listeners of this process. Calls `done`
-    /// with the socket, or with the reason why there is none.
-    pub fn connect(&self, forward: Forward, passed: u8, done: impl FnOnce(Connecting) + Send + 'static) {
+    /// Connects as `forward` says, on behalf of `origin`. Calls `done` with the socket, or with the reason why there is
+    /// none.
+    pub fn connect(&self, forward: Forward, origin: Origin, done: impl FnOnce(Connecting) + Send + 'static) {
         let (runtime, seat) = self.seat();
         let Commons { resolver, hops } = self.commons();
         runtime.spawn(async move {
             let options = SocketOptions { unacknowledged: None };
-            let came = Came { passed, client: None };
-            let way = Way { resolver: &resolver, hops: &hops, options: &options, came };
-
+            let way = Way { resolver: &resolver, hops: &hops, options: &options, came: origin.came(&hops) };
             let connected = connector::connect(&forward, way, None).await;
             done(connected.and_then(|Connected { stream, peer, local, hop }| {
                 let fault = |error| Outcome::explained(CloseReason::ConnectFailed, reason_text(&error));

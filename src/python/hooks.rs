@@ -308,6 +308,8 @@ impl fmt::Display for NameOf<'_> {
 
 impl Hooks for OnLane {
     fn on_accept(&self, connection: &Connection) -> Result<Decision, Failed> {
+        // Attached, and so behind other lanes that have connected and wait to go on.
+        lane::attached(|_, here| here.server.refuse_circle(connection)).unwrap_or(Ok(()))?;
         self.ask(
             Slot::Accept,
             connection,

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // A descriptor of the script's own, argued below.
 
 use std::{
-    cell::Cell,
+    cell::RefCell,
     io::{self, ErrorKind as Kind, Read},
     net::Shutdown,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -28,13 +28,22 @@ use crate::{
 };
 
 thread_local! {
-    /// Listeners of this process that the client has passed whose callback runs in this thread.
-    static PASSED: Cell<u8> = const { Cell::new(0) };
+    /// The connection whose callback runs in this thread, or ran last.
+    static CALLED: RefCell<Option<Connection>> = const { RefCell::new(None) };
 }
 
 /// Notes whose callback runs in this thread from now on.
 pub(super) fn runs_for(connection: &Connection) {
-    PASSED.set(connection.passed());
+    CALLED.with_borrow_mut(|called| {
+        if called.as_ref() != Some(connection) {
+            *called = Some(connection.clone());
+        }
+    });
+}
+
+/// The connection for which a callback in this thread connects or takes over an upstream.
+pub(super) fn called() -> Option<Connection> {
+    CALLED.with_borrow(Clone::clone)
 }
 
 /// Between two looks at Python's signals while a peer is waited for.
@@ -127,7 +136,8 @@ impl Outgoing {
     #[new]
     fn connect(py: Python<'_>, forward: &Forward) -> PyResult<Self> {
         forward.0.check().map_err(|error| errors::raise(py, &error))?;
-        let answer = Mutex::new(runtime::connect(py, forward.0.clone(), PASSED.get())?);
+        let origin = called().map(|connection| connection.origin()).unwrap_or_default();
+        let answer = Mutex::new(runtime::connect(py, forward.0.clone(), origin)?);
         let connected = loop {
             match py.detach(|| answer.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(LOOK)) {
                 Ok(connected) => break connected,

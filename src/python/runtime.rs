@@ -30,7 +30,7 @@ use crate::{
     error::{Error, ErrorKind},
     forward::Forward,
     server::Server,
-    workers::{Connecting, Workers},
+    workers::{Connecting, Origin, Workers},
 };
 
 static RUNTIME: Mutex<Option<Native>> = Mutex::new(None);
@@ -89,10 +89,10 @@ pub(super) fn start(py: Python<'_>, server: &Server) -> PyResult<()> {
 }
 
 /// Connects on a worker of this process; the answer comes through the channel.
-pub(super) fn connect(py: Python<'_>, forward: Forward, passed: u8) -> PyResult<Receiver<Connecting>> {
+pub(super) fn connect(py: Python<'_>, forward: Forward, origin: Origin) -> PyResult<Receiver<Connecting>> {
     let (answer, answered) = sync_channel(1);
     with(py, |native| {
-        native.workers.connect(forward, passed, move |connected| drop(answer.send(connected)));
+        native.workers.connect(forward, origin, move |connected| drop(answer.send(connected)));
     })?;
     Ok(answered)
 }

@@ -11,7 +11,7 @@ use super::{
     handle::Connection,
     hooks::Callbacks,
     lane::Lane,
-    outgoing::Outgoing,
+    outgoing::{self, Outgoing},
     runtime,
 };
 use crate::{
@@ -121,7 +121,7 @@ impl Server {
     fn adopt(&self, py: Python<'_>, outgoing: &Outgoing) -> PyResult<Connection> {
         let server = self.here(py)?;
         let socket = outgoing.take().ok_or_else(|| errors::raise(py, &outgoing.closed("pair it")))?;
-        server.adopt(socket).map(Connection::new).map_err(|error| errors::raise(py, &error))
+        server.adopt(socket, outgoing::called().as_ref()).map(Connection::new).map_err(|error| errors::raise(py, &error))
     }
 
     fn start(&self, py: Python<'_>) -> PyResult<()> {

@@ -14,6 +14,7 @@ use crate::{
     inbox::{Patience, Refused},
     outcome::{CloseReason, Outcome},
     stats::{Direction, Ledger},
+    workers::Origin,
 };
 
 /// A connection's life as the outside sees it.
@@ -70,6 +71,13 @@ impl Connection {
     /// How many listeners of this process its client has passed before this one.
     pub fn passed(&self) -> u8 {
         self.0.passed.load(Ordering::Relaxed)
+    }
+
+    /// Returns what is known of its way to here, for what is connected on its behalf.
+    pub fn origin(&self) -> Origin {
+        let SideNames { peer, local } = &*self.0.client;
+        let client = (!self.is_adopted()).then(|| (peer.clone(), local.clone()));
+        Origin { passed: self.passed(), client }
     }
 
     /// One line about the end, where there is something to say.
@@ -136,6 +144,11 @@ impl Connection {
     pub fn fail_with(&self, cause: &Self) {
         let reset = || Outcome::plain(CloseReason::Aborted);
         self.0.fail(cause.0.outcome.get().cloned().unwrap_or_else(reset));
+    }
+
+    /// Fails a side that is carried alone: what was sent to its peer is delivered, then that gets RST.
+    pub(crate) fn fail(&self, outcome: Outcome) {
+        self.0.fail(outcome);
     }
 
     /// Ends one direction in order: no more of its source is read, what was read is delivered, then FIN.
