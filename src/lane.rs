@@ -103,16 +103,16 @@ impl Drop for LaneSeat {
     }
 }
 
-/// Turns of connections that have more to do at once before the lane polls its driver and takes what other threads have
-/// spawned. A turn whose callbacks take a millisecond yields to both at once.
-const TURNS: u32 = 8;
+/// Turns of connections that have more to do at once before the lane polls its driver. Fewer let others wait less, and cost
+/// short connections a poll each time. A turn whose callbacks take a millisecond yields at once.
+const TURNS: u32 = 16;
 
 impl Lane {
     /// A lane that nobody drives yet. `idle` is called on its thread whenever nothing is ready to run there.
     pub fn new(idle: impl Fn() + Send + Sync + 'static) -> Result<Self, Error> {
         let build = || -> io::Result<Runtime> {
             let mut builder = runtime::Builder::new_current_thread();
-            builder.event_interval(TURNS).global_queue_interval(TURNS).enable_all().on_thread_park(idle).build()
+            builder.event_interval(TURNS).enable_all().on_thread_park(idle).build()
         };
         let runtime = build().map_err(|error| {
             let message = format!("cannot make a lane: {}; raise the limit of open files (ulimit -n)", reason_text(&error));
