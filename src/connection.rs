@@ -86,7 +86,7 @@ pub(crate) fn run_alone(
 }
 
 impl Task {
-    /// What became of its relay, or why there was none.
+    /// The end of its relay, or the reason why there was none.
     async fn carry(&mut self, client: Unregistered) -> Result<Done, Outcome> {
         let relay = match Box::pin(self.connect(client)).await {
             Ok((client, upstream)) => relay::run(client, upstream, self.order()),
