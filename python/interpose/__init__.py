@@ -36,9 +36,9 @@ if TYPE_CHECKING:
         SendTimeoutError,
         ServerStoppedError,
     )
-    from ._figures import CloseReason, ConnectionPhase, Ledger, Stats
     from ._forward import Forward
     from ._server import TheServer
+    from ._stats import CloseReason, ConnectionPhase, Ledger, Stats
 
     __version__: str
 
@@ -75,7 +75,7 @@ __all__ = [
 _HOMES = {
     "_config": ("Limits", "Timeouts"),
     "_connection": ("Connection", "Side"),
-    "_figures": ("CloseReason", "ConnectionPhase", "Ledger", "Stats"),
+    "_stats": ("CloseReason", "ConnectionPhase", "Ledger", "Stats"),
     "_forward": ("Forward",),
     "_server": ("TheServer",),
 }

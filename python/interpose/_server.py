@@ -14,15 +14,15 @@ from ._config import Limits, Timeouts, count, flag, seconds
 from ._connection import Connection
 from ._ending import Ending, check_loop
 from ._exceptions import ArgumentTypeError, LaneError, RuntimeStartError, ServerStoppedError
-from ._figure_names import figure
-from ._figures import Stats, stats_of
 from ._forward import Forward, ForwardTo, address_text, host_port, native_forward, unix_path
 from ._hook_types import OnAccept, OnConnection, OnEof, OnRecv
 from ._hooks import HOOKS, CallbackErrors, Chunks, hooks_of
 from ._lanes import Lanes
 from ._listen import instance, listen_address, warn_if_public
 from ._names import LOOP_ARGUMENTS, SERVER_ARGUMENTS, STOP_ARGUMENTS, names_checked
+from ._shadowable import shadowable
 from ._signals import handled_signals
+from ._stats import Stats, stats_of
 
 _DRAIN_SECONDS = 5.0
 # A lane is a thread.
@@ -139,17 +139,17 @@ class TheServer(Ending, CallbackHolder):
         if not flag("public", public):
             warn_if_public(native.address)
 
-    @figure
+    @shadowable
     def address(self) -> tuple[str, int]:
         """Where it really listens: `(host, port)`; where `unix_path` is not None, `"unix:/path"`. Raises ForkError."""
         return host_port(self._ours().address)
 
-    @figure
+    @shadowable
     def unix_path(self) -> str | None:
         """The path of the Unix socket that it listens on, or `"@name"`; None for `(host, port)`. Raises ForkError."""
         return unix_path(self._ours().address)
 
-    @figure
+    @shadowable
     def connections(self) -> list[Connection]:
         """The connections that live now. Raises ForkError.
 
@@ -168,7 +168,7 @@ class TheServer(Ending, CallbackHolder):
         # One that has ended meanwhile may have been forgotten before it was entered: as another object than before.
         return [connection for connection in found if connection.reason is None]
 
-    @figure
+    @shadowable
     def stats(self) -> Stats:
         """What it has done so far; also after the stop. Raises ForkError.
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from . import _native
 from ._connection import Connection, Side
 from ._exceptions import ConfigError, ConnectError, printable
-from ._figures import CloseReason
 from ._forward import Forward, native_forward
 from ._hook_decorators import method_of
 from ._hooks import TUTORIAL_HOOKS, takes_nothing
@@ -24,6 +23,7 @@ from ._lost_output import lost_output
 from ._outgoing import Outgoing
 from ._script import Listener, Sides
 from ._script_side import ScriptSide
+from ._stats import CloseReason
 
 if TYPE_CHECKING:
     from ._server import TheServer

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from deadline import poll
 from inet import turned_away, where
-from interpose import TheServer, _cli, _options
+from interpose import TheServer, _cli
+from interpose._cli.options import parser
 from peers import Address, Echo, connect
 from peers import echo as echoed
 from processes import Child, environment
@@ -62,7 +63,7 @@ def test_python_m_is_the_same_command(tmp_path: Path) -> None:
 
 def test_help_has_every_option(tmp_path: Path) -> None:
     said = command(tmp_path, "--help").out
-    for action in _options.parser()._actions:  # pyright: ignore[reportPrivateUsage]
+    for action in parser()._actions:  # pyright: ignore[reportPrivateUsage]
         for option in action.option_strings or (str(action.metavar),):
             assert option in said
     assert max(map(len, said.splitlines())) <= 100
@@ -74,7 +75,7 @@ def test_help_has_every_option(tmp_path: Path) -> None:
 )
 def test_help_has_the_true_defaults(option: str, default: str) -> None:
     assert re.search(rf"--{option} .*\(default {default}\)", _cli.HELP)
-    assert _options.parser().get_default(option.replace("-", "_")) == default
+    assert parser().get_default(option.replace("-", "_")) == default
 
 
 def test_help_takes_little_time(tmp_path: Path) -> None:

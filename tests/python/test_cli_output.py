@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from deadline import poll
-from interpose._output import Output
+from interpose._cli.output import Output
 from peers import Echo, ending
 from peers import echo as echoed
 from processes import Child
@@ -239,10 +239,11 @@ def test_a_stream_that_somebody_made_non_blocking_is_waited_for(echo: Echo, tmp_
 def test_a_defect_is_shown_through_the_same_queue(tmp_path: Path) -> None:
     text = """
         import sys
-        from interpose import _cli, _options
+        from interpose import _cli
+        from interpose._cli.options import Options
         def broken(self):
             raise ZeroDivisionError("by hand")
-        _options.Options.bind = broken
+        Options.bind = broken
         sys.exit(_cli.main(["0", "example.org:80"]))
     """
     ended = python(tmp_path, text)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from interpose import _cli, _options
+from interpose import _cli
+from interpose._cli.options import parse
 
 TARGET = "example.org:80"
 RIGHT = "interpose 9090 example.org:80"
@@ -99,7 +100,7 @@ def test_a_slip_of_the_words(words: str, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize("target", ["9090", "localhost:9090"])
 def test_listen_and_target_swapped(target: str) -> None:
     with pytest.raises(OSError, match=r"did you mean interpose 9090 192\.0\.2\.7:80"):
-        _options.parse(["192.0.2.7:80", target]).bind()
+        parse(["192.0.2.7:80", target]).bind()
 
 
 @pytest.mark.parametrize(
@@ -108,14 +109,14 @@ def test_listen_and_target_swapped(target: str) -> None:
 )
 def test_times_have_units(text: str, seconds: float) -> None:
     names = ("--drain", "--connect-timeout", "--half-close-timeout", "--idle-timeout")
-    options = _options.parse(["9090", TARGET, *[word for name in names for word in (name, text)]])
+    options = parse(["9090", TARGET, *[word for name in names for word in (name, text)]])
     times = (options.drain, options.forward.connect_timeout, options.timeouts.half_close, options.timeouts.idle)
     assert times == pytest.approx((seconds,) * 4)
 
 
 def test_two_hyphens_end_the_options() -> None:
     for words in (["--", "9090", TARGET], ["9090", "--", TARGET], ["9090", TARGET, "--"], ["-v", "--", "9090", TARGET]):
-        options = _options.parse(words)
+        options = parse(words)
         assert (options.listen, options.forward.address) == ("9090", ("example.org", 80))
         assert options.verbose is ("-v" in words)
 
@@ -127,5 +128,5 @@ def test_the_help_names_every_signal_that_drains(capsys: pytest.CaptureFixture[s
 
 
 def test_what_is_right_passes() -> None:
-    options = _options.parse(["-v", "9090", "--drain=0", TARGET, "--idle-timeout", "none"])
+    options = parse(["-v", "9090", "--drain=0", TARGET, "--idle-timeout", "none"])
     assert (options.drain, options.timeouts.idle, options.verbose) == (0, None, True)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from interpose import _demo
+from interpose._cli import demo
 from scripts import command, passes
 
 
@@ -38,8 +38,8 @@ def test_the_demo_says_why_it_cannot(monkeypatch: pytest.MonkeyPatch, capsys: py
     def fail(*_: object, **__: object) -> None:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(_demo, "_Upstream", fail)
-    assert _demo.run() == 1
+    monkeypatch.setattr(demo, "_Upstream", fail)
+    assert demo.run() == 1
     said = capsys.readouterr().err
     assert said.startswith("interpose: demo: ")
     assert said.count("\n") == 1
@@ -60,6 +60,6 @@ def test_the_demo_asks_no_proxy_and_no_resolver(tmp_path: Path) -> None:
 
 
 def test_the_demo_leaves_nothing_behind(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _demo.run() == 0
-    assert _demo.run() == 0
+    assert demo.run() == 0
+    assert demo.run() == 0
     assert capsys.readouterr().out.count("finished") == 2

@@ -15,7 +15,7 @@ import pytest
 from deadline import poll
 from inet import where
 from interpose import TheServer, _cli
-from interpose._echo import EchoServer
+from interpose._cli.echo import EchoServer
 from peers import Address, connect, ending, reset
 from peers import echo as echoed
 from processes import Child

@@ -16,7 +16,7 @@ import time
 from collections import deque
 from typing import TextIO
 
-from ._exceptions import RuntimeStartError
+from .._exceptions import RuntimeStartError
 
 # Bytes that may wait for one stream's reader, beside what the kernel holds.
 _MOST_WAITING = 256 * 1024

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ._connection import Connection, Side
-from ._exceptions import ConnectionClosedError
-from ._forward import Forward
-from ._server import TheServer
+from .._connection import Connection, Side
+from .._exceptions import ConnectionClosedError
+from .._forward import Forward
+from .._server import TheServer
 
 DEFAULT_LISTEN = "7070"
 

@@ -8,12 +8,12 @@ import re
 from dataclasses import dataclass
 from typing import NoReturn
 
-from . import _native
-from ._config import Limits, Timeouts, count, host_text, seconds
-from ._exceptions import BindError, ConfigError, ResolveError, printable
-from ._forward import Forward
-from ._server import TheServer
-from ._slips import check
+from .. import _native
+from .._config import Limits, Timeouts, count, host_text, seconds
+from .._exceptions import BindError, ConfigError, ResolveError, printable
+from .._forward import Forward
+from .._server import TheServer
+from .slips import check
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _TIME = r"(\d+(?:\.\d+)?)(ms|s|m|h|d)"
@@ -102,7 +102,7 @@ def parse(words: list[str]) -> Options:
 
 def parse_echo(words: list[str]) -> str:
     """Return the address that `interpose echo` is to listen on, or raise AddressError or ConfigError."""
-    from ._echo import DEFAULT_LISTEN
+    from .echo import DEFAULT_LISTEN
 
     options = [word for word in words if word.startswith("-")]
     if options or len(words) > 1:

@@ -9,11 +9,11 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from ._cli import FAILED, OK, complain, say
-from ._connection import Connection
-from ._exceptions import InterposeError, printable
-from ._forward import Forward, address_text
-from ._server import TheServer
+from .._connection import Connection
+from .._exceptions import InterposeError, printable
+from .._forward import Forward, address_text
+from .._server import TheServer
+from .console import FAILED, OK, complain, say
 
 _PATIENCE_SECONDS = 1.5
 _BODY = b"Hello from the upstream\n"

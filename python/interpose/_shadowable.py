@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     # Type checkers know the builtin alone.
-    from builtins import property as figure
+    from builtins import property as shadowable
 else:
 
-    class figure(property):  # noqa: N801 (used as `property` is)
+    class shadowable(property):  # noqa: N801 (used as `property` is)
         """A property whose name is free for an attribute in subclasses; a TheServer itself refuses one."""
 
         def __set_name__(self, kind: type, name: str) -> None:
@@ -36,4 +36,4 @@ else:
             del vars(server)[self._name]
 
 
-__all__ = ["figure"]
+__all__ = ["shadowable"]

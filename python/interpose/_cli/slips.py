@@ -10,7 +10,7 @@ import difflib
 import re
 from typing import NoReturn
 
-from ._exceptions import ConfigError, printable
+from .._exceptions import ConfigError, printable
 
 _EXAMPLE = "interpose 9090 example.org:80"
 _LISTEN_FIRST = f"LISTEN is the first word, without an option; write {_EXAMPLE}"
