@@ -6,46 +6,33 @@
 //!
 //! # Layout
 //!
-//! Layers; a module uses its own layer and lower ones only.
+//! A folder is a layer; a file uses its own layer and lower ones only. From the lowest to the highest:
 //!
-//! | layer | modules |
+//! | folder | what stands there |
 //! |---|---|
-//! | words | [`error`], [`addr`], [`chunk`], [`outcome`], [`pieces`], [`stats`], `throttle` |
-//! | sockets | `io`, [`forward`], [`config`], `limits`, `hops`, [`workers`], [`lane`] |
-//! | seam | [`hooks`], [`registry`], [`inbox`], `control` |
-//! | relay | `relay` |
-//! | server | `connection`, `entry`, `accept`, `drain`, `apart`, `burst`, `setbacks`, [`server`] |
-//! | binding | `python`, only with the feature `python` |
+//! | [`words`] | values without I/O: addresses, chunks, pieces, close reasons, ledgers, errors |
+//! | [`settings`] | what a user may choose, and where to connect |
+//! | `io` | sockets: listen, connect, resolve, the stream of either kind, pipes, timers |
+//! | [`threads`] | the I/O threads, and lanes: runtimes that somebody else's thread drives |
+//! | [`live`] | live connections as the outside sees them: handles, requests, inboxes, the registry |
+//! | [`hooks`] | what is asked of hooks, and their answers |
+//! | `relay` | moves bytes both ways until done |
+//! | `connection` | one connection, from accept to its end |
+//! | [`server`] | bind, accept, drain, stop |
+//! | `python` | the binding; only with the feature `python` |
+//!
+//! Read these five first: `server/mod.rs`, `connection/mod.rs`, `relay/mod.rs`, `relay/pump.rs`, `hooks/mod.rs`.
 
-pub mod addr;
-pub mod chunk;
-pub mod config;
-pub mod error;
-pub mod forward;
 pub mod hooks;
-pub mod inbox;
-pub mod lane;
-pub mod outcome;
-pub mod pieces;
-pub mod registry;
+pub mod live;
 pub mod server;
-pub mod stats;
-pub mod workers;
+pub mod settings;
+pub mod threads;
+pub mod words;
 
-mod accept;
-mod apart;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod burst;
 mod connection;
-mod control;
-mod drain;
-mod entry;
-mod hops;
 mod io;
-mod limits;
 mod relay;
-mod setbacks;
-mod throttle;
 
 #[cfg(feature = "python")]
 mod python;

@@ -23,11 +23,13 @@ use super::{
     stream::{Stream, Unregistered},
 };
 use crate::{
-    addr::{Address, SocketName},
-    error::reason_text,
-    forward::Forward,
-    hops::{Came, Hop, Hops},
-    outcome::{CloseReason, Outcome},
+    io::hops::{Came, Hop, Hops},
+    settings::forward::Forward,
+    words::{
+        addr::{Address, SocketName},
+        error::reason_text,
+        outcome::{CloseReason, Outcome},
+    },
 };
 
 /// How long an attempt may be silent before the next address is tried beside it (RFC 8305 section 5).

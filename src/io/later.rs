@@ -11,7 +11,7 @@ use std::{
 use tokio::time::sleep;
 
 use super::connector::is_exhaustion;
-use crate::{error::reason_text, throttle::Throttle};
+use crate::words::{error::reason_text, throttle::Throttle};
 
 /// How much later.
 const PAUSE: Duration = Duration::from_millis(10);

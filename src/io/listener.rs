@@ -14,7 +14,7 @@ use super::{
     options::SocketOptions,
     port_owner::{Owner, owner_of},
 };
-use crate::{
+use crate::words::{
     addr::{Address, SocketName},
     error::{Error, ErrorKind, reason_text},
 };

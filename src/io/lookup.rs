@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr};
 use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
 
 use super::{connector::is_exhaustion, names::Answer, reserve::Descriptor};
-use crate::{
+use crate::words::{
     error::reason_text,
     outcome::{CloseReason, Outcome},
 };

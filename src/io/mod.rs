@@ -3,6 +3,7 @@
 pub(crate) mod connector;
 pub(crate) mod deadline;
 mod fault;
+pub(crate) mod hops;
 mod kernel;
 pub(crate) mod last_close;
 mod later;

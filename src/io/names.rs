@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 
-use crate::outcome::{CloseReason, Outcome};
+use crate::words::outcome::{CloseReason, Outcome};
 
 pub(super) type Answer = Result<Arc<[SocketAddr]>, Outcome>;
 

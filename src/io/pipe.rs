@@ -15,7 +15,7 @@ use bytes::Bytes;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 use tokio::time::{Instant, sleep};
 
-use crate::{config::MOST_CHUNK, error::reason_text};
+use crate::{settings::config::MOST_CHUNK, words::error::reason_text};
 
 /// What a pipe is asked to hold. A kernel gives less to an ordinary user who has many (fs.pipe-user-pages-soft).
 const SIZE: usize = MOST_CHUNK;
@@ -87,7 +87,7 @@ impl Pipe {
     }
 
     fn new() -> Option<Self> {
-        if PIPES.fetch_add(1, Relaxed) >= crate::limits::most_pipes() {
+        if PIPES.fetch_add(1, Relaxed) >= crate::settings::limits::most_pipes() {
             PIPES.fetch_sub(1, Relaxed);
             return None;
         }

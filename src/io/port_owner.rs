@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 
 #[cfg(target_os = "linux")]
-use crate::addr::Address;
+use crate::words::addr::Address;
 
 /// A listener's owner.
 pub(super) enum Owner {
@@ -30,7 +30,7 @@ pub(super) fn owner_of(address: &Address) -> Option<Owner> {
     let processes = std::fs::read_dir("/proc").ok()?.flatten();
     let pid = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).find(|pid| owns(*pid, &inodes))?;
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    Some(Owner::Other(format!("{} (pid {pid})", crate::error::printable(name.trim()))))
+    Some(Owner::Other(format!("{} (pid {pid})", crate::words::error::printable(name.trim()))))
 }
 
 /// Returns true if a process has one of these sockets open.
@@ -118,7 +118,7 @@ fn unix_inodes(path: &str) -> Vec<String> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn owner_of(_: &crate::addr::Address) -> Option<Owner> {
+pub(super) fn owner_of(_: &crate::words::addr::Address) -> Option<Owner> {
     None
 }
 

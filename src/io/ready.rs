@@ -13,7 +13,7 @@ use super::{
     options::SocketOptions,
     stream::Unregistered,
 };
-use crate::addr::SocketName;
+use crate::words::addr::SocketName;
 
 /// A client as `accept` gave it: not yet known to any runtime.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use super::{
     lookup,
     names::{Answer, Due, Names},
 };
-use crate::outcome::{CloseReason, Outcome};
+use crate::words::outcome::{CloseReason, Outcome};
 
 /// Completes with nothing if the system refused a thread.
 type Asked = Pin<Box<dyn Future<Output = Option<Answer>> + Send>>;

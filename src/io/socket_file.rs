@@ -9,7 +9,7 @@ use std::{
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::listener::bind_error;
-use crate::{addr::Address, error::Error};
+use crate::words::{addr::Address, error::Error};
 
 /// Removes the socket's file if it is still ours.
 #[derive(Debug)]

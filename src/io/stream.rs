@@ -13,7 +13,7 @@ use tokio::io::ReadBuf;
 use super::pipe::Pipe;
 pub(crate) use super::unregistered::Unregistered;
 use super::{last_close, listener::socket_name, options, registered::Registered, unregistered::Bare};
-use crate::addr::SocketName;
+use crate::words::addr::SocketName;
 
 /// A connected socket registered with the runtime of the thread that made it.
 #[derive(Debug)]

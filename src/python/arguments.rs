@@ -3,7 +3,10 @@
 use pyo3::{prelude::*, types::PyTuple};
 
 use super::{handle, lane, view};
-use crate::{chunk::Chunk, registry::Connection, stats::Direction};
+use crate::{
+    live::handle::Connection,
+    words::{chunk::Chunk, stats::Direction},
+};
 
 pub(super) fn with_connection<'a>(
     connection: &'a Connection,

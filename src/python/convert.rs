@@ -5,7 +5,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 
 use super::errors;
-use crate::{
+use crate::words::{
     addr::{Address, SocketName},
     error::{Error, ErrorKind},
 };

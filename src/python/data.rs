@@ -17,7 +17,7 @@ use pyo3::{
 };
 
 use super::errors;
-use crate::{
+use crate::words::{
     error::{Error, ErrorKind, printable},
     pieces::Pieces,
 };

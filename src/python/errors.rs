@@ -2,7 +2,7 @@
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
-use crate::error::{Error, ErrorKind};
+use crate::words::error::{Error, ErrorKind};
 
 /// The exception's class, and whether it is an OSError, which wants a number first.
 fn class(kind: ErrorKind) -> (&'static str, bool) {

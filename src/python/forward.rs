@@ -9,9 +9,11 @@ use super::{
     errors,
 };
 use crate::{
-    addr::Address,
-    error::{Error, ErrorKind},
-    forward,
+    settings::forward,
+    words::{
+        addr::Address,
+        error::{Error, ErrorKind},
+    },
 };
 
 #[pyclass(frozen, eq, hash, module = "interpose._native")]
@@ -54,7 +56,7 @@ impl Forward {
 
 fn parse_source(py: Python<'_>, source: &str, target: &Address) -> PyResult<IpAddr> {
     let wrong = |why: &str| {
-        let message = format!("source {:?}: {why}", crate::error::printable(source));
+        let message = format!("source {:?}: {why}", crate::words::error::printable(source));
         errors::raise(py, &Error::new(ErrorKind::Config, message))
     };
     let ip: IpAddr =

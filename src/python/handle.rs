@@ -14,11 +14,15 @@ use super::{
     runtime::Process,
 };
 use crate::{
-    error::{Error, ErrorKind},
-    inbox::{Patience, Refused, WAITING_ON_LANE},
-    outcome::CloseReason,
-    registry::{self, State},
-    stats::{Direction, Ledger},
+    live::{
+        handle::{self, State},
+        inbox::{Patience, Refused, WAITING_ON_LANE},
+    },
+    words::{
+        error::{Error, ErrorKind},
+        outcome::CloseReason,
+        stats::{Direction, Ledger},
+    },
 };
 
 /// Between two looks at Python's signals while a sender waits.
@@ -26,19 +30,19 @@ const LOOK: Duration = Duration::from_millis(50);
 
 #[pyclass(frozen, eq, module = "interpose._native")]
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Connection(pub(super) registry::Connection, Process);
+pub(super) struct Connection(pub(super) handle::Connection, Process);
 
 fn direction(to_upstream: bool) -> Direction {
     if to_upstream { Direction::ToUpstream } else { Direction::ToClient }
 }
 
 impl Connection {
-    pub(super) fn new(connection: registry::Connection) -> Self {
+    pub(super) fn new(connection: handle::Connection) -> Self {
         Self(connection, Process::this())
     }
 
     /// The connection, for a word to its task: only the process that made it has that task.
-    fn task(&self, py: Python<'_>) -> PyResult<&registry::Connection> {
+    fn task(&self, py: Python<'_>) -> PyResult<&handle::Connection> {
         if self.1 == Process::this() {
             return Ok(&self.0);
         }

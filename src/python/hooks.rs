@@ -23,11 +23,14 @@ use super::{
     handle, lane, outgoing,
 };
 use crate::{
-    chunk::{Chunk, Room},
-    hooks::{Decision, EndVerdict, Failed, Hooks, Interest, Verdict},
-    outcome::CloseReason,
-    registry::Connection,
-    stats::Direction,
+    hooks::{Decision, EndVerdict, Failed, Hooks, Verdict},
+    live::handle::Connection,
+    words::{
+        chunk::{Chunk, Room},
+        interest::Interest,
+        outcome::CloseReason,
+        stats::Direction,
+    },
 };
 
 /// The callbacks of one server. Owned by its façade, and by the lanes while they run; never by the core, which the

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use pyo3::{prelude::*, types::PyAny};
 
 use super::{handle, hooks::Callbacks};
-use crate::{registry::Connection, stats::Direction};
+use crate::{live::handle::Connection, words::stats::Direction};
 
 /// One lane's connections by their id. Each stays until its end was told.
 #[derive(Default)]

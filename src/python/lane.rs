@@ -22,12 +22,14 @@ use super::{
     view::Spare,
 };
 use crate::{
-    chunk::Room,
-    error::{Error, ErrorKind},
     io::ticks::Ticks,
-    lane,
-    registry::Connection,
+    live::handle::Connection,
     server,
+    threads::lane,
+    words::{
+        chunk::Room,
+        error::{Error, ErrorKind},
+    },
 };
 
 /// How long a lane stays attached while it has work. Python's own threads give the interpreter up after 5 ms

@@ -19,12 +19,14 @@ use super::{
     runtime::{self, Process},
 };
 use crate::{
-    addr::SocketName,
-    error::{Error, ErrorKind},
     io::{listener::socket_name, stream::NO_SIGNAL},
-    outcome::Outcome,
-    registry::Connection,
-    workers::{Dialled, Memory},
+    live::handle::Connection,
+    threads::workers::{Dialled, Memory},
+    words::{
+        addr::SocketName,
+        error::{Error, ErrorKind},
+        outcome::Outcome,
+    },
 };
 
 thread_local! {
@@ -142,7 +144,7 @@ impl Outgoing {
             match py.detach(|| answer.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(LOOK)) {
                 Ok(connected) => break connected,
                 Err(std::sync::mpsc::RecvTimeoutError::Timeout) => py.check_signals()?,
-                Err(_) => break Err(Outcome::plain(crate::outcome::CloseReason::Stopped)),
+                Err(_) => break Err(Outcome::plain(crate::words::outcome::CloseReason::Stopped)),
             }
         };
         match connected {

@@ -27,10 +27,10 @@ use tokio::{
 
 use super::{errors, logging};
 use crate::{
-    error::{Error, ErrorKind},
-    forward::Forward,
     server::Server,
-    workers::{Connecting, Origin, Workers},
+    settings::forward::Forward,
+    threads::workers::{Connecting, Origin, Workers},
+    words::error::{Error, ErrorKind},
 };
 
 static RUNTIME: Mutex<Option<Native>> = Mutex::new(None);

@@ -15,11 +15,13 @@ use super::{
     runtime,
 };
 use crate::{
-    addr::Address,
-    config::{Coalesce, Config, Limits, Splice, Timeouts},
-    error::{Error, ErrorKind},
     server,
-    stats::Ledger,
+    settings::config::{Coalesce, Config, Limits, Splice, Timeouts},
+    words::{
+        addr::Address,
+        error::{Error, ErrorKind},
+        stats::Ledger,
+    },
 };
 
 #[pyclass(frozen, module = "interpose._native")]

@@ -19,7 +19,7 @@ use pyo3::{
 };
 use tokio::io::ReadBuf;
 
-use crate::chunk::{Chunk, Room};
+use crate::words::chunk::{Chunk, Room};
 
 /// From here on a view, or an object that a chunk is read into, costs less than a copy. A view also keeps the whole buffer
 /// for as long as it is kept.

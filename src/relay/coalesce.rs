@@ -20,7 +20,7 @@ use super::{
     pump::BUFFER,
     splice::{LEAST, ROW},
 };
-use crate::{config::Coalesce, io::stream::Stream};
+use crate::{io::stream::Stream, settings::config::Coalesce};
 
 /// What is waited for: as much as one read takes.
 const LOW_WATER: usize = BUFFER;

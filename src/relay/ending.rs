@@ -7,16 +7,17 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{End, Relay, rest};
 use crate::{
-    config::Timeouts,
-    control::Command,
-    error::reason_text,
     io::{
         deadline::{self, Deadline},
         stream::Stream,
     },
-    outcome::{CloseReason, Outcome},
-    registry::Shared,
-    stats::{Direction, Meter},
+    live::{control::Command, shared::Shared},
+    settings::config::Timeouts,
+    words::{
+        error::reason_text,
+        outcome::{CloseReason, Outcome},
+        stats::{Direction, Meter},
+    },
 };
 
 /// After an orderly close: how long, and for how many bytes per side, a peer that still sends is listened to.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     io::stream::Stream,
-    stats::Direction::{ToClient, ToUpstream},
+    words::stats::Direction::{ToClient, ToUpstream},
 };
 
 impl Relay<'_> {

@@ -14,12 +14,15 @@ use super::{
     scratch,
 };
 use crate::{
-    chunk::{Chunk, Memory, Room},
-    config::{Coalesce, Splice},
-    hooks::{Attendant, EndVerdict, Failed, Interest, Verdict},
+    hooks::{Attendant, EndVerdict, Failed, Verdict},
     io::stream::Stream,
-    registry::Shared,
-    stats::Direction,
+    live::shared::Shared,
+    settings::config::{Coalesce, Splice},
+    words::{
+        chunk::{Chunk, Memory, Room},
+        interest::Interest,
+        stats::Direction,
+    },
 };
 
 /// The hooks of one direction for the length of a turn.

@@ -34,13 +34,14 @@ use self::{
     talk::Talk,
 };
 use crate::{
-    config::{Coalesce, Splice, Timeouts},
-    control::Command,
     hooks::{Attendant, Failed},
     io::stream::Stream,
-    outcome::{CloseReason, Outcome},
-    registry::Shared,
-    stats::Direction::{self, ToClient, ToUpstream},
+    live::{control::Command, shared::Shared},
+    settings::config::{Coalesce, Splice, Timeouts},
+    words::{
+        outcome::{CloseReason, Outcome},
+        stats::Direction::{self, ToClient, ToUpstream},
+    },
 };
 
 pub(crate) use ending::say_goodbye;

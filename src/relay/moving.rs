@@ -14,10 +14,12 @@ use super::{
     talk::Talk,
 };
 use crate::{
-    hooks::Interest,
     io::stream::{Stream, Unregistered},
-    outcome::Outcome,
-    stats::Direction::{ToClient, ToUpstream},
+    words::{
+        interest::Interest,
+        outcome::Outcome,
+        stats::Direction::{ToClient, ToUpstream},
+    },
 };
 
 /// Both sides and what is between them, on no runtime. Dropped, it is an abort.
@@ -123,10 +125,12 @@ mod tests {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     use crate::relay::splice::Splicer;
     use crate::{
-        addr::SocketName,
-        config::{Coalesce, Splice, Timeouts},
-        outcome::CloseReason,
-        registry::{Registry, Shared, SideNames},
+        live::{
+            registry::Registry,
+            shared::{Shared, SideNames},
+        },
+        settings::config::{Coalesce, Splice, Timeouts},
+        words::{addr::SocketName, outcome::CloseReason},
     };
 
     fn shared() -> Arc<Shared> {

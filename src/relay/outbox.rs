@@ -9,7 +9,7 @@ use std::{
 use bytes::{Buf, Bytes};
 
 use super::pump::BUFFER;
-use crate::pieces::Pieces;
+use crate::words::pieces::Pieces;
 
 /// Bytes that all directions of the process may hold before reads become small: a thousand connections that stand still
 /// both ways then hold 64 MiB at most.

@@ -16,12 +16,14 @@ use super::{
     splice::{Emptied, Filled, Splicer},
 };
 use crate::{
-    config::MOST_CHUNK,
     hooks::Failed,
     io::stream::Stream,
-    pieces::copied,
-    registry::Shared,
-    stats::{Direction, Meter},
+    live::shared::Shared,
+    settings::config::MOST_CHUNK,
+    words::{
+        pieces::copied,
+        stats::{Direction, Meter},
+    },
 };
 
 /// One read's most, and so the most a stalled direction holds: half the system calls per GiB of 64 KiB, and
@@ -297,7 +299,7 @@ impl Pump {
     }
 
     fn take_injected(&mut self, ends: &Ends<'_>) -> usize {
-        let injected = ends.shared.inbox(ends.direction).map(crate::inbox::Inbox::take);
+        let injected = ends.shared.inbox(ends.direction).map(crate::live::inbox::Inbox::take);
         self.add(ends, injected.into_iter().flatten())
     }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     io::stream::Stream,
-    stats::Direction::{ToClient, ToUpstream},
+    words::stats::Direction::{ToClient, ToUpstream},
 };
 
 /// How long nothing has come from either side of a connection at rest.

@@ -12,7 +12,12 @@ use std::{
 use bytes::Bytes;
 
 use super::turn::{Fault, no_memory};
-use crate::{config::Splice, error::reason_text, hooks::Failed, io::stream::Stream, outcome::CloseReason};
+use crate::{
+    hooks::Failed,
+    io::stream::Stream,
+    settings::config::Splice,
+    words::{error::reason_text, outcome::CloseReason},
+};
 
 /// Bytes that have to come in a row, and the least of one turn, for a direction to count as streaming.
 pub(super) const ROW: usize = 256 * 1024;

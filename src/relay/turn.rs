@@ -8,9 +8,11 @@ use std::{
 use crate::{
     hooks::Failed,
     io::stream::Stream,
-    outcome::CloseReason,
-    registry::Shared,
-    stats::{Direction, Meter},
+    live::shared::Shared,
+    words::{
+        outcome::CloseReason,
+        stats::{Direction, Meter},
+    },
 };
 
 /// The sockets of a turn, and whose they are.

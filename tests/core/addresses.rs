@@ -1,6 +1,6 @@
 //! CN-22: the address grammar. What is accepted is written back the same way; what is not says why.
 
-use interpose::{
+use interpose::words::{
     addr::{Address, SocketName},
     error::ErrorKind,
 };

@@ -3,10 +3,9 @@
 use std::{net::SocketAddr, time::Duration};
 
 use interpose::{
-    config::Config,
-    error::{Error, ErrorKind},
-    forward::Forward,
     server::Server,
+    settings::{config::Config, forward::Forward},
+    words::error::{Error, ErrorKind},
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use interpose::{
-    config::Coalesce,
-    inbox::Patience,
-    outcome::CloseReason,
-    registry::Connection,
-    stats::Direction::{self, ToClient, ToUpstream},
+    live::{handle::Connection, inbox::Patience},
+    settings::config::Coalesce,
+    words::{
+        outcome::CloseReason,
+        stats::Direction::{self, ToClient, ToUpstream},
+    },
 };
 
 use crate::{

@@ -8,9 +8,8 @@ use std::{
 };
 
 use interpose::{
-    outcome::CloseReason,
-    registry::{Connection, State},
-    stats::Direction,
+    live::handle::{Connection, State},
+    words::{outcome::CloseReason, stats::Direction},
 };
 
 use crate::{

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use interpose::{outcome::CloseReason, server::Server};
+use interpose::{server::Server, words::outcome::CloseReason};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use interpose::addr::Address;
+use interpose::words::addr::Address;
 use socket2::SockRef;
 
 use crate::peers::{DEADLINE, Peer};

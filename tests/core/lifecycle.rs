@@ -7,13 +7,14 @@ use std::{
 };
 
 use interpose::{
-    config::{Config, Limits},
-    error::ErrorKind,
-    forward::Forward,
-    outcome::CloseReason,
-    registry::State,
+    live::handle::State,
     server::Server,
-    workers::Workers,
+    settings::{
+        config::{Config, Limits},
+        forward::Forward,
+    },
+    threads::workers::Workers,
+    words::{error::ErrorKind, outcome::CloseReason},
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -245,8 +246,8 @@ fn ended_connections_and_workers_leave_nothing_behind() {
                         client.half_close();
                         server.half_close();
                     }
-                    3 => running.server.connections().iter().for_each(interpose::registry::Connection::close),
-                    _ => running.server.connections().iter().for_each(interpose::registry::Connection::abort),
+                    3 => running.server.connections().iter().for_each(interpose::live::handle::Connection::close),
+                    _ => running.server.connections().iter().for_each(interpose::live::handle::Connection::abort),
                 }
                 until("it has ended", || running.server.stats().active == 0);
             }

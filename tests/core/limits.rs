@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use interpose::{config::Limits, outcome::CloseReason};
+use interpose::{settings::config::Limits, words::outcome::CloseReason};
 
 use crate::{
     peers::{Peer, pass, until},

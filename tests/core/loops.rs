@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use interpose::{config::Config, error::ErrorKind, forward::Forward, outcome::CloseReason, server::Server};
+use interpose::{
+    server::Server,
+    settings::{config::Config, forward::Forward},
+    words::{error::ErrorKind, outcome::CloseReason},
+};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::{
@@ -31,8 +35,8 @@ impl Port {
     }
 }
 
-fn bind(listen: &str, target: &str) -> Result<Server, interpose::error::Error> {
-    Server::bind(Config::new(listen.parse().unwrap(), Forward::to(target.parse::<interpose::addr::Address>().unwrap())))
+fn bind(listen: &str, target: &str) -> Result<Server, interpose::words::error::Error> {
+    Server::bind(Config::new(listen.parse().unwrap(), Forward::to(target.parse::<interpose::words::addr::Address>().unwrap())))
 }
 
 #[test]
@@ -159,7 +163,7 @@ fn a_loop_is_cut_whatever_its_addresses_are_spelled_like() {
             let ports: Vec<Port> = (0..servers).map(|_| Port::new()).collect();
             let config = |number: usize| {
                 let (own, next) = (ports[number].number(), ports[(number + 1) % servers].number());
-                let target = format!("{target}:{next}").parse::<interpose::addr::Address>().unwrap();
+                let target = format!("{target}:{next}").parse::<interpose::words::addr::Address>().unwrap();
                 let mut config = Config::new(format!("{listen}:{own}").parse().unwrap(), Forward::to(target));
                 crate::running::forward(&mut config).source = source.map(|source| source.parse().unwrap());
                 config

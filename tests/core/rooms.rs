@@ -9,7 +9,7 @@ use std::{
     task::{Poll, ready},
 };
 
-use interpose::chunk::Room;
+use interpose::words::chunk::Room;
 use tokio::io::ReadBuf;
 
 /// How many rooms there are. Clones count together.

@@ -8,16 +8,20 @@ use std::{
 };
 
 use interpose::{
-    addr::Address,
-    config::Config,
-    forward::Forward,
-    hooks::{Hooks, Interest},
-    lane::{Lane, LaneHandle},
-    outcome::CloseReason,
-    registry::{Connection, State},
+    hooks::Hooks,
+    live::handle::{Connection, State},
     server::Server,
-    stats::{Direction, Ledger},
-    workers::Workers,
+    settings::{config::Config, forward::Forward},
+    threads::{
+        lane::{Lane, LaneHandle},
+        workers::Workers,
+    },
+    words::{
+        addr::Address,
+        interest::Interest,
+        outcome::CloseReason,
+        stats::{Direction, Ledger},
+    },
 };
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use interpose::outcome::CloseReason;
+use interpose::words::outcome::CloseReason;
 
 use crate::{
     child::{alone_under, is_possible},

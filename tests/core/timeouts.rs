@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use interpose::{config::Timeouts, outcome::CloseReason, stats::Direction};
+use interpose::{
+    settings::config::Timeouts,
+    words::{outcome::CloseReason, stats::Direction},
+};
 
 use crate::{
     conformance::{held, whole},

@@ -16,14 +16,15 @@ use std::{
 };
 
 use interpose::{
-    addr::{Address, SocketName},
-    config::Config,
-    error::{Error, ErrorKind},
-    forward::Forward,
-    outcome::CloseReason,
-    registry::State,
+    live::handle::State,
     server::Server,
-    stats::Direction,
+    settings::{config::Config, forward::Forward},
+    words::{
+        addr::{Address, SocketName},
+        error::{Error, ErrorKind},
+        outcome::CloseReason,
+        stats::Direction,
+    },
 };
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use interpose::{config::Timeouts, outcome::CloseReason};
+use interpose::{settings::config::Timeouts, words::outcome::CloseReason};
 
 use super::{Pair, Rig, Setup, held, whole};
 use crate::{

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use interpose::{
+use interpose::words::{
     outcome::CloseReason,
     stats::{Direction, Ledger},
 };

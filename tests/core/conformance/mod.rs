@@ -7,12 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use interpose::{
-    chunk::{Chunk, Room},
-    config::{Coalesce, Splice, Timeouts},
-    hooks::{Decision, EndVerdict, Failed, Hooks, Interest, Verdict},
-    outcome::CloseReason,
-    registry::{Connection, State},
-    stats::{Direction, Ledger},
+    hooks::{Decision, EndVerdict, Failed, Hooks, Verdict},
+    live::handle::{Connection, State},
+    settings::config::{Coalesce, Splice, Timeouts},
+    words::{
+        chunk::{Chunk, Room},
+        interest::Interest,
+        outcome::CloseReason,
+        stats::{Direction, Ledger},
+    },
 };
 
 use crate::{

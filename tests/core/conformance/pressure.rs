@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use interpose::{config::Timeouts, outcome::CloseReason};
+use interpose::{settings::config::Timeouts, words::outcome::CloseReason};
 
 use super::{BUFFER, Link, Pair, Rig, Setup, Site, held, whole};
 use crate::{

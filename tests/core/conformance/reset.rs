@@ -2,7 +2,7 @@
 
 use std::{io::ErrorKind, thread, time::Duration};
 
-use interpose::outcome::CloseReason;
+use interpose::words::outcome::CloseReason;
 
 use super::{BUFFER, Pair, Rig, Setup, held, whole};
 use crate::{

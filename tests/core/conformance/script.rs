@@ -33,7 +33,7 @@ use std::{
     time::Duration,
 };
 
-use interpose::outcome::CloseReason;
+use interpose::words::outcome::CloseReason;
 
 use super::{Pair, Rig, Setup, Site};
 use crate::{

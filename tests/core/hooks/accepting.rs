@@ -8,13 +8,18 @@ use std::{
 
 use bytes::Bytes;
 use interpose::{
-    addr::SocketName,
-    forward::Forward,
-    hooks::{Decision, Interest, Verdict},
-    inbox::{Patience, Refused},
-    outcome::CloseReason,
-    registry::State,
-    stats::Direction::{ToClient, ToUpstream},
+    hooks::{Decision, Verdict},
+    live::{
+        handle::State,
+        inbox::{Patience, Refused},
+    },
+    settings::forward::Forward,
+    words::{
+        addr::SocketName,
+        interest::Interest,
+        outcome::CloseReason,
+        stats::Direction::{ToClient, ToUpstream},
+    },
 };
 
 use super::{BOTH, Call, Gate, Pair, Script, Site, fails, figures, inject_on_lane, is_silent};
@@ -163,7 +168,7 @@ fn a_socket_that_is_not_connected_fails_its_connection_only() {
 
 #[test]
 fn without_an_upstream_the_hooks_answer() {
-    let answer = |connection: &interpose::registry::Connection, _, chunk: &[u8]| {
+    let answer = |connection: &interpose::live::handle::Connection, _, chunk: &[u8]| {
         inject_on_lane(connection, ToClient, [b"you said ", chunk].concat());
         Ok(Verdict::Pass)
     };

@@ -9,9 +9,12 @@ use std::{
 };
 
 use interpose::{
-    hooks::{Interest, Verdict},
-    outcome::CloseReason,
-    stats::Direction::{ToClient, ToUpstream},
+    hooks::Verdict,
+    words::{
+        interest::Interest,
+        outcome::CloseReason,
+        stats::Direction::{ToClient, ToUpstream},
+    },
 };
 
 use super::{BOTH, Call, DIRECTIONS, Gate, Opened, Pair, Script, Site};

@@ -7,14 +7,17 @@ use std::{
 };
 
 use interpose::{
-    hooks::{Decision, Interest},
-    lane::Lane,
-    outcome::CloseReason,
-    registry::{Connection, State},
+    hooks::Decision,
+    live::handle::{Connection, State},
     server::Server,
-    stats::{
-        Direction::{ToClient, ToUpstream},
-        Ledger,
+    threads::lane::Lane,
+    words::{
+        interest::Interest,
+        outcome::CloseReason,
+        stats::{
+            Direction::{ToClient, ToUpstream},
+            Ledger,
+        },
     },
 };
 
@@ -239,8 +242,9 @@ fn nothing_is_taken_any_more() {
     let late = Script::new().close(|connection| {
         for direction in super::DIRECTIONS {
             let before = connection.ledger(direction);
-            let taken = connection.inject(direction, bytes::Bytes::from_static(b"late"), interpose::inbox::Patience::OnLane);
-            assert_eq!(taken, Err(interpose::inbox::Refused::Ended));
+            let taken =
+                connection.inject(direction, bytes::Bytes::from_static(b"late"), interpose::live::inbox::Patience::OnLane);
+            assert_eq!(taken, Err(interpose::live::inbox::Refused::Ended));
             assert_eq!(connection.ledger(direction), before);
         }
     });

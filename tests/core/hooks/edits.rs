@@ -8,10 +8,13 @@ use std::{
 
 use bytes::Bytes;
 use interpose::{
-    hooks::{EndVerdict, Interest, Verdict},
-    outcome::CloseReason,
-    registry::Connection,
-    stats::Direction::{self, ToClient, ToUpstream},
+    hooks::{EndVerdict, Verdict},
+    live::handle::Connection,
+    words::{
+        interest::Interest,
+        outcome::CloseReason,
+        stats::Direction::{self, ToClient, ToUpstream},
+    },
 };
 
 use super::{BOTH, DIRECTIONS, Script, Site, figures, inject_on_lane};

@@ -4,10 +4,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use interpose::{
-    hooks::{EndVerdict, Interest},
-    inbox::{Patience, Refused},
-    outcome::CloseReason,
-    stats::Direction::{ToClient, ToUpstream},
+    hooks::EndVerdict,
+    live::inbox::{Patience, Refused},
+    words::{
+        interest::Interest,
+        outcome::CloseReason,
+        stats::Direction::{ToClient, ToUpstream},
+    },
 };
 
 use super::{BOTH, Call, DIRECTIONS, Pair, Script, Site, figures, inject, is_silent};

@@ -2,11 +2,16 @@
 
 use bytes::Bytes;
 use interpose::{
-    hooks::{EndVerdict, Interest},
-    inbox::{Patience, Refused},
-    outcome::CloseReason,
-    registry::Connection,
-    stats::Direction::{self, ToClient, ToUpstream},
+    hooks::EndVerdict,
+    live::{
+        handle::Connection,
+        inbox::{Patience, Refused},
+    },
+    words::{
+        interest::Interest,
+        outcome::CloseReason,
+        stats::Direction::{self, ToClient, ToUpstream},
+    },
 };
 
 use super::{BOTH, DIRECTIONS, Gate, Pair, Script, Site, fails, figures};

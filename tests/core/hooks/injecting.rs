@@ -8,11 +8,16 @@ use std::{
 
 use bytes::Bytes;
 use interpose::{
-    hooks::{Interest, Verdict},
-    inbox::{Patience, Refused, WAITING, WAITING_ON_LANE},
-    outcome::CloseReason,
-    registry::Connection,
-    stats::Direction::{self, ToClient, ToUpstream},
+    hooks::Verdict,
+    live::{
+        handle::Connection,
+        inbox::{Patience, Refused, WAITING, WAITING_ON_LANE},
+    },
+    words::{
+        interest::Interest,
+        outcome::CloseReason,
+        stats::Direction::{self, ToClient, ToUpstream},
+    },
 };
 
 use super::{BOTH, DIRECTIONS, Pair, Script, Site, figures, inject, inject_on_lane};

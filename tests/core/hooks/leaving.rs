@@ -4,10 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use interpose::{
-    hooks::{EndVerdict, Interest, Verdict},
-    outcome::CloseReason,
-    registry::Connection,
-    stats::Direction::{self, ToClient, ToUpstream},
+    hooks::{EndVerdict, Verdict},
+    live::handle::Connection,
+    words::{
+        interest::Interest,
+        outcome::CloseReason,
+        stats::Direction::{self, ToClient, ToUpstream},
+    },
 };
 
 use super::{BOTH, Call, DIRECTIONS, Gate, Pair, Script, Site, figures, inject, inject_on_lane};

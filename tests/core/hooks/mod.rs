@@ -12,15 +12,20 @@ use std::{
 
 use bytes::Bytes;
 use interpose::{
-    chunk::Chunk,
-    config::Config,
-    hooks::{Decision, EndVerdict, Failed, Hooks, Interest, Verdict},
-    inbox::Patience,
-    outcome::CloseReason,
-    registry::{Connection, State},
-    stats::{
-        Direction::{self, ToClient, ToUpstream},
-        Ledger,
+    hooks::{Decision, EndVerdict, Failed, Hooks, Verdict},
+    live::{
+        handle::{Connection, State},
+        inbox::Patience,
+    },
+    settings::config::Config,
+    words::{
+        chunk::Chunk,
+        interest::Interest,
+        outcome::CloseReason,
+        stats::{
+            Direction::{self, ToClient, ToUpstream},
+            Ledger,
+        },
     },
 };
 

@@ -11,10 +11,13 @@ use std::{
 
 use bytes::Bytes;
 use interpose::{
-    hooks::{Decision, Interest, Verdict},
-    outcome::CloseReason,
-    registry::Connection,
-    stats::Direction::{self, ToClient, ToUpstream},
+    hooks::{Decision, Verdict},
+    live::handle::Connection,
+    words::{
+        interest::Interest,
+        outcome::CloseReason,
+        stats::Direction::{self, ToClient, ToUpstream},
+    },
 };
 
 use super::{BOTH, Call, DIRECTIONS, Gate, Opened, Pair, Script, Site, figures, inject};

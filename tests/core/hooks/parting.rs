@@ -4,12 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use interpose::{
-    config::Splice,
-    hooks::{EndVerdict, Interest},
-    lane::Lane,
-    outcome::CloseReason,
+    hooks::EndVerdict,
     server::Server,
-    stats::Direction,
+    settings::config::Splice,
+    threads::lane::Lane,
+    words::{interest::Interest, outcome::CloseReason, stats::Direction},
 };
 
 use super::{BOTH, Call, DIRECTIONS, Pair, Script, Site, figures, is_silent};

@@ -6,10 +6,13 @@ use std::sync::{
 };
 
 use interpose::{
-    chunk::{Chunk, Room},
-    hooks::{Decision, EndVerdict, Failed, Hooks, Interest, Verdict},
-    registry::Connection,
-    stats::Direction,
+    hooks::{Decision, EndVerdict, Failed, Hooks, Verdict},
+    live::handle::Connection,
+    words::{
+        chunk::{Chunk, Room},
+        interest::Interest,
+        stats::Direction,
+    },
 };
 
 use crate::{

@@ -2,11 +2,14 @@
 
 use bytes::Bytes;
 use interpose::{
-    config::Config,
-    hooks::{Interest, Verdict},
-    outcome::CloseReason,
+    hooks::Verdict,
     server::Server,
-    stats::Direction::{ToClient, ToUpstream},
+    settings::config::Config,
+    words::{
+        interest::Interest,
+        outcome::CloseReason,
+        stats::Direction::{ToClient, ToUpstream},
+    },
 };
 
 use super::{BOTH, DIRECTIONS, Pair, Script, Site, figures};

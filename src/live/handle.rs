@@ -7,14 +7,18 @@ use std::{
 
 use bytes::Bytes;
 
-use super::shared::{Shared, SideNames};
 use crate::{
-    control::Command,
-    hooks::Interest,
-    inbox::{Patience, Refused},
-    outcome::{CloseReason, Outcome},
-    stats::{Direction, Ledger},
-    workers::Origin,
+    live::{
+        control::Command,
+        inbox::{Patience, Refused},
+        shared::{Shared, SideNames},
+    },
+    threads::workers::Origin,
+    words::{
+        interest::Interest,
+        outcome::{CloseReason, Outcome},
+        stats::{Direction, Ledger},
+    },
 };
 
 /// A connection's life as the outside sees it.

@@ -8,7 +8,7 @@ use std::{
 
 use atomic_waker::AtomicWaker;
 
-use crate::stats::Direction;
+use crate::words::stats::Direction;
 
 /// An end that is asked for; a later one replaces a weaker one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

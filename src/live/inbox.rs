@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::pieces::Pieces;
+use crate::words::pieces::Pieces;
 
 /// Bytes of memory that may wait before a sender has to wait as well. A call is taken whole as long as fewer wait.
 pub const WAITING: usize = 256 * 1024;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::line::Line;
-use crate::addr::SocketName;
+use crate::words::addr::SocketName;
 
 /// Several ports share one slot. The last is for Unix sockets.
 const SLOTS: usize = 64;

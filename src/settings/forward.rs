@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use crate::{
+use crate::words::{
     addr::Address,
     error::{Error, ErrorKind},
 };

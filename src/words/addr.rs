@@ -8,7 +8,7 @@ use std::{
     str::FromStr,
 };
 
-use crate::error::{Error, ErrorKind, printable};
+use crate::words::error::{Error, ErrorKind, printable};
 
 /// Where to listen or connect, as it was asked for. A host may be a name; nothing is resolved here.
 ///

@@ -11,11 +11,15 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    addr::SocketName,
-    control::{Command, Control},
-    inbox::{Inbox, Refused, Source},
-    outcome::Outcome,
-    stats::{Direction, Meter},
+    live::{
+        control::{Command, Control},
+        inbox::{Inbox, Refused, Source},
+    },
+    words::{
+        addr::SocketName,
+        outcome::Outcome,
+        stats::{Direction, Meter},
+    },
 };
 
 /// The names of one side's socket.

@@ -1,8 +1,5 @@
 //! Live connections, and the handles the outside has of them.
 
-mod handle;
-mod shared;
-
 use std::{
     collections::HashMap,
     sync::{
@@ -13,15 +10,16 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-pub(crate) use self::shared::Shared;
-pub use self::{
-    handle::{Connection, State},
-    shared::SideNames,
-};
 use crate::{
-    control::{Command, Control},
-    outcome::{CloseReason, Outcome},
-    stats::{Direction, Ledger, Meter, Totals},
+    live::{
+        control::{Command, Control},
+        handle::Connection,
+        shared::{Shared, SideNames},
+    },
+    words::{
+        outcome::{CloseReason, Outcome},
+        stats::{Direction, Ledger, Meter, Totals},
+    },
 };
 
 /// The live connections of one server, and the figures of those that ended.

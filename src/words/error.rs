@@ -6,7 +6,7 @@ use std::{fmt, io};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// An address text does not follow the grammar of [`Address`](crate::addr::Address).
+    /// An address text does not follow the grammar of [`Address`](crate::words::addr::Address).
     Address,
     /// A setting is out of its range, or two settings contradict each other.
     Config,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::addr::SocketName;
+use crate::words::addr::SocketName;
 
 /// A connection, by its addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -17,7 +17,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::error::{Error, ErrorKind, reason_text};
+use crate::words::error::{Error, ErrorKind, reason_text};
 
 /// A runtime for one thread to drive.
 #[derive(Debug)]

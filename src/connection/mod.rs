@@ -1,41 +1,42 @@
 //! One connection's way: connect, relay, end once.
 
+pub(crate) mod apart;
+pub(crate) mod circle;
+pub(crate) mod entry;
+
 use std::{
     future::poll_fn,
     io,
-    net::SocketAddr,
     pin::{Pin, pin},
     sync::atomic::Ordering::Relaxed,
     task::{Context, Poll},
-    time::Duration,
 };
 
-use tokio::time::sleep;
-
 use crate::{
-    addr::SocketName,
-    apart::Apart,
-    control::Command,
-    entry::{Admission, Attendance, Entry},
-    error::reason_text,
-    hooks::{Decision, Interest},
-    hops::{Came, Hop, Hops, MOST_HOPS},
+    connection::{
+        apart::Apart,
+        circle::{note_names, refuse_circle},
+        entry::{Admission, Attendance, Entry},
+    },
+    hooks::Decision,
     io::{
         connector::{self, Connected, Way},
+        hops::{Came, Hop},
         ready::Accepted,
         reserve::Reserve,
         stream::{Stream, Unregistered},
     },
-    outcome::{CloseReason, Outcome},
-    registry::{Shared, SideNames},
+    live::{control::Command, shared::Shared},
     relay::{self, Done},
     server::Core,
-    stats::Direction,
-    workers::Workers,
+    threads::workers::Workers,
+    words::{
+        error::reason_text,
+        interest::Interest,
+        outcome::{CloseReason, Outcome},
+        stats::Direction,
+    },
 };
-
-/// How long a connection to ourselves is remembered: it waits in our own backlog, so it is accepted soon.
-const CIRCLE_MEMORY: Duration = Duration::from_secs(1);
 
 /// A connection's task: what it needs wherever it runs.
 struct Task {
@@ -318,52 +319,17 @@ async fn reach(
     }
 }
 
-/// How many listeners of this process the client has passed, unless they are too many.
-fn refuse_circle(core: &Core, hops: &Hops, shared: &Shared) -> Result<u8, Outcome> {
-    let passed = hops.passed(&shared.client.peer, &shared.client.local);
-    shared.passed.store(passed, Relaxed);
-    refuse_long_way(core, passed)
-}
-
-/// Refuses what has `passed` too many listeners of this process.
-pub(crate) fn refuse_long_way(core: &Core, passed: u8) -> Result<u8, Outcome> {
-    if passed < MOST_HOPS {
-        return Ok(passed);
-    }
-    Err(Outcome::loop_detected(&core.address, &format!("the client passed {passed} listeners of this process before")))
-}
-
-/// Makes the upstream's names known, and refuses one that is our own listener.
-fn note_names(
-    core: &Core,
-    shared: &Shared,
-    (peer, local): (SocketName, SocketName),
-    hop: Option<Hop>,
-) -> Result<Option<Hop>, Outcome> {
-    let is_here = |(peer, local): (SocketAddr, SocketAddr)| {
-        core.is_own_wildcard(peer) && (peer.ip() == local.ip() || peer.ip().to_canonical().is_loopback())
-    };
-    if peer == core.address || peer.inet().zip(local.inet()).is_some_and(is_here) {
-        if let Some(hop) = hop {
-            hop.raise(MOST_HOPS);
-            // Our listener accepts this connection too, and must know it for what it is, not connect once more.
-            tokio::spawn(async move {
-                sleep(CIRCLE_MEMORY).await;
-                drop(hop);
-            });
-        }
-        return Err(Outcome::loop_detected(&peer, "the target is this server's own listener"));
-    }
-    let _ = shared.upstream.set(Some(Box::new(SideNames { peer, local })));
-    Ok(hop)
-}
-
 #[cfg(all(test, any(target_os = "linux", target_os = "android")))]
 mod tests {
-    use std::fs::File;
+    use std::{fs::File, net::SocketAddr};
 
     use super::*;
-    use crate::{config::Config, forward::Forward, registry::SideNames, server::Server};
+    use crate::{
+        live::shared::SideNames,
+        server::Server,
+        settings::{config::Config, forward::Forward},
+        words::addr::SocketName,
+    };
 
     /// A server, and the place of an upstream's socket in it.
     fn adopted() -> (std::sync::Arc<Core>, Entry) {

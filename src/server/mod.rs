@@ -1,5 +1,9 @@
 //! A listener, its connections, and their life: bind, start, drain, stop.
 
+mod accept;
+pub(crate) mod drain;
+mod setbacks;
+
 use std::{
     net::SocketAddr,
     sync::{
@@ -12,23 +16,24 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    accept,
-    addr::{Address, SocketName},
-    apart::Apart,
-    config::Config,
-    connection,
-    drain::Stop,
-    error::{Error, ErrorKind},
-    forward::Forward,
-    hooks::{Failed, Hooked, Hooks, Interest},
+    connection::{apart::Apart, circle},
+    hooks::{Failed, Hooked, Hooks},
     io::{listener::Listener, options::SocketOptions, ready::Accepted},
-    lane::{LaneHandle, Lanes},
-    limits,
-    outcome::Outcome,
-    registry::{Connection, Registry, Shared},
-    stats::{Direction, Stats},
-    throttle::Throttle,
-    workers::Workers,
+    live::{handle::Connection, registry::Registry, shared::Shared},
+    server::drain::Stop,
+    settings::{config::Config, forward::Forward, limits},
+    threads::{
+        lane::{LaneHandle, Lanes},
+        workers::Workers,
+    },
+    words::{
+        addr::{Address, SocketName},
+        error::{Error, ErrorKind},
+        interest::Interest,
+        outcome::Outcome,
+        stats::{Direction, Stats},
+        throttle::Throttle,
+    },
 };
 
 /// What all tasks of one server share.
@@ -190,7 +195,7 @@ impl Server {
     pub fn refuse_circle(&self, client: &Connection) -> Result<(), Failed> {
         let Some(workers) = self.0.workers.get() else { return Ok(()) };
         let passed = client.origin().came(&workers.commons().hops).passed;
-        connection::refuse_long_way(&self.0.core, passed).map(|_| ()).map_err(Failed::from)
+        circle::refuse_long_way(&self.0.core, passed).map(|_| ()).map_err(Failed::from)
     }
 
     /// Which hooks are wanted from now on. Live connections follow before their next chunk.
@@ -344,7 +349,7 @@ impl Core {
     /// Logs that a client found no upstream, or that a connection was ended by this process or its system: once a second at
     /// most.
     pub(crate) fn report_failure(&self, shared: &Shared, outcome: &Outcome) {
-        use crate::outcome::CloseReason as Reason;
+        use crate::words::outcome::CloseReason as Reason;
         // Asked for, or told of already by whoever ran the hook.
         let told = matches!(
             outcome.reason,

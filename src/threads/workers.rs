@@ -15,16 +15,18 @@ use std::{
 use tokio::{runtime, sync::oneshot};
 
 use crate::{
-    addr::SocketName,
-    error::{Error, ErrorKind, reason_text},
-    forward::Forward,
-    hops::{Came, Hop, Hops},
+    io::hops::{Came, Hop, Hops},
     io::{
         connector::{self, Connected, Way},
         options::SocketOptions,
         resolver::Resolver,
     },
-    outcome::{CloseReason, Outcome},
+    settings::forward::Forward,
+    words::{
+        addr::SocketName,
+        error::{Error, ErrorKind, reason_text},
+        outcome::{CloseReason, Outcome},
+    },
 };
 
 /// A set of I/O threads. Clones share it; when the last is dropped the threads end, and with them what runs there.

@@ -5,13 +5,18 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
-    hooks::{Attendant, Hooked, Interest},
+    hooks::{Attendant, Hooked},
     io::{ready::Accepted, reserve::Reserve},
-    lane::LaneHandle,
-    outcome::{CloseReason, Outcome},
-    registry::{Connection, Shared, SideNames},
+    live::{
+        handle::Connection,
+        shared::{Shared, SideNames},
+    },
     server::Core,
-    workers::Seat,
+    threads::{lane::LaneHandle, workers::Seat},
+    words::{
+        interest::Interest,
+        outcome::{CloseReason, Outcome},
+    },
 };
 
 /// What a connection holds of the server's bounds until it has ended.

@@ -106,13 +106,16 @@ mod tests {
 
     use super::*;
     use crate::{
-        addr::SocketName,
-        config::Config,
-        control::Command,
-        forward::Forward,
-        outcome::{CloseReason, Outcome},
-        registry::{Shared, SideNames},
+        live::{
+            control::Command,
+            shared::{Shared, SideNames},
+        },
         server::Server,
+        settings::{config::Config, forward::Forward},
+        words::{
+            addr::SocketName,
+            outcome::{CloseReason, Outcome},
+        },
     };
 
     const SECOND: Duration = Duration::from_secs(1);

@@ -17,7 +17,7 @@ use std::{
 use line::{Line, Place};
 use slots::{Connecting, Slots};
 
-use crate::addr::SocketName;
+use crate::words::addr::SocketName;
 
 /// Listeners of this process that one connection may pass.
 pub(crate) const MOST_HOPS: u8 = 8;

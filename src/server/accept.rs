@@ -15,24 +15,28 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use crate::{burst::Burst, io::ticks::Ticks};
 use crate::{
-    connection,
-    drain::{self, Stop},
-    entry::{Admission, Entry},
-    error::reason_text,
+    connection::{
+        self,
+        entry::{Admission, Entry},
+    },
     io::{
         connector::is_exhaustion,
         listener::Listener,
         ready::{Accepted, Ready},
         reserve::Reserve,
     },
-    limits,
-    server::Core,
-    setbacks::{Setbacks, is_of_one_client},
-    workers::Workers,
+    server::{
+        Core,
+        drain::{self, Stop},
+        setbacks::{Setbacks, is_of_one_client},
+    },
+    settings::limits,
+    threads::workers::Workers,
+    words::error::reason_text,
 };
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use crate::{io::ticks::Ticks, threads::reclaim::Burst};
 
 /// Clients accepted before the thread's connections get their turn.
 const BATCH: u32 = 64;

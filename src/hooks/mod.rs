@@ -2,74 +2,23 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU8, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::Instant,
 };
 
 use bytes::Bytes;
 
 use crate::{
-    chunk::{Chunk, Room},
-    forward::Forward,
-    lane::{LaneHandle, Lanes, Place},
-    outcome::{CloseReason, Outcome},
-    registry::Connection,
-    stats::Direction,
+    live::handle::Connection,
+    settings::forward::Forward,
+    threads::lane::{LaneHandle, Lanes, Place},
+    words::{
+        chunk::{Chunk, Room},
+        interest::{AtomicInterest, Interest},
+        outcome::{CloseReason, Outcome},
+        stats::Direction,
+    },
 };
-
-/// Which hooks somebody wants: a set. What nobody wants costs nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Interest(u8);
-
-impl Interest {
-    /// No hook at all.
-    pub const NONE: Self = Self(0);
-    /// [`Hooks::on_accept`].
-    pub const ACCEPT: Self = Self(1);
-    /// [`Hooks::on_connect`].
-    pub const CONNECT: Self = Self(2);
-    /// [`Hooks::on_recv`] for what the client sends.
-    pub const TO_UPSTREAM: Self = Self(4);
-    /// [`Hooks::on_recv`] for what the upstream sends.
-    pub const TO_CLIENT: Self = Self(8);
-    /// [`Hooks::on_eof`].
-    pub const EOF: Self = Self(16);
-    /// [`Hooks::on_close`].
-    pub const CLOSE: Self = Self(32);
-
-    /// Both sets together.
-    #[must_use]
-    pub const fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// This set without the other.
-    #[must_use]
-    pub const fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-
-    /// Whether the two have a hook in common.
-    pub const fn has(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// [`Hooks::on_recv`] for one direction.
-    pub const fn recv(direction: Direction) -> Self {
-        match direction {
-            Direction::ToUpstream => Self::TO_UPSTREAM,
-            Direction::ToClient => Self::TO_CLIENT,
-        }
-    }
-
-    /// Whether a relay has to ask while it runs, and so has to run on a lane.
-    pub(crate) const fn needs_lane(self) -> bool {
-        self.has(Self(Self::TO_UPSTREAM.0 | Self::TO_CLIENT.0 | Self::EOF.0))
-    }
-}
 
 /// Where a client goes: the answer of [`Hooks::on_accept`].
 #[derive(Debug)]
@@ -190,22 +139,21 @@ pub(crate) struct Hooked {
     pub chunk: usize,
     /// Each socket is carried alone.
     pub apart: bool,
-    interest: AtomicU8,
+    interest: AtomicInterest,
 }
 
 impl Hooked {
     pub(crate) fn new(hooks: Arc<dyn Hooks>, lanes: Arc<Lanes>, chunk: usize) -> Self {
         let apart = hooks.apart();
-        Self { hooks, lanes, chunk, apart, interest: AtomicU8::new(0) }
+        Self { hooks, lanes, chunk, apart, interest: AtomicInterest::default() }
     }
 
     pub(crate) fn interest(&self) -> Interest {
-        // Acquire: a thread that sees that a hook is wanted sees the lanes on which it is asked.
-        Interest(self.interest.load(Ordering::Acquire))
+        self.interest.load()
     }
 
     pub(crate) fn set_interest(&self, interest: Interest) {
-        self.interest.store(interest.0, Ordering::Release);
+        self.interest.store(interest);
     }
 }
 

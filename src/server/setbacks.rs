@@ -4,7 +4,7 @@ use std::{io, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use tokio::time::sleep;
 
-use crate::{error::reason_text, io::connector::is_exhaustion, server::Core};
+use crate::{io::connector::is_exhaustion, server::Core, words::error::reason_text};
 
 /// While accepting fails: how long until the next try. The most is what a freed descriptor may have to wait.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));

@@ -8,17 +8,16 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use socket2::Socket;
 
 use crate::{
-    connection,
-    entry::Entry,
-    error::{Error, ErrorKind},
-    hops::Hop,
+    connection::{self, circle, entry::Entry},
     io::{
         connector::{self, Given, Way},
+        hops::Hop,
         stream::Unregistered,
     },
-    registry::{Connection, SideNames},
+    live::{handle::Connection, shared::SideNames},
     server::Core,
-    workers::Workers,
+    threads::workers::Workers,
+    words::error::{Error, ErrorKind},
 };
 
 /// An upstream's socket, entered in its server. Dropped before it is carried, it is aborted.
@@ -59,7 +58,7 @@ impl Apart {
             Error::new(ErrorKind::Connect, message)
         })?;
         if let Some(client) = client
-            && let Err(circle) = connection::refuse_long_way(core, came.passed)
+            && let Err(circle) = circle::refuse_long_way(core, came.passed)
         {
             client.fail(circle);
         }

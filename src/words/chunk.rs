@@ -5,7 +5,7 @@ use std::{any::Any, fmt, io, ops::Deref, sync::Arc, task::Poll};
 use bytes::Bytes;
 use tokio::io::ReadBuf;
 
-use crate::pieces::copied;
+use crate::words::pieces::copied;
 
 /// Memory of a hook's own, into which a chunk is read so that the hook need not copy it.
 pub trait Room: Any + Send + Sync + fmt::Debug {

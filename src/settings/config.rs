@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use crate::{
-    addr::Address,
-    error::{Error, ErrorKind},
-    forward::{Forward, check_limit},
+    settings::forward::{Forward, check_limit},
+    words::{
+        addr::Address,
+        error::{Error, ErrorKind},
+    },
 };
 
 /// One read's most, and so a chunk's.

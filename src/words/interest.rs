@@ -1,0 +1,71 @@
+//! The hooks that are wanted of a connection, as a set.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::words::stats::Direction;
+
+/// The set of hooks that are wanted. A hook that is not in it costs nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Interest(u8);
+
+impl Interest {
+    /// No hook at all.
+    pub const NONE: Self = Self(0);
+    /// [`on_accept`](crate::hooks::Hooks::on_accept).
+    pub const ACCEPT: Self = Self(1);
+    /// [`on_connect`](crate::hooks::Hooks::on_connect).
+    pub const CONNECT: Self = Self(2);
+    /// [`on_recv`](crate::hooks::Hooks::on_recv) for what the client sends.
+    pub const TO_UPSTREAM: Self = Self(4);
+    /// [`on_recv`](crate::hooks::Hooks::on_recv) for what the upstream sends.
+    pub const TO_CLIENT: Self = Self(8);
+    /// [`on_eof`](crate::hooks::Hooks::on_eof).
+    pub const EOF: Self = Self(16);
+    /// [`on_close`](crate::hooks::Hooks::on_close).
+    pub const CLOSE: Self = Self(32);
+
+    /// Both sets together.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// This set without the other.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether the two have a hook in common.
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// [`on_recv`](crate::hooks::Hooks::on_recv) for one direction.
+    pub const fn recv(direction: Direction) -> Self {
+        match direction {
+            Direction::ToUpstream => Self::TO_UPSTREAM,
+            Direction::ToClient => Self::TO_CLIENT,
+        }
+    }
+
+    /// Whether a relay has to ask while it runs, and so has to run on a lane.
+    pub(crate) const fn needs_lane(self) -> bool {
+        self.has(Self(Self::TO_UPSTREAM.0 | Self::TO_CLIENT.0 | Self::EOF.0))
+    }
+}
+
+/// An [`Interest`] that one thread changes and others read.
+#[derive(Debug, Default)]
+pub(crate) struct AtomicInterest(AtomicU8);
+
+impl AtomicInterest {
+    pub(crate) fn load(&self) -> Interest {
+        // Acquire: a thread that sees that a hook is wanted sees the lanes on which it is asked.
+        Interest(self.0.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn store(&self, interest: Interest) {
+        self.0.store(interest.0, Ordering::Release);
+    }
+}

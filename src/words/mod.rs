@@ -1,0 +1,10 @@
+//! Words: values that need no socket, no thread and no clock.
+
+pub mod addr;
+pub mod chunk;
+pub mod error;
+pub mod interest;
+pub mod outcome;
+pub mod pieces;
+pub mod stats;
+pub(crate) mod throttle;
