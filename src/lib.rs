@@ -1,6 +1,6 @@
 //! The core of interpose: a TCP relay that is true to the wire.
 //!
-//! A [`server::Server`] accepts clients, connects each to the [`forward::Forward`]'s address on a
+//! A [`server::Server`] accepts clients, connects each to the [`settings::forward::Forward`]'s address on a
 //! connection of its own, and moves every byte both ways. Ends are passed on as they were: FIN as FIN, per
 //! direction, after everything before it; RST as RST.
 //!
