@@ -15,7 +15,6 @@ Forward('smtp.example.com:25', connect_timeout=10)
 # The module typing would cost more than the rest of this file. Type checkers take this name as True.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._config import Limits, Timeouts
     from ._connection import Connection, Side
     from ._exceptions import (
         AddressError,
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     )
     from ._forward import Forward
     from ._server import TheServer
+    from ._settings import Limits, Timeouts
     from ._stats import CloseReason, ConnectionPhase, Ledger, Stats
 
     __version__: str
@@ -73,11 +73,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "_config": ("Limits", "Timeouts"),
     "_connection": ("Connection", "Side"),
     "_stats": ("CloseReason", "ConnectionPhase", "Ledger", "Stats"),
     "_forward": ("Forward",),
     "_server": ("TheServer",),
+    "_settings": ("Limits", "Timeouts"),
 }
 
 

@@ -6,9 +6,9 @@ import weakref
 from typing import Any, NoReturn, TypeAlias
 
 from . import _native
-from ._config import seconds
+from ._addresses import SocketName, address_text, host_port, unix_path
+from ._checks import seconds
 from ._exceptions import ArgumentTypeError, SendTimeoutError
-from ._forward import SocketName, address_text, host_port, unix_path
 from ._names import ConnectionNames, SideNames
 from ._stats import CloseReason, ConnectionPhase, Ledger
 from ._threads import is_cooperative

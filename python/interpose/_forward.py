@@ -1,45 +1,17 @@
-"""Addresses, and the target that clients are forwarded to."""
+"""The target that clients are forwarded to."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, cast
 
 from . import _native
-from ._config import host_text, port_number, port_text, seconds
-from ._exceptions import ConfigError, printable, wrong_type
+from ._addresses import SocketName, address_text, host_port, host_text, port_number, port_text, unix_path
+from ._checks import seconds
+from ._exceptions import ConfigError, wrong_type
 from ._names import FORWARD_ARGUMENTS, names_checked
 
 if TYPE_CHECKING:
     from ._outgoing import Outgoing
-
-SocketName: TypeAlias = tuple[str, int] | str
-"""`(host, port)`, or `"unix:/path"`. The host of an IPv6 address has no brackets."""
-
-
-def host_port(name: SocketName) -> tuple[str, int]:
-    """Return `name` as it is, to type checkers the commonest kind: who serves Unix sockets asks unix_path first."""
-    return cast("tuple[str, int]", name)
-
-
-def unix_path(name: SocketName) -> str | None:
-    """Return the path of a Unix socket's name, empty if it has none; None for another kind of socket.
-
-    >>> unix_path("unix:/run/app.sock"), unix_path("unix:"), unix_path(("::1", 80))
-    ('/run/app.sock', '', None)
-    """
-    return name.removeprefix("unix:") if isinstance(name, str) else None
-
-
-def address_text(name: SocketName) -> str:
-    """Write a socket's name as a person would, and inert on a terminal.
-
-    >>> address_text(("::1", 9090))
-    '[::1]:9090'
-    """
-    if isinstance(name, str):
-        return printable(name)
-    host, port = name
-    return printable(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
 
 
 class Forward:

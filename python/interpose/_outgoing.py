@@ -12,10 +12,10 @@ from . import (
     _logging,  # noqa: F401  # pyright: ignore[reportUnusedImport]
     _native,
 )
-from ._config import seconds
+from ._addresses import SocketName, host_port
+from ._checks import seconds
 from ._connection import Buffer, Connection, Side
 from ._exceptions import ConfigError, ConnectionClosedError, RecvTimeoutError, SendTimeoutError
-from ._forward import SocketName, host_port
 from ._script_side import Script, ScriptSide
 
 # How long a peer that does not read may hold up what is sent to it before its connection takes over.

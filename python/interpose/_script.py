@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import _native
+from ._addresses import host_port
 from ._connection import Connection, Side
 from ._containers import Channel, InputList
 from ._exceptions import ConfigError, ConnectionClosedError
-from ._forward import host_port
 from ._outgoing import Outgoing, close_unpaired, swap_started
 from ._own_socket import TakenOver, check_own, side_of, take_over
 from ._script_side import Accepted, ScriptSide

@@ -9,17 +9,18 @@ from types import TracebackType
 from typing import NoReturn, Self
 
 from . import _logging, _native
+from ._addresses import address_text, host_port, listen_address, unix_path, warn_if_public
 from ._callbacks import CallbackHolder
-from ._config import Limits, Timeouts, count, flag, seconds
+from ._checks import count, flag, instance, seconds
 from ._connection import Connection
 from ._ending import Ending, check_loop
 from ._exceptions import ArgumentTypeError, LaneError, RuntimeStartError, ServerStoppedError
-from ._forward import Forward, ForwardTo, address_text, host_port, native_forward, unix_path
+from ._forward import Forward, ForwardTo, native_forward
 from ._hook_types import OnAccept, OnConnection, OnEof, OnRecv
 from ._hooks import HOOKS, CallbackErrors, Chunks, hooks_of
 from ._lanes import Lanes
-from ._listen import instance, listen_address, warn_if_public
 from ._names import LOOP_ARGUMENTS, SERVER_ARGUMENTS, STOP_ARGUMENTS, names_checked
+from ._settings import Limits, Timeouts
 from ._shadowable import shadowable
 from ._signals import handled_signals
 from ._stats import Stats, stats_of

@@ -10,7 +10,7 @@ import interpose
 import pytest
 
 CLASSES = [getattr(interpose, name) for name in interpose.__all__]
-MODULES = ["_config", "_exceptions", "_forward"]
+MODULES = ["_addresses", "_checks", "_exceptions", "_names"]
 
 
 def run(found: object, name: str, names: dict[str, object] | None = None) -> int:

@@ -229,7 +229,9 @@ def test_what_the_package_does_not_have_is_answered_with_what_it_has(wrong: str,
 
 
 def test_modules_of_the_package_are_imported_as_ever(tmp_path: Path) -> None:
-    assert passes(tmp_path, "from interpose import _config, _cli; print(_config.__name__)") == "interpose._config\n"
+    assert (
+        passes(tmp_path, "from interpose import _settings, _cli; print(_settings.__name__)") == "interpose._settings\n"
+    )
 
 
 class Forgetful(TheServer):

@@ -97,7 +97,7 @@ def _failed(error: Exception) -> int:
 
 
 def _forward(words: list[str]) -> int:
-    from .._forward import address_text
+    from .._addresses import address_text
     from .options import parse
     from .serving import serve
 

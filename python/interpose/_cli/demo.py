@@ -9,9 +9,10 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from .._addresses import address_text
 from .._connection import Connection
 from .._exceptions import InterposeError, printable
-from .._forward import Forward, address_text
+from .._forward import Forward
 from .._server import TheServer
 from .console import FAILED, OK, complain, say
 

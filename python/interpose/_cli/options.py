@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from .. import _native
-from .._config import Limits, Timeouts, count, host_text, seconds
+from .._addresses import host_text
+from .._checks import count, seconds
 from .._exceptions import BindError, ConfigError, ResolveError, printable
 from .._forward import Forward
 from .._server import TheServer
+from .._settings import Limits, Timeouts
 from .slips import check
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

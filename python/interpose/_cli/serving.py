@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable
 from signal import Signals
 
+from .._addresses import address_text
 from .._exceptions import ServerStoppedError
-from .._forward import address_text
 from .._server import TheServer
 from .._signals import SignalThread, stop_signals
 from .console import FAILED, OK, complain, say, take_output
