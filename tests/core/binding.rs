@@ -11,12 +11,14 @@ use interpose::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
-    child::alone,
     connect::assert_echoes,
-    folder::Folder,
-    peers::Peer,
-    running::{IoThreads, Running, forward, loopback, to},
-    upstreams::{Echo, Unserved, Upstream, is_refused},
+    support::{
+        folder::Folder,
+        own_process::alone,
+        peers::Peer,
+        running::{IoThreads, Running, forward, loopback, to},
+        upstreams::{Echo, Unserved, Upstream, is_refused},
+    },
 };
 
 fn bind(listen: &str, target: SocketAddr) -> Result<Server, Error> {
@@ -148,5 +150,5 @@ fn clients_queue_up_to_the_backlog() {
         assert_eq!(client.receive_exactly(1), b"x");
     }
     server.stop(Duration::ZERO);
-    assert!(server.wait(Some(crate::peers::DEADLINE)));
+    assert!(server.wait(Some(crate::support::peers::DEADLINE)));
 }

@@ -14,7 +14,7 @@ use interpose::{
     },
 };
 
-use crate::{
+use crate::support::{
     peers::{End, Peer, until},
     running::{Running, to, wait_end},
     upstreams::Upstream,

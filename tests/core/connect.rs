@@ -14,11 +14,13 @@ use interpose::{
 
 use crate::{
     conformance::whole,
-    kernel::{self, SYN_SENT},
-    pattern::Pattern,
-    peers::{DEADLINE, End, Peer, pass, until},
-    running::{IoThreads, Running, forward, to, wait_end},
-    upstreams::{Echo, Silent, Unserved, Upstream},
+    support::{
+        kernel::{self, SYN_SENT},
+        pattern::Pattern,
+        peers::{DEADLINE, End, Peer, pass, until},
+        running::{IoThreads, Running, forward, to, wait_end},
+        upstreams::{Echo, Silent, Unserved, Upstream},
+    },
 };
 
 /// A server whose upstream does not answer, and time to see what that does.

@@ -10,10 +10,10 @@ use std::{
 use interpose::{server::Server, words::outcome::CloseReason};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::{
-    child::alone,
+use crate::support::{
     kernel::is_listening,
-    logged,
+    log_lines,
+    own_process::alone,
     pattern::{Pattern, Prng},
     peers::{DEADLINE, End, Peer, pass, until},
     running::{IoThreads, Running, closed, to, wait_end},
@@ -196,7 +196,7 @@ fn a_stalled_connection_does_not_delay_a_stop() {
 #[test]
 fn a_stop_turns_away_who_waits_for_a_place() {
     alone(concat!(module_path!(), "::a_stop_turns_away_who_waits_for_a_place"), || {
-        logged::start();
+        log_lines::start();
         let upstream = Upstream::new();
         let mut config = to(upstream.address());
         config.limits.max_connections = Some(1);
@@ -209,7 +209,7 @@ fn a_stop_turns_away_who_waits_for_a_place() {
         for mut client in waiting {
             client.expect(End::Reset);
         }
-        let warnings = logged::of("interpose::listener", log::Level::Warn);
+        let warnings = log_lines::of("interpose::listener", log::Level::Warn);
         // The one before it says that the only place was taken.
         assert_eq!(warnings.len(), 2, "{warnings:?}");
         let start = format!("{}: 3 clients that still waited at the stop were reset: ", running.address());
@@ -227,7 +227,7 @@ fn a_stop_turns_away_who_waits_for_a_place() {
 #[test]
 fn a_stop_without_descriptors_turns_away_who_waits() {
     alone(concat!(module_path!(), "::a_stop_without_descriptors_turns_away_who_waits"), || {
-        logged::start();
+        log_lines::start();
         let server = Server::bind(to(Upstream::new().address())).unwrap();
         let address = server.address().inet().unwrap();
         let (mut waiting, io) = (Peer::connect(address), IoThreads::start(1));
@@ -238,7 +238,7 @@ fn a_stop_without_descriptors_turns_away_who_waits() {
         server.stop(DEADLINE * 2);
         assert!(server.wait(Some(DEADLINE)));
         waiting.expect(End::Reset);
-        let warnings = logged::of("interpose::listener", log::Level::Warn);
+        let warnings = log_lines::of("interpose::listener", log::Level::Warn);
         setrlimit(Resource::Nofile, limit).unwrap();
         let expected = format!("{address}: clients that still waited at the stop, if any, were reset: too many open files");
         assert!(warnings.contains(&expected), "{warnings:?}");

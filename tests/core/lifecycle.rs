@@ -20,12 +20,14 @@ use interpose::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
-    child::alone,
     connect::assert_echoes,
-    kernel,
-    peers::{DEADLINE, End, Peer, pass, until},
-    running::{IoThreads, Running, closed, forward, to},
-    upstreams::{Echo, Silent, Unserved, Upstream, is_refused},
+    support::{
+        kernel,
+        own_process::alone,
+        peers::{DEADLINE, End, Peer, pass, until},
+        running::{IoThreads, Running, closed, forward, to},
+        upstreams::{Echo, Silent, Unserved, Upstream, is_refused},
+    },
 };
 
 fn bound() -> Server {
@@ -97,7 +99,7 @@ fn closed_is_a_future_too() {
     let echo = Echo::start();
     let running = Running::start(to(echo.address()));
     let (before, server) = (running.server.closed(), running.server.clone());
-    let waiting = crate::peers::spawn(move || block_on(before));
+    let waiting = crate::support::peers::spawn(move || block_on(before));
     server.stop(Duration::ZERO);
     waiting.join().unwrap();
     block_on(server.closed());

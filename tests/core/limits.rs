@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use interpose::{settings::config::Limits, words::outcome::CloseReason};
 
-use crate::{
+use crate::support::{
     peers::{Peer, pass, until},
     running::{Running, to},
     upstreams::{Unserved, Upstream},

@@ -10,12 +10,14 @@ use interpose::{
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::{
-    child::{alone_under, is_possible},
     connect::failed_connection,
-    folder::Folder,
-    peers::{Peer, until},
-    running::{IoThreads, Running},
-    upstreams::{Unserved, is_refused},
+    support::{
+        folder::Folder,
+        own_process::{alone_under, is_possible},
+        peers::{Peer, until},
+        running::{IoThreads, Running},
+        upstreams::{Unserved, is_refused},
+    },
 };
 
 /// A port that is ours to listen on, on every address.
@@ -74,7 +76,7 @@ fn another_family_is_another_target() {
     client.send(b"over");
     assert_eq!(side.receive_exactly(4), b"over");
     server.stop(Duration::ZERO);
-    assert!(server.wait(Some(crate::peers::DEADLINE)));
+    assert!(server.wait(Some(crate::support::peers::DEADLINE)));
 }
 
 /// Where only the connection shows it, the connection is ended, once.
@@ -107,7 +109,7 @@ fn the_own_listener_is_found_out_by_the_first_connection() {
         assert!(stats().closed_for(CloseReason::LoopDetected) >= 1, "{listen} -> {target}: {:?}", stats());
         assert!(stats().accepted <= 16, "{listen} -> {target}: {:?}", stats());
         server.stop(Duration::ZERO);
-        assert!(server.wait(Some(crate::peers::DEADLINE)));
+        assert!(server.wait(Some(crate::support::peers::DEADLINE)));
     }
 }
 
@@ -128,7 +130,7 @@ fn a_loop_through_two_listeners_is_cut() {
     assert!((3..=16).contains(&accepted()), "{} connections", accepted());
     for server in &servers {
         server.stop(Duration::ZERO);
-        assert!(server.wait(Some(crate::peers::DEADLINE)));
+        assert!(server.wait(Some(crate::support::peers::DEADLINE)));
     }
 }
 
@@ -143,7 +145,7 @@ fn connections_of_one(configs: Vec<Config>, enter: impl FnOnce()) -> u64 {
     assert!(cut >= 1);
     for server in &servers {
         server.stop(Duration::ZERO);
-        assert!(server.wait(Some(crate::peers::DEADLINE)));
+        assert!(server.wait(Some(crate::support::peers::DEADLINE)));
     }
     servers.iter().map(|server| server.stats().accepted).sum()
 }
@@ -165,7 +167,7 @@ fn a_loop_is_cut_whatever_its_addresses_are_spelled_like() {
                 let (own, next) = (ports[number].number(), ports[(number + 1) % servers].number());
                 let target = format!("{target}:{next}").parse::<interpose::words::addr::Address>().unwrap();
                 let mut config = Config::new(format!("{listen}:{own}").parse().unwrap(), Forward::to(target));
-                crate::running::forward(&mut config).source = source.map(|source| source.parse().unwrap());
+                crate::support::running::forward(&mut config).source = source.map(|source| source.parse().unwrap());
                 config
             };
             let first = SocketAddr::from(([127, 0, 0, 1], ports[0].number()));
@@ -195,11 +197,11 @@ fn a_loop_through_unix_sockets_is_cut() {
 /// A chain is not a loop: five servers, one behind the other.
 #[test]
 fn a_chain_of_listeners_works() {
-    let echo = crate::upstreams::Echo::start();
+    let echo = crate::support::upstreams::Echo::start();
     let io = IoThreads::start(1);
-    let mut chain = vec![Running::start_on(&io, crate::running::to(echo.address()))];
+    let mut chain = vec![Running::start_on(&io, crate::support::running::to(echo.address()))];
     for _ in 0..4 {
-        let next = Running::start_on(&io, crate::running::to(chain.last().unwrap().address()));
+        let next = Running::start_on(&io, crate::support::running::to(chain.last().unwrap().address()));
         chain.push(next);
     }
     crate::connect::assert_echoes(chain.last().unwrap().address());
@@ -229,7 +231,7 @@ fn connects_to_itself(target: SocketAddr) -> bool {
 /// Clients come through a Unix socket, because they would take ports too.
 fn all_are_refused(target: SocketAddr, clients: u64) {
     let folder = Folder::new();
-    let mut config = crate::running::to(target);
+    let mut config = crate::support::running::to(target);
     config.listen = folder.address("listener");
     let running = Running::start(config);
     for _ in 0..clients {
@@ -260,6 +262,6 @@ fn a_connection_to_itself_is_refused() {
 }
 
 fn failed_connection_of(target: SocketAddr) -> String {
-    let running = Running::start(crate::running::to(target));
+    let running = Running::start(crate::support::running::to(target));
     failed_connection(&running).error().unwrap()
 }

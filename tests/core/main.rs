@@ -19,13 +19,4 @@ mod unix;
 
 mod layering;
 
-// What the tests are made with.
-mod child;
-mod folder;
-mod kernel;
-mod logged;
-mod pattern;
-mod peers;
-mod rooms;
-mod running;
-mod upstreams;
+mod support;

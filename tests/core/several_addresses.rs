@@ -5,12 +5,14 @@ use std::{net::SocketAddr, time::Duration};
 use interpose::words::outcome::CloseReason;
 
 use crate::{
-    child::{alone_under, is_possible},
     connect::{assert_echoes, failed_connection},
-    folder::Folder,
-    peers::{DEADLINE, End, Peer},
-    running::{Running, forward, to},
-    upstreams::{Echo, Silent, Unserved, Upstream},
+    support::{
+        folder::Folder,
+        own_process::{alone_under, is_possible},
+        peers::{DEADLINE, End, Peer},
+        running::{Running, forward, to},
+        upstreams::{Echo, Silent, Unserved, Upstream},
+    },
 };
 
 /// A hosts file of the test's own, and nobody else to ask.

@@ -9,10 +9,12 @@ use interpose::{
 
 use crate::{
     conformance::{held, whole},
-    pattern::Pattern,
-    peers::{End, Peer, pass},
-    running::{Running, to, wait_end},
-    upstreams::Upstream,
+    support::{
+        pattern::Pattern,
+        peers::{End, Peer, pass},
+        running::{Running, to, wait_end},
+        upstreams::Upstream,
+    },
 };
 
 fn limited(timeouts: Timeouts) -> (Upstream, Running) {

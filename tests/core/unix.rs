@@ -31,14 +31,16 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::{
-    child::alone,
     conformance::{BUFFER, held, whole},
     connect::failed_connection,
-    folder::{Folder, accept, bounded},
-    pattern::Pattern,
-    peers::{DEADLINE, End, Peer, spawn, until},
-    running::{Running, forward, to, wait_end},
-    upstreams::{Unserved, Upstream},
+    support::{
+        folder::{Folder, accept, bounded},
+        own_process::alone,
+        pattern::Pattern,
+        peers::{DEADLINE, End, Peer, spawn, until},
+        running::{Running, forward, to, wait_end},
+        upstreams::{Unserved, Upstream},
+    },
 };
 
 const MIB: u64 = 1 << 20;

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import pytest
 from interpose import TheServer
-from peers import Address, Echo, address_of
-from processes import no_process_left as no_process_left
+from support.peers import Address, Echo, bound_address
+from support.processes import no_process_left as no_process_left
 
 
 class Serve(Protocol):
@@ -46,4 +46,4 @@ def refusing() -> Iterator[Address]:
         # So that a test can let somebody listen there later.
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", 0))
-        yield address_of(taken)
+        yield bound_address(taken)

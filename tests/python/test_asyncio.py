@@ -11,11 +11,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from deadline import poll
-from inet import where
 from interpose import CloseReason, RuntimeStartError, ServerStoppedError, TheServer
-from peers import Echo, connect, ending
-from peers import echo as echoed
+from support.addresses import address_of
+from support.deadline import poll
+from support.peers import Echo, connect, ending
+from support.peers import echo as echoed
 
 Run = Callable[[Coroutine[Any, Any, object]], object]
 
@@ -39,7 +39,7 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 
 async def through(server: TheServer, data: bytes) -> bytes:
-    reader, writer = await asyncio.open_connection(*where(server))
+    reader, writer = await asyncio.open_connection(*address_of(server))
     writer.write(data)
     writer.write_eof()
     back = await reader.read()
@@ -63,7 +63,7 @@ def test_serve_forever_until_it_is_cancelled(run: Run, echo: Echo) -> None:
         server = TheServer("", 0, echo.address)
         task = asyncio.create_task(server.serve_forever())
         assert await through(server, b"served") == b"served"
-        reader, writer = await asyncio.open_connection(*where(server))
+        reader, writer = await asyncio.open_connection(*address_of(server))
         writer.write(b"x")
         await reader.readexactly(1)
         task.cancel()
@@ -129,7 +129,7 @@ def test_many_tasks_wait_for_the_end(run: Run) -> None:
 def test_wait_closed_with_an_open_connection_ends_with_the_drain(run: Run, echo: Echo) -> None:
     async def main() -> None:
         server = TheServer("", 0, echo.address).start()
-        reader, writer = await asyncio.open_connection(*where(server))
+        reader, writer = await asyncio.open_connection(*address_of(server))
         writer.write(b"x")
         await reader.readexactly(1)
         begin = time.monotonic()
@@ -159,7 +159,7 @@ def test_leaving_drains_without_blocking_the_loop(run: Run, echo: Echo) -> None:
     async def main() -> TheServer:
         server = TheServer("", 0, echo.address)
         async with server:
-            reader, writer = await asyncio.open_connection(*where(server))
+            reader, writer = await asyncio.open_connection(*address_of(server))
             writer.write(b"x")
             await reader.readexactly(1)
 
@@ -183,7 +183,7 @@ def test_leaving_by_an_exception_stops_at_once(run: Run, echo: Echo) -> None:
     async def main() -> None:
         begin = time.monotonic()
         server = TheServer("", 0, echo.address)
-        reader, writer = await asyncio.open_connection(*where(server))
+        reader, writer = await asyncio.open_connection(*address_of(server))
         with pytest.raises(KeyError, match="mine"):  # noqa: PT012
             async with server:
                 writer.write(b"x")
@@ -206,7 +206,7 @@ def test_a_loop_that_ends_first_leaves_the_server_alone(run: Run, echo: Echo) ->
     abandoned: list[asyncio.Task[None]] = []
     run(main())
     assert abandoned[0].cancelled()
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         assert echoed(client, b"without a loop") == b"without a loop"
     server.stop()
 
@@ -250,7 +250,7 @@ def test_the_reset_of_a_stop_reaches_a_blocking_client(run: Run, echo: Echo) -> 
     async def main() -> None:
         server = TheServer("", 0, echo.address)
         task = asyncio.create_task(server.serve_forever())
-        client = await asyncio.to_thread(connect, where(server))
+        client = await asyncio.to_thread(connect, address_of(server))
         assert await asyncio.to_thread(echoed, client, b"x") == b"x"
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -296,7 +296,7 @@ def test_it_serves_under_trio(echo: Echo) -> None:
             return [first, await trio.to_thread.run_sync(once, other)]
 
     def once(server: TheServer) -> bytes:
-        with connect(where(server)) as client:
+        with connect(address_of(server)) as client:
             return echoed(client, b"abc")
 
     with pytest.raises(RuntimeStartError):

@@ -10,16 +10,16 @@ import time
 from pathlib import Path
 
 import pytest
-from deadline import poll
-from inet import turned_away, where
 from interpose import TheServer, _cli
 from interpose._cli.options import parser
-from peers import Address, Echo, connect
-from peers import echo as echoed
-from processes import Child, environment
-from proxies import Command
-from proxies import command as command_argv
-from scripts import Ended, command, finish
+from support.addresses import address_of, turned_away
+from support.deadline import poll
+from support.peers import Address, Echo, connect
+from support.peers import echo as echoed
+from support.processes import Child, environment
+from support.proxies import ProxyCommand
+from support.proxies import command as command_argv
+from support.scripts import Ended, command, finish
 
 TARGET = "example.org:80"
 
@@ -33,7 +33,7 @@ def assert_one_line(ended: Ended, code: int, what: str) -> None:
 
 def test_the_first_line_says_where_and_where_to(echo: Echo, tmp_path: Path) -> None:
     host, port = echo.address
-    with Command("127.0.0.1:0", f"{host}:{port}", tmp_path) as proxy:
+    with ProxyCommand("127.0.0.1:0", f"{host}:{port}", tmp_path) as proxy:
         listening = f"127.0.0.1:{proxy.address[1]}"
         assert proxy.first_line == f"interpose: listening on {listening}, forwarding to {host}:{port}\n"
         with connect(proxy.address) as client:
@@ -42,14 +42,14 @@ def test_the_first_line_says_where_and_where_to(echo: Echo, tmp_path: Path) -> N
 
 
 def test_a_name_stays_a_name_and_a_port_alone_is_the_loopback(tmp_path: Path) -> None:
-    with Command("0", "Example.org:80", tmp_path) as proxy:
+    with ProxyCommand("0", "Example.org:80", tmp_path) as proxy:
         assert proxy.first_line.startswith("interpose: listening on 127.0.0.1:")
         assert proxy.first_line.endswith(", forwarding to Example.org:80\n")
 
 
 def test_a_unix_listener(echo: Echo, tmp_path: Path) -> None:
     path = tmp_path / "listener"
-    with Command(f"unix:{path}", f"127.0.0.1:{echo.address[1]}", tmp_path) as proxy:
+    with ProxyCommand(f"unix:{path}", f"127.0.0.1:{echo.address[1]}", tmp_path) as proxy:
         assert proxy.first_line.startswith(f"interpose: listening on unix:{path}, ")
         assert path.exists()
         assert proxy.stop() == 0
@@ -151,7 +151,7 @@ def test_an_argument_that_is_not_text(tmp_path: Path) -> None:
 
 def test_a_port_in_use_is_4(tmp_path: Path) -> None:
     with TheServer("", 0, TARGET) as other:
-        port = where(other)[1]
+        port = address_of(other)[1]
         ended = command(tmp_path, str(port), TARGET)
     assert_one_line(ended, _cli.CANNOT_BIND, f"127.0.0.1:{port}")
 
@@ -162,7 +162,7 @@ def test_a_listener_that_cannot_be_had_is_4(listen: str, tmp_path: Path) -> None
 
 
 def test_a_failed_upstream_is_one_line_and_the_command_goes_on(refusing: Address, tmp_path: Path) -> None:
-    with Command("0", f"127.0.0.1:{refusing[1]}", tmp_path) as proxy:
+    with ProxyCommand("0", f"127.0.0.1:{refusing[1]}", tmp_path) as proxy:
         for _ in range(3):
             assert turned_away(proxy.address)
         proxy.child.wait_for(r"refused")

@@ -13,13 +13,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from deadline import poll
 from interpose._cli.output import Output
-from peers import Echo, ending
-from peers import echo as echoed
-from processes import Child
-from proxies import command
-from scripts import python
+from support.deadline import poll
+from support.peers import Echo, ending
+from support.peers import echo as echoed
+from support.processes import Child
+from support.proxies import command
+from support.scripts import python
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes and signals")
 

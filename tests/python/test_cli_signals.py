@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-from deadline import poll
-from inet import refuses
-from peers import Address, Echo, connect, ending
-from peers import echo as echoed
-from processes import Child
-from proxies import command as command_argv
+from support.addresses import refuses
+from support.deadline import poll
+from support.peers import Address, Echo, connect, ending
+from support.peers import echo as echoed
+from support.processes import Child
+from support.proxies import command as command_argv
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from interpose._cli import demo
-from scripts import command, passes
+from support.scripts import command, passes
 
 
 def test_the_demo_tells_what_flowed(tmp_path: Path) -> None:

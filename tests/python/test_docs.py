@@ -13,8 +13,8 @@ from pathlib import Path
 
 import interpose
 import pytest
-from doc_example import World, block, commands_of
 from interpose import CloseReason, ConnectionPhase
+from support.doc_example import World, block, commands_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])

@@ -12,15 +12,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from deadline import poll
-from inet import where
 from interpose import TheServer, _cli
 from interpose._cli.echo import EchoServer
-from peers import Address, connect, ending, reset
-from peers import echo as echoed
-from processes import Child
-from proxies import command as command_argv
-from scripts import command
+from support.addresses import address_of
+from support.deadline import poll
+from support.peers import Address, connect, ending, reset
+from support.peers import echo as echoed
+from support.processes import Child
+from support.proxies import command as command_argv
+from support.scripts import command
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
@@ -70,14 +70,18 @@ def test_it_ends_at_a_signal(number: signal.Signals, tmp_path: Path) -> None:
 
 
 def test_it_stands_between_a_proxy_and_its_clients_as_an_upstream() -> None:
-    with EchoServer("0") as upstream, TheServer("", 0, upstream.address) as server, connect(where(server)) as client:
+    with (
+        EchoServer("0") as upstream,
+        TheServer("", 0, upstream.address) as server,
+        connect(address_of(server)) as client,
+    ):
         assert echoed(client, b"through the proxy") == b"through the proxy"
         client.shutdown(socket.SHUT_WR)
         assert ending(client) == ("eof", b"")
 
 
 def test_a_client_that_does_not_read_is_not_read_from() -> None:
-    with EchoServer("0") as server, connect(where(server)) as client:
+    with EchoServer("0") as server, connect(address_of(server)) as client:
         client.settimeout(0.5)
         sent = 0
         with suppress(TimeoutError):
@@ -95,7 +99,7 @@ def test_a_client_that_does_not_read_is_not_read_from() -> None:
 def test_clients_that_reset_are_no_errors() -> None:
     with EchoServer("0") as server:
         for _ in range(20):
-            client = connect(where(server))
+            client = connect(address_of(server))
             client.sendall(bytes(100_000))
             reset(client)
         poll(lambda: server.stats.active == 0, 10.0, "all have ended")

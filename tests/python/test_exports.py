@@ -9,7 +9,7 @@ from pathlib import Path
 
 import interpose
 import pytest
-from scripts import finish, passes
+from support.scripts import finish, passes
 
 PUBLIC = {
     "AddressError",
@@ -96,7 +96,7 @@ def test_a_reload_keeps_the_classes() -> None:
 def test_a_reload_after_use_leaves_a_working_package(tmp_path: Path) -> None:
     text = """
         import importlib, interpose
-        from peers import Echo, connect, echo
+        from support.peers import Echo, connect, echo
         interpose.TheServer("", 0, "example.org:80").start().stop()
         importlib.reload(interpose)
         with Echo() as upstream, interpose.TheServer("", 0, upstream.address) as server:

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 from conftest import Serve
-from deadline import poll
-from inet import turned_away, where
 from interpose import BindError, CloseReason, Forward, ResolveError, TheServer
-from peers import Address, Echo, Served, connect, ending
-from peers import echo as echoed
-from scripts import passes
+from support.addresses import address_of, turned_away
+from support.deadline import poll
+from support.peers import Address, Echo, Served, connect, ending
+from support.peers import echo as echoed
+from support.scripts import passes
 
 
 def test_a_port_in_use_is_named_with_its_owner() -> None:
     with TheServer("", 0, "example.org:80") as first:
-        port = where(first)[1]
+        port = address_of(first)[1]
         with pytest.raises(BindError) as caught:
             TheServer("", port, "example.org:80")
     message = str(caught.value)
@@ -93,7 +93,7 @@ def test_a_refused_upstream_resets_the_client_and_is_told_once(
     server = serve(refusing)
     for _ in range(20):
         begin = time.monotonic()
-        assert turned_away(where(server))
+        assert turned_away(address_of(server))
         assert time.monotonic() - begin < 1.0
     poll(lambda: server.stats.closed[CloseReason.REFUSED] == 20, 10.0, "every refusal is counted")
     poll(lambda: caplog.records, 10.0, "the refusal is logged")
@@ -107,31 +107,34 @@ def test_a_refused_upstream_resets_the_client_and_is_told_once(
 
 def test_the_listener_goes_on_when_the_upstream_comes_back(refusing: Address, serve: Serve) -> None:
     server = serve(refusing)
-    assert turned_away(where(server))
+    assert turned_away(address_of(server))
     poll(lambda: server.stats.closed[CloseReason.REFUSED] == 1, 10.0, "the refusal is counted")
-    with Served(lambda sock: sock.sendall(b"back"), listening=listener_at(refusing)), connect(where(server)) as client:
+    with (
+        Served(lambda sock: sock.sendall(b"back"), listening=listener_at(refusing)),
+        connect(address_of(server)) as client,
+    ):
         assert ending(client) == ("eof", b"back")
     assert server.stats.accepted == 2
 
 
 def test_an_upstream_whose_name_does_not_resolve(serve: Serve) -> None:
     server = serve(Forward("nowhere.invalid", 80, connect_timeout=10))
-    assert turned_away(where(server), 20.0)
+    assert turned_away(address_of(server), 20.0)
     failed = (CloseReason.NAME_NOT_FOUND, CloseReason.RESOLVE_FAILED, CloseReason.CONNECT_TIMEOUT)
     poll(lambda: sum(server.stats.closed[reason] for reason in failed) == 1, 10.0, "the failure is counted")
 
 
 def test_one_failing_server_does_not_disturb_another(refusing: Address, echo: Echo, serve: Serve) -> None:
     bad, good = serve(refusing), serve(echo.address)
-    with connect(where(good)) as client:
+    with connect(address_of(good)) as client:
         for _ in range(10):
-            assert turned_away(where(bad))
+            assert turned_away(address_of(bad))
             assert echoed(client, b"fine") == b"fine"
 
 
 def test_a_server_whose_target_is_itself(serve: Serve) -> None:
     server = TheServer("", 0, "127.0.0.1:1")
-    port = where(server)[1]
+    port = address_of(server)[1]
     server.stop()
     with pytest.raises(ValueError, match=r"forward_to: .*; "):
         TheServer("", port, ("127.0.0.1", port))
@@ -141,7 +144,7 @@ def test_a_failed_connection_says_why(serve: Serve) -> None:
     # The documentation's network answers nobody, or at once that there is no way to it.
     server = serve(Forward("192.0.2.1", 9, connect_timeout=0.3))
     try:
-        with connect(where(server)) as client:
+        with connect(address_of(server)) as client:
             connections = server.connections
             ending(client)
     except ConnectionResetError:

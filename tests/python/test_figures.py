@@ -6,9 +6,9 @@ import copy
 import pickle
 
 from conftest import Serve
-from deadline import poll
 from interpose import CloseReason, Ledger, TheServer
-from peers import Echo, connect, ending
+from support.deadline import poll
+from support.peers import Echo, connect, ending
 
 
 def test_a_ledger_shows_what_is_not_zero() -> None:

@@ -6,14 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
-from scripts import passes
+from support.scripts import passes
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 BEGIN = """
     import asyncio, gc, os, sys, time, warnings
     from interpose import ForkError, TheServer
-    from peers import Echo, connect, echo
+    from support.peers import Echo, connect, echo
     # Newer Pythons warn about any fork with threads; that is what is tried here.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     upstream = Echo()
@@ -146,7 +146,7 @@ def test_a_fork_inside_with_and_sys_exit_in_the_child(tmp_path: Path) -> None:
     text = """
         import os, sys, warnings
         from interpose import TheServer
-        from peers import Echo, connect, echo
+        from support.peers import Echo, connect, echo
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         upstream = Echo()
         with TheServer("", 0, upstream.address) as server, connect(server.address) as client:
@@ -164,7 +164,7 @@ def test_a_fork_before_the_start(tmp_path: Path) -> None:
     text = """
         import os, warnings
         from interpose import ForkError, TheServer
-        from peers import Echo, connect, echo
+        from support.peers import Echo, connect, echo
         server = TheServer("", 0, "example.org:80")
         pid = os.fork()
         if pid == 0:
@@ -181,8 +181,8 @@ def test_a_fork_before_the_start(tmp_path: Path) -> None:
 
 def test_forks_under_load_never_hang(tmp_path: Path) -> None:
     middle = """
-    from traffic import Traffic
-    traffic = Traffic()
+    from support.background_traffic import BackgroundTraffic
+    traffic = BackgroundTraffic()
     def make():
         with TheServer("", 0, upstream.address) as mine, connect(mine.address) as sock:
             assert echo(sock, b"in the child") == b"in the child"
@@ -197,7 +197,7 @@ def test_a_multiprocessing_pool_by_fork(tmp_path: Path) -> None:
     text = """
         import multiprocessing, warnings
         from interpose import TheServer
-        from peers import Echo, connect, echo
+        from support.peers import Echo, connect, echo
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         def square(number):
             return number * number
@@ -216,9 +216,9 @@ def test_a_multiprocessing_pool_by_fork(tmp_path: Path) -> None:
 
 UNPAIRED = """
     from interpose import Forward
-    from peers import address_of, listener
+    from support.peers import bound_address, listener
     waiting = listener()
-    side = Forward().start(*address_of(waiting))
+    side = Forward().start(*bound_address(waiting))
     peer, _ = waiting.accept()
     peer.settimeout(10)
 """
@@ -256,11 +256,11 @@ def test_an_upstream_is_the_parents_before_there_is_a_server(tmp_path: Path) -> 
     text = """
         import os, warnings
         from interpose import Forward
-        from peers import address_of, listener
+        from support.peers import bound_address, listener
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         waiting = listener()
         waiting.settimeout(10)
-        side = Forward().start(*address_of(waiting))
+        side = Forward().start(*bound_address(waiting))
         peer, _ = waiting.accept()
         peer.settimeout(10)
         pid = os.fork()
@@ -268,7 +268,7 @@ def test_an_upstream_is_the_parents_before_there_is_a_server(tmp_path: Path) -> 
             try:
                 side.close()
             except Exception as error:
-                own = Forward().start(*address_of(waiting))
+                own = Forward().start(*bound_address(waiting))
                 own.send(type(error).__name__.encode())
             os._exit(0)
         child, _ = waiting.accept()
@@ -317,7 +317,7 @@ def test_a_child_that_drops_an_upstream_of_its_parent_never_hangs(tmp_path: Path
 def test_the_log_works_in_the_child(tmp_path: Path) -> None:
     middle = """
     import logging
-    from inet import turned_away
+    from support.addresses import turned_away
     seen = []
     class Collect(logging.Handler):
         def emit(self, record):
@@ -325,7 +325,7 @@ def test_the_log_works_in_the_child(tmp_path: Path) -> None:
     logging.getLogger("interpose").addHandler(Collect())
     def fail():
         import threading
-        from deadline import poll
+        from support.deadline import poll
         mine = TheServer("", 0, "127.0.0.1:1").start()
         turned_away(mine.address)
         poll(lambda: seen, 10, "a record in the child")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from scripts import passes
+from support.scripts import passes
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
@@ -17,9 +17,9 @@ pytestmark = [
 BEGIN = """
     import contextlib, logging, os, signal, socket, time, warnings
     from interpose import Limits, TheServer
-    from deadline import poll
-    from inet import refuses
-    from peers import address_of, connect, ending, fate, listener, reset
+    from support.deadline import poll
+    from support.addresses import refuses
+    from support.peers import bound_address, connect, ending, fate, listener, reset
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     logging.disable(logging.CRITICAL)
     up = listener()
@@ -67,7 +67,7 @@ HOOKS = pytest.mark.parametrize("hooks", ["", ", on_recv=lambda side, data: None
 @HOOKS
 def test_a_reset_of_either_side_is_a_reset_of_the_other(tmp_path: Path, hooks: str) -> None:
     text = f"""
-    with TheServer("", 0, address_of(up){hooks}) as server:
+    with TheServer("", 0, bound_address(up){hooks}) as server:
         (client, upstream), (other, its_upstream) = pair(server), pair(server)
         with held():
             reset(client)
@@ -80,21 +80,21 @@ def test_a_reset_of_either_side_is_a_reset_of_the_other(tmp_path: Path, hooks: s
 @HOOKS
 def test_abort_and_stop_reset_both_sides_and_the_listener_ends(tmp_path: Path, hooks: str) -> None:
     text = f"""
-    server = TheServer("", 0, address_of(up){hooks}).start()
+    server = TheServer("", 0, bound_address(up){hooks}).start()
     (client, upstream), (other, its_upstream) = pair(server), pair(server)
     with held():
         server.connections[0].abort()
         print(seen(client), seen(upstream))
         server.stop(0)
         print(seen(other), seen(its_upstream), refuses(server.address))
-        TheServer(*server.address, address_of(up)).stop()
+        TheServer(*server.address, bound_address(up)).stop()
     """
     assert passes(tmp_path, BEGIN + text) == "reset reset\nreset reset True\n"
 
 
 def test_close_sends_fin_and_what_comes_later_is_reset(tmp_path: Path) -> None:
     text = """
-    with TheServer("", 0, address_of(up)) as server:
+    with TheServer("", 0, bound_address(up)) as server:
         client, upstream = pair(server)
         with held():
             server.connections[0].close()
@@ -113,7 +113,7 @@ def test_close_sends_fin_and_what_comes_later_is_reset(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["refused", "rejected"])
 def test_a_client_that_is_turned_away_is_reset(tmp_path: Path, kind: str) -> None:
     text = f"""
-    closed = address_of(up)
+    closed = bound_address(up)
     up.close()
     children = contextlib.ExitStack()
     def on_accept(connection):
@@ -129,10 +129,10 @@ def test_a_client_that_is_turned_away_is_reset(tmp_path: Path, kind: str) -> Non
 
 def test_clients_that_wait_at_a_stop_are_reset(tmp_path: Path) -> None:
     text = """
-    server = TheServer("", 0, address_of(up), limits=Limits(max_connections=1)).start()
+    server = TheServer("", 0, bound_address(up), limits=Limits(max_connections=1)).start()
     pair(server)
     waiting = [dial(server) for _ in range(3)]
-    never_started = TheServer("", 0, address_of(up))
+    never_started = TheServer("", 0, bound_address(up))
     waiting.append(dial(never_started))
     with held():
         server.stop(0)
@@ -148,10 +148,10 @@ def test_a_connect_that_is_given_up_does_not_go_on(tmp_path: Path) -> None:
         # Sockets in SYN_SENT towards the upstream (proc_pid_net(5)).
         with open("/proc/net/tcp") as table:
             rows = [line.split() for line in table]
-        return sum(row[2].endswith(f":{address_of(full)[1]:04X}") and row[3] == "02" for row in rows)
+        return sum(row[2].endswith(f":{bound_address(full)[1]:04X}") and row[3] == "02" for row in rows)
     full = listener(backlog=0)
-    opened.extend([full, connect(address_of(full))])
-    server = TheServer("", 0, address_of(full)).start()
+    opened.extend([full, connect(bound_address(full))])
+    server = TheServer("", 0, bound_address(full)).start()
     client = dial(server)
     poll(lambda: connecting() == 1, 10, "the connect waits")
     with held():
@@ -169,14 +169,14 @@ def test_unix_sockets_end_too(tmp_path: Path) -> None:
         sock.connect(path[5:])
         opened.append(sock)
         return sock
-    server = TheServer(path, None, address_of(up), limits=Limits(max_connections=1)).start()
+    server = TheServer(path, None, bound_address(up), limits=Limits(max_connections=1)).start()
     client = unix()
     client.sendall(b"hello")
     upstream, _ = up.accept()
     opened.append(upstream)
     waiting = unix()
     server_path, path = path, "unix:" + os.path.abspath("never.sock")
-    never_started = TheServer(path, None, address_of(up))
+    never_started = TheServer(path, None, bound_address(up))
     waits_too = unix()
     path = server_path
     probe = socket.socket(socket.AF_UNIX)
@@ -198,9 +198,9 @@ def test_what_the_child_does_with_its_copies_harms_nobody(tmp_path: Path) -> Non
     text = """
     import gc
     from interpose import Forward
-    never_started = TheServer("", 0, address_of(up))
-    upstream = Forward().start(*address_of(up))
-    server = TheServer("", 0, address_of(up)).start()
+    never_started = TheServer("", 0, bound_address(up))
+    upstream = Forward().start(*bound_address(up))
+    server = TheServer("", 0, bound_address(up)).start()
     side_of_upstream, _ = up.accept()
     side_of_upstream.settimeout(10)
     client, side = pair(server)

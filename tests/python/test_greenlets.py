@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from scripts import passes
+from support.scripts import passes
 
 PATCHED = {
     "patched first": "from gevent import monkey; monkey.patch_all(); import interpose",

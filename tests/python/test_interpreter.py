@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from processes import Child
-from scripts import Ended, passes, python, python_argv
+from support.processes import Child
+from support.scripts import Ended, passes, python, python_argv
 
 RUNS = 20
 # Together with the others on a busy machine; alone it takes a fraction of a second.
@@ -28,8 +28,8 @@ LEAVES = {
 
 BUSY = """
     import os, signal, sys, threading
-    from traffic import Traffic
-    traffic = Traffic(clients=4)
+    from support.background_traffic import BackgroundTraffic
+    traffic = BackgroundTraffic(clients=4)
 """
 
 
@@ -62,7 +62,7 @@ def test_exit_with_a_server_in_with_and_an_open_connection(tmp_path: Path) -> No
     text = """
         import sys
         from interpose import TheServer
-        from peers import Echo, connect, echo
+        from support.peers import Echo, connect, echo
         upstream = Echo()
         with TheServer("", 0, upstream.address) as server:
             client = connect(server.address)
@@ -92,9 +92,9 @@ def test_exit_while_threads_use_the_api(tmp_path: Path) -> None:
 def test_exit_while_a_daemon_thread_is_in_main_loop_or_stop(tmp_path: Path) -> None:
     text = """
         import threading
-        from deadline import poll
+        from support.deadline import poll
         from interpose import TheServer
-        from peers import Echo, connect, echo
+        from support.peers import Echo, connect, echo
         upstream = Echo()
         looping = TheServer("", 0, upstream.address)
         threading.Thread(target=looping.main_loop, daemon=True).start()
@@ -176,7 +176,7 @@ def test_a_child_process_inherits_no_descriptor(tmp_path: Path) -> None:
     text = """
         import subprocess, sys
         from interpose import TheServer
-        from peers import Echo, connect, echo, ending
+        from support.peers import Echo, connect, echo, ending
         with Echo() as upstream:
             server = TheServer("", 0, upstream.address).start()
             client = connect(server.address)
@@ -201,7 +201,7 @@ def test_threads_are_named_and_go_with_the_exit(tmp_path: Path) -> None:
         pytest.skip("no /proc to read threads' names in")
     text = """
         import os
-        from deadline import poll
+        from support.deadline import poll
         from interpose import TheServer
         def names():
             found = set()
@@ -221,7 +221,7 @@ def test_a_broken_standard_stream_does_not_matter(tmp_path: Path) -> None:
         import sys
         sys.stdout = sys.stderr = None
         from interpose import TheServer
-        from inet import turned_away
+        from support.addresses import turned_away
         server = TheServer("", 0, "127.0.0.1:1").start()
         turned_away(server.address)
         server.stop()

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from deadline import poll
-from inet import where
 from interpose import CloseReason, Connection, TheServer
-from peers import Address, Echo, address_of, connect, echo, ending, listener
+from support.addresses import address_of
+from support.deadline import poll
+from support.peers import Address, Echo, bound_address, connect, echo, ending, listener
 
 # Far less than any drain here, and far more than a busy machine takes.
 SOON = 2.0
@@ -52,7 +52,7 @@ class Sides:
     """One connection of `server`, and its two peers; with `swapped` the upstream is the near one."""
 
     def __init__(self, stack: ExitStack, server: TheServer, listening: socket.socket, *, swapped: bool) -> None:
-        client = stack.enter_context(connect(where(server)))
+        client = stack.enter_context(connect(address_of(server)))
         upstream = stack.enter_context(listening.accept()[0])
         upstream.settimeout(10.0)
         self.near, self.far = (upstream, client) if swapped else (client, upstream)
@@ -64,7 +64,7 @@ def test_pooled_connections_are_closed_in_order_at_once(
 ) -> None:
     closed: list[Connection] = []
     server = TheServer("", 0, echo_upstream.address, drain=LONG, on_close=closed.append).start()
-    clients = [stack.enter_context(connect(where(server))) for _ in range(50)]
+    clients = [stack.enter_context(connect(address_of(server))) for _ in range(50)]
     for client in clients:
         assert echo(client, b"asked and answered") == b"asked and answered"
     assert left_after(leave, server) < SOON
@@ -85,7 +85,7 @@ def test_a_client_that_only_waits_does_not_hold_up(
     stack: ExitStack, leave: Callable[[TheServer], None], *, swapped: bool
 ) -> None:
     listening = stack.enter_context(listener())
-    server = TheServer("", 0, address_of(listening), drain=LONG).start()
+    server = TheServer("", 0, bound_address(listening), drain=LONG).start()
     sides = Sides(stack, server, listening, swapped=swapped)
     assert left_after(leave, server) < SOON
     assert ending(sides.near) == ("eof", b"")
@@ -108,7 +108,7 @@ def test_pairs_of_the_tutorials_form_are_left_without_waiting_for_their_peers(
     stack: ExitStack, leave: Callable[[TheServer], None], kind: type[Tutorial], echo_upstream: Echo
 ) -> None:
     server = kind("", 0, echo_upstream.address, drain=LONG).start()
-    clients = [stack.enter_context(connect(where(server))) for _ in range(50)]
+    clients = [stack.enter_context(connect(address_of(server))) for _ in range(50)]
     for client in clients:
         assert echo(client, b"asked") == b"asked"
     # A side that is closed in order is listened to for a second, unless its peer ends first. These do not.
@@ -121,7 +121,7 @@ def test_pairs_of_the_tutorials_form_are_left_without_waiting_for_their_peers(
 def test_a_transfer_that_is_under_way_finishes(stack: ExitStack, *, swapped: bool) -> None:
     data = bytes(range(256)) * (128 << 10)
     listening = stack.enter_context(listener())
-    server = TheServer("", 0, address_of(listening), drain=LONG).start()
+    server = TheServer("", 0, bound_address(listening), drain=LONG).start()
     sides = Sides(stack, server, listening, swapped=swapped)
 
     def send() -> None:
@@ -145,7 +145,7 @@ def test_a_transfer_that_is_under_way_finishes(stack: ExitStack, *, swapped: boo
 
 def test_an_answer_that_takes_a_moment_arrives(stack: ExitStack) -> None:
     listening = stack.enter_context(listener())
-    server = TheServer("", 0, address_of(listening), drain=LONG).start()
+    server = TheServer("", 0, bound_address(listening), drain=LONG).start()
     sides = Sides(stack, server, listening, swapped=False)
     sides.near.sendall(b"question")
     assert sides.far.recv(8) == b"question"
@@ -163,7 +163,7 @@ def test_an_answer_that_takes_a_moment_arrives(stack: ExitStack) -> None:
 @pytest.mark.parametrize("swapped", [False, True])
 def test_what_trickles_on_is_reset_at_the_drains_end(stack: ExitStack, *, swapped: bool) -> None:
     listening = stack.enter_context(listener())
-    server = TheServer("", 0, address_of(listening), drain=0.6).start()
+    server = TheServer("", 0, bound_address(listening), drain=0.6).start()
     sides = Sides(stack, server, listening, swapped=swapped)
     over = threading.Event()
 
@@ -189,7 +189,7 @@ def test_what_trickles_on_is_reset_at_the_drains_end(stack: ExitStack, *, swappe
 
 def test_a_drain_that_is_asked_for_keeps_what_is_quiet(stack: ExitStack, echo_upstream: Echo) -> None:
     server = TheServer("", 0, echo_upstream.address).start()
-    client = stack.enter_context(connect(where(server)))
+    client = stack.enter_context(connect(address_of(server)))
     assert echo(client, b"before") == b"before"
     stopping = threading.Thread(target=server.stop, args=(LONG,), daemon=True)
     stopping.start()

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 from conftest import Serve
-from deadline import poll
-from inet import refuses, where
 from interpose import CloseReason, ServerStoppedError, TheServer
-from peers import Echo, connect, ending, read_exactly
-from peers import echo as echoed
-from scripts import passes
-from traffic import Traffic
+from support.addresses import address_of, refuses
+from support.background_traffic import BackgroundTraffic
+from support.deadline import poll
+from support.peers import Echo, connect, ending, read_exactly
+from support.peers import echo as echoed
+from support.scripts import passes
 
 
 def test_stop_before_start() -> None:
@@ -28,7 +28,7 @@ def test_stop_before_start() -> None:
     begin = time.monotonic()
     server.stop()
     assert time.monotonic() - begin < 1.0
-    assert refuses(where(server))
+    assert refuses(address_of(server))
 
 
 def test_stop_twice_and_with_another_drain() -> None:
@@ -41,7 +41,7 @@ def test_stop_twice_and_with_another_drain() -> None:
 def test_start_twice_is_one_start(echo: Echo) -> None:
     server = TheServer("", 0, echo.address)
     assert server.start() is server.start() is server
-    with server, connect(where(server)) as client:
+    with server, connect(address_of(server)) as client:
         assert echoed(client, b"once") == b"once"
 
 
@@ -56,7 +56,7 @@ def test_many_threads_stop_at_once(echo: Echo) -> None:
         server.stop(0.3)
         ended.append(time.monotonic() - begin)
 
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         echoed(client, b"x")
         threads = [threading.Thread(target=stop) for _ in range(8)]
         for thread in threads:
@@ -70,7 +70,7 @@ def test_many_threads_stop_at_once(echo: Echo) -> None:
 
 def test_a_shorter_drain_wins(echo: Echo) -> None:
     server = TheServer("", 0, echo.address).start()
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         echoed(client, b"x")
         long = threading.Thread(target=server.stop, args=(60,))
         long.start()
@@ -92,10 +92,10 @@ def test_use_after_stop(use: str) -> None:
 
 
 def test_a_stopped_server_still_says_what_it_did(echo: Echo) -> None:
-    with TheServer("", 0, echo.address) as server, connect(where(server)) as client:
+    with TheServer("", 0, echo.address) as server, connect(address_of(server)) as client:
         echoed(client, b"12345")
     assert server.stats.to_client.delivered == 5
-    assert where(server)[1] > 0
+    assert address_of(server)[1] > 0
     assert server.connections == []
 
 
@@ -103,12 +103,12 @@ def test_a_drain_loses_nothing(echo: Echo) -> None:
     """Twenty transfers are in the middle when the stop begins; all of them finish, and nobody new gets in."""
     half = os.urandom(300_000)
     server = TheServer("", 0, echo.address).start()
-    clients = [connect(where(server), 30.0) for _ in range(20)]
+    clients = [connect(address_of(server), 30.0) for _ in range(20)]
     for client in clients:
         assert echoed(client, half) == half
     stopping = threading.Thread(target=server.stop, args=(30,))
     stopping.start()
-    poll(lambda: refuses(where(server)), 10.0, "the listener is closed")
+    poll(lambda: refuses(address_of(server)), 10.0, "the listener is closed")
     assert stopping.is_alive()
     for client in clients:
         client.sendall(half)
@@ -125,7 +125,7 @@ def test_a_drain_loses_nothing(echo: Echo) -> None:
 
 def test_the_drains_end_resets_what_is_left(echo: Echo) -> None:
     server = TheServer("", 0, echo.address).start()
-    with connect(where(server)) as endless:
+    with connect(address_of(server)) as endless:
         echoed(endless, b"x")
         begin = time.monotonic()
         server.stop(0.3)
@@ -135,7 +135,7 @@ def test_the_drains_end_resets_what_is_left(echo: Echo) -> None:
 
 
 def test_stop_at_once_under_load() -> None:
-    traffic = Traffic(clients=8)
+    traffic = BackgroundTraffic(clients=8)
     begin = time.monotonic()
     traffic.server.stop(0)
     assert time.monotonic() - begin < 1.0
@@ -145,7 +145,7 @@ def test_stop_at_once_under_load() -> None:
 
 def test_clients_in_the_backlog_are_served_by_a_drain(echo: Echo) -> None:
     server = TheServer("", 0, echo.address)
-    clients = [connect(where(server)) for _ in range(50)]
+    clients = [connect(address_of(server)) for _ in range(50)]
     for client in clients:
         client.sendall(b"queued")
         client.shutdown(socket.SHUT_WR)
@@ -159,7 +159,7 @@ def test_clients_in_the_backlog_are_served_by_a_drain(echo: Echo) -> None:
 def test_with_keeps_the_exception_and_stops_at_once(echo: Echo) -> None:
     begin = time.monotonic()
     server = TheServer("", 0, echo.address)
-    client = connect(where(server))
+    client = connect(address_of(server))
     with client, pytest.raises(KeyError, match="mine"), server:  # noqa: PT012
         echoed(client, b"x")
         raise KeyError("mine")
@@ -170,7 +170,7 @@ def test_with_keeps_the_exception_and_stops_at_once(echo: Echo) -> None:
 
 def test_a_forgotten_server_warns_and_ends(echo: Echo) -> None:
     server = TheServer("", 0, echo.address).start()
-    address = where(server)
+    address = address_of(server)
     with connect(address) as client:
         echoed(client, b"x")
         begin = time.monotonic()
@@ -185,7 +185,7 @@ def test_a_forgotten_server_warns_and_ends(echo: Echo) -> None:
 
 def test_a_forgotten_server_that_never_started_is_silent() -> None:
     server = TheServer("", 0, "example.org:80")
-    address = where(server)
+    address = address_of(server)
     del server
     gc.collect()
     poll(lambda: refuses(address), 10.0, "the listener is closed")
@@ -195,7 +195,7 @@ def test_main_loop_off_the_main_thread(echo: Echo) -> None:
     server = TheServer("", 0, echo.address)
     thread = threading.Thread(target=server.main_loop)
     thread.start()
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         assert echoed(client, b"elsewhere") == b"elsewhere"
     server.stop()
     thread.join(5)
@@ -227,7 +227,7 @@ def test_several_servers_share_the_threads(echo: Echo, serve: Serve) -> None:
     servers = [serve(echo.address) for _ in range(5)]
     assert len(os.listdir("/proc/self/task")) == before
     for server in servers:
-        with connect(where(server)) as client:
+        with connect(address_of(server)) as client:
             assert echoed(client, b"shared") == b"shared"
 
 
@@ -235,9 +235,9 @@ def test_several_servers_share_the_threads(echo: Echo, serve: Serve) -> None:
 def test_two_hundred_lives_leave_nothing_behind(tmp_path: Path) -> None:
     text = """
         import os
-        from deadline import poll
+        from support.deadline import poll
         from interpose import TheServer
-        from peers import Echo, connect, echo
+        from support.peers import Echo, connect, echo
         def used():
             return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
         def live(times):
@@ -256,9 +256,9 @@ def test_two_hundred_lives_leave_nothing_behind(tmp_path: Path) -> None:
 
 def test_a_port_is_free_again_after_the_stop(echo: Echo) -> None:
     server = TheServer("", 0, echo.address).start()
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         echoed(client, b"x")
         server.stop(0)
-    with TheServer("", where(server)[1], echo.address) as again, connect(where(again)) as client:
+    with TheServer("", address_of(server)[1], echo.address) as again, connect(address_of(again)) as client:
         client.sendall(b"again")
         assert read_exactly(client, 5) == b"again"

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 from conftest import Serve
-from deadline import poll
-from inet import where
 from interpose import CloseReason
-from peers import Echo, Served, connect, ending, reset
-from peers import echo as echoed
-from scripts import passes
+from support.addresses import address_of
+from support.deadline import poll
+from support.peers import Echo, Served, connect, ending, reset
+from support.peers import echo as echoed
+from support.scripts import passes
 
 
 def test_more_connections_than_select_can_watch(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_more_connections_than_select_can_watch(tmp_path: Path) -> None:
     text = """
         import resource, sys
         from interpose import Limits, TheServer
-        from peers import Echo, connect, echo
+        from support.peers import Echo, connect, echo
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         count = 1200
@@ -61,7 +61,7 @@ def test_no_byte_is_lost_to_a_peer_that_reads_slowly(slow: str, serve: Serve) ->
         digests.append(digest.digest())
 
     upstream_does, client_does = (read, write) if slow == "upstream" else (write, read)
-    with Served(upstream_does) as upstream, connect(where(serve(upstream.address)), 60.0) as client:
+    with Served(upstream_does) as upstream, connect(address_of(serve(upstream.address)), 60.0) as client:
         client_does(client)
         client.close()
         poll(lambda: digests, 30.0, "everything is read")
@@ -77,9 +77,9 @@ def test_a_peer_that_resets_ends_its_own_connection_only(side: str, echo: Echo, 
     with Served(fail) as broken:
         server = serve(echo.address if side == "client" else broken.address)
         healthy = serve(echo.address)
-        with connect(where(healthy)) as witness:
+        with connect(address_of(healthy)) as witness:
             for _ in range(50):
-                client = connect(where(server))
+                client = connect(address_of(server))
                 client.sendall(b"x" * 100_000)
                 if side == "client":
                     reset(client)
@@ -95,7 +95,7 @@ def test_a_peer_that_resets_ends_its_own_connection_only(side: str, echo: Echo, 
 
 def test_a_client_that_never_reads_holds_up_nobody(echo: Echo, serve: Serve) -> None:
     server = serve(echo.address)
-    with connect(where(server), 30.0) as stuck, connect(where(server)) as other:
+    with connect(address_of(server), 30.0) as stuck, connect(address_of(server)) as other:
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         stop = threading.Event()
 

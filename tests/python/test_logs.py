@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 from conftest import Serve
-from deadline import poll
-from inet import turned_away, where
 from interpose import Side, TheServer
-from peers import Address, Echo, connect, ending
-from peers import echo as echoed
-from scripts import passes
+from support.addresses import address_of, turned_away
+from support.deadline import poll
+from support.peers import Address, Echo, connect, ending
+from support.peers import echo as echoed
+from support.scripts import passes
 
 LOGGER = logging.getLogger("interpose")
 
@@ -41,7 +41,7 @@ def about_connections(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_debug_tells_each_opening_and_end(echo: Echo, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     LOGGER.setLevel(logging.DEBUG)
     server = serve(echo.address)
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         name = f"127.0.0.1:{client.getsockname()[1]}"
         echoed(client, b"12345")
     poll(lambda: any("closed" in text for text in about_connections(caplog)), 10.0, "the end is logged")
@@ -55,14 +55,14 @@ def test_debug_tells_each_opening_and_end(echo: Echo, serve: Serve, caplog: pyte
 def test_a_level_set_later_is_followed(echo: Echo, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     LOGGER.setLevel(logging.WARNING)
     server = serve(echo.address)
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         echoed(client, b"quiet")
     poll(lambda: server.stats.active == 0, 10.0, "the end")
     assert about_connections(caplog) == []
     LOGGER.setLevel(logging.DEBUG)
 
     def told() -> bool:
-        with connect(where(server)) as client:
+        with connect(address_of(server)) as client:
             echoed(client, b"told")
         return bool(about_connections(caplog))
 
@@ -74,7 +74,7 @@ def test_a_level_of_a_child_logger_is_followed(echo: Echo, serve: Serve, caplog:
     LOGGER.setLevel(logging.WARNING)
     CONNECTIONS.setLevel(logging.DEBUG)
     server = serve(echo.address)
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         echoed(client, b"told")
     poll(lambda: any("closed" in text for text in about_connections(caplog)), 10.0, "the end is logged")
     # What only the child wants is no business of the others.
@@ -99,11 +99,11 @@ def test_a_filter_that_raises_does_not_end_the_log(
     broken = Broken()
     logger.addFilter(broken)
     try:
-        assert turned_away(where(serve(refusing)))
+        assert turned_away(address_of(serve(refusing)))
         poll(lambda: "a filter of the user's" in capsys.readouterr().err, 10.0, "logging complains")
     finally:
         logger.removeFilter(broken)
-    assert turned_away(where(serve(refusing)))
+    assert turned_away(address_of(serve(refusing)))
     poll(lambda: about_connections(caplog), 10.0, "the next record arrives")
 
 
@@ -111,12 +111,12 @@ def test_the_last_records_get_out_at_exit(tmp_path: Path) -> None:
     text = """
         import logging, socket, sys
         from interpose import TheServer
-        from inet import turned_away
-        from peers import address_of
+        from support.addresses import turned_away
+        from support.peers import bound_address
         logging.basicConfig(stream=sys.stdout, format="%(name)s %(message)s")
         taken = socket.socket()
         taken.bind(("127.0.0.1", 0))
-        server = TheServer("", 0, address_of(taken)).start()
+        server = TheServer("", 0, bound_address(taken)).start()
         turned_away(server.address)
         taken.close()
     """
@@ -150,8 +150,8 @@ def test_a_filter_that_hangs_does_not_hold_up_the_exit(tmp_path: Path) -> None:
     text = """
         import logging, socket, threading
         from interpose import TheServer
-        from inet import turned_away
-        from peers import address_of
+        from support.addresses import turned_away
+        from support.peers import bound_address
         entered = threading.Event()
         def stuck(record):
             entered.set()
@@ -160,7 +160,7 @@ def test_a_filter_that_hangs_does_not_hold_up_the_exit(tmp_path: Path) -> None:
         logging.getLogger("interpose.connection").addFilter(stuck)
         taken = socket.socket()
         taken.bind(("127.0.0.1", 0))
-        server = TheServer("", 0, address_of(taken)).start()
+        server = TheServer("", 0, bound_address(taken)).start()
         turned_away(server.address)
         print(entered.wait(10))
         taken.close()
@@ -177,7 +177,7 @@ def test_what_happened_inside_is_in_the_log_when_the_block_is_over(
     for _ in range(20):
         caplog.clear()
         server = TheServer("", 0, refusing)
-        client = functools.partial(turned_away, where(server))
+        client = functools.partial(turned_away, address_of(server))
         if way == "with":
             with server:
                 client()
@@ -249,9 +249,9 @@ def test_a_handler_that_blocks_holds_up_no_byte_and_no_stop(
     blocked: Blocked, echo: Echo, serve: Serve, capfd: pytest.CaptureFixture[str]
 ) -> None:
     server = serve(echo.address, on_client_recv=blunder)
-    with connect(where(server)) as other:
+    with connect(address_of(server)) as other:
         for _ in range(5):
-            with connect(where(server)) as client:
+            with connect(address_of(server)) as client:
                 client.sendall(b"fail")
                 assert ending(client) == ("reset", b"")
         assert blocked.entered.wait(10.0)
@@ -269,7 +269,7 @@ def test_a_handler_that_was_slow_is_warned_about(
     # Once a minute only, and another test may have had it said.
     monkeypatch.setattr("interpose._logging._slow_since", -60.0)
     server = serve(echo.address, on_client_recv=blunder)
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         client.sendall(b"fail")
         assert blocked.entered.wait(10.0)
         assert ending(client) == ("reset", b"")
@@ -298,7 +298,7 @@ def test_a_handler_may_stop_the_server_that_it_hears_of(refusing: Address, serve
     handler = Stops()
     CONNECTIONS.addHandler(handler)
     try:
-        assert turned_away(where(server))
+        assert turned_away(address_of(server))
         assert stopped.wait(5.0)
     finally:
         CONNECTIONS.removeHandler(handler)

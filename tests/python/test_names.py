@@ -12,8 +12,8 @@ import interpose
 import pytest
 from conftest import Serve
 from interpose import ArgumentTypeError, ConfigError, Connection, Forward, Limits, Side, TheServer, Timeouts
-from peers import Echo, connect
-from scripts import passes
+from support.peers import Echo, connect
+from support.scripts import passes
 
 TARGET = ("example.org", 80)
 HOOK_SLIPS = [

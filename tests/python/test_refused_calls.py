@@ -13,17 +13,17 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from peers import Address, address_of, connect, ending, listener
-from processes import Child
-from refusals import NUMBERS
-from scripts import passes, python_argv
+from support.peers import Address, bound_address, connect, ending, listener
+from support.processes import Child
+from support.scripts import passes, python_argv
+from support.seccomp import NUMBERS
 
 pytestmark = pytest.mark.skipif(not NUMBERS, reason="needs Linux on a machine whose calls are known here")
 
 PROXY = """
 import sys
 from interpose import TheServer
-from refusals import refuse
+from support.seccomp import refuse
 port, error = map(int, sys.argv[2:])
 if not refuse(sys.argv[1], error):
     print("no seccomp", flush=True)
@@ -70,7 +70,7 @@ def refusing(folder: Path, call: str, error: int) -> Generator[Refused]:
     """A proxy to which `call` is refused with `error`."""
     with ExitStack() as stack:
         listening = stack.enter_context(listener())
-        argv = python_argv(PROXY, call, str(address_of(listening)[1]), str(error))
+        argv = python_argv(PROXY, call, str(bound_address(listening)[1]), str(error))
         child = stack.enter_context(Child(argv, folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
         yield Refused(child, listening)
 
@@ -148,10 +148,10 @@ def test_a_failure_is_no_orderly_end_where_a_socket_cannot_be_disconnected(
     text = f"""
     import errno, os, warnings
     from interpose import TheServer
-    from peers import address_of, connect, ending, listener, reset
-    from refusals import refuse
+    from support.peers import bound_address, connect, ending, listener, reset
+    from support.seccomp import refuse
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    with listener() as up, TheServer("", 0, address_of(up){hooks}) as server, connect(server.address) as client:
+    with listener() as up, TheServer("", 0, bound_address(up){hooks}) as server, connect(server.address) as client:
         client.sendall(b"x")
         upstream, _ = up.accept()
         upstream.settimeout(10)
@@ -177,12 +177,12 @@ def test_a_listener_that_may_not_be_asked_whether_it_listens_goes_on(tmp_path: P
     text = """
     import errno, logging, resource, socket
     from interpose import TheServer
-    from deadline import poll
-    from peers import address_of, listener
-    from refusals import refuse
+    from support.deadline import poll
+    from support.peers import bound_address, listener
+    from support.seccomp import refuse
     SO_ACCEPTCONN = 30
     logging.disable(logging.CRITICAL)
-    with listener() as up, TheServer("", 0, address_of(up)) as server, socket.socket() as client:
+    with listener() as up, TheServer("", 0, bound_address(up)) as server, socket.socket() as client:
         client.settimeout(10)
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         if refuse("getsockopt", errno.EPERM, SO_ACCEPTCONN):

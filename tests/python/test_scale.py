@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from deadline import poll
-from figures import Record
-from loads import Load, exchange, upstream
-from peers import Address, Served, connect
-from proxies import Scripted
+from support.deadline import poll
+from support.heavy_load import LoadProcess, exchange_random, upstream_process
+from support.measurements import Record
+from support.peers import Address, Served, connect
+from support.proxies import ProxyProcess
 
 MEBIBYTE = 1 << 20
 HARD = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -27,15 +27,15 @@ def stack() -> Iterator[ExitStack]:
 @pytest.fixture
 def echoing(tmp_path: Path, stack: ExitStack) -> Address:
     """An echoing upstream in a process of its own."""
-    load, address = upstream(tmp_path)
+    load, address = upstream_process(tmp_path)
     stack.enter_context(load)
     return address
 
 
-def proxy_to(address: Address, folder: Path, stack: ExitStack) -> Scripted:
+def proxy_to(address: Address, folder: Path, stack: ExitStack) -> ProxyProcess:
     """A proxy in a process of its own, with every descriptor that may be had."""
     plan = {"soft_limit": HARD}
-    return stack.enter_context(Scripted(folder, [{"forward": address, "backlog": 4096}], plan=plan))
+    return stack.enter_context(ProxyProcess(folder, [{"forward": address, "backlog": 4096}], plan=plan))
 
 
 def test_five_thousand_connections_at_once(
@@ -46,13 +46,13 @@ def test_five_thousand_connections_at_once(
         pytest.skip(f"two descriptors each, and the hard limit of open files is {HARD}")
     proxy = proxy_to(echoing, tmp_path, stack)
     warm_up = 64
-    with Load(tmp_path, "hold", *proxy.address, warm_up) as first:
+    with LoadProcess(tmp_path, "hold", *proxy.address, warm_up) as first:
         first.step(60)
         first.go_on()
         first.step(60)
     poll(lambda: proxy.stats()["active"] == 0, 20, "the first connections are over")
     idle, resident = proxy.descriptors(), proxy.resident()
-    clients = stack.enter_context(Load(tmp_path, "hold", *proxy.address, count))
+    clients = stack.enter_context(LoadProcess(tmp_path, "hold", *proxy.address, count))
     assert clients.step(60) == {"open": count}
     assert proxy.stats()["active"] == count
     assert proxy.descriptors() == idle + 2 * count
@@ -73,11 +73,11 @@ def test_fifty_thousand_connects(echoing: Address, stack: ExitStack, tmp_path: P
     warm_up, count = 2000, 50_000
     proxy = proxy_to(echoing, tmp_path, stack)
     idle = proxy.descriptors()
-    with Load(tmp_path, "churn", *proxy.address, warm_up, 64) as load:
+    with LoadProcess(tmp_path, "churn", *proxy.address, warm_up, 64) as load:
         assert load.step(60)["done"] == warm_up
     poll(lambda: proxy.stats()["active"] == 0, 10, "all connections are over")
     resident = proxy.resident()
-    with Load(tmp_path, "churn", *proxy.address, count, 64) as load:
+    with LoadProcess(tmp_path, "churn", *proxy.address, count, 64) as load:
         step = load.step(100)
         assert step["done"] == count
         record_property("seconds", step["seconds"])
@@ -93,11 +93,11 @@ def test_fifty_thousand_connects(echoing: Address, stack: ExitStack, tmp_path: P
 def test_a_gibibyte_each_way_at_once(stack: ExitStack, tmp_path: Path, record_property: Record) -> None:
     size = 1024 * MEBIBYTE
     far: list[tuple[str, int, str]] = []
-    served = stack.enter_context(Served(lambda sock: far.append(exchange(sock, size, 2))))
+    served = stack.enter_context(Served(lambda sock: far.append(exchange_random(sock, size, 2))))
     proxy = proxy_to(served.address, tmp_path, stack)
     resident = proxy.resident()
     with connect(proxy.address, 60.0) as client:
-        near = exchange(client, size, 1)
+        near = exchange_random(client, size, 1)
         poll(lambda: far, 20, "the upstream has everything")
     assert near[1] == far[0][1] == size
     assert near[2] == far[0][0]

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from conftest import Serve
-from deadline import poll
-from inet import turned_away, where
 from interpose import CloseReason, Connection, ConnectionPhase, Forward, Limits, Side, TheServer, Timeouts
-from peers import Echo, Served, connect, ending, read_exactly, reset
-from peers import echo as echoed
+from support.addresses import address_of, turned_away
+from support.deadline import poll
+from support.peers import Echo, Served, connect, ending, read_exactly, reset
+from support.peers import echo as echoed
 
 
 def closed(connection: Connection) -> Connection:
@@ -35,9 +35,9 @@ def only(server: TheServer) -> Connection:
 
 def test_the_address_is_known_and_takes_clients_before_the_start(echo: Echo) -> None:
     server = TheServer("", 0, echo.address)
-    host, port = where(server)
+    host, port = address_of(server)
     assert (host, port > 0) == ("127.0.0.1", True)
-    early = connect(where(server))
+    early = connect(address_of(server))
     early.sendall(b"before the start")
     with server, early:
         assert read_exactly(early, 16) == b"before the start"
@@ -46,7 +46,7 @@ def test_the_address_is_known_and_takes_clients_before_the_start(echo: Echo) -> 
 def test_bytes_pass_both_ways_and_ends_as_ends(echo: Echo, serve: Serve) -> None:
     data = bytes(range(256)) * 4000
     server = serve(echo.address)
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         assert echoed(client, data) == data
         client.shutdown(socket.SHUT_WR)
         assert ending(client) == ("eof", b"")
@@ -61,7 +61,7 @@ def test_every_form_of_forward_to(form: str, echo: Echo, serve: Serve) -> None:
     host, port = echo.address
     server = serve({"tuple": (host, port), "text": f"{host}:{port}", "forward": Forward(host, port)}[form])
     assert server.forward_to == Forward(host, port)
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         assert echoed(client, b"x") == b"x"
 
 
@@ -69,7 +69,7 @@ def test_a_subclass_may_say_where_to(echo: Echo) -> None:
     class Mine(TheServer):
         forward_to = echo.address
 
-    with Mine("", 0) as server, connect(where(server)) as client:
+    with Mine("", 0) as server, connect(address_of(server)) as client:
         assert echoed(client, b"mine") == b"mine"
         assert server.forward_to == Forward(*echo.address)
     assert Mine.forward_to == echo.address
@@ -83,13 +83,13 @@ def test_forward_to_is_fixed_once_it_listens(serve: Serve) -> None:
 
 def test_the_sides_of_a_connection(echo: Echo, serve: Serve) -> None:
     server = serve(echo.address)
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         echoed(client, b"hello")
         connection = only(server)
         near, far = connection.client, connection.upstream
         assert far is not None
         assert (near.is_client, far.is_client) == (True, False)
-        assert (near.getpeername(), near.getsockname()) == (client.getsockname(), where(server))
+        assert (near.getpeername(), near.getsockname()) == (client.getsockname(), address_of(server))
         assert far.getpeername() == echo.address
         assert (near.other, far.other) == (far, near)
         assert near.connection == connection == far.connection
@@ -103,7 +103,7 @@ def test_the_sides_of_a_connection(echo: Echo, serve: Serve) -> None:
 
 def test_a_connection_counts_while_it_lives_and_after(echo: Echo, serve: Serve) -> None:
     server = serve(echo.address)
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         echoed(client, b"12345")
         connection = only(server)
         assert (connection.phase, connection.reason, connection.error) == (ConnectionPhase.OPEN, None, None)
@@ -120,7 +120,7 @@ def test_ids_are_never_used_twice(echo: Echo, serve: Serve) -> None:
     server = serve(echo.address)
     seen: set[int] = set()
     for _ in range(5):
-        with connect(where(server)) as client:
+        with connect(address_of(server)) as client:
             echoed(client, b"x")
             seen.add(closed_after(only(server), client))
     assert len(seen) == 5
@@ -140,7 +140,7 @@ def test_ending_a_connection(
     end: Callable[[Connection], None], reason: CloseReason, seen: str, echo: Echo, serve: Serve
 ) -> None:
     server = serve(echo.address)
-    with connect(where(server)) as client, connect(where(server)) as other:
+    with connect(address_of(server)) as client, connect(address_of(server)) as other:
         echoed(client, b"x")
         connection = only(server) if server.stats.active == 1 else server.connections[0]
         echoed(other, b"y")
@@ -158,7 +158,7 @@ def test_ending_a_connection(
 def test_a_reset_is_told_apart_from_an_end(serve: Serve) -> None:
     with Served(reset) as upstream:
         server = serve(upstream.address)
-        assert turned_away(where(server))
+        assert turned_away(address_of(server))
         poll(lambda: server.stats.closed[CloseReason.UPSTREAM_RESET] == 1, 10.0, "the reset is counted")
 
 
@@ -167,10 +167,10 @@ def test_a_connection_without_an_upstream_yet(tmp_path: Path, serve: Serve) -> N
     with socket.socket(socket.AF_INET) as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
-        with connect(full.getsockname()), connect(where(serve(full.getsockname()))):
+        with connect(full.getsockname()), connect(address_of(serve(full.getsockname()))):
             pass
         server = serve(Forward(*full.getsockname(), connect_timeout=30))
-        with connect(where(server)):
+        with connect(address_of(server)):
             connection: Connection = poll(lambda: server.connections, 10.0, "accepted")[0]
             if connection.phase is ConnectionPhase.CONNECTING:
                 assert (connection.upstream, connection.client.other) == (None, None)
@@ -201,9 +201,9 @@ def test_unix_sockets_on_both_ends(tmp_path: Path) -> None:
 
 def test_ipv6(echo: Echo) -> None:
     with TheServer("::1", 0, echo.address) as server:
-        assert where(server)[0] == "::1"
-        assert f"[::1]:{where(server)[1]} ->" in repr(server)
-        with connect(where(server)) as client:
+        assert address_of(server)[0] == "::1"
+        assert f"[::1]:{address_of(server)[1]} ->" in repr(server)
+        with connect(address_of(server)) as client:
             assert echoed(client, b"six") == b"six"
 
 
@@ -231,19 +231,19 @@ def test_the_settings_are_in_force(serve: Serve) -> None:
 
 def test_an_idle_timeout_is_kept(echo: Echo, serve: Serve) -> None:
     server = serve(echo.address, timeouts=Timeouts(idle=0.2))
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         assert ending(client) == ("reset", b"")
     poll(lambda: server.stats.closed[CloseReason.IDLE_TIMEOUT] == 1, 10.0, "the end is counted")
 
 
 def test_two_servers_share_a_port_when_both_say_so(echo: Echo) -> None:
     with TheServer("", 0, echo.address, reuse_port=True) as first:
-        TheServer("", where(first)[1], echo.address, reuse_port=True).stop()
+        TheServer("", address_of(first)[1], echo.address, reuse_port=True).stop()
 
 
 def test_a_server_says_its_state() -> None:
     server = TheServer("", 0, "example.org:80")
-    port = where(server)[1]
+    port = address_of(server)[1]
     assert repr(server) == f"<TheServer 127.0.0.1:{port} -> example.org:80, listening>"
     server.start()
     assert repr(server).endswith(", started>")
@@ -253,7 +253,7 @@ def test_a_server_says_its_state() -> None:
 
 def test_a_server_or_connection_is_not_pickled_or_copied(echo: Echo, serve: Serve) -> None:
     server = serve(echo.address)
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         echoed(client, b"x")
         connection = only(server)
         for value in (server, connection, connection.client):
@@ -264,6 +264,6 @@ def test_a_server_or_connection_is_not_pickled_or_copied(echo: Echo, serve: Serv
 
 def test_a_side_is_what_the_reference_calls_it(echo: Echo, serve: Serve) -> None:
     server = serve(echo.address)
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         echoed(client, b"x")
         assert isinstance(only(server).client, Side)

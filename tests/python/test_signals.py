@@ -8,19 +8,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from deadline import poll
-from inet import refuses
-from peers import Address, Echo, connect, ending
-from peers import echo as echoed
-from processes import Child, find_program
-from scripts import passes, python, python_argv
+from support.addresses import refuses
+from support.deadline import poll
+from support.peers import Address, Echo, connect, ending
+from support.peers import echo as echoed
+from support.processes import Child, find_program
+from support.scripts import passes, python, python_argv
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 INTERRUPTED = """
     import os, signal, threading, time
     from interpose import TheServer
-    from peers import Echo, connect, echo, ending
+    from support.peers import Echo, connect, echo, ending
     upstream = Echo()
     server = TheServer("", 0, upstream.address)
     client = connect(server.address)
@@ -59,7 +59,7 @@ def test_no_ctrl_c_is_lost_however_early_it_comes(tmp_path: Path) -> None:
     text = """
         import os, signal, threading
         from interpose import TheServer
-        from peers import Echo, connect, echo
+        from support.peers import Echo, connect, echo
         upstream = Echo()
         def press(client):
             echo(client, b"main_loop runs")
@@ -96,7 +96,7 @@ def test_main_loop_gives_the_wakeup_descriptor_back(tmp_path: Path) -> None:
 def test_an_uncaught_ctrl_c_ends_the_script_as_usual(tmp_path: Path) -> None:
     text = """
         import os, signal, threading
-        from deadline import poll
+        from support.deadline import poll
         from interpose import TheServer
         server = TheServer("", 0, "example.org:80")
         def press():
@@ -113,7 +113,7 @@ def test_an_uncaught_ctrl_c_ends_the_script_as_usual(tmp_path: Path) -> None:
 def test_stop_from_a_signal_handler(tmp_path: Path) -> None:
     text = """
         import os, signal, threading
-        from deadline import poll
+        from support.deadline import poll
         from interpose import TheServer
         server = TheServer("", 0, "example.org:80")
         signal.signal(signal.SIGUSR1, lambda *_: server.stop())
@@ -130,9 +130,9 @@ def test_stop_from_a_signal_handler(tmp_path: Path) -> None:
 def test_stop_in_a_handler_that_interrupts_stop(tmp_path: Path) -> None:
     text = """
         import os, signal, threading, time
-        from deadline import poll
+        from support.deadline import poll
         from interpose import TheServer
-        from peers import Echo, connect, echo
+        from support.peers import Echo, connect, echo
         upstream = Echo()
         server = TheServer("", 0, upstream.address).start()
         client = connect(server.address)
@@ -152,9 +152,9 @@ def test_stop_in_a_handler_that_interrupts_stop(tmp_path: Path) -> None:
 def test_ctrl_c_cuts_a_drain_short(tmp_path: Path) -> None:
     text = """
         import os, signal, threading, time
-        from deadline import poll
+        from support.deadline import poll
         from interpose import TheServer
-        from peers import Echo, connect, echo
+        from support.peers import Echo, connect, echo
         upstream = Echo()
         server = TheServer("", 0, upstream.address).start()
         client = connect(server.address)
@@ -176,7 +176,7 @@ def test_a_storm_of_other_signals_disturbs_nothing(tmp_path: Path) -> None:
     text = """
         import os, signal, threading
         from interpose import TheServer
-        from peers import Echo, connect, echo
+        from support.peers import Echo, connect, echo
         seen = []
         signal.signal(signal.SIGUSR1, lambda *_: seen.append(threading.current_thread() is threading.main_thread()))
         upstream = Echo()
@@ -284,7 +284,7 @@ def test_main_loop_ends_although_a_callback_does_not_return(tmp_path: Path) -> N
     """As one that prints to a pipe which nobody reads: it has the main thread."""
     text = """
         import os, signal, socket, threading
-        from deadline import poll
+        from support.deadline import poll
         from interpose import Forward, TheServer
         reader, writer = os.pipe()
         def on_client_recv(side, data):

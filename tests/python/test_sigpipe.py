@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from scripts import passes
+from support.scripts import passes
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "MSG_NOSIGNAL"), reason="the test itself needs MSG_NOSIGNAL")
 
@@ -16,7 +16,7 @@ def test_writing_to_a_peer_that_is_gone_is_no_signal(tmp_path: Path, kind: str) 
     text = """
     import signal, socket, sys
     from interpose import TheServer
-    from deadline import poll
+    from support.deadline import poll
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     kind, folder = sys.argv[1:]
     if kind == "tcp":
@@ -52,8 +52,8 @@ def test_a_stream_that_comes_to_a_callback_s_thread_is_no_signal(tmp_path: Path,
     text = """
     import signal, socket, sys, threading
     from interpose import TheServer
-    from deadline import poll
-    from peers import reset
+    from support.deadline import poll
+    from support.peers import reset
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     listening = socket.create_server(("127.0.0.1", 0))
 

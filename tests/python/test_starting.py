@@ -9,12 +9,12 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from deadline import poll
-from inet import where
 from interpose import RuntimeStartError, Side, TheServer
-from peers import Echo, connect
-from peers import echo as echoed
-from scripts import passes
+from support.addresses import address_of
+from support.deadline import poll
+from support.peers import Echo, connect
+from support.peers import echo as echoed
+from support.scripts import passes
 
 
 def refuse(patch: pytest.MonkeyPatch, name: str, error: BaseException) -> None:
@@ -38,7 +38,7 @@ def lanes() -> list[threading.Thread]:
 
 
 def serves_upper(server: TheServer) -> bool:
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         return echoed(client, b"abc") == b"ABC"
 
 
@@ -91,9 +91,9 @@ def test_a_start_that_finds_no_descriptor_can_be_tried_again(begin: str, tmp_pat
     """At each number of descriptors that are left: too few for the I/O threads, for the lane, and enough."""
     text = """
         import os, resource, sys, threading
-        from deadline import poll
+        from support.deadline import poll
         from interpose import Limits, RuntimeStartError, TheServer
-        from peers import Echo, connect, echo
+        from support.peers import Echo, connect, echo
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         refused = []
         with Echo() as upstream:
@@ -125,9 +125,9 @@ def test_a_start_that_finds_no_descriptor_can_be_tried_again(begin: str, tmp_pat
 
 DESCRIPTORS = """
     import os, sys, threading
-    from deadline import poll
+    from support.deadline import poll
     from interpose import TheServer
-    from peers import Echo, connect, echo
+    from support.peers import Echo, connect, echo
     def upper(side, data):
         return data.upper()
     def said(server):

@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from peers import Address, address_of, connect, listener, read_exactly
-from processes import Child
-from scripts import python_argv
+from support.peers import Address, bound_address, connect, listener, read_exactly
+from support.processes import Child
+from support.scripts import python_argv
 
 SERVERS = """
 import sys, threading
@@ -49,7 +49,7 @@ def test_what_lives_goes_on_after_the_process_was_stopped(tmp_path: Path, kind: 
             assert upstream.recv(1) == b"?"
             return client, upstream
 
-        argv = python_argv(SERVERS, str(address_of(listening)[1]), kind)
+        argv = python_argv(SERVERS, str(bound_address(listening)[1]), kind)
         child = stack.enter_context(Child(argv, tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
         assert child.popen.stdin is not None
         assert child.popen.stdout is not None

@@ -9,7 +9,7 @@ use std::{
 use interpose::{settings::config::Timeouts, words::outcome::CloseReason};
 
 use super::{Pair, Rig, Setup, held, whole};
-use crate::{
+use crate::support::{
     pattern::{Pattern, Prng},
     peers::{End, Peer, pass, spawn, until},
     running::wait_end,

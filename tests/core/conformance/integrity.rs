@@ -11,7 +11,7 @@ use interpose::words::{
 };
 
 use super::{Pair, Rig, Setup, whole};
-use crate::{
+use crate::support::{
     pattern::{Pattern, Prng},
     peers::{End, Peer},
 };

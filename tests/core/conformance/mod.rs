@@ -18,7 +18,7 @@ use interpose::{
     },
 };
 
-use crate::{
+use crate::support::{
     peers::{Peer, clamp, until},
     rooms::Rooms,
     running::{Running, to, wait_end},

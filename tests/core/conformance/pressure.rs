@@ -10,7 +10,7 @@ use std::{
 use interpose::{settings::config::Timeouts, words::outcome::CloseReason};
 
 use super::{BUFFER, Link, Pair, Rig, Setup, Site, held, whole};
-use crate::{
+use crate::support::{
     pattern::Pattern,
     peers::{End, pass, until},
 };

@@ -5,7 +5,7 @@ use std::{io::ErrorKind, thread, time::Duration};
 use interpose::words::outcome::CloseReason;
 
 use super::{BUFFER, Pair, Rig, Setup, held, whole};
-use crate::{
+use crate::support::{
     pattern::Pattern,
     peers::{End, pass, until},
 };

@@ -36,7 +36,7 @@ use std::{
 use interpose::words::outcome::CloseReason;
 
 use super::{Pair, Rig, Setup, Site};
-use crate::{
+use crate::support::{
     pattern::{Pattern, Prng},
     peers::{DEADLINE, End, Peer, clamp, pass, spawn},
     running::wait_end,

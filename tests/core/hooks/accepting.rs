@@ -23,7 +23,7 @@ use interpose::{
 };
 
 use super::{BOTH, Call, Gate, Pair, Script, Site, fails, figures, inject_on_lane, is_silent};
-use crate::{
+use crate::support::{
     peers::{End, Peer, until},
     running::{Running, to, wait_end},
     upstreams::{Echo, Unserved, Upstream},

@@ -18,7 +18,7 @@ use interpose::{
 };
 
 use super::{BOTH, Call, DIRECTIONS, Gate, Opened, Pair, Script, Site};
-use crate::{
+use crate::support::{
     kernel::is_listening,
     peers::{End, Peer, pass, until},
     running::{Running, to, wait_end},
@@ -142,7 +142,7 @@ fn a_stuck_hook_does_not_hold_up_a_stop() {
 /// An idle connection on a lane costs nothing.
 #[test]
 fn a_lane_with_nothing_to_do_sleeps() {
-    let upstream = crate::upstreams::Upstream::new();
+    let upstream = crate::support::upstreams::Upstream::new();
     let script = std::sync::Arc::new(Script::new());
     let running = Running::start_hooked(to(upstream.address()), script.clone(), BOTH);
     let mut client = Peer::connect(running.address());
@@ -151,7 +151,7 @@ fn a_lane_with_nothing_to_do_sleeps() {
     client.send(b"x");
     assert_eq!(side.receive_exactly(1), b"x");
     let before = running.io.usage();
-    crate::peers::pass(Duration::from_millis(500));
+    crate::support::peers::pass(Duration::from_millis(500));
     let after = running.io.usage();
     assert!(after.sleeps - before.sleeps < 10, "{} wake-ups of an idle connection", after.sleeps - before.sleeps);
     assert_eq!(script.chunks(&connection, ToUpstream), [1]);

@@ -23,12 +23,14 @@ use interpose::{
 
 use super::{BOTH, Call, Gate, Pair, Script, Site, inject_on_lane};
 use crate::{
-    child::alone,
     conformance::whole,
-    kernel::descriptors,
-    peers::{DEADLINE, End, Peer, until},
-    running::{to, wait_end},
-    upstreams::{Silent, Unserved},
+    support::{
+        kernel::descriptors,
+        own_process::alone,
+        peers::{DEADLINE, End, Peer, until},
+        running::{to, wait_end},
+        upstreams::{Silent, Unserved},
+    },
 };
 
 /// On the native path, and on a lane from the start.

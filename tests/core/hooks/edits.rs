@@ -18,7 +18,7 @@ use interpose::{
 };
 
 use super::{BOTH, DIRECTIONS, Script, Site, figures, inject_on_lane};
-use crate::{
+use crate::support::{
     pattern::{Pattern, Prng},
     peers::{End, Peer},
     running::wait_end,

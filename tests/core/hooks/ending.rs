@@ -14,7 +14,7 @@ use interpose::{
 };
 
 use super::{BOTH, Call, DIRECTIONS, Pair, Script, Site, figures, inject, is_silent};
-use crate::{
+use crate::support::{
     pattern::Pattern,
     peers::{End, clamp, until},
     running::wait_end,

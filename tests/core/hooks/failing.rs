@@ -15,7 +15,7 @@ use interpose::{
 };
 
 use super::{BOTH, DIRECTIONS, Gate, Pair, Script, Site, fails, figures};
-use crate::{
+use crate::support::{
     peers::{End, Peer, until},
     running::wait_end,
 };

@@ -21,7 +21,7 @@ use interpose::{
 };
 
 use super::{BOTH, DIRECTIONS, Pair, Script, Site, figures, inject, inject_on_lane};
-use crate::{
+use crate::support::{
     pattern::{Pattern, Prng},
     peers::{DEADLINE, End, Peer, clamp, spawn, until},
     running::wait_end,

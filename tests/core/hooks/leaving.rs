@@ -14,7 +14,7 @@ use interpose::{
 };
 
 use super::{BOTH, Call, DIRECTIONS, Gate, Pair, Script, Site, figures, inject, inject_on_lane};
-use crate::{
+use crate::support::{
     pattern::Pattern,
     peers::{End, Peer, clamp, until},
     running::wait_end,

@@ -29,7 +29,7 @@ use interpose::{
     },
 };
 
-use crate::{
+use crate::support::{
     peers::{DEADLINE, Peer, until},
     running::{Running, to},
     upstreams::Upstream,
@@ -324,7 +324,7 @@ impl Site {
         let client = Peer::connect_with(self.running.address(), Some(buffers));
         let connection = self.running.connection_of(client.name());
         let pair = self.pair_of(client, connection);
-        crate::peers::clamp(&pair.upstream.socket(), Some(buffers));
+        crate::support::peers::clamp(&pair.upstream.socket(), Some(buffers));
         pair
     }
 

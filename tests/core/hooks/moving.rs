@@ -23,10 +23,12 @@ use interpose::{
 use super::{BOTH, Call, DIRECTIONS, Gate, Opened, Pair, Script, Site, figures, inject};
 use crate::{
     conformance::{held, whole},
-    pattern::{Pattern, Prng},
-    peers::{DEADLINE, End, Peer, pass, until},
-    running::{forward, wait_end},
-    upstreams::Echo,
+    support::{
+        pattern::{Pattern, Prng},
+        peers::{DEADLINE, End, Peer, pass, until},
+        running::{forward, wait_end},
+        upstreams::Echo,
+    },
 };
 
 /// Sends and gets back a pattern in turns, until told to end. Gives how much that was.

@@ -14,10 +14,12 @@ use interpose::{
 use super::{BOTH, Call, DIRECTIONS, Pair, Script, Site, figures, is_silent};
 use crate::{
     conformance::held,
-    pattern::Pattern,
-    peers::{DEADLINE, End, Peer, clamp, pass, until},
-    running::{IoThreads, to, wait_end},
-    upstreams::Upstream,
+    support::{
+        pattern::Pattern,
+        peers::{DEADLINE, End, Peer, clamp, pass, until},
+        running::{IoThreads, to, wait_end},
+        upstreams::Upstream,
+    },
 };
 
 const ENDS: Interest = BOTH.with(Interest::EOF);

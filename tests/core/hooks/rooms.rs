@@ -15,7 +15,7 @@ use interpose::{
     },
 };
 
-use crate::{
+use crate::support::{
     pattern::Pattern,
     peers::{End, Peer, until},
     rooms::Rooms,

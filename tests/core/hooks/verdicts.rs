@@ -15,9 +15,11 @@ use interpose::{
 use super::{BOTH, DIRECTIONS, Pair, Script, Site, figures};
 use crate::{
     conformance::{BUFFER, whole},
-    pattern::{Pattern, Prng},
-    peers::{End, clamp, until},
-    running::{loopback, wait_end},
+    support::{
+        pattern::{Pattern, Prng},
+        peers::{End, clamp, until},
+        running::{loopback, wait_end},
+    },
 };
 
 const MIB: usize = 1024 * 1024;
@@ -112,7 +114,7 @@ fn no_chunk_is_larger_than_the_configured_size() {
     for (chunk, bytes) in [(1, 500), (1000, 100_000), (64 * 1024, 3_000_000), (256 * 1024, 3_000_000)] {
         let site = Site::with(Script::new(), BOTH, 1, |config| config.chunk = chunk);
         let Pair { mut client, mut upstream, connection } = site.pair();
-        let sender = crate::peers::spawn(move || {
+        let sender = crate::support::peers::spawn(move || {
             client.send_pattern(&mut Pattern::new(1), bytes, || MIB);
             client.half_close();
             client.expect(End::Eof);

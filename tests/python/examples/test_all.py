@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from scripts import finish
-
-from .conftest import FOLDER, script
+from support.example_scripts import FOLDER, script
+from support.scripts import finish
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
 README = (FOLDER / "README.md").read_text(encoding="utf-8")

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from peers import Address, Echo, Served, connect, ending, read_exactly
-from processes import program, run
+from support.example_scripts import address_text, script
+from support.peers import Address, Echo, Served, connect, ending, read_exactly
+from support.processes import program, run
 
-from .conftest import Start, script, text_of
+from .conftest import Start
 
 # Two requests with bodies of either kind, one without, and a body that looks like a head.
 REQUESTS = [
@@ -66,7 +67,7 @@ def site() -> Iterator[Address]:
 
 
 def test_host_is_another_for_the_server_and_the_client_sees_nothing(start: Start, site: Address) -> None:
-    example = start("rewrite_host", text_of(site), "site.test")
+    example = start("rewrite_host", address_text(site), "site.test")
     client = http.client.HTTPConnection(*example.address, timeout=5)
     for body in (b"", b"x" * 200_000, b"Host: body\r\n\r\n"):
         client.request("POST", "/", body)
@@ -77,8 +78,8 @@ def test_host_is_another_for_the_server_and_the_client_sees_nothing(start: Start
 
 def test_curl_sees_the_site(start: Start, site: Address, tmp_path: Path) -> None:
     curl = program("curl", "curl")
-    example = start("rewrite_host", text_of(site), "site.test")
-    url = f"http://{text_of(example.address)}/"
+    example = start("rewrite_host", address_text(site), "site.test")
+    url = f"http://{address_text(example.address)}/"
     assert run([curl, "-sS", "--data-binary", "abc", url, url], tmp_path) == b"abcabc"
     assert Site.hosts == ["site.test"] * 2
 
@@ -92,7 +93,7 @@ def test_every_byte_arrives_with_four_hosts_changed(start: Start) -> None:
         over.set()
 
     with Served(take) as upstream:
-        example = start("rewrite_host", text_of(upstream.address), "site.test")
+        example = start("rewrite_host", address_text(upstream.address), "site.test")
         with connect(example.address) as client:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for index in range(len(SENT)):
@@ -119,7 +120,7 @@ def test_a_head_that_is_never_whole_arrives_with_the_end(start: Start) -> None:
         over.set()
 
     with Served(take) as upstream:
-        example = start("rewrite_host", text_of(upstream.address), "site.test")
+        example = start("rewrite_host", address_text(upstream.address), "site.test")
         with connect(example.address) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHo")
         assert over.wait(5)
@@ -127,7 +128,7 @@ def test_a_head_that_is_never_whole_arrives_with_the_end(start: Start) -> None:
 
 
 def test_after_an_upgrade_nothing_is_touched(start: Start, echo: Echo) -> None:
-    example = start("rewrite_host", text_of(echo.address), "site.test")
+    example = start("rewrite_host", address_text(echo.address), "site.test")
     asked = b"GET /chat HTTP/1.1\r\nUpgrade: websocket\r\nHost: %b\r\n\r\n"
     with connect(example.address) as client:
         client.sendall(asked % b"127.0.0.1" + b"\x81Host: a\r\n\r\n")
@@ -148,7 +149,7 @@ def test_what_is_forbidden_is_never_whole(start: Start, pieces: list[bytes]) -> 
         over.set()
 
     with Served(server) as upstream:
-        example = start("block", text_of(upstream.address), "DROP TABLE")
+        example = start("block", address_text(upstream.address), "DROP TABLE")
         with connect(example.address) as client:
             assert read_exactly(client, 5) == b"hello"
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -166,7 +167,7 @@ def test_what_is_forbidden_is_never_whole(start: Start, pieces: list[bytes]) -> 
 
 
 def test_what_is_not_forbidden_passes(start: Start, echo: Echo) -> None:
-    example = start("block", text_of(echo.address), "DROP TABLE")
+    example = start("block", address_text(echo.address), "DROP TABLE")
     with connect(example.address) as client:
         for text in (b"DROP", b" TABL", b"T", b"E", b"DROP", b"DROP", b" ", b"TABLE"[:4]):
             client.sendall(text)

@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from peers import Address, Served, connect, ending, fate
-from processes import Child, program, run
+from support.example_scripts import address_text
+from support.peers import Address, Served, connect, ending, fate
+from support.processes import Child, program, run
 
-from .conftest import Start, text_of
+from .conftest import Start
 
 
 def named(name: bytes) -> Served:
@@ -35,8 +36,8 @@ def listener_at(address: Address) -> socket.socket:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
 def test_the_clients_network_decides(start: Start) -> None:
     with named(b"all") as everybody, named(b"some") as some:
-        networks = [f"127.0.0.2/32={text_of(some.address)}", "127.0.0.128/25="]
-        example = start("route_by_client", text_of(everybody.address), *networks)
+        networks = [f"127.0.0.2/32={address_text(some.address)}", "127.0.0.128/25="]
+        example = start("route_by_client", address_text(everybody.address), *networks)
         assert told(example.address) == ("eof", b"all")
         assert told(example.address, "127.0.0.2") == ("eof", b"some")
         assert told(example.address, "127.0.0.3") == ("eof", b"all")
@@ -45,7 +46,7 @@ def test_the_clients_network_decides(start: Start) -> None:
 
 def test_turns_leave_out_the_dead(start: Start, refusing: Address) -> None:
     with named(b"one") as one, named(b"two") as two:
-        targets = [text_of(address) for address in (refusing, one.address, two.address)]
+        targets = [address_text(address) for address in (refusing, one.address, two.address)]
         example = start("failover", *targets)
         assert told(example.address) == ("reset", b"")
         example.says(r"Forward\('127\.0\.0\.1:\d+', connect_timeout=3\): refused, left out for 5 s")
@@ -55,7 +56,7 @@ def test_turns_leave_out_the_dead(start: Start, refusing: Address) -> None:
 
 def test_one_that_comes_back_is_used(start: Start, refusing: Address) -> None:
     """With nobody else, it is tried although it is left out."""
-    example = start("failover", text_of(refusing))
+    example = start("failover", address_text(refusing))
     assert told(example.address) == ("reset", b"")
     example.says(r"Forward.*left out for 5 s")
     with listener_at(refusing) as listening, Served(lambda sock: sock.sendall(b"back"), listening):
@@ -65,7 +66,7 @@ def test_one_that_comes_back_is_used(start: Start, refusing: Address) -> None:
 def test_maintenance_for_curl(start: Start, tmp_path: Path) -> None:
     curl = program("curl", "curl")
     example = start("maintenance", "back at noon")
-    url = f"http://{text_of(example.address)}/shop"
+    url = f"http://{address_text(example.address)}/shop"
     head, _, body = run([curl, "-sS", "-i", url], tmp_path).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert b"\r\nRetry-After: 600" in head

@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from deadline import poll
-from peers import Address, Served, connect, free_port, read_exactly
-from processes import Child, program
+from support.deadline import poll
+from support.example_scripts import address_text
+from support.peers import Address, Served, connect, free_port, read_exactly
+from support.processes import Child, program
 
-from .conftest import Start, text_of
+from .conftest import Start
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def pinged(redis: Address, times: int) -> bool:
 
 
 def test_redis_is_pinged_and_the_client_sees_its_own_answers_only(start: Start, redis: Address) -> None:
-    example = start("keep_alive", text_of(redis), "0.1")
+    example = start("keep_alive", address_text(redis), "0.1")
     with connect(example.address) as client:
         client.sendall(b"SET key value\r\n")
         assert read_exactly(client, 5) == b"+OK\r\n"
@@ -65,7 +66,7 @@ def test_an_answer_in_pieces_is_taken_out_whole(start: Start) -> None:
         sock.sendall(b"$32\r\nthe end")
 
     with Served(server) as upstream:
-        example = start("keep_alive", text_of(upstream.address), "0.05")
+        example = start("keep_alive", address_text(upstream.address), "0.05")
         with connect(example.address) as client:
             wanted = b"$32\r\nsomething else$3$32\r\nthe end"
             assert read_exactly(client, len(wanted) + 1) == wanted

@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 import threading
 
-from peers import Address, Echo, Served, connect, ending, fate, read_exactly
+from support.example_scripts import address_text
+from support.peers import Address, Echo, Served, connect, ending, fate, read_exactly
 
-from .conftest import Start, text_of
+from .conftest import Start
 
 
 def test_it_forwards_prints_and_forgets(start: Start, echo: Echo) -> None:
-    example = start("tutorial", text_of(echo.address))
+    example = start("tutorial", address_text(echo.address))
     with connect(example.address) as client:
         name = f"\\('127.0.0.1', {client.getsockname()[1]}\\)"
         example.says(f"{name} is here")
@@ -33,7 +34,7 @@ def test_each_client_has_its_own_upstream(start: Start) -> None:
             sock.sendall(b"%d:%b" % (number, data))
 
     with Served(server) as upstream:
-        example = start("tutorial", text_of(upstream.address))
+        example = start("tutorial", address_text(upstream.address))
         with connect(example.address) as first, connect(example.address) as second:
             answers: set[bytes] = set()
             for client in (first, second, first):
@@ -54,7 +55,7 @@ def test_the_upstream_may_leave_first(start: Start) -> None:
         over.set()
 
     with Served(server) as upstream:
-        example = start("tutorial", text_of(upstream.address))
+        example = start("tutorial", address_text(upstream.address))
         with connect(example.address) as client:
             assert ending(client) == ("eof", b"bye")
             example.says(r".* has left")
@@ -63,7 +64,7 @@ def test_the_upstream_may_leave_first(start: Start) -> None:
 
 
 def test_a_client_without_an_upstream_is_told(start: Start, refusing: Address) -> None:
-    example = start("tutorial", text_of(refusing))
+    example = start("tutorial", address_text(refusing))
     # As in the article: the script closes the client, in order.
     assert fate(lambda: connect(example.address)) == ("eof", b"")
     example.says(r"\('127\.0\.0\.1', \d+\) finds no upstream")

@@ -12,15 +12,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from peers import Echo, Served, connect, ending, read_exactly
-from peers import echo as echoed
-from processes import Child
+from support.example_scripts import Example, address_text, script
+from support.peers import Echo, Served, connect, ending, read_exactly
+from support.peers import echo as echoed
+from support.processes import Child
 
-from .conftest import Example, Start, script, text_of
+from .conftest import Start
 
 
 def test_hexdump_has_both_directions(start: Start, echo: Echo) -> None:
-    example = start("hexdump", text_of(echo.address))
+    example = start("hexdump", address_text(echo.address))
     data = bytes(range(20))
     with connect(example.address) as client:
         client.sendall(data)
@@ -54,7 +55,7 @@ def device(sock: socket.socket) -> None:
 
 def test_modbus_publishes_what_is_read(start: Start) -> None:
     with Served(device) as inverter:
-        example = start("modbus", text_of(inverter.address))
+        example = start("modbus", address_text(inverter.address))
         requests = [
             frame(7, 1, struct.pack(">BHH", 3, 100, 2)),
             frame(8, 1, struct.pack(">BHH", 4, 9000, 1)),
@@ -72,7 +73,7 @@ def test_modbus_publishes_what_is_read(start: Start) -> None:
 
 
 def test_modbus_leaves_alone_what_it_does_not_understand(start: Start, echo: Echo) -> None:
-    example = start("modbus", text_of(echo.address))
+    example = start("modbus", address_text(echo.address))
     with connect(example.address) as client:
         for text in (b"GET / HTTP/1.1\r\n\r\n", b"and more"):
             client.sendall(text)
@@ -83,7 +84,7 @@ def test_modbus_leaves_alone_what_it_does_not_understand(start: Start, echo: Ech
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
 def test_count_reports_by_address(start: Start, echo: Echo) -> None:
-    example = start("count", text_of(echo.address))
+    example = start("count", address_text(echo.address))
     for source, sizes in (("127.0.0.2", [1000, 500]), ("127.0.0.3", [4000])):
         for size in sizes:
             with socket.create_connection(example.address, 5, (source, 0)) as client:
@@ -103,7 +104,7 @@ def test_count_reports_by_address(start: Start, echo: Echo) -> None:
 
 
 def test_count_knows_a_connection_that_met_nobody(start: Start, refusing: tuple[str, int]) -> None:
-    example = start("count", text_of(refusing))
+    example = start("count", address_text(refusing))
     with connect(example.address) as client:
         assert ending(client) == ("reset", b"")
     example.says("127.0.0.1: refused, 1 until now")
@@ -119,7 +120,7 @@ def report_of(example: Example) -> list[list[str]]:
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes as POSIX has them")
 def test_a_hexdump_whose_reader_has_gone_serves_on(echo: Echo, tmp_path: Path) -> None:
     """As in `hexdump.py ... | head -1`."""
-    argv = [sys.executable, script("hexdump"), "0", text_of(echo.address)]
+    argv = [sys.executable, script("hexdump"), "0", address_text(echo.address)]
     with Child(argv, tmp_path, stdout=subprocess.PIPE) as child:
         assert child.popen.stdout is not None
         said = child.popen.stdout.readline().decode()

@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deadline import poll
-from peers import connect, read_exactly, reset
+from support.deadline import poll
+from support.peers import connect, read_exactly, reset
 
 from .calls import FAILS, GOES_ON, REFUSED, RETRIED, Row
 from .subject import Attempt, Seen, Subject, Upstream, echoes

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from peers import address_of, listener, read_exactly
-from processes import Child
+from support.peers import bound_address, listener, read_exactly
+from support.processes import Child
 
 from .supervisor import Supervisor
 
@@ -37,7 +37,7 @@ class Upstream:
     def __init__(self, echoes: bool = True) -> None:
         self._listener = listener()
         self._echoes = echoes
-        self.address = address_of(self._listener)
+        self.address = bound_address(self._listener)
         self.seen: list[Seen] = []
         threading.Thread(target=self._accept, daemon=True).start()
 

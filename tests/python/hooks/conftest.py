@@ -1,31 +1,12 @@
-"""What the tests of hooks share: what the log says about callbacks, as it comes."""
+"""Fixtures of the tests of hooks."""
 
 from __future__ import annotations
 
-import logging
-
 import pytest
-from deadline import poll
-
-
-class Told:
-    """The records of `interpose.callback`, from whatever thread."""
-
-    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
-        self._caplog = caplog
-
-    def lines(self, *words: str, level: int = logging.WARNING) -> list[str]:
-        """Return the messages of `level` and above that have all of `words`."""
-        records = [one for one in self._caplog.records if one.name == "interpose.callback" and one.levelno >= level]
-        texts = [record.getMessage() for record in records]
-        return [text for text in texts if all(word in text for word in words)]
-
-    def wait(self, *words: str, seconds: float = 10.0) -> str:
-        """Wait for the first such message."""
-        return poll(lambda: self.lines(*words), seconds, f"a message with {words}: {self.lines()}")[0]
+from support.callback_log import CallbackLog
 
 
 @pytest.fixture
-def told(caplog: pytest.LogCaptureFixture) -> Told:
-    """Hear what is said about callbacks."""
-    return Told(caplog)
+def callback_log(caplog: pytest.LogCaptureFixture) -> CallbackLog:
+    """What the log says about callbacks during the test."""
+    return CallbackLog(caplog)

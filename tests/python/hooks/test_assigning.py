@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 from conftest import Serve
-from inet import where
 from interpose import RuntimeStartError, Side, TheServer
-from peers import Echo, connect
-from peers import echo as echoed
-from scripts import passes
-
-from .clients import calling, exchange, in_thread, upper
+from support.addresses import address_of
+from support.callbacks import upper, without_arguments
+from support.exchanges import exchange, in_thread
+from support.peers import Echo, connect
+from support.peers import echo as echoed
+from support.scripts import passes
 
 
 def is_called(server: TheServer, echo: Echo) -> bool:
@@ -32,7 +32,7 @@ def test_a_signal_handler_assigns_in_the_middle_of_an_assignment(started: bool, 
     text = """
         import random, signal, sys, time
         from interpose import TheServer
-        from peers import Echo, connect, echo
+        from support.peers import Echo, connect, echo
         with Echo() as upstream:
             server = TheServer("", 0, upstream.address, on_close=lambda conn: None)
             if sys.argv[1] == "True":
@@ -147,7 +147,7 @@ def refuse_threads(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="interval timers")
 def test_an_assignment_that_a_signal_ends_is_made_or_is_not(echo: Echo, serve: Serve) -> None:
     """An exception of a handler may come at any line of it."""
-    server = serve(echo.address, on_close=calling(lambda: None))
+    server = serve(echo.address, on_close=without_arguments(lambda: None))
 
     class EndedError(Exception):
         pass
@@ -174,7 +174,7 @@ def test_an_assignment_that_a_signal_ends_is_made_or_is_not(echo: Echo, serve: S
 def test_hooks_given_later_see_connections_that_live_without_any(echo: Echo, serve: Serve) -> None:
     """There was no lane when these were accepted."""
     server = serve(echo.address, callback_threads=2)
-    clients = [connect(where(server)) for _ in range(4)]
+    clients = [connect(address_of(server)) for _ in range(4)]
     for client in clients:
         assert echoed(client, b"abc") == b"abc"
     server.on_client_recv = upper

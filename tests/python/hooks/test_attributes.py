@@ -6,13 +6,12 @@ import time
 from typing import Any
 
 import pytest
-from deadline import poll
-from inet import where
 from interpose import Side, TheServer
-from peers import Echo, connect
-from peers import echo as echoed
-
-from .articles import unpaired
+from support.addresses import address_of
+from support.deadline import poll
+from support.peers import Echo, connect
+from support.peers import echo as echoed
+from support.tutorial_scripts import unpaired
 
 FIGURES = ("connections", "stats", "address", "unix_path")
 named = pytest.mark.parametrize("name", FIGURES)
@@ -68,7 +67,7 @@ def test_a_script_may_use_every_name_and_is_served(kind: type[TheServer], echo: 
 @named
 def test_a_subclass_of_our_form_may_as_well_and_has_it_back(name: str, echo: Echo) -> None:
     with Ours("", 0, echo.address) as server:
-        address, before = where(server), getattr(server, name)
+        address, before = address_of(server), getattr(server, name)
         setattr(server, name, "its own")
         assert getattr(server, name) == "its own"
         with connect(address) as client:
@@ -91,7 +90,7 @@ def test_when_a_script_was_started_may_be_in_start(echo: Echo) -> None:
     """An attribute, as `self.start = time.time()`, is not what `with` calls."""
     server = Ours("", 0, echo.address)
     vars(server)["start"] = time.monotonic()
-    with server, connect(where(server)) as client:
+    with server, connect(address_of(server)) as client:
         assert echoed(client, b"abc") == b"abc"
 
 

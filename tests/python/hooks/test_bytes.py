@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from conftest import Serve
-from inet import where
 from interpose import Side
-from loads import exchange as exchange_random
-from peers import Echo, connect, read_exactly
-
-from .clients import Ends, Sink, exchange, of_data
+from support.addresses import address_of
+from support.callbacks import CloseRecorder, from_data
+from support.exchanges import Sink, exchange
+from support.heavy_load import exchange_random
+from support.peers import Echo, connect, read_exactly
 
 SIZE = (1 << 30) if os.environ.get("INTERPOSE_LONG") else (64 << 20)
 
@@ -41,9 +41,9 @@ class Witness:
 @pytest.mark.timeout(900)
 def test_every_byte_once_and_in_order_both_ways(echo: Echo, serve: Serve) -> None:
     """In writes of 1 B to 1 MiB; what the callback sees is what either end has sent."""
-    witness, ends = Witness(), Ends()
+    witness, ends = Witness(), CloseRecorder()
     server = serve(echo.address, on_recv=witness, on_close=ends)
-    with connect(where(server), 120.0) as client:
+    with connect(address_of(server), 120.0) as client:
         sent, count, got = exchange_random(client, SIZE, seed=1)
     assert (count, got) == (SIZE, sent)
     assert witness.counts == {True: SIZE, False: SIZE}
@@ -77,7 +77,7 @@ def test_large_chunks_that_are_kept_stay_what_they_are(buffer_size: int, serve: 
 @pytest.mark.parametrize("answer", [bytearray, in_pieces], ids=["copy", "pieces"])
 def test_every_byte_once_and_in_order_through_copies(answer: Any, echo: Echo, serve: Serve) -> None:
     witness = Witness(answer)
-    with connect(where(serve(echo.address, on_recv=witness)), 60.0) as client:
+    with connect(address_of(serve(echo.address, on_recv=witness)), 60.0) as client:
         sent, count, got = exchange_random(client, 8 << 20, seed=2)
     assert (count, got) == (8 << 20, sent)
     assert witness.counts == {True: count, False: count}
@@ -88,8 +88,8 @@ def test_a_rewriting_callback_changes_exactly_what_it_is_to(echo: Echo, serve: S
     data = os.urandom(4 << 20).translate(bytes(b"abc\n"[number % 4] for number in range(256)))
     server = serve(
         echo.address,
-        on_client_recv=of_data(lambda chunk: chunk.replace(b"\n", b"\r\n")),
-        on_upstream_recv=of_data(lambda chunk: chunk.replace(b"a", b"")),
+        on_client_recv=from_data(lambda chunk: chunk.replace(b"\n", b"\r\n")),
+        on_upstream_recv=from_data(lambda chunk: chunk.replace(b"a", b"")),
     )
     assert exchange(server, data) == ("eof", data.replace(b"\n", b"\r\n").replace(b"a", b""))
 
@@ -118,7 +118,7 @@ def test_cb_17_dropped_chunks_leave_the_connection_open(echo: Echo, serve: Serve
     def only_capitals(side: Side, data: bytes) -> bytes:
         return data if data.isupper() else b""
 
-    with connect(where(serve(echo.address, on_client_recv=only_capitals))) as client:
+    with connect(address_of(serve(echo.address, on_client_recv=only_capitals))) as client:
         for _ in range(100):
             # Each is answered before the next is sent, so no chunk has two.
             client.sendall(b"A" * 10)
@@ -130,6 +130,6 @@ def test_cb_17_dropped_chunks_leave_the_connection_open(echo: Echo, serve: Serve
 
 def test_cb_16_a_very_large_answer_goes_out_whole(serve: Serve, echo: Echo) -> None:
     large = os.urandom(32 << 20)
-    with connect(where(serve(echo.address, on_client_recv=of_data(lambda data: large))), 60.0) as client:
+    with connect(address_of(serve(echo.address, on_client_recv=from_data(lambda data: large))), 60.0) as client:
         client.sendall(b"x")
         assert read_exactly(client, len(large)) == large

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 from conftest import Serve
-from deadline import poll
 from interpose import CloseReason, Side
-from peers import ending, read_exactly, reset
-
-from .rig import BACK, OUT, SECONDS, Pair, Receiving, Sending, Site, fill, held, pattern
+from support.connection_pairs import BACK, OUT, SECONDS, Pair, Receiving, Sending, Site, fill, held, pattern
+from support.deadline import poll
+from support.peers import ending, read_exactly, reset
 
 MIB = 1 << 20
 CLAMP = 16_384

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 from conftest import Serve
-from deadline import poll
-from inet import where
 from interpose import ArgumentTypeError, Connection, Forward, TheServer
-from peers import Echo, address_of, connect, listener, read_exactly
-from scripts import passes, python
-
-from .clients import Ends, calling, exchange, of_data
-from .conftest import Told
+from support.addresses import address_of
+from support.callback_log import CallbackLog
+from support.callbacks import CloseRecorder, from_data, without_arguments
+from support.deadline import poll
+from support.exchanges import exchange
+from support.peers import Echo, bound_address, connect, listener, read_exactly
+from support.scripts import passes, python
 
 Send = Callable[[Any], int]
 Way = tuple[Send, Callable[[int], bytes]]
@@ -62,7 +62,7 @@ OTHER_FORMATS: dict[str, tuple[Callable[[], Any], bytes]] = {
 def started() -> Iterator[Way]:
     """The side of Forward.start() before it belongs to a connection."""
     with listener() as listening:
-        side = Forward(*address_of(listening)).start()
+        side = Forward(*bound_address(listening)).start()
         assert side
         with listening.accept()[0] as peer:
             yield side.send, lambda size: read_exactly(peer, size)
@@ -78,7 +78,7 @@ def connected() -> Iterator[Way]:
         return Forward.NOWHERE
 
     with TheServer("", 0, on_accept=on_accept) as server:
-        with connect(where(server)) as client:
+        with connect(address_of(server)) as client:
             conn = poll(lambda: conns, 10.0, "it was accepted")[0]
             yield conn.client.send, lambda size: read_exactly(client, size)
         server.stop(0)
@@ -106,16 +106,18 @@ def test_other_formats_are_sent_as_their_bytes(
     send, read = way
     assert send(make()) == len(out)
     assert read(len(out)) == out
-    server = serve(echo.address, on_client_recv=of_data(lambda data: [make(), data]))
+    server = serve(echo.address, on_client_recv=from_data(lambda data: [make(), data]))
     assert exchange(server) == ("eof", out + b"abc")
 
 
 @pytest.mark.parametrize("make", ADDRESSES.values(), ids=ADDRESSES)
 @pytest.mark.parametrize("listed", [False, True], ids=["alone", "in a list"])
-def test_addresses_are_no_answer(make: Callable[[], Any], listed: bool, echo: Echo, serve: Serve, told: Told) -> None:
-    answer = calling(lambda: [b"before", make()] if listed else make())
+def test_addresses_are_no_answer(
+    make: Callable[[], Any], listed: bool, echo: Echo, serve: Serve, callback_log: CallbackLog
+) -> None:
+    answer = without_arguments(lambda: [b"before", make()] if listed else make())
     assert exchange(serve(echo.address, on_client_recv=answer)) == ("reset", b"")
-    line = told.wait("on_client_recv returned")
+    line = callback_log.wait("on_client_recv returned")
     assert " of objects or pointers" in line
     assert line.endswith("; send what they refer to")
 
@@ -169,15 +171,15 @@ HINTS: dict[str, tuple[Callable[[bytes], Any], str]] = {
 
 @pytest.mark.parametrize(("make", "hint"), HINTS.values(), ids=HINTS)
 def test_the_advice_fits_what_was_answered(
-    make: Callable[[bytes], Any], hint: str, echo: Echo, serve: Serve, told: Told
+    make: Callable[[bytes], Any], hint: str, echo: Echo, serve: Serve, callback_log: CallbackLog
 ) -> None:
-    exchange(serve(echo.address, on_client_recv=of_data(make)))
-    assert told.wait("on_client_recv returned").endswith(hint)
+    exchange(serve(echo.address, on_client_recv=from_data(make)))
+    assert callback_log.wait("on_client_recv returned").endswith(hint)
 
 
-def test_the_advice_for_a_number_fits_the_end(echo: Echo, serve: Serve, told: Told) -> None:
-    exchange(serve(echo.address, on_eof=calling(lambda: 3)))
-    assert told.wait("on_eof returned int").endswith("; send() returns a number: return None after it")
+def test_the_advice_for_a_number_fits_the_end(echo: Echo, serve: Serve, callback_log: CallbackLog) -> None:
+    exchange(serve(echo.address, on_eof=without_arguments(lambda: 3)))
+    assert callback_log.wait("on_eof returned int").endswith("; send() returns a number: return None after it")
 
 
 def released() -> memoryview:
@@ -225,12 +227,12 @@ def test_what_a_buffers_own_code_raises_is_the_callbacks_error(
     words: str,
     echo: Echo,
     serve: Serve,
-    told: Told,
+    callback_log: CallbackLog,
 ) -> None:
-    ends = Ends()
-    answer = calling(lambda: [b"a", make()] if listed else make())
+    ends = CloseRecorder()
+    answer = without_arguments(lambda: [b"a", make()] if listed else make())
     exchange(serve(echo.address, on_close=ends, **{place: answer}))
-    line = told.wait(f"{place} raised {error.__name__}: ")
+    line = callback_log.wait(f"{place} raised {error.__name__}: ")
     assert words in line
     reason = ends.wait().error
     assert reason is not None
@@ -251,8 +253,8 @@ def test_what_waits_was_copied_when_send_was_called(kind: str, tmp_path: Path) -
     text = """
         import signal, sys, threading
         from interpose import Forward, SendTimeoutError, TheServer
-        from deadline import poll
-        from peers import address_of, connect, listener, read_exactly
+        from support.deadline import poll
+        from support.peers import bound_address, connect, listener, read_exactly
         size, ahead, data = 32 << 20, 0, bytearray(b"a") * (32 << 20)
         got, fired, readers = [], [], []
         def read():
@@ -266,9 +268,9 @@ def test_what_waits_was_copied_when_send_was_called(kind: str, tmp_path: Path) -
                 readers[0].start()
         with listener() as listening:
             if sys.argv[1] == "started":
-                side, peer = Forward(*address_of(listening)).start(), listening.accept()[0]
+                side, peer = Forward(*bound_address(listening)).start(), listening.accept()[0]
             else:
-                server = TheServer("", 0, address_of(listening)).start()
+                server = TheServer("", 0, bound_address(listening)).start()
                 client, peer = connect(server.address), listening.accept()[0]
                 conn = poll(lambda: [one for one in server.connections if one.phase == "open"], 10.0, "it is open")[0]
                 side = conn.upstream
@@ -292,15 +294,15 @@ def test_data_too_large_for_memory_is_refused_and_hurts_nobody_else(tmp_path: Pa
     text = """
     import mmap, resource, threading
     from interpose import Forward, TheServer
-    from deadline import poll
-    from peers import address_of, connect, ending, listener, Echo, echo as echoed
+    from support.deadline import poll
+    from support.peers import bound_address, connect, ending, listener, Echo, echo as echoed
     large = mmap.mmap(-1, 512 << 20)
     answers = {b"a": large, b"b": [b"x", memoryview(large)[::-1]], b"e": b"e"}
     ends = []
     with Echo() as upstream, listener() as listening, TheServer(
         "", 0, upstream.address, on_client_recv=lambda side, data: answers[data], on_close=ends.append
     ) as server:
-        side, peer = Forward(*address_of(listening)).start(), listening.accept()[0]
+        side, peer = Forward(*bound_address(listening)).start(), listening.accept()[0]
         other = connect(server.address)
         assert echoed(other, b"e") == b"e"
         used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()

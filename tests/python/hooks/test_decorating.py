@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from conftest import Serve
 from interpose import ArgumentTypeError, Connection, Forward, Side, TheServer
-from peers import Echo
-
-from .clients import Ends, exchange, of_data, settled, upper
+from support.callbacks import CloseRecorder, from_data, upper
+from support.exchanges import exchange, wait_until_idle
+from support.peers import Echo
 
 HOOKS = ("on_accept", "on_connect", "on_recv", "on_client_recv", "on_upstream_recv", "on_eof", "on_close")
 
@@ -37,7 +37,7 @@ def test_every_hook_registers_the_function_and_returns_it(hook: str, started: bo
             assert exchange(server) == ("eof", b"abc")
         assert getattr(server, hook)(function) is function
         assert exchange(server) == ("eof", b"abc")
-        settled(server)
+        wait_until_idle(server)
     # Stopped, the server has called its last on_close.
     assert set(called) == {hook}
     assert getattr(server, hook) == function
@@ -67,14 +67,14 @@ def test_the_next_one_replaces_it_and_deleting_takes_it_away(echo: Echo, serve: 
 
 def test_decorating_after_an_assignment_is_assigned_over_by_the_next(echo: Echo, serve: Serve) -> None:
     server = serve(echo.address)
-    server.on_client_recv(of_data(lambda data: data * 2))
+    server.on_client_recv(from_data(lambda data: data * 2))
     server.on_client_recv = upper
     assert server.on_client_recv is upper
     assert exchange(server) == ("eof", b"ABC")
 
 
 def test_what_was_registered_is_called_through_the_hook(echo: Echo, serve: Serve) -> None:
-    ends = Ends()
+    ends = CloseRecorder()
     server = serve(echo.address, on_close=ends)
     server.on_recv(upper)
     exchange(server)
@@ -144,7 +144,7 @@ def test_an_override_finds_the_default_by_super_whatever_was_registered(echo: Ec
 
         setattr(server, "on_client_recv", polite)  # noqa: B010
         assert exchange(server) == ("eof", b"abc")
-        assert settled(server).stats.callback_errors == 0
+        assert wait_until_idle(server).stats.callback_errors == 0
 
 
 class Overrides(TheServer):
@@ -205,7 +205,7 @@ def test_a_hook_that_the_subclass_overrides_decorates_as_well(
         assert methods == []
         assert getattr(server, hook) == function
         assert exchange(server) == ("eof", b"abc")
-        settled(server)
+        wait_until_idle(server)
     # Those for one direction go before on_recv.
     assert set(functions) == {hook} - {"on_recv"}
     assert hook not in methods

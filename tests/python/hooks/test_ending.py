@@ -11,15 +11,15 @@ from typing import Any, Literal, NoReturn
 
 import pytest
 from conftest import Serve
-from deadline import poll
-from inet import refuses, where
 from interpose import CloseReason, Connection, Side, TheServer
-from peers import Echo, connect, ending
-from peers import echo as echoed
-from scripts import python
-
-from .clients import Ends, calling, exchange, of_data, served_by_main_loop, settled
-from .conftest import Told
+from support.addresses import address_of, refuses
+from support.callback_log import CallbackLog
+from support.callbacks import CloseRecorder, from_data, without_arguments
+from support.deadline import poll
+from support.exchanges import exchange, served_by_main_loop, wait_until_idle
+from support.peers import Echo, connect, ending
+from support.peers import echo as echoed
+from support.scripts import python
 
 HOOKS = ("on_accept", "on_connect", "on_client_recv", "on_upstream_recv", "on_eof", "on_close")
 
@@ -46,12 +46,12 @@ def test_cb_03_they_come_out_of_main_loop(hook: str, error: BaseException, echo:
     assert not thread.is_alive()
     assert repr(server).endswith("closed>")
     assert server.stats.active == 0
-    assert refuses(where(server))
+    assert refuses(address_of(server))
 
 
 @pytest.mark.parametrize("hook", ["on_client_recv", "on_close"])
-def test_cb_03_every_connection_is_reset(hook: str, echo: Echo, told: Told) -> None:
-    ends = Ends()
+def test_cb_03_every_connection_is_reset(hook: str, echo: Echo, callback_log: CallbackLog) -> None:
+    ends = CloseRecorder()
 
     def exit_on_request(side: Side, data: bytes) -> None:
         if data == b"exit":
@@ -60,7 +60,7 @@ def test_cb_03_every_connection_is_reset(hook: str, echo: Echo, told: Told) -> N
     server = TheServer("", 0, echo.address, on_client_recv=exit_on_request, on_close=ends)
 
     def work() -> None:
-        with connect(where(server)) as bystander, connect(where(server)) as client:
+        with connect(address_of(server)) as bystander, connect(address_of(server)) as client:
             echoed(bystander, b"x")
             client.sendall(b"exit")
             assert ending(client) == ("reset", b"")
@@ -70,7 +70,7 @@ def test_cb_03_every_connection_is_reset(hook: str, echo: Echo, told: Told) -> N
     assert type(failure) is SystemExit
     ends.wait(2)
     assert {conn.reason for conn in ends.all} == {CloseReason.STOPPED}
-    told.wait("on_client_recv raised SystemExit: the server stops")
+    callback_log.wait("on_client_recv raised SystemExit: the server stops")
     assert server.stats.callback_errors == 0
 
 
@@ -78,7 +78,7 @@ def test_cb_07_a_callback_that_ends_its_thread_ends_the_server(echo: Echo) -> No
     """_thread.exit() is SystemExit."""
     import _thread
 
-    server = TheServer("", 0, echo.address, on_client_recv=of_data(lambda data: _thread.exit()))
+    server = TheServer("", 0, echo.address, on_client_recv=from_data(lambda data: _thread.exit()))
     (failure,) = served_by_main_loop(server, lambda: exchange(server))
     assert type(failure) is SystemExit
 
@@ -97,11 +97,11 @@ def test_cb_03_one_that_comes_while_an_exception_is_told_of(policy: Literal["clo
     assert failure is interrupt
 
 
-def test_cb_03_a_server_in_the_background_stops(echo: Echo, serve: Serve, told: Told) -> None:
+def test_cb_03_a_server_in_the_background_stops(echo: Echo, serve: Serve, callback_log: CallbackLog) -> None:
     server = serve(echo.address, on_client_recv=raising(SystemExit(3)))
     assert exchange(server) == ("reset", b"")
     poll(lambda: repr(server).endswith("closed>"), 10.0, "it is closed")
-    told.wait("on_client_recv raised SystemExit: the server stops")
+    callback_log.wait("on_client_recv raised SystemExit: the server stops")
     server.stop()
 
 
@@ -126,7 +126,7 @@ def test_cb_03_exit_codes(tmp_path: Path) -> None:
     text = """
         import sys, threading
         from interpose import TheServer
-        from peers import Echo, connect, ending
+        from support.peers import Echo, connect, ending
         upstream = Echo()
         def on_client_recv(side, data):
             raise {error}
@@ -175,11 +175,11 @@ def test_cb_19_stop_in_a_callback_ends_main_loop(drain: float, echo: Echo) -> No
         if data == b"stop":
             server.stop(drain)
 
-    ends = Ends()
+    ends = CloseRecorder()
     server = TheServer("", 0, echo.address, on_client_recv=on_client_recv, on_close=ends)
 
     def work() -> None:
-        with connect(where(server)) as client:
+        with connect(address_of(server)) as client:
             assert echoed(client, b"hello") == b"hello"
             client.sendall(b"stop")
             if drain:
@@ -207,7 +207,7 @@ def test_cb_19_leaving_with_in_a_callback(echo: Echo) -> None:
     poll(lambda: repr(others[0]).endswith("closed>"), 10.0, "the other is closed")
 
 
-def test_main_loop_in_a_callback_is_refused(echo: Echo, serve: Serve, told: Told) -> None:
+def test_main_loop_in_a_callback_is_refused(echo: Echo, serve: Serve, callback_log: CallbackLog) -> None:
     def on_accept(conn: Connection) -> None:
         other = TheServer("", 0, echo.address, on_recv=print)
         try:
@@ -216,26 +216,29 @@ def test_main_loop_in_a_callback_is_refused(echo: Echo, serve: Serve, told: Told
             other.stop()
 
     assert exchange(serve(echo.address, on_accept=on_accept)) == ("reset", b"")
-    assert "start() the other" in told.wait("on_accept raised LaneError")
+    assert "start() the other" in callback_log.wait("on_accept raised LaneError")
 
 
 def test_close_and_abort_of_its_own_connection(echo: Echo, serve: Serve) -> None:
     """After either, nothing but on_close is called."""
     calls: list[bytes] = []
-    ends = Ends()
+    ends = CloseRecorder()
 
     def on_client_recv(side: Side, data: bytes) -> None:
         calls.append(data)
         (side.connection.close if data == b"close" else side.connection.abort)()
 
     server = serve(
-        echo.address, on_client_recv=on_client_recv, on_eof=calling(lambda: calls.append(b"eof")), on_close=ends
+        echo.address,
+        on_client_recv=on_client_recv,
+        on_eof=without_arguments(lambda: calls.append(b"eof")),
+        on_close=ends,
     )
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         client.sendall(b"close")
         assert ending(client)[0] == "eof"
     assert ends.wait().reason is CloseReason.CLOSED
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         client.sendall(b"abort")
         assert ending(client) == ("reset", b"")
     ends.wait(2)
@@ -244,7 +247,7 @@ def test_close_and_abort_of_its_own_connection(echo: Echo, serve: Serve) -> None
 
 
 def test_close_in_a_callback_delivers_its_chunk(serve: Serve) -> None:
-    from .clients import Sink
+    from support.exchanges import Sink
 
     def last_words(side: Side, data: bytes) -> bytes:
         side.connection.close()
@@ -264,10 +267,10 @@ def test_cb_18_ending_in_any_other_callback(hook: str, way: str, echo: Echo, ser
         conn = argument if isinstance(argument, Connection) else argument.connection
         getattr(conn, way)()
 
-    ends = Ends()
+    ends = CloseRecorder()
     server = serve(echo.address, **{"on_close": ends, hook: end})
     how, _ = exchange(server)
-    settled(server)
+    wait_until_idle(server)
     assert server.stats.callback_errors == 0
     if hook != "on_close":
         assert ends.wait().reason is (CloseReason.CLOSED if way == "close" else CloseReason.ABORTED)
@@ -282,7 +285,7 @@ def test_cb_18_another_connection(echo: Echo, serve: Serve) -> None:
                     conn.abort()
 
     server = serve(echo.address, on_client_recv=end_the_others)
-    with connect(where(server)) as victim, connect(where(server)) as client:
+    with connect(address_of(server)) as victim, connect(address_of(server)) as client:
         assert echoed(victim, b"x") == b"x"
         assert echoed(client, b"alone") == b"alone"
         assert ending(victim) == ("reset", b"")

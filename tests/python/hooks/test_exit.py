@@ -8,10 +8,9 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from processes import Child
-from scripts import python, python_argv
-
-from .leaving import TIMES, leave
+from support.processes import Child
+from support.repeated_exits import TIMES, exit_many_times
+from support.scripts import python, python_argv
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="fork")
 
@@ -37,9 +36,9 @@ BUSY = """
 
 # The rest of the script, its exit code, and what its stderr must end with.
 WAYS = {
-    "end of script": ("leaving()", 0, ""),
-    "sys.exit": ("leaving(); sys.exit(3)", 3, ""),
-    "exception": ("leaving(); raise ValueError('mine')", 1, "ValueError: mine"),
+    "end of script": ("about_to_exit()", 0, ""),
+    "sys.exit": ("about_to_exit(); sys.exit(3)", 3, ""),
+    "exception": ("about_to_exit(); raise ValueError('mine')", 1, "ValueError: mine"),
     "daemon threads send": (
         """
         def send():
@@ -52,7 +51,7 @@ WAYS = {
         for _ in range(3):
             threading.Thread(target=send, daemon=True).start()
         poll(lambda: server.stats.to_client.added > 1_000_000, 20, "what they send flows")
-        leaving()
+        about_to_exit()
         """,
         0,
         "",
@@ -62,7 +61,7 @@ WAYS = {
 
 @pytest.mark.parametrize(("way", "code", "last"), WAYS.values(), ids=WAYS)
 def test_py_01_leaving_with_callbacks_running(way: str, code: int, last: str, tmp_path: Path) -> None:
-    left = leave(tmp_path, textwrap.dedent(BUSY) + textwrap.dedent(way), at_once=2)
+    left = exit_many_times(tmp_path, textwrap.dedent(BUSY) + textwrap.dedent(way), at_once=2)
     assert left.codes == [code] * TIMES, left
     assert left.slowest < MOST
     assert left.said.rstrip().endswith(last)
@@ -98,10 +97,10 @@ def test_py_01_leaving_with_a_callback_that_does_not_return(
         client = connect(server.address)
         client.sendall(b"x")
         entered.wait(20)
-        leaving()
+        about_to_exit()
     """
     # A second is what the exit waits for the connection to end.
-    left = leave(tmp_path, text, times, at_once)
+    left = exit_many_times(tmp_path, text, times, at_once)
     assert left.codes == [0] * times, left
     assert left.slowest < MOST
     assert "Traceback" not in left.said
@@ -136,9 +135,9 @@ def test_py_01_leaving_while_an_exception_is_told_of(where: str, tmp_path: Path)
         client = connect(server.address)
         client.sendall(b"x")
         entered.wait(20)
-        leaving()
+        about_to_exit()
     """
-    left = leave(tmp_path, text, 5, at_once=5)
+    left = exit_many_times(tmp_path, text, 5, at_once=5)
     assert left.codes == [0] * 5, left
     assert left.slowest < MOST
 
@@ -154,7 +153,7 @@ def test_py_02_leaving_by_what_a_callback_raises_in_main_loop(
         upstream = Echo()
         def on_recv(side, data):
             if data == b"leave":
-                leaving()
+                about_to_exit()
                 raise {raised}
         server = TheServer("", 0, upstream.address, on_recv=on_recv)
         def run():
@@ -169,7 +168,7 @@ def test_py_02_leaving_by_what_a_callback_raises_in_main_loop(
         threading.Thread(target=run, daemon=True).start()
         server.main_loop()
     """
-    left = leave(tmp_path, text, at_once=2)
+    left = exit_many_times(tmp_path, text, at_once=2)
     assert left.codes == [code] * TIMES, left
     assert left.slowest < MOST
     lines = [line for line in left.said.splitlines() if "the server stops" not in line]
@@ -181,7 +180,7 @@ def test_py_02_leaving_main_loop_by_a_signal(tmp_path: Path) -> None:
     text = """
         upstream = Echo()
         def on_recv(side, data):
-            leaving()
+            about_to_exit()
             os.kill(os.getpid(), signal.SIGTERM)
             while True:
                 time.sleep(0.01)
@@ -191,7 +190,7 @@ def test_py_02_leaving_main_loop_by_a_signal(tmp_path: Path) -> None:
         client.sendall(b"x")
         server.main_loop()
     """
-    left = leave(tmp_path, text, 10, at_once=5)
+    left = exit_many_times(tmp_path, text, 10, at_once=5)
     assert left.codes == [9] * 10, left
     assert left.slowest < MOST
 
@@ -216,9 +215,9 @@ def test_py_03_the_interpreter_goes_while_lanes_call(tmp_path: Path) -> None:
         for _ in range(6):
             threading.Thread(target=run, daemon=True).start()
         poll(lambda: made[0].stats.to_client.delivered > 1000, 20, "bytes flow")
-        leaving()
+        about_to_exit()
     """
-    left = leave(tmp_path, text, at_once=2)
+    left = exit_many_times(tmp_path, text, at_once=2)
     assert left.codes == [0] * TIMES, left
     assert left.said == ""
     assert left.slowest < MOST
@@ -229,7 +228,7 @@ def test_a_real_script_from_its_start_to_its_end(tmp_path: Path) -> None:
     text = """
         import sys, threading
         from interpose import TheServer
-        from peers import Echo, connect, echo
+        from support.peers import Echo, connect, echo
         upstream = Echo()
         server = TheServer("", 0, upstream.address, on_recv=lambda side, data: data.upper())
         def run():
@@ -251,7 +250,7 @@ def test_a_ctrl_c_during_a_callback_cuts_it_short(tmp_path: Path) -> None:
     text = """
         import os, signal, threading, time
         from interpose import TheServer
-        from peers import Echo, connect
+        from support.peers import Echo, connect
         upstream = Echo()
         def on_recv(side, data):
             print("entered", flush=True)
@@ -276,7 +275,7 @@ def test_what_a_signal_handler_raises_during_a_callback_is_the_callbacks_error(t
     text = """
         import logging, os, signal, threading
         from interpose import TheServer
-        from peers import Echo, connect, echo, ending
+        from support.peers import Echo, connect, echo, ending
         logging.disable()
         def stumble(*_):
             raise LookupError

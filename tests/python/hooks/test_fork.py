@@ -6,15 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
-from scripts import passes, python
+from support.scripts import passes, python
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 BEGIN = """
     import logging, os, sys, threading, time, warnings
-    from deadline import poll
+    from support.deadline import poll
     from interpose import ForkError, TheServer
-    from peers import Echo, connect, echo
+    from support.peers import Echo, connect, echo
     # Newer Pythons warn about any fork with threads; that is what is tried here.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     # On a busy machine any callback may take long, and that is told of.

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from conftest import Serve
 from interpose import ArgumentTypeError, CloseReason, ConfigError, Connection, Side, TheServer
-from peers import Echo
-
-from .clients import Ends, exchange, of_data, settled, upper
-from .conftest import Told
+from support.callback_log import CallbackLog
+from support.callbacks import CloseRecorder, from_data, upper
+from support.exchanges import exchange, wait_until_idle
+from support.peers import Echo
 
 HOOKS = ("on_accept", "on_connect", "on_recv", "on_client_recv", "on_upstream_recv", "on_eof", "on_close")
 
@@ -67,7 +67,7 @@ CALLABLES: dict[str, Callable[..., Any]] = {
     "callable object": Shouter(),
     "partial": functools.partial(with_more, times=1),
     "partial of a method": functools.partial(Shouter().method),
-    "lambda": of_data(lambda data: data.upper()),
+    "lambda": from_data(lambda data: data.upper()),
     "defaults": with_more,
     "any arguments": anything,
     "wrapper": wrapper,
@@ -91,7 +91,7 @@ def test_given_as_keyword_assigned_and_deleted(echo: Echo, serve: Serve) -> None
     server = serve(echo.address, on_client_recv=upper)
     assert server.on_client_recv is upper
     assert exchange(server) == ("eof", b"ABC")
-    server.on_client_recv = of_data(lambda data: data * 2)
+    server.on_client_recv = from_data(lambda data: data * 2)
     assert exchange(server) == ("eof", b"abcabc")
     del server.on_client_recv
     assert exchange(server) == ("eof", b"abc")
@@ -146,7 +146,7 @@ def test_overridden_in_a_subclass(kind: type[TheServer], echo: Echo) -> None:
 
 
 def test_an_instances_own_goes_before_its_classs(echo: Echo) -> None:
-    with Upper("", 0, echo.address, on_client_recv=of_data(lambda data: data * 2)) as server:
+    with Upper("", 0, echo.address, on_client_recv=from_data(lambda data: data * 2)) as server:
         assert exchange(server) == ("eof", b"abcabc")
         del server.on_client_recv
         assert exchange(server) == ("eof", b"ABC")
@@ -162,11 +162,11 @@ def test_a_method_may_call_what_it_overrides(echo: Echo) -> None:
 
     with Polite("", 0, echo.address) as server:
         assert exchange(server) == ("eof", b"abc")
-        assert settled(server).stats.callback_errors == 0
+        assert wait_until_idle(server).stats.callback_errors == 0
 
 
 def test_one_direction_s_goes_before_both_directions_(echo: Echo, serve: Serve) -> None:
-    server = serve(echo.address, on_recv=of_data(lambda data: data + b"!"), on_client_recv=upper)
+    server = serve(echo.address, on_recv=from_data(lambda data: data + b"!"), on_client_recv=upper)
     # What the upstream sends is one chunk: it is sent back in one.
     assert exchange(server) == ("eof", b"ABC!")
 
@@ -273,19 +273,19 @@ def test_a_wrapper_that_runs_its_coroutine_is_a_plain_callback(echo: Echo, serve
 
 @pytest.mark.parametrize("hook", ["on_accept", "on_connect", "on_client_recv", "on_eof", "on_close"])
 def test_cb_15_a_coroutine_that_comes_back_is_told_of_and_never_left(
-    hook: str, echo: Echo, serve: Serve, told: Told
+    hook: str, echo: Echo, serve: Serve, callback_log: CallbackLog
 ) -> None:
     def wrapped(*arguments: Any) -> Any:
         return asynchronous(*arguments)
 
-    ends = Ends()
+    ends = CloseRecorder()
     hooks: dict[str, Any] = {"on_close": ends, hook: wrapped}
     server = serve(echo.address, **hooks)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         how, _ = exchange(server)
-        line = told.wait(hook, "TypeError", "coroutine")
-        settled(server)
+        line = callback_log.wait(hook, "TypeError", "coroutine")
+        wait_until_idle(server)
         gc.collect()
     assert "None" in line
     assert [str(warning.message) for warning in caught] == []

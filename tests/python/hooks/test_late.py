@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 from conftest import Serve
-from deadline import poll
-from inet import where
 from interpose import Connection, LaneError, Side, TheServer
-from peers import Echo, connect, echo
-from scripts import passes
-
-from .clients import settled
+from support.addresses import address_of
+from support.deadline import poll
+from support.exchanges import wait_until_idle
+from support.peers import Echo, connect, echo
+from support.scripts import passes
 
 
 def test_the_first_callback_sees_connections_that_live_already() -> None:
@@ -24,7 +23,7 @@ def test_the_first_callback_sees_connections_that_live_already() -> None:
     def see(side: Side, data: bytes) -> None:
         seen.append((side.is_client, data))
 
-    with Echo() as upstream, TheServer("", 0, upstream.address) as server, connect(where(server)) as client:
+    with Echo() as upstream, TheServer("", 0, upstream.address) as server, connect(address_of(server)) as client:
         assert echo(client, b"before") == b"before"
         server.on_recv = see
         assert echo(client, b"after") == b"after"
@@ -37,7 +36,7 @@ def test_the_first_callback_during_a_main_loop(tmp_path: Path) -> None:
     text = """
         import threading
         from interpose import TheServer
-        from peers import Echo, connect, echo
+        from support.peers import Echo, connect, echo
         with Echo() as upstream:
             server = TheServer("", 0, upstream.address)
             def steer():
@@ -64,7 +63,7 @@ def test_every_end_is_told_though_that_takes_longer_than_the_stop(echo: Echo) ->
     server = TheServer("", 0, echo.address, on_close=slow).start()
     with contextlib.ExitStack() as clients:
         for _ in range(count):
-            clients.enter_context(connect(where(server)))
+            clients.enter_context(connect(address_of(server)))
         poll(lambda: server.stats.active == count, 10, "all are there")
         begin = time.monotonic()
         server.stop(0)
@@ -84,10 +83,10 @@ def test_main_loop_in_a_callback_leaves_the_other_server_alone(serve: Serve, ech
             raised.append(error)
 
     server = serve(echo.address, on_accept=run)
-    with connect(where(server)):
+    with connect(address_of(server)):
         poll(lambda: raised, 5, "it is refused")
-    settled(server)
-    with other.start(), connect(where(other)):
+    wait_until_idle(server)
+    with other.start(), connect(address_of(other)):
         poll(lambda: other.stats.active == 1, 5, "the other one serves")
 
 
@@ -107,7 +106,7 @@ def test_other_threads_get_the_interpreter(native: bool) -> None:
     with Echo() as upstream, TheServer("", 0, upstream.address, **{hook: seen}) as server:  # type: ignore[arg-type]
         thread = threading.Thread(target=count)
         thread.start()
-        with connect(where(server)) as client:
+        with connect(address_of(server)) as client:
             sender = threading.Thread(target=client.sendall, args=(bytes(64 << 20),))
             sender.start()
             left = 64 << 20

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deadline import poll
-from inet import where
 from interpose import CloseReason, Forward, Limits, TheServer
-from peers import Address, Echo, connect, echo, fate
+from support.addresses import address_of
+from support.deadline import poll
+from support.peers import Address, Echo, connect, echo, fate
 
 # The eight that one connection may pass, and the one that is refused.
 MOST = 9
@@ -99,9 +99,9 @@ def assert_cut(servers: list[TheServer], address: Address, said: bytes = b"") ->
 @pytest.mark.parametrize("spelling", ["127.0.0.1", "127.0.0.7", "localhost", "0.0.0.0", "::ffff:127.0.0.1"])
 def test_a_loop_of_connects_that_a_script_makes_is_cut(stack: ExitStack, spelling: str) -> None:
     first = stack.enter_context(Tutorial("0.0.0.0", 0, public=True))
-    _, port = where(first)
+    _, port = address_of(first)
     second = stack.enter_context(TheServer("0.0.0.0", 0, (spelling, port), public=True))
-    first.target = (spelling, where(second)[1])
+    first.target = (spelling, address_of(second)[1])
     assert_cut([first, second], ("127.0.0.1", port))
 
 
@@ -110,21 +110,21 @@ def test_a_loop_of_a_script_and_a_server_is_cut(stack: ExitStack, script: type[T
     first = stack.enter_context(script("", 0, limits=BOUND))
     second = stack.enter_context(TheServer("", 0, first.address, limits=BOUND))
     first.target = second.address
-    assert_cut([first, second], where(first))
+    assert_cut([first, second], address_of(first))
 
 
 @pytest.mark.parametrize("scripts", [[Tutorial, Own], [Own, Tutorial], [Own, Own]])
 def test_a_loop_of_two_scripts_is_cut(stack: ExitStack, scripts: list[type[Tutorial]]) -> None:
     first, second = (stack.enter_context(script("", 0, limits=BOUND)) for script in scripts)
     first.target, second.target = second.address, first.address
-    assert_cut([first, second], where(first))
+    assert_cut([first, second], address_of(first))
 
 
 def test_a_loop_of_sockets_that_a_script_connects_when_a_client_speaks_is_cut(stack: ExitStack) -> None:
     first = stack.enter_context(Late("", 0, limits=BOUND))
     second = stack.enter_context(TheServer("", 0, first.address, limits=BOUND))
     first.target = second.address
-    assert_cut([first, second], where(first), b"hello")
+    assert_cut([first, second], address_of(first), b"hello")
 
 
 @SCRIPTS
@@ -132,7 +132,7 @@ def test_a_ring_of_scripts_is_cut(stack: ExitStack, script: type[Tutorial]) -> N
     ring = [stack.enter_context(script("", 0, limits=BOUND)) for _ in range(3)]
     for server, following in zip(ring, [*ring[1:], ring[0]], strict=True):
         server.target = following.address
-    assert_cut(list(ring), where(ring[0]))
+    assert_cut(list(ring), address_of(ring[0]))
 
 
 @SCRIPTS

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from processes import Child
-from scripts import python_argv
+from support.processes import Child
+from support.scripts import python_argv
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes as POSIX has them")
 
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes as POSIX 
 SCRIPT = """
     import os, sys
     from interpose import TheServer
-    from peers import Echo, connect, ending
-    from hooks.clients import exchange
+    from support.peers import Echo, connect, ending
+    from support.exchanges import exchange
     def show(*seen):
         print(seen, flush=True)
     def write(*seen):
@@ -105,8 +105,8 @@ def test_what_is_no_output_of_a_looking_callback_ends_its_connection(body: str, 
     text = f"""
         import os, sys
         from interpose import TheServer
-        from peers import Echo
-        from hooks.clients import exchange
+        from support.peers import Echo
+        from support.exchanges import exchange
         calls = []
         def on_client_recv(side, data):
             calls.append(data)

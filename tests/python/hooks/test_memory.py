@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deadline import poll
-from inet import refuses, where
 from interpose import Connection, Forward, Side, TheServer
-from peers import Echo
-from scripts import passes
-
-from .articles import OnlyRecv
-from .clients import exchange, served_by_main_loop, upper
+from support.addresses import address_of, refuses
+from support.callbacks import upper
+from support.deadline import poll
+from support.exchanges import exchange, served_by_main_loop
+from support.peers import Echo
+from support.scripts import passes
+from support.tutorial_scripts import OnlyRecv
 
 
 def collected(gone: weakref.ref[Any]) -> bool:
@@ -151,7 +151,7 @@ def test_a_started_server_that_is_dropped_is_warned_about_and_stopped(
 
     server = TheServer("", 0, echo.address, on_recv=upper).start()
     exchange(server)
-    address = where(server)
+    address = address_of(server)
     gone = weakref.ref(server)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -188,9 +188,9 @@ def test_py_15_three_hundred_thousand_callbacks_leave_memory_and_references_flat
         from pathlib import Path
         from interpose import TheServer
         import socket, threading
-        from deadline import poll
+        from support.deadline import poll
         from interpose import Forward
-        from peers import connect
+        from support.peers import connect
         def pour(count):
             with connect(server.address, 60.0) as client:
                 client.sendall(bytes(count))
@@ -236,7 +236,7 @@ def test_py_15_connections_and_exceptions_leave_memory_flat(tmp_path: Path) -> N
         import gc, resource, sys
         from pathlib import Path
         from interpose import TheServer
-        from peers import Echo, connect, ending
+        from support.peers import Echo, connect, ending
         import logging
         logging.disable()
         class Blunder(Exception):
@@ -279,9 +279,9 @@ def test_a_thousand_servers_leave_no_thread_and_no_descriptor(tmp_path: Path) ->
     text = """
         import gc, logging, os, threading
         logging.disable()
-        from deadline import poll
+        from support.deadline import poll
         from interpose import TheServer
-        from peers import Echo, connect, echo
+        from support.peers import Echo, connect, echo
         def baseline():
             gc.collect()
             return threading.active_count(), len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
@@ -309,7 +309,7 @@ def test_py_18_the_modules_can_be_reloaded(tmp_path: Path) -> None:
         import importlib, logging, sys
         import interpose
         logging.disable()
-        from peers import Echo, connect, echo
+        from support.peers import Echo, connect, echo
         with Echo() as upstream:
             def upper(side, data):
                 return data.upper()

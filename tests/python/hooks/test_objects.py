@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 from conftest import Serve
-from deadline import poll
-from inet import where
 from interpose import ArgumentTypeError, CloseReason, Connection, ConnectionPhase, Side, TheServer
-from peers import Address, Echo, connect
-from peers import echo as echoed
-
-from .clients import Ends, exchange, in_thread, of_data, settled
+from support.addresses import address_of
+from support.callbacks import CloseRecorder, from_data
+from support.deadline import poll
+from support.exchanges import exchange, in_thread, wait_until_idle
+from support.peers import Address, Echo, connect
+from support.peers import echo as echoed
 
 
 def test_one_object_wherever_it_comes_from(echo: Echo, serve: Serve) -> None:
@@ -37,12 +37,12 @@ def test_one_object_wherever_it_comes_from(echo: Echo, serve: Serve) -> None:
     server = serve(
         echo.address, on_accept=on_conn, on_connect=on_conn, on_recv=on_recv, on_eof=on_eof, on_close=on_conn
     )
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         for _ in range(3):
             echoed(client, b"abc")
         conns += server.connections
     poll(lambda: conns[-1].phase is ConnectionPhase.CLOSED, 10.0, "it is closed")
-    settled(server)
+    wait_until_idle(server)
     assert len({id(conn) for conn in conns}) == 1
     # One Side for each end, too.
     assert len({id(side) for side in sides}) == 2
@@ -62,12 +62,12 @@ def test_sides_know_each_other(echo: Echo, serve: Serve) -> None:
         assert side != "side"
         ours, theirs = conn.client.getpeername(), conn.upstream.getpeername()
         assert (ours, theirs) == (name[0], echo.address)
-        assert conn.client.getsockname() == where(server)
+        assert conn.client.getsockname() == address_of(server)
         assert repr(side) == f"<{'client' if side.is_client else 'upstream'} 127.0.0.1:{side.getpeername()[1]}>"
 
     name: list[Address] = []
     server = serve(echo.address, on_recv=on_recv)
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         name.append(client.getsockname())
         assert echoed(client, b"abc") == b"abc"
     assert seen == [(True, False, True, True), (False, True, True, True)]
@@ -85,7 +85,7 @@ def test_there_is_no_upstream_at_on_accept(echo: Echo, serve: Serve) -> None:
 
 def test_state_is_the_users(echo: Echo, serve: Serve) -> None:
     """Set at the beginning, changed on the way, read at the end; each connection has its own."""
-    ends = Ends()
+    ends = CloseRecorder()
 
     def on_accept(conn: Connection) -> None:
         conn.state = {"chunks": 0}
@@ -95,7 +95,7 @@ def test_state_is_the_users(echo: Echo, serve: Serve) -> None:
 
     server = serve(echo.address, on_accept=on_accept, on_recv=on_recv, on_close=ends)
     for rounds in (1, 5, 20):
-        with connect(where(server)) as client:
+        with connect(address_of(server)) as client:
             for _ in range(rounds):
                 echoed(client, b"abc")
     ends.wait(3)
@@ -103,9 +103,9 @@ def test_state_is_the_users(echo: Echo, serve: Serve) -> None:
 
 
 def test_state_set_from_outside(echo: Echo, serve: Serve) -> None:
-    ends = Ends()
+    ends = CloseRecorder()
     server = serve(echo.address, on_close=ends)
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         echoed(client, b"x")
         server.connections[0].state = "seen"
         assert server.connections[0].state == "seen"
@@ -120,7 +120,7 @@ def test_on_close_comes_exactly_once_with_final_figures(echo: Echo, refusing: Ad
     def on_close(conn: Connection) -> None:
         figures.append((conn.phase, conn.reason, conn.to_upstream, conn.to_client))
 
-    server = serve(echo.address, on_client_recv=of_data(lambda data: data * 2), on_close=on_close)
+    server = serve(echo.address, on_client_recv=from_data(lambda data: data * 2), on_close=on_close)
     data = os.urandom(300_000)
     exchange(server, data)
     poll(lambda: figures, 10.0, "on_close was called")
@@ -135,8 +135,8 @@ def test_on_close_comes_exactly_once_with_final_figures(echo: Echo, refusing: Ad
 
 
 def test_on_close_once_for_each_of_many(echo: Echo, serve: Serve) -> None:
-    ends = Ends()
-    server = serve(echo.address, on_recv=of_data(lambda data: None), on_close=ends)
+    ends = CloseRecorder()
+    server = serve(echo.address, on_recv=from_data(lambda data: None), on_close=ends)
     for _ in range(300):
         exchange(server)
     ends.wait(300)
@@ -146,9 +146,9 @@ def test_on_close_once_for_each_of_many(echo: Echo, serve: Serve) -> None:
 
 
 def test_stop_tells_on_close_before_it_returns(echo: Echo) -> None:
-    ends = Ends()
+    ends = CloseRecorder()
     server = TheServer("", 0, echo.address, on_close=ends).start()
-    clients = [connect(where(server)) for _ in range(20)]
+    clients = [connect(address_of(server)) for _ in range(20)]
     for client in clients:
         echoed(client, b"x")
     server.stop(0)
@@ -196,10 +196,10 @@ def test_objects_that_nobody_keeps_go_with_their_connection(echo: Echo, serve: S
 
 
 def test_a_connection_that_ends_while_it_is_listed_is_not_kept(echo: Echo, serve: Serve) -> None:
-    ends = Ends()
+    ends = CloseRecorder()
     server = serve(echo.address, on_close=ends)
     native, known = vars(server)["_native"], vars(server)["_known"]
-    client = connect(where(server))
+    client = connect(address_of(server))
     echoed(client, b"x")
 
     class EndsThem:
@@ -219,7 +219,7 @@ def test_a_connection_that_ends_while_it_is_listed_is_not_kept(echo: Echo, serve
 
 
 def test_connections_that_are_listed_all_the_time_are_one_object_each_and_go(echo: Echo, serve: Serve) -> None:
-    ends, listed = Ends(), dict[int, Connection]()
+    ends, listed = CloseRecorder(), dict[int, Connection]()
     over = threading.Event()
     server = serve(echo.address, on_close=ends)
 
@@ -240,7 +240,7 @@ def test_connections_that_are_listed_all_the_time_are_one_object_each_and_go(ech
 
 
 def test_they_cannot_be_copied(echo: Echo, serve: Serve) -> None:
-    ends = Ends()
+    ends = CloseRecorder()
     exchange(serve(echo.address, on_close=ends))
     for one in (ends.wait(), ends.wait().client):
         with pytest.raises(ArgumentTypeError, match="cannot be pickled or copied"):
@@ -250,7 +250,7 @@ def test_they_cannot_be_copied(echo: Echo, serve: Serve) -> None:
 @pytest.mark.parametrize("whole", [True, False], ids=["connection", "side"])
 def test_passthrough_ends_the_callbacks(whole: bool, echo: Echo, serve: Serve) -> None:
     seen: list[tuple[bool, bytes]] = []
-    ends = Ends()
+    ends = CloseRecorder()
 
     def on_recv(side: Side, data: bytes) -> bytes:
         seen.append((side.is_client, data))
@@ -263,7 +263,7 @@ def test_passthrough_ends_the_callbacks(whole: bool, echo: Echo, serve: Serve) -
         seen.append((side.is_client, b""))
 
     server = serve(echo.address, on_recv=on_recv, on_eof=on_eof, on_close=ends)
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         assert echoed(client, b"first") == b"FIRST"
         assert echoed(client, b"enough") == b"ENOUGH"
         data = os.urandom(1 << 20)
@@ -298,7 +298,7 @@ def test_what_was_let_through_flows_while_the_lane_is_stuck(echo: Echo, serve: S
 
     server = serve(echo.address, on_recv=on_recv)
     try:
-        with connect(where(server)) as client, connect(where(server)) as other:
+        with connect(address_of(server)) as client, connect(address_of(server)) as other:
             # The second of these is carried by the native side already.
             assert echoed(client, b"one") == b"one"
             assert echoed(client, b"two") == b"two"
@@ -314,8 +314,8 @@ def test_what_was_let_through_flows_while_the_lane_is_stuck(echo: Echo, serve: S
 
 def test_passthrough_from_another_thread(echo: Echo, serve: Serve) -> None:
     seen: list[bytes] = []
-    server = serve(echo.address, on_recv=of_data(lambda data: seen.append(data)))
-    with connect(where(server)) as client:
+    server = serve(echo.address, on_recv=from_data(lambda data: seen.append(data)))
+    with connect(address_of(server)) as client:
         assert echoed(client, b"one") == b"one"
         server.connections[0].passthrough()
         count = len(seen)

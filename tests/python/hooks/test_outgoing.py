@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inet import where
 from interpose import (
     ArgumentTypeError,
     CloseReason,
@@ -21,12 +20,13 @@ from interpose import (
     Side,
     TheServer,
 )
-from peers import Address, Echo, Served, address_of, connect, fate, listener, read_exactly
-from peers import echo as echoed
-from scripts import passes
-
-from .clients import Ends, Sink, in_thread
-from .conftest import Told
+from support.addresses import address_of
+from support.callback_log import CallbackLog
+from support.callbacks import CloseRecorder
+from support.exchanges import Sink, in_thread
+from support.peers import Address, Echo, Served, bound_address, connect, fate, listener, read_exactly
+from support.peers import echo as echoed
+from support.scripts import passes
 
 # More than the buffers of a connection on the loopback ever have.
 TOO_MUCH = bytes(64 << 20)
@@ -36,7 +36,7 @@ TOO_MUCH = bytes(64 << 20)
 def pair() -> Iterator[tuple[Side, socket.socket]]:
     """A side, and its peer, which reads only when asked to."""
     with listener() as listening:
-        side = Forward(*address_of(listening)).start()
+        side = Forward(*bound_address(listening)).start()
         assert side
         peer, _ = listening.accept()
         with peer:
@@ -105,11 +105,11 @@ def test_signal_handlers_run_while_it_waits(tmp_path: Path) -> None:
     text = """
         import signal
         from interpose import Forward
-        from peers import address_of, listener
+        from support.peers import bound_address, listener
         def on_alarm(*_):
             raise LookupError("the alarm")
         with listener() as listening:
-            side = Forward(*address_of(listening)).start()
+            side = Forward(*bound_address(listening)).start()
             signal.signal(signal.SIGALRM, on_alarm)
             signal.setitimer(signal.ITIMER_REAL, 0.2)
             try:
@@ -124,12 +124,12 @@ def test_a_peer_that_has_gone_raises_no_signal(tmp_path: Path) -> None:
     """Also where the program has SIGPIPE end it."""
     text = """
         import signal
-        from deadline import poll
+        from support.deadline import poll
         from interpose import Forward
-        from peers import address_of, listener
+        from support.peers import bound_address, listener
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         with listener() as listening:
-            side = Forward(*address_of(listening)).start()
+            side = Forward(*bound_address(listening)).start()
             listening.accept()[0].close()
             def failed():
                 try:
@@ -151,15 +151,15 @@ def by_own_socket(address: Address) -> Any:
 
 @pytest.mark.parametrize("make", [by_start, by_own_socket])
 def test_one_that_belongs_to_a_connection_is_given_to_no_other(
-    make: Callable[[Address], Any], echo: Echo, told: Told
+    make: Callable[[Address], Any], echo: Echo, callback_log: CallbackLog
 ) -> None:
     shared = make(echo.address)
-    ends = Ends()
-    with TheServer("", 0, on_accept=lambda conn: shared, on_close=ends) as server, connect(where(server)) as first:
+    ends = CloseRecorder()
+    with TheServer("", 0, on_accept=lambda conn: shared, on_close=ends) as server, connect(address_of(server)) as first:
         assert echoed(first, b"1") == b"1"
         own = shared.connection
-        assert fate(lambda: connect(where(server)))[0] == "reset"
-        assert f"belongs to connection {own.id} already" in told.wait("on_accept raised ConfigError")
+        assert fate(lambda: connect(address_of(server)))[0] == "reset"
+        assert f"belongs to connection {own.id} already" in callback_log.wait("on_accept raised ConfigError")
         assert shared.connection is own
         assert own.upstream is not None
         shared.send(b"from the script")

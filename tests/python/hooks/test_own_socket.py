@@ -9,16 +9,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from deadline import poll
-from inet import where
 from interpose import Connection, Side, TheServer
-from peers import Address, Echo, Served, connect, listener, read_exactly, reset
-from peers import address_of as name_of
-from peers import echo as echoed
-
-from .articles import unpaired
-from .clients import exchange, settled
-from .conftest import Told
+from support.addresses import address_of
+from support.callback_log import CallbackLog
+from support.deadline import poll
+from support.exchanges import exchange, wait_until_idle
+from support.peers import Address, Echo, Served, connect, listener, read_exactly, reset
+from support.peers import bound_address as name_of
+from support.peers import echo as echoed
+from support.tutorial_scripts import unpaired
 
 
 class Attributed(socket.socket):
@@ -75,10 +74,10 @@ def test_it_is_the_same_key_for_its_whole_life(make: Callable[[Address], Any], e
             super().on_close()
 
     with Own("", 0) as server:
-        with connect(where(server)) as client:
+        with connect(address_of(server)) as client:
             assert echoed(client, b"abc") == b"abc"
         poll(lambda: unpaired(server), 10.0, "it is unpaired")
-        settled(server)
+        wait_until_idle(server)
     (upstream,) = names
     assert names[upstream] == "upstream"
     assert upstream.fileno() == -1
@@ -104,7 +103,7 @@ def test_in_our_form_too(make: Callable[[Address], Any], echo: Echo) -> None:
 
     with TheServer("", 0, on_accept=on_accept, on_recv=on_recv) as server:
         assert exchange(server) == ("eof", b"abc")
-        assert settled(server).stats.callback_errors == 0
+        assert wait_until_idle(server).stats.callback_errors == 0
     assert seen == [(True, True, 1, True)]
 
 
@@ -129,13 +128,13 @@ def test_what_came_before_it_was_paired_is_not_lost_and_its_own_methods_work(ser
         def on_recv(self) -> None:
             self.channel[self.s].send(self.data)
 
-    with Served(greeting) as served, Own("", 0) as server, connect(where(server)) as client:
+    with Served(greeting) as served, Own("", 0) as server, connect(address_of(server)) as client:
         assert read_exactly(client, 8) == b"and more"
         sockets[0].send(b"by hand")
         assert read_exactly(client, 7) == b"by hand"
         sockets[0].close()
         assert client.recv(1) == b""
-        assert settled(server).stats.callback_errors == 0
+        assert wait_until_idle(server).stats.callback_errors == 0
 
 
 def listening() -> Any:
@@ -173,7 +172,9 @@ WRONG = pytest.mark.parametrize(
 
 
 @WRONG
-def test_what_cannot_be_taken_over_is_refused_in_one_line(make: Callable[[], Any], says: str, told: Told) -> None:
+def test_what_cannot_be_taken_over_is_refused_in_one_line(
+    make: Callable[[], Any], says: str, callback_log: CallbackLog
+) -> None:
     made: list[Any] = []
 
     class Own(TheServer):
@@ -184,13 +185,13 @@ def test_what_cannot_be_taken_over_is_refused_in_one_line(make: Callable[[], Any
 
     with Own("", 0) as server:
         assert exchange(server)[0] == "reset"
-        told.wait("on_accept raised " + says)
+        callback_log.wait("on_accept raised " + says)
         assert unpaired(server)
         made[0].close()
 
 
 @WRONG
-def test_the_same_in_our_form(make: Callable[[], Any], says: str, told: Told) -> None:
+def test_the_same_in_our_form(make: Callable[[], Any], says: str, callback_log: CallbackLog) -> None:
     made: list[Any] = []
 
     def on_accept(conn: Connection) -> Any:
@@ -199,7 +200,7 @@ def test_the_same_in_our_form(make: Callable[[], Any], says: str, told: Told) ->
 
     with TheServer("", 0, on_accept=on_accept) as server:
         assert exchange(server)[0] == "reset"
-        told.wait("on_accept raised " + says)
+        callback_log.wait("on_accept raised " + says)
         made[0].close()
 
 
@@ -219,7 +220,7 @@ def test_a_unix_socket(tmp_path: Any) -> None:
             def on_recv(self) -> None:
                 self.channel[self.s].send(self.data)
 
-        with Own("", 0) as server, connect(where(server)) as client:
+        with Own("", 0) as server, connect(address_of(server)) as client:
             peer, _ = upstream.accept()
             with peer:
                 client.sendall(b"abc")
@@ -239,13 +240,13 @@ def test_one_whose_peer_has_gone_ends_at_once() -> None:
         def on_recv(self) -> None:
             raise AssertionError(self.data)
 
-    with listener() as upstream, Own("", 0) as server, connect(where(server)) as client:
+    with listener() as upstream, Own("", 0) as server, connect(address_of(server)) as client:
         assert client.recv(1) == b""
         client.close()
-        assert settled(server).stats.callback_errors == 0
+        assert wait_until_idle(server).stats.callback_errors == 0
 
 
-def test_one_that_was_reset_before_it_is_entered_is_said_to_have_failed(told: Told) -> None:
+def test_one_that_was_reset_before_it_is_entered_is_said_to_have_failed(callback_log: CallbackLog) -> None:
     made: list[socket.socket] = []
 
     def reset_by_its_peer(conn: Any) -> Any:
@@ -257,6 +258,6 @@ def test_one_that_was_reset_before_it_is_entered_is_said_to_have_failed(told: To
 
     with listener() as upstream, TheServer("", 0, on_accept=reset_by_its_peer) as server:
         assert exchange(server)[0] == "reset"
-        line = told.wait("on_accept raised ConnectError")
+        line = callback_log.wait("on_accept raised ConnectError")
         assert "it has failed since it was connected: connection reset by peer; connect another one" in line
         made[0].close()

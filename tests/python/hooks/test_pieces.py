@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from conftest import Serve
-from deadline import poll
-from inet import where
 from interpose import Connection, Side, TheServer
-from peers import address_of, connect, listener, read_exactly
+from support.addresses import address_of
+from support.deadline import poll
+from support.peers import bound_address, connect, listener, read_exactly
 
 PARTS = 20_000
 # In tcp_info of linux/tcp.h: segments with data that have come.
@@ -57,7 +57,7 @@ Ends = tuple[socket.socket, socket.socket, Connection]
 
 def ends(server: TheServer, listening: socket.socket, to_upstream: bool) -> Ends:
     """Return the source and the destination of a new connection, and the connection."""
-    client = connect(where(server), 30.0)
+    client = connect(address_of(server), 30.0)
     upstream = listening.accept()[0]
     upstream.settimeout(30.0)
     conn = poll(lambda: [conn for conn in server.connections if conn.phase == "open"], 10.0, "it is open")[0]
@@ -68,7 +68,7 @@ def ends(server: TheServer, listening: socket.socket, to_upstream: bool) -> Ends
 @pytest.mark.parametrize("answer", [parts, mixed_parts, calls], ids=lambda answer: answer.__name__)
 def test_many_small_pieces_of_a_callback_are_few_writes(answer: Any, to_upstream: bool, serve: Serve) -> None:
     with listener() as listening:
-        server = serve(address_of(listening), on_recv=answer)
+        server = serve(bound_address(listening), on_recv=answer)
         source, destination, _ = ends(server, listening, to_upstream)
         with source, destination:
             source.sendall(b"abc")
@@ -82,7 +82,7 @@ def test_a_head_goes_out_with_its_body(body: int, serve: Serve) -> None:
         return [b"h" * 64, data[:1] * body]
 
     with listener() as listening:
-        server = serve(address_of(listening), on_client_recv=answer)
+        server = serve(bound_address(listening), on_client_recv=answer)
         client, upstream, _ = ends(server, listening, True)
         with client, upstream:
             for number in range(20):
@@ -98,7 +98,7 @@ def test_a_million_parts_are_delivered_whole(serve: Serve) -> None:
         return [data] * count
 
     with listener() as listening:
-        server = serve(address_of(listening), on_client_recv=answer)
+        server = serve(bound_address(listening), on_client_recv=answer)
         client, upstream, conn = ends(server, listening, True)
         with client, upstream:
             client.sendall(b"x")

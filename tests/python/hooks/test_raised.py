@@ -10,11 +10,11 @@ from typing import Any, NoReturn
 
 import pytest
 from conftest import Serve
-from deadline import poll
 from interpose import CloseReason, Side, TheServer
-from peers import Echo
-
-from .clients import Ends, calling, exchange, in_thread, served_by_main_loop
+from support.callbacks import CloseRecorder, without_arguments
+from support.deadline import poll
+from support.exchanges import exchange, in_thread, served_by_main_loop
+from support.peers import Echo
 
 
 class Keep(logging.Handler):
@@ -184,7 +184,7 @@ def test_a_failed_assertion_comes_out(way: Callable[[TheServer], None], echo: Ec
     def on_client_recv(side: Side, data: bytes) -> None:
         assert data == b"something else", "not what was sent"
 
-    ends = Ends()
+    ends = CloseRecorder()
     server = TheServer("", 0, echo.address, on_client_recv=on_client_recv, on_close=ends, callback_errors="raise")
     with pytest.raises(AssertionError, match="not what was sent") as raised:
         way(server)
@@ -199,7 +199,7 @@ def test_nothing_comes_out_where_nothing_is_raised(way: Callable[[TheServer], No
     server = TheServer("", 0, echo.address, on_client_recv=lambda side, data: None, callback_errors="raise")
     if way in (by_main_loop, by_serve_forever):
         # They go on until they are stopped.
-        server.on_close = calling(lambda: server.stop(0))
+        server.on_close = without_arguments(lambda: server.stop(0))
     way(server)
 
 

@@ -13,13 +13,13 @@ from typing import Any, NoReturn
 
 import pytest
 from conftest import Serve
-from inet import where
 from interpose import CloseReason, Side
-from peers import Address, Echo, Served, connect, ending, reset
-from peers import echo as echoed
-
-from .clients import Ends, exchange, of_data, settled
-from .conftest import Told
+from support.addresses import address_of
+from support.callback_log import CallbackLog
+from support.callbacks import CloseRecorder, from_data
+from support.exchanges import exchange, wait_until_idle
+from support.peers import Address, Echo, Served, connect, ending, reset
+from support.peers import echo as echoed
 
 HOOKS = ("on_accept", "on_connect", "on_recv", "on_client_recv", "on_upstream_recv", "on_eof")
 
@@ -93,18 +93,18 @@ EXCEPTIONS: dict[str, tuple[Callable[..., Any], str]] = {
 
 @pytest.mark.parametrize(("callback", "words"), EXCEPTIONS.values(), ids=EXCEPTIONS)
 def test_cb_06_what_is_raised_costs_that_connection_only(
-    callback: Callable[..., Any], words: str, echo: Echo, serve: Serve, told: Told
+    callback: Callable[..., Any], words: str, echo: Echo, serve: Serve, callback_log: CallbackLog
 ) -> None:
-    ends = Ends()
+    ends = CloseRecorder()
 
     def on_client_recv(side: Side, data: bytes) -> Any:
         return callback(side, data) if data == b"abc" else None
 
     server = serve(echo.address, on_client_recv=on_client_recv, on_close=ends)
-    with connect(where(server)) as bystander:
+    with connect(address_of(server)) as bystander:
         assert echoed(bystander, b"before") == b"before"
         assert exchange(server) == ("reset", b"")
-        line = told.wait("on_client_recv raised", words)
+        line = callback_log.wait("on_client_recv raised", words)
         assert "\x1b" not in line
         assert len(line) < 20_000
         conn = ends.wait()
@@ -112,28 +112,28 @@ def test_cb_06_what_is_raised_costs_that_connection_only(
         assert conn.error is not None
         assert words in conn.error
         assert echoed(bystander, b"after") == b"after"
-    assert settled(server).stats.callback_errors == 1
+    assert wait_until_idle(server).stats.callback_errors == 1
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_cb_01_the_same_policy_for_every_hook(hook: str, echo: Echo, serve: Serve, told: Told) -> None:
-    ends = Ends()
+def test_cb_01_the_same_policy_for_every_hook(hook: str, echo: Echo, serve: Serve, callback_log: CallbackLog) -> None:
+    ends = CloseRecorder()
     hooks: dict[str, Any] = {hook: blunder, "on_close": ends}
     server = serve(echo.address, **hooks)
     assert exchange(server)[0] == "reset"
     conn = ends.wait()
     assert conn.reason is CloseReason.CALLBACK_ERROR
     assert conn.error == f"{hook} raised ValueError: of the user's"
-    assert told.lines(hook, "ValueError: of the user's")
-    stats = settled(server).stats
+    assert callback_log.lines(hook, "ValueError: of the user's")
+    stats = wait_until_idle(server).stats
     assert (stats.callback_errors, stats.closed[CloseReason.CALLBACK_ERROR]) == (1, 1)
 
 
-def test_cb_02_on_close_raises_and_the_end_is_complete(echo: Echo, serve: Serve, told: Told) -> None:
+def test_cb_02_on_close_raises_and_the_end_is_complete(echo: Echo, serve: Serve, callback_log: CallbackLog) -> None:
     server = serve(echo.address, on_close=blunder)
     assert exchange(server) == ("eof", b"abc")
-    told.wait("on_close raised ValueError")
-    stats = settled(server).stats
+    callback_log.wait("on_close raised ValueError")
+    stats = wait_until_idle(server).stats
     assert (stats.callback_errors, stats.closed[CloseReason.FINISHED]) == (1, 1)
     assert server.connections == []
 
@@ -147,13 +147,13 @@ def test_the_third_chunk(echo: Echo, serve: Serve) -> None:
         if len(chunks) == 3:
             raise ValueError
 
-    with connect(where(serve(echo.address, on_client_recv=third))) as client:
+    with connect(address_of(serve(echo.address, on_client_recv=third))) as client:
         assert [echoed(client, b"%d" % number) for number in (1, 2)] == [b"1", b"2"]
         client.sendall(b"3")
         assert ending(client) == ("reset", b"")
 
 
-def test_the_traceback_is_the_users(echo: Echo, serve: Serve, told: Told) -> None:
+def test_the_traceback_is_the_users(echo: Echo, serve: Serve, callback_log: CallbackLog) -> None:
     def deeper(data: bytes) -> None:
         raise LookupError(data.decode())
 
@@ -161,7 +161,7 @@ def test_the_traceback_is_the_users(echo: Echo, serve: Serve, told: Told) -> Non
         deeper(data)
 
     exchange(serve(echo.address, on_client_recv=on_client_recv))
-    first, *rest = told.wait("LookupError: abc").splitlines()
+    first, *rest = callback_log.wait("LookupError: abc").splitlines()
     assert first.startswith("<Connection 1 <client 127.0.0.1:")
     places = [line.strip() for line in rest if line.startswith("  File")]
     assert [place.rpartition(" ")[2] for place in places] == ["on_client_recv", "deeper"]
@@ -169,37 +169,39 @@ def test_the_traceback_is_the_users(echo: Echo, serve: Serve, told: Told) -> Non
     assert rest[-1].strip() == "raise LookupError(data.decode())" or "^" in rest[-1]
 
 
-def test_the_traceback_of_on_accept_is_the_users_too(echo: Echo, serve: Serve, told: Told) -> None:
+def test_the_traceback_of_on_accept_is_the_users_too(echo: Echo, serve: Serve, callback_log: CallbackLog) -> None:
     exchange(serve(echo.address, on_accept=blunder))
-    places = [line for line in told.wait("on_accept raised").splitlines() if line.startswith("  File")]
+    places = [line for line in callback_log.wait("on_accept raised").splitlines() if line.startswith("  File")]
     assert len(places) == 1
     assert places[0].endswith("in blunder")
 
 
-def test_errors_pass_if_that_is_wanted(echo: Echo, serve: Serve, told: Told) -> None:
+def test_errors_pass_if_that_is_wanted(echo: Echo, serve: Serve, callback_log: CallbackLog) -> None:
     hooks: dict[str, Any] = dict.fromkeys((*HOOKS, "on_close"), blunder)
     server = serve(echo.address, **hooks, callback_errors="pass")
     assert exchange(server) == ("eof", b"abc")
-    told.wait("on_close raised ValueError")
-    stats = settled(server).stats
+    callback_log.wait("on_close raised ValueError")
+    stats = wait_until_idle(server).stats
     # Two chunks and two ends; on_recv gives way to those for one direction.
     assert stats.callback_errors == len(("accept", "connect", "up", "down", "eof", "eof", "close"))
     assert stats.closed[CloseReason.FINISHED] == 1
-    assert {line.split(": ")[1].split()[0] for line in told.lines()} == {*HOOKS, "on_close"} - {"on_recv"}
+    assert {line.split(": ")[1].split()[0] for line in callback_log.lines()} == {*HOOKS, "on_close"} - {"on_recv"}
 
 
-def test_cb_04_a_storm_is_counted_and_not_written_out(echo: Echo, serve: Serve, told: Told) -> None:
+def test_cb_04_a_storm_is_counted_and_not_written_out(echo: Echo, serve: Serve, callback_log: CallbackLog) -> None:
     chunks = 2000
     server = serve(echo.address, on_client_recv=blunder, callback_errors="pass", buffer_size=1)
     begin = time.monotonic()
     data = b"x" * chunks
     assert exchange(server, data) == ("eof", data)
     taken = time.monotonic() - begin
-    assert settled(server).stats.callback_errors == chunks
-    assert 1 <= len(told.lines("ValueError")) <= 2 + taken
+    assert wait_until_idle(server).stats.callback_errors == chunks
+    assert 1 <= len(callback_log.lines("ValueError")) <= 2 + taken
 
 
-def test_cb_04_a_storm_of_connections_does_not_hide_another_servers_error(echo: Echo, serve: Serve, told: Told) -> None:
+def test_cb_04_a_storm_of_connections_does_not_hide_another_servers_error(
+    echo: Echo, serve: Serve, callback_log: CallbackLog
+) -> None:
     def of_another_kind(side: Side, data: bytes) -> NoReturn:
         raise LookupError("of the other server")
 
@@ -207,11 +209,11 @@ def test_cb_04_a_storm_of_connections_does_not_hide_another_servers_error(echo: 
     for _ in range(100):
         assert exchange(stormy)[0] == "reset"
     assert exchange(other)[0] == "reset"
-    assert len(told.lines("LookupError: of the other server")) == 1
-    assert settled(stormy).stats.callback_errors == 100
+    assert len(callback_log.lines("LookupError: of the other server")) == 1
+    assert wait_until_idle(stormy).stats.callback_errors == 100
 
 
-def test_a_storm_of_one_kind_does_not_hide_another_kind(echo: Echo, serve: Serve, told: Told) -> None:
+def test_a_storm_of_one_kind_does_not_hide_another_kind(echo: Echo, serve: Serve, callback_log: CallbackLog) -> None:
     def on_client_recv(side: Side, data: bytes) -> NoReturn:
         raise KeyError if data == b"key" else ValueError
 
@@ -219,7 +221,7 @@ def test_a_storm_of_one_kind_does_not_hide_another_kind(echo: Echo, serve: Serve
     for _ in range(20):
         exchange(server)
     exchange(server, b"key")
-    assert len(told.lines("raised KeyError")) == 1
+    assert len(callback_log.lines("raised KeyError")) == 1
 
 
 def test_a_log_handler_that_raises_does_not_matter(echo: Echo, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +233,7 @@ def test_a_log_handler_that_raises_does_not_matter(echo: Echo, serve: Serve, mon
     logger, broken = logging.getLogger("interpose.callback"), Broken()
     logger.addHandler(broken)
     try:
-        ends = Ends()
+        ends = CloseRecorder()
         server = serve(echo.address, on_client_recv=blunder, on_close=ends)
         assert exchange(server)[0] == "reset"
         assert ends.wait().error == "on_client_recv raised ValueError: of the user's"
@@ -272,11 +274,11 @@ def test_cb_25_a_callback_whose_end_raises(echo: Echo, serve: Serve, monkeypatch
 
 
 def test_an_upstream_that_is_not_there_is_no_callback_error(refusing: Address, serve: Serve) -> None:
-    ends = Ends()
+    ends = CloseRecorder()
     server = serve(refusing, on_recv=blunder, on_close=ends)
     assert exchange(server) == ("reset", b"")
     assert ends.wait().reason is CloseReason.REFUSED
-    assert settled(server).stats.callback_errors == 0
+    assert wait_until_idle(server).stats.callback_errors == 0
 
 
 def test_a_peers_reset_is_no_callback_error(serve: Serve) -> None:
@@ -284,14 +286,16 @@ def test_a_peers_reset_is_no_callback_error(serve: Serve) -> None:
         sock.recv(1)
         reset(sock)
 
-    ends = Ends()
+    ends = CloseRecorder()
     with Served(read_and_reset) as upstream:
-        server = serve(upstream.address, on_recv=of_data(lambda data: None), on_close=ends)
+        server = serve(upstream.address, on_recv=from_data(lambda data: None), on_close=ends)
         assert exchange(server)[0] == "reset"
     assert ends.wait().reason is CloseReason.UPSTREAM_RESET
 
 
-def test_cb_05_a_text_that_does_not_come_is_told_of_as_its_callback(echo: Echo, serve: Serve, told: Told) -> None:
+def test_cb_05_a_text_that_does_not_come_is_told_of_as_its_callback(
+    echo: Echo, serve: Serve, callback_log: CallbackLog
+) -> None:
     let_go = threading.Event()
 
     class SlowTextError(Exception):
@@ -301,12 +305,12 @@ def test_cb_05_a_text_that_does_not_come_is_told_of_as_its_callback(echo: Echo, 
 
     try:
         server = serve(echo.address, on_client_recv=raising(SlowTextError))
-        with connect(where(server)) as client:
+        with connect(address_of(server)) as client:
             client.sendall(b"abc")
-            line = told.wait("on_client_recv: it has run for")
+            line = callback_log.wait("on_client_recv: it has run for")
             assert "in __str__" in line
             let_go.set()
             assert ending(client) == ("reset", b"")
-        told.wait("SlowTextError: at last")
+        callback_log.wait("SlowTextError: at last")
     finally:
         let_go.set()

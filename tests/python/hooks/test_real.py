@@ -17,12 +17,11 @@ from typing import Any
 
 import pytest
 from conftest import Serve
-from inet import where
-from peers import free_port
-from processes import Child, program, run
 from real.test_postgres import Postgres
-
-from .clients import Ends, calling
+from support.addresses import address_of
+from support.callbacks import CloseRecorder, without_arguments
+from support.peers import free_port
+from support.processes import Child, program, run
 
 
 class Looks:
@@ -36,11 +35,11 @@ class Looks:
         return data
 
 
-def looked_at(serve: Serve, target: Any, **settings: Any) -> tuple[Looks, Ends, str, str]:
+def looked_at(serve: Serve, target: Any, **settings: Any) -> tuple[Looks, CloseRecorder, str, str]:
     """Start a server in between; return what looks, what sees the ends, and where it listens."""
-    looks, ends = Looks(), Ends()
-    server = serve(target, on_recv=looks, on_eof=calling(lambda: None), on_close=ends, **settings)
-    host, port = where(server)
+    looks, ends = Looks(), CloseRecorder()
+    server = serve(target, on_recv=looks, on_eof=without_arguments(lambda: None), on_close=ends, **settings)
+    host, port = address_of(server)
     return looks, ends, host, str(port)
 
 

@@ -7,13 +7,13 @@ import logging
 import threading
 
 from conftest import Serve
-from deadline import poll
-from inet import where
 from interpose import Side, TheServer
-from peers import Echo, connect
-from peers import echo as echoed
-
-from .clients import exchange, in_thread, of_data, settled
+from support.addresses import address_of
+from support.callbacks import from_data
+from support.deadline import poll
+from support.exchanges import exchange, in_thread, wait_until_idle
+from support.peers import Echo, connect
+from support.peers import echo as echoed
 
 
 def test_cb_20_a_connection_through_the_same_server(echo: Echo, serve: Serve) -> None:
@@ -23,13 +23,13 @@ def test_cb_20_a_connection_through_the_same_server(echo: Echo, serve: Serve) ->
     def deeper(side: Side, data: bytes) -> bytes:
         left = int(data)
         if left:
-            with connect(where(server)) as client:
+            with connect(address_of(server)) as client:
                 assert echoed(client, b"%d" % (left - 1)) == b"%d" % (left - 1)
         return data
 
     server = serve(echo.address, on_client_recv=deeper, callback_threads=threads)
     assert exchange(server, b"%d" % (threads - 1)) == ("eof", b"%d" % (threads - 1))
-    assert settled(server).stats.accepted == threads
+    assert wait_until_idle(server).stats.accepted == threads
 
 
 def test_cb_26_servers_come_and_go_in_callbacks(echo: Echo, serve: Serve) -> None:
@@ -38,27 +38,27 @@ def test_cb_26_servers_come_and_go_in_callbacks(echo: Echo, serve: Serve) -> Non
     def on_client_recv(side: Side, data: bytes) -> bytes:
         while others:
             others.pop().stop()
-        others.append(TheServer("", 0, echo.address, on_client_recv=of_data(lambda data: data.upper())).start())
-        return b"%d" % where(others[0])[1]
+        others.append(TheServer("", 0, echo.address, on_client_recv=from_data(lambda data: data.upper())).start())
+        return b"%d" % address_of(others[0])[1]
 
     server = serve(echo.address, on_client_recv=on_client_recv)
     for _ in range(20):
         _, port = exchange(server)
         assert exchange(others[0]) == ("eof", b"ABC")
-        assert int(port) == where(others[0])[1]
+        assert int(port) == address_of(others[0])[1]
     others.pop().stop()
 
 
 def test_cb_30_exchanged_ten_thousand_times_under_load(echo: Echo, serve: Serve) -> None:
     """Each chunk has one answer whole, of one of the versions there were."""
     size, swaps = 500, 10_000
-    versions = [of_data(lambda data: b"1" * len(data)), of_data(lambda data: b"2" * len(data))]
+    versions = [from_data(lambda data: b"1" * len(data)), from_data(lambda data: b"2" * len(data))]
     server = serve(echo.address, on_client_recv=versions[0])
     seen: list[set[int]] = [set(), set()]
     over = threading.Event()
 
     def load(marks: set[int]) -> None:
-        with connect(where(server)) as client:
+        with connect(address_of(server)) as client:
             while not over.is_set():
                 answer = set(echoed(client, b"0" * size))
                 assert len(answer) == 1
@@ -73,7 +73,7 @@ def test_cb_30_exchanged_ten_thousand_times_under_load(echo: Echo, serve: Serve)
         thread.join(10.0)
         assert not thread.is_alive()
     assert seen == [set(b"12"), set(b"12")]
-    assert settled(server).stats.callback_errors == 0
+    assert wait_until_idle(server).stats.callback_errors == 0
 
 
 def test_cb_30_taken_away_and_given_again_under_load(echo: Echo, serve: Serve) -> None:
@@ -87,7 +87,7 @@ def test_cb_30_taken_away_and_given_again_under_load(echo: Echo, serve: Serve) -
     seen: list[set[int]] = [set(), set()]
 
     def load(marks: set[int]) -> None:
-        with connect(where(server)) as client:
+        with connect(address_of(server)) as client:
             while not over.is_set():
                 answer = set(echoed(client, b"0" * 500))
                 assert len(answer) == 1
@@ -104,7 +104,7 @@ def test_cb_30_taken_away_and_given_again_under_load(echo: Echo, serve: Serve) -
     for thread in threads:
         thread.join(10.0)
         assert not thread.is_alive()
-    assert settled(server).stats.callback_errors == 0
+    assert wait_until_idle(server).stats.callback_errors == 0
 
 
 def test_a_callback_replaces_itself(echo: Echo, serve: Serve) -> None:
@@ -116,7 +116,7 @@ def test_a_callback_replaces_itself(echo: Echo, serve: Serve) -> None:
         return data.upper()
 
     server = serve(echo.address, on_client_recv=first)
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         assert echoed(client, b"abc") == b"ABC"
         assert echoed(client, b"abc") == b"cba"
 
@@ -127,7 +127,7 @@ def test_a_callback_takes_itself_away(echo: Echo, serve: Serve) -> None:
         return data.upper()
 
     server = serve(echo.address, on_recv=once)
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         assert echoed(client, b"abc") == b"ABC"
         assert echoed(client, b"abc") == b"abc"
 

@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 from conftest import Serve
-from deadline import poll
-from inet import where
 from interpose import (
     ArgumentTypeError,
     ConfigError,
@@ -25,10 +23,12 @@ from interpose import (
     Side,
     TheServer,
 )
-from peers import Echo, connect, ending, read_exactly, reset
-from peers import echo as echoed
-
-from .clients import Ends, Sink, exchange, in_thread, of_data
+from support.addresses import address_of
+from support.callbacks import CloseRecorder, from_data
+from support.deadline import poll
+from support.exchanges import Sink, exchange, in_thread
+from support.peers import Echo, connect, ending, read_exactly, reset
+from support.peers import echo as echoed
 
 # What a sender may have on its way before it waits; the same for one on the lane.
 WAITING = 256 * 1024
@@ -120,7 +120,7 @@ def test_the_end_in_order_from_a_callback(serve: Serve) -> None:
         other_of(side).send(b"last")
         other_of(side).half_close()
 
-    with Sink() as upstream, connect(where(serve(upstream.address, on_client_recv=inject))) as client:
+    with Sink() as upstream, connect(address_of(serve(upstream.address, on_client_recv=inject))) as client:
         client.sendall(b"abc")
         assert upstream.wait() == ("eof", b"abclast")
         assert client.recv(1) == b""
@@ -136,7 +136,7 @@ def accepted() -> Iterator[tuple[Connection, socket.socket]]:
         return Forward.NOWHERE
 
     with TheServer("", 0, on_accept=on_accept) as server:
-        with connect(where(server), 30.0) as client:
+        with connect(address_of(server), 30.0) as client:
             conn = poll(lambda: conns, 10.0, "it was accepted")[0]
             poll(lambda: conn.phase == "open", 10.0, "it is open")
             yield conn, client
@@ -220,7 +220,7 @@ def test_in_a_callback_it_raises_where_it_would_wait(serve: Serve, echo: Echo) -
         taken.append(sent)
         return data
 
-    with connect(where(serve(echo.address, on_client_recv=flood))) as client:
+    with connect(address_of(serve(echo.address, on_client_recv=flood))) as client:
         client.sendall(b"abc")
         poll(lambda: taken, 10.0, "the callback has returned")
         assert taken == [WAITING_ON_LANE]
@@ -234,8 +234,8 @@ def test_a_full_buffer_that_nobody_catches_is_an_error_of_the_callback(serve: Se
         while True:
             side.send(b"x" * 65536)
 
-    ends = Ends()
-    with connect(where(serve(echo.address, on_client_recv=flood, on_close=ends))) as client:
+    ends = CloseRecorder()
+    with connect(address_of(serve(echo.address, on_client_recv=flood, on_close=ends))) as client:
         client.sendall(b"abc")
         assert ending(client)[0] == "reset"
     error = ends.wait().error
@@ -254,7 +254,7 @@ def test_a_callback_that_answers_is_not_asked_faster_than_its_answers_are_read(s
         return b""
 
     data = struct.pack("<4I", 1, 2, 3, 4) * (1 << 20)
-    with Sink() as upstream, connect(where(serve(upstream.address, on_client_recv=answer)), 30.0) as client:
+    with Sink() as upstream, connect(address_of(serve(upstream.address, on_client_recv=answer)), 30.0) as client:
         writer = in_thread(lambda: client.sendall(data))
         # It stands still: as much as the kernel and the proxy hold was written.
         writer.join(0.3)
@@ -274,8 +274,8 @@ def test_cb_23_two_threads_and_a_callback_never_mix(serve: Serve, echo: Echo) ->
             size = sizes[number % len(sizes)]
             yield head.pack(who, size) + bytes([who]) * size
 
-    server = serve(echo.address, on_upstream_recv=of_data(lambda data: head.pack(0, len(data)) + b"\0" * len(data)))
-    with connect(where(server), 60.0) as client:
+    server = serve(echo.address, on_upstream_recv=from_data(lambda data: head.pack(0, len(data)) + b"\0" * len(data)))
+    with connect(address_of(server), 60.0) as client:
         poll(lambda: [conn for conn in server.connections if conn.phase == "open"], 10.0, "it is open")
         side = server.connections[0].client
 
@@ -311,7 +311,7 @@ def test_in_a_thread_while_chunks_flow(serve: Serve) -> None:
 
     with Sink() as upstream:
         server = serve(upstream.address, on_client_recv=keep_borders)
-        with connect(where(server)) as client:
+        with connect(address_of(server)) as client:
             poll(lambda: [conn for conn in server.connections if conn.phase == "open"], 10.0, "it is open")
             conn = server.connections[0]
             over = threading.Event()
@@ -354,9 +354,9 @@ def test_wrong_timeouts(accepted: tuple[Connection, socket.socket]) -> None:
 
 
 def test_after_the_end(echo: Echo, serve: Serve) -> None:
-    ends = Ends()
+    ends = CloseRecorder()
     server = serve(echo.address, on_close=ends)
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         assert echoed(client, b"abc") == b"abc"
     conn = ends.wait()
     for side in (conn.client, conn.upstream):

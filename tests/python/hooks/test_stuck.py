@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 from conftest import Serve
-from deadline import poll
-from inet import where
 from interpose import CloseReason, Connection, Side, TheServer
-from loads import upstream as upstream_process
-from peers import Echo, connect, ending
-from peers import echo as echoed
-from processes import Child, run
-from scripts import python_argv
-
-from .clients import exchange, of_data
-from .conftest import Told
+from support.addresses import address_of
+from support.callback_log import CallbackLog
+from support.callbacks import from_data
+from support.deadline import poll
+from support.exchanges import exchange
+from support.heavy_load import upstream_process
+from support.peers import Echo, connect, ending
+from support.peers import echo as echoed
+from support.processes import Child, run
+from support.scripts import python_argv
 
 
 class Stuck:
@@ -54,7 +54,7 @@ def stuck() -> Iterator[Stuck]:
 
 
 def stick(server: TheServer, stuck: Stuck) -> Any:
-    client = connect(where(server))
+    client = connect(address_of(server))
     client.sendall(b"stick")
     assert stuck.entered.wait(10.0)
     return client
@@ -91,8 +91,8 @@ def test_the_connection_ends_when_the_callback_returns_after_the_stop(stuck: Stu
 def test_cb_08_others_go_on(stuck: Stuck, echo: Echo, serve: Serve) -> None:
     """Another server's callbacks, native connections of another, and native ones of the same."""
     server = serve(echo.address, on_client_recv=stuck.on_client_recv)
-    hooked, native = serve(echo.address, on_recv=of_data(lambda data: data.upper())), serve(echo.address)
-    with connect(where(server)) as native_one:
+    hooked, native = serve(echo.address, on_recv=from_data(lambda data: data.upper())), serve(echo.address)
+    with connect(address_of(server)) as native_one:
         assert echoed(native_one, b"x") == b"x"
         server.connections[0].passthrough()
         assert echoed(native_one, b"x") == b"x"
@@ -107,16 +107,18 @@ def test_cb_08_others_go_on(stuck: Stuck, echo: Echo, serve: Serve) -> None:
 
 def test_cb_08_another_lane_of_the_same_server_goes_on(stuck: Stuck, echo: Echo, serve: Serve) -> None:
     server = serve(echo.address, on_client_recv=stuck.on_client_recv, callback_threads=2)
-    with stick(server, stuck), connect(where(server)) as client:
+    with stick(server, stuck), connect(address_of(server)) as client:
         for _ in range(20):
             assert echoed(client, b"abc") == b"abc"
 
 
-def test_cb_08_it_is_told_of_by_name_with_its_stack_once(stuck: Stuck, echo: Echo, serve: Serve, told: Told) -> None:
+def test_cb_08_it_is_told_of_by_name_with_its_stack_once(
+    stuck: Stuck, echo: Echo, serve: Serve, callback_log: CallbackLog
+) -> None:
     server = serve(echo.address, on_client_recv=stuck.on_client_recv)
     begin = time.monotonic()
     with stick(server, stuck):
-        line = told.wait("on_client_recv: it has run for")
+        line = callback_log.wait("on_client_recv: it has run for")
         assert 0.9 <= time.monotonic() - begin < 5.0
         first, *stack = line.splitlines()
         assert "and the other connections of its lane wait for it" in first
@@ -126,27 +128,27 @@ def test_cb_08_it_is_told_of_by_name_with_its_stack_once(stuck: Stuck, echo: Ech
         stuck.let_go.set()
         assert stuck.left.wait(10.0)
         # Told of once while it ran; that it was slow is told of when it has returned.
-        assert "it took" in told.wait("on_client_recv: it took")
-    assert len(told.lines("it has run for")) == 1
+        assert "it took" in callback_log.wait("on_client_recv: it took")
+    assert len(callback_log.lines("it has run for")) == 1
 
 
-def test_a_slow_one_is_told_of_once(echo: Echo, serve: Serve, told: Told) -> None:
+def test_a_slow_one_is_told_of_once(echo: Echo, serve: Serve, callback_log: CallbackLog) -> None:
     def slow(side: Side, data: bytes) -> None:
         time.sleep(0.12)  # what is told of
 
     server = serve(echo.address, on_client_recv=slow, on_upstream_recv=slow)
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         for _ in range(2):
             assert echoed(client, b"abc") == b"abc"
-    told.wait("on_upstream_recv: it took")
-    (line,) = told.lines("on_client_recv: it took")
+    callback_log.wait("on_upstream_recv: it took")
+    (line,) = callback_log.lines("on_client_recv: it took")
     assert " ms, and the other connections of its lane waited; do slow work in a thread" in line
-    assert len(told.lines("it took")) == 2
+    assert len(callback_log.lines("it took")) == 2
 
 
 MEASURE = """
     import json, select, sys, time
-    from peers import connect, echo
+    from support.peers import connect, echo
     hooked, native = ((host, port) for host, port in json.loads(sys.argv[1]))
     with connect(native) as free, connect(hooked) as held:
         for _ in range(200):
@@ -180,7 +182,7 @@ def test_cb_10_one_that_keeps_the_interpreter_for_itself_holds_up_no_native_conn
     load, address = upstream_process(tmp_path)
     with load:
         hooked, native = serve(address, on_client_recv=hold), serve(address)
-        argv = python_argv(MEASURE, json.dumps([where(hooked), where(native)]))
+        argv = python_argv(MEASURE, json.dumps([address_of(hooked), address_of(native)]))
         taken, count, slowest = json.loads(run(argv, tmp_path, seconds=60.0))
     assert taken >= seconds
     # Thousands, on an idle machine.
@@ -200,7 +202,7 @@ def test_py_13_python_that_never_rests_holds_up_no_native_connection(echo: Echo,
             threading.Event().wait()
         entered = threading.Event()
         stuck = TheServer("", 0, target, on_accept=stick).start()
-        from peers import connect
+        from support.peers import connect
         client = connect(stuck.address)
         entered.wait()
         with TheServer("", 0, target) as server:
@@ -234,7 +236,7 @@ def test_slow_callbacks_of_one_connection_let_another_through_after_five_millise
                     second.sendall(b"x")
 
         server = serve(echo.address, on_client_recv=on_client_recv, buffer_size=1)
-        first, second = (clients.enter_context(connect(where(server))) for _ in range(2))
+        first, second = (clients.enter_context(connect(address_of(server))) for _ in range(2))
         assert echoed(second, b"!") == b"!"
         first.sendall(b"." * 500)
         assert second.recv(1) == b"x"

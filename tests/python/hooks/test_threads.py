@@ -17,13 +17,13 @@ from typing import Any
 
 import pytest
 from conftest import Serve
-from deadline import poll
-from inet import where
 from interpose import Connection, Side, TheServer
-from peers import Echo, connect
-from peers import echo as echoed
-
-from .clients import Ends, calling, exchange, in_thread, of_data, served_by_main_loop
+from support.addresses import address_of
+from support.callbacks import CloseRecorder, from_data, without_arguments
+from support.deadline import poll
+from support.exchanges import exchange, in_thread, served_by_main_loop
+from support.peers import Echo, connect
+from support.peers import echo as echoed
 
 HOOKS = ("on_accept", "on_connect", "on_recv", "on_eof", "on_close")
 
@@ -88,7 +88,7 @@ def test_connections_spread_over_threads_and_stay(here: bool, echo: Echo) -> Non
         conn = argument if isinstance(argument, Connection) else argument.connection
         threads.setdefault(conn.id, set()).add(threading.current_thread())
 
-    ends = Ends()
+    ends = CloseRecorder()
 
     def on_close(conn: Connection) -> None:
         note(conn)
@@ -99,7 +99,7 @@ def test_connections_spread_over_threads_and_stay(here: bool, echo: Echo) -> Non
     )
 
     def work() -> None:
-        clients = [connect(where(server)) for _ in range(4 * lanes)]
+        clients = [connect(address_of(server)) for _ in range(4 * lanes)]
         for _ in range(5):
             assert [echoed(client, b"abc") for client in clients] == [b"abc"] * len(clients)
         for client in clients:
@@ -121,9 +121,11 @@ def test_connections_spread_over_threads_and_stay(here: bool, echo: Echo) -> Non
 def test_callbacks_of_different_threads_run_at_once(echo: Echo, serve: Serve) -> None:
     barrier = threading.Barrier(3)
     server = serve(
-        echo.address, on_client_recv=of_data(lambda data: data * bool(barrier.wait(20.0) + 1)), callback_threads=3
+        echo.address,
+        on_client_recv=from_data(lambda data: data * bool(barrier.wait(20.0) + 1)),
+        callback_threads=3,
     )
-    clients = [connect(where(server)) for _ in range(3)]
+    clients = [connect(address_of(server)) for _ in range(3)]
     for client in clients:
         client.sendall(b"abc")
     assert [client.recv(3) for client in clients] == [b"abc"] * 3
@@ -159,7 +161,7 @@ def test_asyncio_run_in_a_callback(echo: Echo) -> None:
         return data * 2
 
     seen: list[bytes] = []
-    in_main_loop(echo, on_client_recv=of_data(lambda data: seen.append(asyncio.run(double(data)))))
+    in_main_loop(echo, on_client_recv=from_data(lambda data: seen.append(asyncio.run(double(data)))))
     assert seen == [b"abcabc"]
 
 
@@ -259,7 +261,7 @@ def test_faulthandler_shows_a_callback_with_the_lane_under_it(echo: Echo, serve:
         let_go.wait(30.0)
 
     server = serve(echo.address, on_client_recv=waiting_callback)
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         client.sendall(b"abc")
         assert entered.wait(10.0)
         with tempfile.TemporaryFile() as file:
@@ -274,7 +276,7 @@ def test_faulthandler_shows_a_callback_with_the_lane_under_it(echo: Echo, serve:
 
 def test_enumerate_knows_the_lane(echo: Echo, serve: Serve) -> None:
     known: list[bool] = []
-    exchange(serve(echo.address, on_client_recv=calling(lambda: known.append(me() in threading.enumerate()))))
+    exchange(serve(echo.address, on_client_recv=without_arguments(lambda: known.append(me() in threading.enumerate()))))
     assert known == [True]
 
 
@@ -288,7 +290,7 @@ def test_the_recursion_limit_starts_anew_with_each_callback(echo: Echo, serve: S
     def down(depth: int) -> int:
         return depth if depth == 0 else down(depth - 1)
 
-    server = serve(echo.address, on_client_recv=of_data(lambda data: b"%d" % down(800)), buffer_size=1)
+    server = serve(echo.address, on_client_recv=from_data(lambda data: b"%d" % down(800)), buffer_size=1)
     assert exchange(server, b"x" * 100) == ("eof", b"0" * 100)
 
 
@@ -299,12 +301,12 @@ def test_a_thread_that_is_started_in_a_callback(echo: Echo, serve: Serve) -> Non
         threading.Thread(target=lambda: other.send(data.upper())).start()
         return b""
 
-    with connect(where(serve(echo.address, on_client_recv=on_client_recv))) as client:
+    with connect(address_of(serve(echo.address, on_client_recv=on_client_recv))) as client:
         assert echoed(client, b"abc") == b"ABC"
 
 
 def test_daemon_lanes_do_not_keep_the_process(echo: Echo, serve: Serve) -> None:
-    server = serve(echo.address, on_recv=of_data(lambda data: None))
+    server = serve(echo.address, on_recv=from_data(lambda data: None))
     exchange(server)
     lanes = [thread for thread in threading.enumerate() if thread.name.startswith("interpose-lane")]
     assert lanes

@@ -12,32 +12,32 @@ from typing import Any
 
 import pytest
 from conftest import Serve
-from deadline import poll
-from inet import where
 from interpose import CloseReason, ConfigError, Connection, Forward, Side, TheServer
-from peers import Address, Echo, connect, ending
-from peers import echo as echoed
-
-from .articles import BOTH, OnlyRecv, WholeTutorial, unpaired
-from .clients import Ends, Sink, exchange, settled
-from .conftest import Told
+from support.addresses import address_of
+from support.callback_log import CallbackLog
+from support.callbacks import CloseRecorder
+from support.deadline import poll
+from support.exchanges import Sink, exchange, wait_until_idle
+from support.peers import Address, Echo, connect, ending
+from support.peers import echo as echoed
+from support.tutorial_scripts import BOTH, OnlyRecv, WholeTutorial, unpaired
 
 
 @BOTH
 def test_an_exchange(kind: type[TheServer], echo: Echo) -> None:
     with kind("", 0, echo.address) as server:
         for _ in range(3):
-            with connect(where(server)) as client:
+            with connect(address_of(server)) as client:
                 expected = b"ABC" if kind is OnlyRecv else b"abc"
                 for _ in range(5):
                     assert echoed(client, b"abc") == expected
         poll(lambda: unpaired(server), 10.0, f"all are unpaired: {server.channel}")
-        assert settled(server).stats.callback_errors == 0
+        assert wait_until_idle(server).stats.callback_errors == 0
 
 
 def test_the_article_in_full(echo: Echo, capsys: pytest.CaptureFixture[str]) -> None:
     with WholeTutorial("", 0, echo.address) as server:
-        with connect(where(server)) as client:
+        with connect(address_of(server)) as client:
             name = client.getsockname()
             assert echoed(client, b"abc") == b"abc"
             assert len(server.input_list) == 3
@@ -67,13 +67,13 @@ def test_the_article_says_that_the_target_is_not_there(
 
 
 def test_an_upstream_that_ends_first_is_the_side_at_hand(capsys: pytest.CaptureFixture[str]) -> None:
-    from peers import Served
+    from support.peers import Served
 
     def greet(sock: socket.socket) -> None:
         sock.sendall(b"go away")
 
     with Served(greet) as upstream, WholeTutorial("", 0, upstream.address) as server:
-        with connect(where(server)) as client:
+        with connect(address_of(server)) as client:
             assert ending(client) == ("eof", b"go away")
         poll(lambda: unpaired(server), 10.0, "it is unpaired")
     assert "has disconnected" in capsys.readouterr().out
@@ -86,7 +86,7 @@ def test_nothing_is_forwarded_unless_it_is_sent(serve: Serve) -> None:
             if self.data == b"answer":
                 self.s.send(b"from the proxy")
 
-    with Sink() as upstream, Silent("", 0, upstream.address) as server, connect(where(server)) as client:
+    with Sink() as upstream, Silent("", 0, upstream.address) as server, connect(address_of(server)) as client:
         client.sendall(b"abc")
         client.sendall(b"answer")
         # In one chunk or two: the answer is only to a chunk of its own.
@@ -105,12 +105,12 @@ def test_sendall_and_names_of_sockets(echo: Echo) -> None:
             seen.append((self.s.getpeername(), self.s.getsockname(), other.getpeername()))
             other.sendall(self.data)
 
-    with Names("", 0, echo.address) as server, connect(where(server)) as client:
+    with Names("", 0, echo.address) as server, connect(address_of(server)) as client:
         assert echoed(client, b"abc") == b"abc"
-        assert seen[0] == (client.getsockname(), where(server), echo.address)
+        assert seen[0] == (client.getsockname(), address_of(server), echo.address)
         assert seen[1][0] == echo.address
         assert seen[1][2] == client.getsockname()
-        assert server.server.getsockname() == where(server)
+        assert server.server.getsockname() == address_of(server)
 
 
 def test_on_close_in_on_recv_hangs_up(echo: Echo) -> None:
@@ -122,13 +122,13 @@ def test_on_close_in_on_recv_hangs_up(echo: Echo) -> None:
             else:
                 self.channel[self.s].send(self.data)
 
-    with Picky("", 0, echo.address) as server, connect(where(server)) as client:
+    with Picky("", 0, echo.address) as server, connect(address_of(server)) as client:
         assert echoed(client, b"abc") == b"abc"
         client.sendall(b"a secret")
         assert ending(client)[0] == "eof"
         client.close()
         poll(lambda: unpaired(server), 10.0, "it is unpaired")
-        assert settled(server).stats.closed[CloseReason.CLOSED] == 1
+        assert wait_until_idle(server).stats.closed[CloseReason.CLOSED] == 1
         assert server.stats.callback_errors == 0
 
 
@@ -140,7 +140,7 @@ def test_the_article_s_on_close_called_by_on_recv(echo: Echo, capsys: pytest.Cap
             else:
                 self.channel[self.s].send(self.data)
 
-    with Picky("", 0, echo.address) as server, connect(where(server)) as client:
+    with Picky("", 0, echo.address) as server, connect(address_of(server)) as client:
         assert echoed(client, b"abc") == b"abc"
         client.sendall(b"quit")
         assert ending(client)[0] == "eof"
@@ -166,7 +166,7 @@ def test_class_attributes(echo: Echo) -> None:
 
     with Configured("", 0) as server:
         data = b"x" * 5000
-        with connect(where(server)) as client:
+        with connect(address_of(server)) as client:
             assert echoed(client, data) == data
         assert server.buffer_size == 100
         assert server.delay == 0.0001
@@ -203,10 +203,10 @@ def test_one_that_is_accepted_and_not_paired_is_refused(echo: Echo) -> None:
 
     with Forgetful("", 0, echo.address) as server:
         assert exchange(server) == ("reset", b"")
-        assert settled(server).stats.closed[CloseReason.REJECTED] == 1
+        assert wait_until_idle(server).stats.closed[CloseReason.REJECTED] == 1
 
 
-def test_accept_is_good_once(echo: Echo, told: Told) -> None:
+def test_accept_is_good_once(echo: Echo, callback_log: CallbackLog) -> None:
     class Greedy(TheServer):
         def on_accept(self) -> None:
             self.server.accept()
@@ -214,7 +214,9 @@ def test_accept_is_good_once(echo: Echo, told: Told) -> None:
 
     with Greedy("", 0, echo.address) as server:
         assert exchange(server)[0] == "reset"
-        assert "accept: no client waits; call it once, in on_accept" in told.wait("on_accept raised BlockingIOError")
+        assert "accept: no client waits; call it once, in on_accept" in callback_log.wait(
+            "on_accept raised BlockingIOError"
+        )
         with pytest.raises(BlockingIOError):
             server.server.accept()
 
@@ -229,7 +231,7 @@ def test_what_is_sent_before_it_is_paired_comes_first(capsys: pytest.CaptureFixt
     with Sink() as upstream, Polite("", 0, upstream.address) as server:
         assert exchange(server) == ("eof", b"hello,")
         assert upstream.wait() == ("eof", b"hello,abc")
-        assert settled(server).stats.callback_errors == 0
+        assert wait_until_idle(server).stats.callback_errors == 0
 
 
 def test_forward_start_without_a_server(echo: Echo, refusing: Address) -> None:
@@ -253,7 +255,7 @@ def test_many_at_once(echo: Echo, capsys: pytest.CaptureFixture[str]) -> None:
 
         def run(number: int) -> None:
             data = b"%d" % number * 1000
-            with connect(where(server)) as client:
+            with connect(address_of(server)) as client:
                 for _ in range(20):
                     if echoed(client, data) != data:
                         failures.append(number)
@@ -271,7 +273,7 @@ def test_many_at_once(echo: Echo, capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_thousand_that_end_together_end_quickly(echo: Echo) -> None:
     """What each end costs does not grow with what is open so far that it could be felt."""
     with OnlyRecv("", 0, echo.address) as server, ExitStack() as clients:
-        opened = [clients.enter_context(connect(where(server))) for _ in range(1000)]
+        opened = [clients.enter_context(connect(address_of(server))) for _ in range(1000)]
         poll(lambda: len(server.input_list) == 2001, 20.0, "all are paired")
         begin = time.monotonic()
         for client in opened:
@@ -295,14 +297,14 @@ def test_what_is_equal_goes_too(echo: Echo) -> None:
         assert server.input_list == [server.server, "mine", "mine"]
 
 
-def test_an_exception_in_each_method(echo: Echo, told: Told) -> None:
+def test_an_exception_in_each_method(echo: Echo, callback_log: CallbackLog) -> None:
     class Broken(WholeTutorial):
         def on_recv(self) -> None:
             raise ValueError(self.data)
 
     with Broken("", 0, echo.address) as server:
         assert exchange(server) == ("reset", b"")
-        line = told.wait("on_recv raised ValueError: b'abc'")
+        line = callback_log.wait("on_recv raised ValueError: b'abc'")
         assert line.splitlines()[-1].strip().startswith(("raise ValueError", "^"))
         assert "interpose/_tutorial.py" not in line
         poll(lambda: unpaired(server), 10.0, "it is unpaired")
@@ -335,7 +337,7 @@ def test_the_same_method_with_arguments_is_our_form(echo: Echo) -> None:
         def on_close(self, conn: Connection) -> None:
             ends(conn)
 
-    ends = Ends()
+    ends = CloseRecorder()
     with Ours("", 0, echo.address) as server:
         assert exchange(server) == ("eof", b"ABC")
         assert ends.wait().reason is CloseReason.FINISHED

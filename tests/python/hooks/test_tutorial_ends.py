@@ -9,16 +9,16 @@ import threading
 from typing import Any
 
 import pytest
-from deadline import poll
-from inet import where
 from interpose import CloseReason, TheServer, Timeouts
-from peers import Echo, connect, ending, listener, read_exactly, reset
-from peers import address_of as name_of
-from peers import echo as echoed
-
-from .articles import OnlyRecv, WholeTutorial, unpaired
-from .clients import Ends, settled
-from .conftest import Told
+from support.addresses import address_of
+from support.callback_log import CallbackLog
+from support.callbacks import CloseRecorder
+from support.deadline import poll
+from support.exchanges import wait_until_idle
+from support.peers import Echo, connect, ending, listener, read_exactly, reset
+from support.peers import bound_address as name_of
+from support.peers import echo as echoed
+from support.tutorial_scripts import OnlyRecv, WholeTutorial, unpaired
 
 SIDES = pytest.mark.parametrize("ends", ["client", "upstream"])
 
@@ -34,7 +34,7 @@ class Rig:
     """A client and an upstream's socket, with a server between them; `near` is the one that the test ends."""
 
     def __init__(self, server: TheServer, listening: socket.socket, ends: str) -> None:
-        self.client = connect(where(server))
+        self.client = connect(address_of(server))
         self.upstream, _ = listening.accept()
         self.upstream.settimeout(10)
         both = (self.client, self.upstream)
@@ -60,16 +60,16 @@ def test_without_an_on_close_an_end_is_passed_on_and_the_other_direction_lives(e
         assert read_exactly(rig.near, 6) == b"answer"
         rig.far.close()
         assert ending(rig.near) == ("eof", b"")
-        assert settled(server).stats.closed[CloseReason.FINISHED] == 1
+        assert wait_until_idle(server).stats.closed[CloseReason.FINISHED] == 1
         poll(lambda: unpaired(server), 10.0, "it is unpaired")
 
 
 @SIDES
 def test_without_an_on_close_a_reset_is_passed_on_after_what_was_sent_before(ends: str) -> None:
-    told = Ends()
+    ended = CloseRecorder()
     with (
         listener() as upstream,
-        Passing("", 0, name_of(upstream), on_close=told) as server,
+        Passing("", 0, name_of(upstream), on_close=ended) as server,
         Rig(server, upstream, ends) as rig,
     ):
         rig.near.sendall(b"last")
@@ -77,9 +77,9 @@ def test_without_an_on_close_a_reset_is_passed_on_after_what_was_sent_before(end
         reset(rig.near)
         assert ending(rig.far) == ("reset", b"st")
         expected = CloseReason.CLIENT_RESET if ends == "client" else CloseReason.UPSTREAM_RESET
-        assert told.wait().reason is expected
+        assert ended.wait().reason is expected
         poll(lambda: unpaired(server), 10.0, "it is unpaired")
-        assert settled(server).stats.closed[expected] == 1
+        assert wait_until_idle(server).stats.closed[expected] == 1
 
 
 class Noting(Passing):
@@ -127,13 +127,13 @@ def test_what_on_close_closes_gets_all_that_was_sent_first(ends: str) -> None:
         rig.near.shutdown(socket.SHUT_WR)
         assert ending(rig.far) == ("eof", b"last" + bytes(300_000))
         assert ending(rig.near) == ("eof", b"")
-        settled(server)
+        wait_until_idle(server)
         assert unpaired(server)
         assert server.stats.callback_errors == 0
 
 
 @SIDES
-def test_an_exception_resets_both_sides(ends: str, told: Told) -> None:
+def test_an_exception_resets_both_sides(ends: str, callback_log: CallbackLog) -> None:
     class Broken(WholeTutorial):
         def on_recv(self) -> None:
             if self.data != b"x":
@@ -144,13 +144,13 @@ def test_an_exception_resets_both_sides(ends: str, told: Told) -> None:
         rig.near.sendall(b"boom")
         assert ending(rig.near)[0] == "reset"
         assert ending(rig.far)[0] == "reset"
-        told.wait("on_recv raised LookupError")
+        callback_log.wait("on_recv raised LookupError")
         poll(lambda: unpaired(server), 10.0, "it is unpaired")
-        assert settled(server).stats.closed[CloseReason.CALLBACK_ERROR] == 1
+        assert wait_until_idle(server).stats.closed[CloseReason.CALLBACK_ERROR] == 1
 
 
 @SIDES
-def test_what_on_close_raises_is_said_to_be_its_and_resets_both(ends: str, told: Told) -> None:
+def test_what_on_close_raises_is_said_to_be_its_and_resets_both(ends: str, callback_log: CallbackLog) -> None:
     class Broken(Passing):
         def on_close(self) -> None:
             raise LookupError
@@ -158,7 +158,7 @@ def test_what_on_close_raises_is_said_to_be_its_and_resets_both(ends: str, told:
     with listener() as upstream, Broken("", 0, name_of(upstream)) as server, Rig(server, upstream, ends) as rig:
         rig.near.shutdown(socket.SHUT_WR)
         assert ending(rig.far)[0] == "reset"
-        told.wait("on_close raised LookupError")
+        callback_log.wait("on_close raised LookupError")
         poll(lambda: unpaired(server), 10.0, "it is unpaired")
 
 
@@ -177,7 +177,7 @@ def test_one_that_a_method_closes_is_not_said_to_have_ended() -> None:
             self.input_list.remove(self.s)
             self.s.close()
 
-    with listener() as upstream, Picky("", 0, name_of(upstream)) as server, connect(where(server)) as client:
+    with listener() as upstream, Picky("", 0, name_of(upstream)) as server, connect(address_of(server)) as client:
         peer, _ = upstream.accept()
         with peer:
             client.sendall(b"x")
@@ -197,7 +197,7 @@ def test_a_side_that_ended_and_stands_still_is_given_up() -> None:
     ):
         rig.near.shutdown(socket.SHUT_WR)
         assert ending(rig.near)[0] == "reset"
-        assert settled(server).stats.closed[CloseReason.HALF_CLOSE_TIMEOUT] == 1
+        assert wait_until_idle(server).stats.closed[CloseReason.HALF_CLOSE_TIMEOUT] == 1
         assert [one[0] for one in server.notes] == [True]
 
 
@@ -208,7 +208,7 @@ def test_passthrough_passes_on_without_the_method(echo: Echo) -> None:
             if self.s.is_client:
                 self.s.passthrough()
 
-    with Once("", 0, echo.address) as server, connect(where(server)) as client:
+    with Once("", 0, echo.address) as server, connect(address_of(server)) as client:
         assert echoed(client, b"abc") == b"ABC"
         assert echoed(client, b"abc") == b"ABC"
         assert settled_after(client, server)
@@ -216,7 +216,7 @@ def test_passthrough_passes_on_without_the_method(echo: Echo) -> None:
 
 def settled_after(client: socket.socket, server: TheServer) -> bool:
     client.close()
-    return settled(server).stats.callback_errors == 0
+    return wait_until_idle(server).stats.callback_errors == 0
 
 
 def test_threads_from_outside_may_send_on_sides(echo: Echo) -> None:
@@ -227,7 +227,7 @@ def test_threads_from_outside_may_send_on_sides(echo: Echo) -> None:
             sides.append(self.s)
             self.channel[self.s].send(self.data)
 
-    with Open("", 0, echo.address) as server, connect(where(server)) as client:
+    with Open("", 0, echo.address) as server, connect(address_of(server)) as client:
         assert echoed(client, b"x") == b"x"
         data = bytes(range(256)) * 4096
         sender = threading.Thread(target=lambda: [sides[0].sendall(data) for _ in range(8)])
@@ -249,7 +249,7 @@ def test_on_eof_of_our_form_may_withhold_the_end() -> None:
         server.stop(drain=0.0)
 
 
-def test_with_errors_passed_over_no_chunk_is_missing(told: Told) -> None:
+def test_with_errors_passed_over_no_chunk_is_missing(callback_log: CallbackLog) -> None:
     class Broken(TheServer):
         def on_recv(self) -> None:
             if self.data == b"before":
@@ -265,7 +265,7 @@ def test_with_errors_passed_over_no_chunk_is_missing(told: Told) -> None:
         for data in (b"before", b"after"):
             rig.near.sendall(data)
             assert read_exactly(rig.far, len(data)) == data
-        told.wait("on_recv raised LookupError")
+        callback_log.wait("on_recv raised LookupError")
         server.stop(drain=0.0)
 
 

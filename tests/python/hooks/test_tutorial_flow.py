@@ -7,11 +7,11 @@ import threading
 from typing import Any
 
 import pytest
-from deadline import poll
-from inet import where
 from interpose import TheServer
-from peers import address_of as name_of
-from peers import connect, listener, read_exactly
+from support.addresses import address_of
+from support.deadline import poll
+from support.peers import bound_address as name_of
+from support.peers import connect, listener, read_exactly
 
 SIZE = 48 << 20
 # Bytes that the kernel's buffers of the two connections, and the proxy, may hold together.
@@ -64,7 +64,7 @@ def stands_still(server: TheServer) -> bool:
 
 @pytest.mark.parametrize("source", ["client", "upstream"])
 def test_a_reader_that_stands_still_stops_the_reading_of_the_other_side(source: str) -> None:
-    with listener() as upstream, Passing("", 0, name_of(upstream)) as server, connect(where(server), 60) as client:
+    with listener() as upstream, Passing("", 0, name_of(upstream)) as server, connect(address_of(server), 60) as client:
         peer, _ = upstream.accept()
         with peer:
             peer.settimeout(60)
@@ -96,9 +96,9 @@ def test_many_sources_and_one_reader_that_stands_still() -> None:
         def on_recv(self) -> None:
             self.channel[self.s].send(self.data)
 
-    with Funnel("", 0) as server, connect(where(server), 60) as reader:
+    with Funnel("", 0) as server, connect(address_of(server), 60) as reader:
         poll(lambda: server.first, 10.0, "the reader is there")
-        sources = [connect(where(server), 60) for _ in range(8)]
+        sources = [connect(address_of(server), 60) for _ in range(8)]
         threads = [pour(source, 6 << 20) for source in sources]
         assert stands_still(server)
         got = 0
@@ -123,9 +123,9 @@ def test_one_source_and_many_readers_of_which_one_stands_still() -> None:
 
     with (
         Chat("", 0) as server,
-        connect(where(server), 60) as source,
-        connect(where(server), 60) as slow,
-        connect(where(server), 60) as fast,
+        connect(address_of(server), 60) as source,
+        connect(address_of(server), 60) as slow,
+        connect(address_of(server), 60) as fast,
     ):
         poll(lambda: len(server.input_list) == 4, 10.0, "all are there")
         counts: list[int] = []

@@ -7,15 +7,14 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from deadline import poll
-from inet import where
 from interpose import CloseReason, ConfigError, Forward, Side, TheServer
-from peers import Address, Echo, address_of, connect, ending, listener, read_exactly, reset
-from peers import echo as echoed
-
-from .articles import unpaired
-from .clients import exchange, settled
-from .conftest import Told
+from support.addresses import address_of
+from support.callback_log import CallbackLog
+from support.deadline import poll
+from support.exchanges import exchange, wait_until_idle
+from support.peers import Address, Echo, bound_address, connect, ending, listener, read_exactly, reset
+from support.peers import echo as echoed
+from support.tutorial_scripts import unpaired
 
 SIDES = pytest.mark.parametrize("sender", ["client", "upstream"])
 
@@ -45,12 +44,14 @@ class SaysAndCloses(TheServer):
 
 
 @pytest.mark.parametrize("kind", [Super, Closes, KeepsAndCloses, SaysAndCloses])
-def test_a_client_that_on_accept_closes_ends_in_order(kind: type[TheServer], refusing: Address, told: Told) -> None:
+def test_a_client_that_on_accept_closes_ends_in_order(
+    kind: type[TheServer], refusing: Address, callback_log: CallbackLog
+) -> None:
     with kind("", 0, refusing) as server:
         assert exchange(server) == ("eof", b"no upstream\n" if kind is SaysAndCloses else b"")
-        assert settled(server).stats.closed[CloseReason.CLOSED] == 1
+        assert wait_until_idle(server).stats.closed[CloseReason.CLOSED] == 1
         assert unpaired(server)
-    assert told.lines() == []
+    assert callback_log.lines() == []
 
 
 class Parts(TheServer):
@@ -74,7 +75,7 @@ class Relays(TheServer):
 
 def ends_of(server: TheServer, listening: socket.socket, sender: str) -> tuple[socket.socket, socket.socket]:
     """Return the sockets of the one who sends and of the other."""
-    client = connect(where(server))
+    client = connect(address_of(server))
     upstream, _ = listening.accept()
     upstream.settimeout(10.0)
     return (client, upstream) if sender == "client" else (upstream, client)
@@ -82,8 +83,8 @@ def ends_of(server: TheServer, listening: socket.socket, sender: str) -> tuple[s
 
 @SIDES
 @pytest.mark.parametrize("kind", [Parts, Relays])
-def test_sides_that_were_unpaired_live_on(kind: type[TheServer], sender: str, told: Told) -> None:
-    with listener() as listening, kind("", 0, address_of(listening)) as server:
+def test_sides_that_were_unpaired_live_on(kind: type[TheServer], sender: str, callback_log: CallbackLog) -> None:
+    with listener() as listening, kind("", 0, bound_address(listening)) as server:
         near, far = ends_of(server, listening, sender)
         with near, far:
             near.sendall(b"x")
@@ -100,7 +101,7 @@ def test_sides_that_were_unpaired_live_on(kind: type[TheServer], sender: str, to
                 side.send(b"alive")
             assert [read_exactly(near, 5), read_exactly(far, 5)] == [b"alive", b"alive"]
             assert server.input_list[1:] == sides
-    assert told.lines() == []
+    assert callback_log.lines() == []
 
 
 LINES = range(5)
@@ -130,15 +131,17 @@ class Failing(TheServer):
 
 @SIDES
 @pytest.mark.parametrize("line", LINES)
-def test_on_recv_that_fails_while_it_unpairs_leaves_no_side_behind(sender: str, line: int, told: Told) -> None:
-    with listener() as listening, Failing("", 0, address_of(listening)) as server:
+def test_on_recv_that_fails_while_it_unpairs_leaves_no_side_behind(
+    sender: str, line: int, callback_log: CallbackLog
+) -> None:
+    with listener() as listening, Failing("", 0, bound_address(listening)) as server:
         server.line = line
         near, far = ends_of(server, listening, sender)
         with near, far:
             near.sendall(b"x")
             assert [ending(near)[0], ending(far)[0]] == ["reset", "reset"]
-            told.wait(f"on_recv raised LookupError: {line}")
-            assert settled(server).stats.callback_errors == 1
+            callback_log.wait(f"on_recv raised LookupError: {line}")
+            assert wait_until_idle(server).stats.callback_errors == 1
             poll(lambda: unpaired(server), 10.0, "nothing is left")
 
 
@@ -161,9 +164,11 @@ class Controllers(TheServer):
 
 
 @pytest.mark.parametrize("how", ["fin", "reset"])
-def test_what_is_sent_to_one_that_has_ended_is_lost_where_no_on_close_says_so(how: str, told: Told) -> None:
-    with listener() as listening, Controllers("", 0, address_of(listening)) as server, ExitStack() as stack:
-        client = stack.enter_context(connect(where(server)))
+def test_what_is_sent_to_one_that_has_ended_is_lost_where_no_on_close_says_so(
+    how: str, callback_log: CallbackLog
+) -> None:
+    with listener() as listening, Controllers("", 0, bound_address(listening)) as server, ExitStack() as stack:
+        client = stack.enter_context(connect(address_of(server)))
         upstreams = [stack.enter_context(listening.accept()[0]) for _ in range(3)]
         for upstream in upstreams:
             upstream.settimeout(10.0)
@@ -180,10 +185,10 @@ def test_what_is_sent_to_one_that_has_ended_is_lost_where_no_on_close_says_so(ho
             assert [read_exactly(upstreams[number], 3) for number in (0, 2)] == [word, word]
         upstreams[2].sendall(b"answer")
         assert read_exactly(client, 6) == b"answer"
-    assert told.lines() == []
+    assert callback_log.lines() == []
 
 
-def test_a_client_that_was_closed_is_not_entered_again(echo: Echo, told: Told) -> None:
+def test_a_client_that_was_closed_is_not_entered_again(echo: Echo, callback_log: CallbackLog) -> None:
     class Again(TheServer):
         def on_recv(self) -> None:
             self.s.close()
@@ -192,13 +197,13 @@ def test_a_client_that_was_closed_is_not_entered_again(echo: Echo, told: Told) -
 
     with Again("", 0, echo.address) as server:
         exchange(server)
-        assert "it is closed; pair it before close()" in told.wait("on_recv raised ConnectionClosedError")
-        settled(server)
+        assert "it is closed; pair it before close()" in callback_log.wait("on_recv raised ConnectionClosedError")
+        wait_until_idle(server)
         poll(lambda: unpaired(server), 10.0, "nothing is left")
 
 
 def test_a_side_of_another_server_is_not_entered(echo: Echo) -> None:
-    with Super("", 0, echo.address) as one, Super("", 0, echo.address) as other, connect(where(one)) as client:
+    with Super("", 0, echo.address) as one, Super("", 0, echo.address) as other, connect(address_of(one)) as client:
         assert echoed(client, b"1") == b"1"
         side = one.input_list[1]
         with pytest.raises(ConfigError, match="another server's"):
@@ -210,7 +215,7 @@ def test_a_side_of_another_server_is_not_entered(echo: Echo) -> None:
 
 
 def test_an_upstream_that_is_carried_alone_is_shown_as_one_side(echo: Echo) -> None:
-    with Super("", 0, echo.address) as server, connect(where(server)) as client:
+    with Super("", 0, echo.address) as server, connect(address_of(server)) as client:
         assert echoed(client, b"1") == b"1"
         upstream = server.input_list[2]
         own = Side.connection.fget(upstream)  # type: ignore[attr-defined] # pyright: ignore

@@ -7,15 +7,14 @@ import socket
 from typing import Any, cast
 
 import pytest
-from deadline import poll
-from inet import where
 from interpose import ConfigError, Forward, RecvError, RecvTimeoutError, TheServer
-from peers import Echo, Served, connect, listener, read_exactly
-from peers import address_of as name_of
-
-from .articles import unpaired
-from .clients import exchange, settled
-from .conftest import Told
+from support.addresses import address_of
+from support.callback_log import CallbackLog
+from support.deadline import poll
+from support.exchanges import exchange, wait_until_idle
+from support.peers import Echo, Served, connect, listener, read_exactly
+from support.peers import bound_address as name_of
+from support.tutorial_scripts import unpaired
 
 
 def both(server: TheServer, client: Any, upstream: Any) -> None:
@@ -23,7 +22,7 @@ def both(server: TheServer, client: Any, upstream: Any) -> None:
     server.channel[client], server.channel[upstream] = upstream, client
 
 
-def test_a_side_can_be_read_before_it_is_paired_and_not_after(told: Told) -> None:
+def test_a_side_can_be_read_before_it_is_paired_and_not_after(callback_log: CallbackLog) -> None:
     refused: list[str] = []
 
     def greeting(sock: socket.socket) -> None:
@@ -53,16 +52,16 @@ def test_a_side_can_be_read_before_it_is_paired_and_not_after(told: Told) -> Non
 
     with listener() as quiet, Served(greeting) as served:
         silent = name_of(quiet)
-        with Greeted("", 0) as server, connect(where(server)) as client:
+        with Greeted("", 0) as server, connect(address_of(server)) as client:
             assert read_exactly(client, 5) == b" rest"
     assert len(refused) == 2
-    assert told.lines(level=logging.ERROR) == []
+    assert callback_log.lines(level=logging.ERROR) == []
 
 
 @pytest.mark.parametrize("line", range(5))
 @pytest.mark.parametrize("where_it_raises", ["on_accept", "on_recv", "on_close"])
 def test_nothing_is_left_behind_wherever_a_method_raises(
-    where_it_raises: str, line: int, echo: Echo, told: Told
+    where_it_raises: str, line: int, echo: Echo, callback_log: CallbackLog
 ) -> None:
     def step(name: str, number: int) -> None:
         if (name, number) == (where_it_raises, line):
@@ -114,9 +113,9 @@ def test_nothing_is_left_behind_wherever_a_method_raises(
 
     with Fragile("", 0) as server:
         exchange(server)
-        told.wait(f"{where_it_raises} raised LookupError")
+        callback_log.wait(f"{where_it_raises} raised LookupError")
         poll(lambda: unpaired(server), 10.0, f"{server.input_list}, {server.channel}")
-        settled(server)
+        wait_until_idle(server)
         poll(lambda: echo.open() == 0, 10.0, "every upstream is closed")
 
 
@@ -139,12 +138,12 @@ def test_names_of_the_script_s_own_are_its_own(echo: Echo) -> None:
     assert server.calls == 2
 
 
-def test_super_on_accept_without_a_target_says_so(told: Told) -> None:
+def test_super_on_accept_without_a_target_says_so(callback_log: CallbackLog) -> None:
     class Nowhere(TheServer):
         def on_accept(self) -> None:
             super().on_accept()
 
     with Nowhere("", 0) as server:
         assert exchange(server)[0] == "reset"
-        told.wait("on_accept raised ConfigError: forward_to: super().on_accept() connects to it")
+        callback_log.wait("on_accept raised ConfigError: forward_to: super().on_accept() connects to it")
     assert issubclass(ConfigError, ValueError)

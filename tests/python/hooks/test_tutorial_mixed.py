@@ -7,14 +7,14 @@ import socket
 from typing import Any
 
 import pytest
-from deadline import poll
-from inet import where
 from interpose import ArgumentTypeError, CloseReason, ConfigError, TheServer
-from peers import Echo, connect, ending, read_exactly
-from peers import echo as echoed
-
-from .articles import BOTH, OnlyRecv, unpaired
-from .clients import Ends, exchange, of_data
+from support.addresses import address_of
+from support.callbacks import CloseRecorder, from_data
+from support.deadline import poll
+from support.exchanges import exchange
+from support.peers import Echo, connect, ending, read_exactly
+from support.peers import echo as echoed
+from support.tutorial_scripts import BOTH, OnlyRecv, unpaired
 
 
 @BOTH
@@ -25,7 +25,7 @@ def test_more_threads_than_one_are_refused(kind: type[TheServer], echo: Echo) ->
 
 def test_with_callbacks_of_our_form_beside_it(echo: Echo) -> None:
     """on_eof and on_close by keyword, on_recv as a method without arguments."""
-    ends, calls = Ends(), list[Any]()
+    ends, calls = CloseRecorder(), list[Any]()
     with OnlyRecv("", 0, echo.address, on_eof=lambda side: calls.append(side.is_client), on_close=ends) as server:
         assert exchange(server) == ("eof", b"ABC")
         assert ends.wait().reason is CloseReason.FINISHED
@@ -34,17 +34,17 @@ def test_with_callbacks_of_our_form_beside_it(echo: Echo) -> None:
 
 
 def test_our_form_for_one_direction_goes_before_it(echo: Echo) -> None:
-    with OnlyRecv("", 0, echo.address, on_upstream_recv=of_data(lambda data: data + b"!")) as server:
+    with OnlyRecv("", 0, echo.address, on_upstream_recv=from_data(lambda data: data + b"!")) as server:
         assert exchange(server) == ("eof", b"ABC!")
 
 
 def test_an_assigned_callback_takes_its_place_and_gives_it_back(echo: Echo) -> None:
-    with OnlyRecv("", 0, echo.address) as server, connect(where(server)) as client:
+    with OnlyRecv("", 0, echo.address) as server, connect(address_of(server)) as client:
         assert echoed(client, b"abc") == b"ABC"
-        setattr(server, "on_recv", of_data(lambda data: data * 2))  # noqa: B010
+        setattr(server, "on_recv", from_data(lambda data: data * 2))  # noqa: B010
         client.sendall(b"abc")
         assert read_exactly(client, 12) == b"abcabc" * 2
-        with connect(where(server)) as meanwhile:
+        with connect(address_of(server)) as meanwhile:
             meanwhile.sendall(b"abc")
             assert read_exactly(meanwhile, 12) == b"abcabc" * 2
             del server.on_recv
@@ -55,11 +55,11 @@ def test_an_assigned_callback_takes_its_place_and_gives_it_back(echo: Echo) -> N
 
 def test_any_other_callback_may_change_while_it_serves(echo: Echo) -> None:
     """What is connected stays paired."""
-    with OnlyRecv("", 0, echo.address) as server, connect(where(server)) as client:
+    with OnlyRecv("", 0, echo.address) as server, connect(address_of(server)) as client:
         assert echoed(client, b"abc") == b"ABC"
-        ends = Ends()
+        ends = CloseRecorder()
         server.on_close = ends
-        server.on_upstream_recv = of_data(lambda data: data + b"!")
+        server.on_upstream_recv = from_data(lambda data: data + b"!")
         assert read_after(client) == b"ABC!"
         del server.on_upstream_recv
         assert echoed(client, b"abc") == b"ABC"
@@ -75,16 +75,16 @@ def read_after(client: socket.socket) -> bytes:
 
 @BOTH
 def test_a_decorated_function_takes_a_method_s_place_and_gives_it_back(kind: type[TheServer], echo: Echo) -> None:
-    ends = Ends()
+    ends = CloseRecorder()
     with kind("", 0, echo.address) as server:
-        server.on_recv(of_data(lambda data: data * 2))
+        server.on_recv(from_data(lambda data: data * 2))
         server.on_close(ends)
-        with connect(where(server)) as client:
+        with connect(address_of(server)) as client:
             client.sendall(b"abc")
             assert read_exactly(client, 12) == b"abc" * 4
         ends.wait()
         del server.on_recv
-        with connect(where(server)) as client:
+        with connect(address_of(server)) as client:
             assert echoed(client, b"ABC") == b"ABC"
         assert server.stats.callback_errors == 0
 
@@ -162,8 +162,8 @@ class QuitsByItself(Quits):
 @pytest.mark.parametrize("given", [True, False], ids=["given", "assigned"])
 def test_on_close_hangs_up_beside_one_of_our_form(kind: type[TheServer], given: bool, echo: Echo) -> None:
     """Called by a method without arguments it is the tutorial's; ours is told of the end."""
-    ends = Ends()
-    with kind("", 0, echo.address, on_close=ends if given else None) as server, connect(where(server)) as client:
+    ends = CloseRecorder()
+    with kind("", 0, echo.address, on_close=ends if given else None) as server, connect(address_of(server)) as client:
         if not given:
             server.on_close = ends
         assert echoed(client, b"abc") == b"abc"

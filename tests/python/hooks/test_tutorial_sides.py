@@ -7,15 +7,14 @@ import threading
 from typing import Any
 
 import pytest
-from deadline import poll
-from inet import where
 from interpose import Connection, Forward, Side, TheServer
-from peers import Address, Echo, Served, connect, ending, listener, read_exactly
-from peers import address_of as name_of
-from peers import echo as echoed
-
-from .articles import OnlyRecv, WholeTutorial, unpaired
-from .clients import exchange, settled
+from support.addresses import address_of
+from support.deadline import poll
+from support.exchanges import exchange, wait_until_idle
+from support.peers import Address, Echo, Served, connect, ending, listener, read_exactly
+from support.peers import bound_address as name_of
+from support.peers import echo as echoed
+from support.tutorial_scripts import OnlyRecv, WholeTutorial, unpaired
 
 
 def both(server: TheServer, client: Any, upstream: Any) -> None:
@@ -46,10 +45,10 @@ class Logged(TheServer):
 
 def test_each_method_may_call_the_one_it_overrides(echo: Echo) -> None:
     with Logged(echo.address) as server:
-        with connect(where(server)) as client:
+        with connect(address_of(server)) as client:
             assert echoed(client, b"abc") == b"abc"
         poll(lambda: unpaired(server), 10.0, "it is unpaired")
-        settled(server)
+        wait_until_idle(server)
     assert server.notes == ["accept", ("close", True)]
     assert server.msg_count == 2
     assert server.stats.callback_errors == 0
@@ -68,7 +67,7 @@ def test_an_override_in_our_form_may_call_it_too(echo: Echo) -> None:
 
     with Ours("", 0, echo.address) as server:
         assert exchange(server) == ("eof", b"abc")
-        assert settled(server).stats.callback_errors == 0
+        assert wait_until_idle(server).stats.callback_errors == 0
 
 
 def test_a_side_is_one_object_for_its_whole_life(echo: Echo) -> None:
@@ -92,10 +91,10 @@ def test_a_side_is_one_object_for_its_whole_life(echo: Echo) -> None:
             super().on_close()
 
     with Named("", 0, echo.address) as server:
-        with connect(where(server)) as client:
+        with connect(address_of(server)) as client:
             assert echoed(client, b"abc") == b"abc"
         poll(lambda: unpaired(server), 10.0, "it is unpaired")
-        settled(server)
+        wait_until_idle(server)
     assert seen[0] == ("client", "upstream", True)
     assert seen[-1] == "client"
     assert {names[side] for side in list(names)} == {"client", "upstream"}
@@ -133,7 +132,7 @@ class Late(TheServer):
 
 
 def test_a_client_may_live_without_an_upstream_and_get_one_later(refusing: Address) -> None:
-    with listener() as upstream, Late("", 0) as server, connect(where(server)) as client:
+    with listener() as upstream, Late("", 0) as server, connect(address_of(server)) as client:
         server.target = refusing
         for _ in range(2):
             assert echoed(client, b"hi") == b"no"
@@ -151,7 +150,7 @@ def test_a_client_may_live_without_an_upstream_and_get_one_later(refusing: Addre
         client.shutdown(socket.SHUT_WR)
         assert ending(client) == ("eof", b"")
         poll(lambda: unpaired(server), 10.0, "all are gone")
-        assert settled(server).stats.callback_errors == 0
+        assert wait_until_idle(server).stats.callback_errors == 0
         assert server.stats.accepted == 1
 
 
@@ -187,7 +186,7 @@ def test_one_client_and_three_upstreams(serve: Any) -> None:
     with Served(controller(1)) as one, Served(controller(2)) as two, Served(controller(3)) as three:
         addresses = [one.address, two.address, three.address]
         with Switch("", 0) as server:
-            with connect(where(server)) as client:
+            with connect(address_of(server)) as client:
                 client.sendall(b"x")
                 assert sorted([read_exactly(client, 3) for _ in range(3)]) == [b"1:x", b"2:x", b"3:x"]
                 assert server.stats.active == 1
@@ -208,7 +207,12 @@ def test_a_broadcast_to_all_of_input_list() -> None:
                 if one not in (self.server, self.s):
                     one.send(self.data)
 
-    with Chat("", 0) as server, connect(where(server)) as a, connect(where(server)) as b, connect(where(server)) as c:
+    with (
+        Chat("", 0) as server,
+        connect(address_of(server)) as a,
+        connect(address_of(server)) as b,
+        connect(address_of(server)) as c,
+    ):
         poll(lambda: len(server.input_list) == 4, 10.0, "all are there")
         a.sendall(b"hello")
         assert [read_exactly(one, 5) for one in (b, c)] == [b"hello"] * 2
@@ -235,7 +239,7 @@ def test_a_pair_that_is_deleted_lives_on_unpaired(echo: Echo) -> None:
             else:
                 other.send(self.data)
 
-    with Parting("", 0, echo.address) as server, connect(where(server)) as client:
+    with Parting("", 0, echo.address) as server, connect(address_of(server)) as client:
         assert echoed(client, b"abc") == b"abc"
         client.sendall(b"part")
         assert read_exactly(client, 6) == b"parted"
@@ -258,7 +262,7 @@ def test_a_side_out_of_input_list_is_not_read_until_it_is_back(echo: Echo) -> No
             else:
                 self.channel[self.s].send(self.data)
 
-    with Held("", 0, echo.address) as server, connect(where(server)) as client:
+    with Held("", 0, echo.address) as server, connect(address_of(server)) as client:
         client.sendall(b"hold")
         assert read_exactly(client, 4) == b"held"
         before = server.stats.to_upstream.read
@@ -282,10 +286,10 @@ def test_a_client_that_the_script_refers_to_no_more_is_closed() -> None:
             self.s.send(b"bye")
             self.input_list.remove(self.s)
 
-    with Forgetful("", 0) as server, connect(where(server)) as client:
+    with Forgetful("", 0) as server, connect(address_of(server)) as client:
         client.sendall(b"abc")
         assert ending(client) == ("eof", b"bye")
-        assert settled(server).stats.callback_errors == 0
+        assert wait_until_idle(server).stats.callback_errors == 0
 
 
 def test_one_kept_outside_of_input_list_is_not_read_and_not_closed() -> None:
@@ -298,7 +302,7 @@ def test_one_kept_outside_of_input_list_is_not_read_and_not_closed() -> None:
         def on_recv(self) -> None:
             self.s.send(self.data)
 
-    with Keeps("", 0) as server, connect(where(server)) as client:
+    with Keeps("", 0) as server, connect(address_of(server)) as client:
         client.sendall(b"abc")
         poll(lambda: kept, 10.0, "it was accepted")
         kept[0].send(b"wait")
@@ -343,10 +347,10 @@ def test_a_whole_new_channel_and_list(echo: Echo) -> None:
             else:
                 super().on_recv()
 
-    with Anew("", 0, echo.address) as server, connect(where(server)) as client:
+    with Anew("", 0, echo.address) as server, connect(address_of(server)) as client:
         client.sendall(b"anew")
         assert read_exactly(client, 4) == b"done"
         assert echoed(client, b"abc") == b"ABC"
         client.sendall(b"none")
         assert ending(client) == ("eof", b"")
-        assert settled(server).stats.callback_errors == 0
+        assert wait_until_idle(server).stats.callback_errors == 0

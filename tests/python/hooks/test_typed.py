@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 
 from interpose import Connection, Side, TheServer
 from interpose._connection import Buffer
-from peers import Echo
-
-from .clients import exchange
+from support.exchanges import exchange
+from support.peers import Echo
 
 
 def of_bytes(side: Side, data: bytes) -> bytes:

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 from conftest import Serve
-from deadline import poll
-from inet import where
 from interpose import CloseReason, Connection, Forward, Side, TheServer
-from peers import Address, Echo, connect
-
-from .clients import Ends, Sink, calling, exchange, of_data, settled
-from .conftest import Told
+from support.addresses import address_of
+from support.callback_log import CallbackLog
+from support.callbacks import CloseRecorder, from_data, without_arguments
+from support.deadline import poll
+from support.exchanges import Sink, exchange, wait_until_idle
+from support.peers import Address, Echo, connect
 
 Make = Callable[[bytes], Any]
 
@@ -62,15 +62,15 @@ RIGHT: dict[str, tuple[Make, bytes]] = {
 
 @pytest.mark.parametrize(("make", "out"), RIGHT.values(), ids=RIGHT)
 def test_cb_15_what_goes_out(make: Make, out: bytes, echo: Echo, serve: Serve) -> None:
-    ends = Ends()
-    server = serve(echo.address, on_client_recv=of_data(lambda data: make(data)), on_close=ends)
+    ends = CloseRecorder()
+    server = serve(echo.address, on_client_recv=from_data(lambda data: make(data)), on_close=ends)
     assert exchange(server) == ("eof", out)
     ledger = ends.wait().to_upstream
     assert (ledger.read, ledger.delivered, ledger.undeliverable) == (3, len(out), 0)
     assert ledger.read + ledger.added == ledger.delivered + ledger.dropped
 
 
-def test_an_override_may_call_what_it_overrides(echo: Echo, told: Told) -> None:
+def test_an_override_may_call_what_it_overrides(echo: Echo, callback_log: CallbackLog) -> None:
     """Whose answer is None, as of one that nobody overrides."""
     calls: list[str] = []
 
@@ -108,8 +108,8 @@ def test_an_override_may_call_what_it_overrides(echo: Echo, told: Told) -> None:
         expected = ["on_accept", "on_connect", "on_client_recv", "on_upstream_recv", "on_eof", "on_eof", "on_close"]
         poll(lambda: len(calls) == len(expected), 10.0, f"every one is called: {calls}")
         assert sorted(calls) == sorted(expected)
-        assert settled(server).stats.callback_errors == 0
-    assert told.lines() == []
+        assert wait_until_idle(server).stats.callback_errors == 0
+    assert callback_log.lines() == []
 
 
 def test_both_directions_of_one_callback(echo: Echo, serve: Serve) -> None:
@@ -144,14 +144,16 @@ WRONG: dict[str, tuple[Make, str]] = {
 
 
 @pytest.mark.parametrize(("make", "kind"), WRONG.values(), ids=WRONG)
-def test_cb_15_a_wrong_answer_is_a_type_error_that_names_all(make: Make, kind: str, serve: Serve, told: Told) -> None:
-    ends = Ends()
+def test_cb_15_a_wrong_answer_is_a_type_error_that_names_all(
+    make: Make, kind: str, serve: Serve, callback_log: CallbackLog
+) -> None:
+    ends = CloseRecorder()
     with Sink() as upstream:
-        server = serve(upstream.address, on_client_recv=of_data(lambda data: make(data)), on_close=ends)
+        server = serve(upstream.address, on_client_recv=from_data(lambda data: make(data)), on_close=ends)
         assert exchange(server) == ("reset", b"")
         # Nothing of the chunk has gone out, and the upstream does not take the end for an orderly one.
         assert upstream.wait() == ("reset", b"")
-    line = told.wait("TypeError")
+    line = callback_log.wait("TypeError")
     assert re.search(
         f"on_client_recv returned (a )?{re.escape(kind)}.*, not None \\(pass it on\\), bytes or a list of bytes", line
     )
@@ -162,14 +164,14 @@ def test_cb_15_a_wrong_answer_is_a_type_error_that_names_all(make: Make, kind: s
     assert kind in conn.error
     ledger = conn.to_upstream
     assert (ledger.read, ledger.delivered, ledger.undeliverable) == (3, 0, 3)
-    assert settled(server).stats.callback_errors == 1
+    assert wait_until_idle(server).stats.callback_errors == 1
 
 
-def test_a_wrong_answer_passes_where_errors_do(echo: Echo, serve: Serve, told: Told) -> None:
-    server = serve(echo.address, on_client_recv=of_data(lambda data: "text"), callback_errors="pass")
+def test_a_wrong_answer_passes_where_errors_do(echo: Echo, serve: Serve, callback_log: CallbackLog) -> None:
+    server = serve(echo.address, on_client_recv=from_data(lambda data: "text"), callback_errors="pass")
     assert exchange(server) == ("eof", b"abc")
-    told.wait("on_client_recv returned str")
-    assert settled(server).stats.callback_errors == 1
+    callback_log.wait("on_client_recv returned str")
+    assert wait_until_idle(server).stats.callback_errors == 1
 
 
 def test_a_buffer_may_be_changed_once_the_callback_has_returned(echo: Echo, serve: Serve) -> None:
@@ -208,7 +210,7 @@ def test_on_eof_withholds_the_end_until_the_other_side_is_ended(serve: Serve) ->
         withheld.append(side)
         return False
 
-    with Sink() as upstream, connect(where(serve(upstream.address, on_eof=on_eof))) as client:
+    with Sink() as upstream, connect(address_of(serve(upstream.address, on_eof=on_eof))) as client:
         client.sendall(b"abc")
         client.shutdown(socket.SHUT_WR)
         side = poll(lambda: withheld, 10.0, "the end is withheld")[0]
@@ -222,16 +224,16 @@ def test_on_eof_withholds_the_end_until_the_other_side_is_ended(serve: Serve) ->
 
 
 @pytest.mark.parametrize("answer", [True, "text", 0, object()], ids=lambda answer: type(answer).__name__)
-def test_a_wrong_answer_of_on_eof(answer: Any, echo: Echo, serve: Serve, told: Told) -> None:
-    server = serve(echo.address, on_eof=calling(lambda: answer))
+def test_a_wrong_answer_of_on_eof(answer: Any, echo: Echo, serve: Serve, callback_log: CallbackLog) -> None:
+    server = serve(echo.address, on_eof=without_arguments(lambda: answer))
     assert exchange(server)[0] == "reset"
-    told.wait(f"on_eof returned {type(answer).__name__}, not None (pass the end on), bytes")
+    callback_log.wait(f"on_eof returned {type(answer).__name__}, not None (pass the end on), bytes")
 
 
 def test_on_accept_decides_where_a_client_goes(echo: Echo, refusing: Address, serve: Serve) -> None:
     host, port = echo.address
     ways: list[Any] = [Forward(host, port), (host, port), f"{host}:{port}"]
-    server = serve(refusing, on_accept=calling(lambda: ways.pop(0)))
+    server = serve(refusing, on_accept=without_arguments(lambda: ways.pop(0)))
     for _ in range(3):
         assert exchange(server) == ("eof", b"abc")
     assert exchange(server)[0] == "reset"  # pop from an empty list
@@ -239,16 +241,16 @@ def test_on_accept_decides_where_a_client_goes(echo: Echo, refusing: Address, se
 
 def test_on_accept_without_any_forward_to(echo: Echo) -> None:
     answers: list[Any] = [None, echo.address]
-    ends = Ends()
-    with TheServer("", 0, on_accept=calling(lambda: answers.pop(0)), on_close=ends) as server:
+    ends = CloseRecorder()
+    with TheServer("", 0, on_accept=without_arguments(lambda: answers.pop(0)), on_close=ends) as server:
         assert exchange(server) == ("reset", b"")
         assert ends.wait().reason is CloseReason.CONNECT_FAILED
         assert exchange(server) == ("eof", b"abc")
 
 
 def test_on_accept_refuses(echo: Echo, serve: Serve) -> None:
-    ends = Ends()
-    server = serve(echo.address, on_accept=calling(lambda: False), on_close=ends)
+    ends = CloseRecorder()
+    server = serve(echo.address, on_accept=without_arguments(lambda: False), on_close=ends)
     assert exchange(server) == ("reset", b"")
     assert ends.wait().reason is CloseReason.REJECTED
     assert echo.accepted == 0
@@ -267,21 +269,23 @@ def test_on_accept_answers_without_an_upstream() -> None:
         side.send(data[::-1])
         return b""
 
-    with TheServer("", 0, on_accept=calling(lambda: Forward.NOWHERE), on_client_recv=reverse) as server:
+    with TheServer("", 0, on_accept=without_arguments(lambda: Forward.NOWHERE), on_client_recv=reverse) as server:
         assert exchange(server) == ("eof", b"cba")
 
 
 @pytest.mark.parametrize("answer", [True, 80, b"host:80", ("host",), ("host", "80"), "nonsense", Forward()])
-def test_a_wrong_answer_of_on_accept(answer: Any, echo: Echo, serve: Serve, told: Told) -> None:
-    ends = Ends()
-    server = serve(echo.address, on_accept=calling(lambda: answer), on_close=ends)
+def test_a_wrong_answer_of_on_accept(answer: Any, echo: Echo, serve: Serve, callback_log: CallbackLog) -> None:
+    ends = CloseRecorder()
+    server = serve(echo.address, on_accept=without_arguments(lambda: answer), on_close=ends)
     assert exchange(server) == ("reset", b"")
-    assert "on_accept" in told.wait("Error")
+    assert "on_accept" in callback_log.wait("Error")
     assert ends.wait().reason is CloseReason.CALLBACK_ERROR
     assert echo.accepted == 0
 
 
 def test_answers_that_have_no_meaning_are_let_be(echo: Echo, serve: Serve) -> None:
-    server = serve(echo.address, on_connect=calling(lambda: "connected"), on_close=calling(lambda: 3))
+    server = serve(
+        echo.address, on_connect=without_arguments(lambda: "connected"), on_close=without_arguments(lambda: 3)
+    )
     assert exchange(server) == ("eof", b"abc")
-    assert settled(server).stats.callback_errors == 0
+    assert wait_until_idle(server).stats.callback_errors == 0

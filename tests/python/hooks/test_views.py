@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from conftest import Serve
-from deadline import poll
-from inet import where
 from interpose import CloseReason, ConfigError, Side, TheServer
-from peers import Echo, connect, read_exactly
-from peers import echo as echoed
-
-from .clients import Ends, Sink, exchange, in_thread, of_data, settled
+from support.addresses import address_of
+from support.callbacks import CloseRecorder, from_data
+from support.deadline import poll
+from support.exchanges import Sink, exchange, in_thread, wait_until_idle
+from support.peers import Echo, connect, read_exactly
+from support.peers import echo as echoed
 
 # The small ones are copied, the large ones are read where they lie.
 SIZES = pytest.mark.parametrize("size", [1, 1000, 16_383, 16_384, 65_536])
@@ -43,7 +43,7 @@ def test_a_chunk_is_a_read_only_memoryview(size: int, echo: Echo, serve: Serve) 
     assert exchange(server, data) == ("eof", data)
     assert {one[:6] for one in seen} == {(memoryview, True, "B", 1, 1, True)}
     assert b"".join(one[6] for one in seen) == data
-    assert settled(server).stats.callback_errors == 0
+    assert wait_until_idle(server).stats.callback_errors == 0
 
 
 @SIZES
@@ -52,7 +52,7 @@ def test_views_that_are_kept_stay_what_they_are(size: int, echo: Echo, serve: Se
     kept: list[memoryview] = []
     server = viewing(serve, echo.address, kept.append)
     sent = [os.urandom(size) for _ in range(20)]
-    with connect(where(server)) as client:
+    with connect(address_of(server)) as client:
         for data in sent:
             assert echoed(client, data) == data
         for _ in range(3):
@@ -74,7 +74,7 @@ def test_many_large_ones_that_are_kept(serve: Serve) -> None:
 
 @SIZES
 def test_the_same_view_passes_the_chunk_on(size: int, echo: Echo, serve: Serve) -> None:
-    ends = Ends()
+    ends = CloseRecorder()
     data = os.urandom(size)
     assert exchange(viewing(serve, echo.address, lambda view: view, on_close=ends), data) == ("eof", data)
     # Passed on, not replaced by something equal.
@@ -108,7 +108,7 @@ def test_a_view_may_be_sent(size: int, echo: Echo, serve: Serve) -> None:
         return b""
 
     data = os.urandom(size)
-    with connect(where(serve(echo.address, on_client_recv=back, buffer="view"))) as client:
+    with connect(address_of(serve(echo.address, on_client_recv=back, buffer="view"))) as client:
         client.sendall(data)
         assert read_exactly(client, size) == data
         assert read_later(client, kept, size) == data
@@ -124,7 +124,7 @@ def test_one_that_is_released_harms_nobody(size: int, echo: Echo, serve: Serve) 
     server = viewing(serve, echo.address, lambda view: view.release())
     data = os.urandom(size)
     assert exchange(server, data) == ("eof", data)
-    assert settled(server).stats.callback_errors == 0
+    assert wait_until_idle(server).stats.callback_errors == 0
 
 
 @SIZES
@@ -139,7 +139,7 @@ def test_one_that_is_released_and_returned_passes_the_chunk_on(size: int, echo: 
 
 def test_one_that_is_released_later(echo: Echo, serve: Serve) -> None:
     kept: list[memoryview] = []
-    with connect(where(viewing(serve, echo.address, kept.append))) as client:
+    with connect(address_of(viewing(serve, echo.address, kept.append))) as client:
         data = os.urandom(65_536)
         for _ in range(10):
             assert echoed(client, data) == data
@@ -148,7 +148,7 @@ def test_one_that_is_released_later(echo: Echo, serve: Serve) -> None:
 
 def test_a_view_of_a_connection_that_was_aborted(echo: Echo, serve: Serve) -> None:
     kept: list[memoryview] = []
-    ends = Ends()
+    ends = CloseRecorder()
 
     def end(side: Side, view: Any) -> None:
         kept.append(view)
@@ -168,7 +168,7 @@ def test_what_a_view_keeps_goes_with_it(echo: Echo, serve: Serve) -> None:
         kept.append(view)
         owners.append(view.obj)
 
-    with connect(where(viewing(serve, echo.address, keep))) as client:
+    with connect(address_of(viewing(serve, echo.address, keep))) as client:
         data = os.urandom(65_536)
         assert echoed(client, data) == data
         kept.clear()
@@ -185,5 +185,5 @@ def test_another_word_is_refused(wrong: Any, echo: Echo) -> None:
 def test_bytes_is_the_default(echo: Echo, serve: Serve) -> None:
     kinds: list[type] = []
     for settings in ({}, {"buffer": "bytes"}):
-        exchange(serve(echo.address, on_recv=of_data(lambda data: kinds.append(type(data))), **settings))
+        exchange(serve(echo.address, on_recv=from_data(lambda data: kinds.append(type(data))), **settings))
     assert set(kinds) == {bytes}

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from deadline import poll
-from net.namespaces import network, require_root
-from peers import Echo, connect, echo, ending, fate, listener
-from proxies import Scripted
+from support.deadline import poll
+from support.namespaces import network, require_root
+from support.peers import Echo, connect, echo, ending, fate, listener
+from support.proxies import ProxyProcess
 
 
 @pytest.mark.timeout(200)
@@ -20,7 +20,7 @@ def test_silent_dead_peer_is_found_by_keepalive(tmp_path: Path) -> None:
     require_root("nft")
     with network() as net, Echo(net.far.listener(net.far_address)) as upstream:
         servers = [{"forward": upstream.address}]
-        with Scripted(tmp_path, servers, prefix=net.near.prefix) as proxy:
+        with ProxyProcess(tmp_path, servers, prefix=net.near.prefix) as proxy:
             with net.near.connect(proxy.address, 150.0) as client:
                 assert echo(client, b"hello") == b"hello"
                 net.far.firewall("iifname veth0 drop")
@@ -36,7 +36,7 @@ def test_dead_peer_with_bytes_in_flight_is_found_in_minutes(tmp_path: Path) -> N
     require_root("nft")
     with network() as net, Echo(net.far.listener(net.far_address)) as upstream:
         servers = [{"forward": upstream.address}]
-        with Scripted(tmp_path, servers, prefix=net.near.prefix) as proxy:
+        with ProxyProcess(tmp_path, servers, prefix=net.near.prefix) as proxy:
             with net.near.connect(proxy.address, 200.0) as client:
                 assert echo(client, b"hello") == b"hello"
                 net.far.firewall("iifname veth0 drop")
@@ -52,7 +52,7 @@ def test_peer_that_does_not_read_is_no_dead_peer(tmp_path: Path) -> None:
     """Its kernel answers that it has no room, for longer than one that is dead would be given."""
     with (
         listener() as listening,
-        Scripted(tmp_path, [{"forward": listening.getsockname()}]) as proxy,
+        ProxyProcess(tmp_path, [{"forward": listening.getsockname()}]) as proxy,
         connect(proxy.address, 1.0) as client,
     ):
         accepted, _ = listening.accept()
@@ -73,7 +73,7 @@ def test_peer_that_does_not_read_is_no_dead_peer(tmp_path: Path) -> None:
 @pytest.mark.timeout(200)
 def test_half_closed_for_ever_ends_after_two_minutes(tmp_path: Path) -> None:
     """HC-07 with the default: the client has ended its half, the upstream never answers and never ends."""
-    with listener() as listening, Scripted(tmp_path, [{"forward": listening.getsockname()}]) as proxy:
+    with listener() as listening, ProxyProcess(tmp_path, [{"forward": listening.getsockname()}]) as proxy:
         with connect(proxy.address, 150.0) as client:
             client.sendall(b"question")
             client.shutdown(socket.SHUT_WR)
@@ -93,7 +93,7 @@ def test_connect_is_given_up_after_ten_seconds(tmp_path: Path) -> None:
     require_root()
     with network() as net:
         servers = [{"forward": [net.dead_address, 80]}]
-        with Scripted(tmp_path, servers, prefix=net.near.prefix) as proxy:
+        with ProxyProcess(tmp_path, servers, prefix=net.near.prefix) as proxy:
             begin = time.monotonic()
             assert fate(lambda: net.near.connect(proxy.address, 20.0)) == ("reset", b"")
             assert 9.8 <= time.monotonic() - begin <= 11.5

@@ -17,11 +17,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from deadline import poll
-from figures import Record
-from loads import exchange
-from peers import Address, Echo, Served, connect, echo, fate, reset
-from proxies import Scripted
+from support.deadline import poll
+from support.heavy_load import exchange_random
+from support.measurements import Record
+from support.peers import Address, Echo, Served, connect, echo, fate, reset
+from support.proxies import ProxyProcess
 
 SECONDS = float(os.environ.get("INTERPOSE_SOAK_SECONDS", "600"))
 MEBIBYTE = 1 << 20
@@ -32,7 +32,7 @@ def threads_of(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/task"))
 
 
-def is_quiet(proxy: Scripted, index: int) -> bool:
+def is_quiet(proxy: ProxyProcess, index: int) -> bool:
     """Whether a server has no connection left."""
     active: int = proxy.stats(index)["active"]
     return active == 0
@@ -111,7 +111,7 @@ def never_read(address: Address) -> Callable[[random.Random], None]:
 def bulk(address: Address) -> Callable[[random.Random], None]:
     def once(chance: random.Random) -> None:
         with connect(address, 60.0) as client:
-            exchange(client, 20 * MEBIBYTE, chance.randrange(1 << 30))
+            exchange_random(client, 20 * MEBIBYTE, chance.randrange(1 << 30))
 
     return once
 
@@ -120,14 +120,14 @@ def bulk(address: Address) -> Callable[[random.Random], None]:
 def test_soak(tmp_path: Path, record_property: Record) -> None:
     with ExitStack() as stack:
         echoing = stack.enter_context(Echo()).address
-        bulk_end = stack.enter_context(Served(lambda sock: void(exchange(sock, 20 * MEBIBYTE, 1))))
+        bulk_end = stack.enter_context(Served(lambda sock: void(exchange_random(sock, 20 * MEBIBYTE, 1))))
         with socket.socket() as nobody:
             nobody.bind(("127.0.0.1", 0))
             refusing = nobody.getsockname()
             # A client that never reads leaves its echo behind with both directions full: that takes half_close.
             targets = (echoing, bulk_end.address, refusing)
             servers = [{"forward": target, "timeouts": {"half_close": 5.0}} for target in targets]
-            proxy = stack.enter_context(Scripted(tmp_path, servers))
+            proxy = stack.enter_context(ProxyProcess(tmp_path, servers))
             idle, threads = proxy.descriptors(), threads_of(proxy.pid)
             soak = Soak(SECONDS)
             for number in range(4):

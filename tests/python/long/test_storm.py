@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from deadline import poll
-from figures import Record
-from peers import connect, listener, reset
-from proxies import Scripted
+from support.deadline import poll
+from support.measurements import Record
+from support.peers import connect, listener, reset
+from support.proxies import ProxyProcess
 
 SECONDS = 60.0
 MEBIBYTE = 1 << 20
@@ -20,7 +20,7 @@ MEBIBYTE = 1 << 20
 def test_reset_storm(tmp_path: Path, record_property: Record) -> None:
     with listener() as listening, ExitStack() as stack:
         listening.setblocking(False)
-        proxy = stack.enter_context(Scripted(tmp_path, [{"forward": listening.getsockname()}]))
+        proxy = stack.enter_context(ProxyProcess(tmp_path, [{"forward": listening.getsockname()}]))
         idle, count = proxy.descriptors(), 0
         resident: list[int] = []
         end = time.monotonic() + SECONDS
@@ -49,7 +49,7 @@ def test_reset_storm(tmp_path: Path, record_property: Record) -> None:
 def test_stalled_for_a_minute(tmp_path: Path) -> None:
     """BP-01, BP-03: 500 clients push against upstreams that never read; memory stands still."""
     with listener() as listening, ExitStack() as stack:
-        proxy = stack.enter_context(Scripted(tmp_path, [{"forward": listening.getsockname()}]))
+        proxy = stack.enter_context(ProxyProcess(tmp_path, [{"forward": listening.getsockname()}]))
         clients = [stack.enter_context(connect(proxy.address)) for _ in range(500)]
         for _ in clients:
             stack.enter_context(listening.accept()[0])

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from peers import Echo
-from proxies import Scripted
+from support.namespaces import Network, network, require_root
+from support.peers import Echo
+from support.proxies import ProxyProcess
 
-from .namespaces import Network, network, require_root
-
-Start = Callable[..., Scripted]
+Start = Callable[..., ProxyProcess]
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Starts scripted proxies: `start({"forward": [host, port], …}, prefix=…, plan=…)`."""
     with ExitStack() as stack:
 
-        def begin(*servers: Mapping[str, Any], **keywords: Any) -> Scripted:
-            return stack.enter_context(Scripted(tmp_path, servers, **keywords))
+        def begin(*servers: Mapping[str, Any], **keywords: Any) -> ProxyProcess:
+            return stack.enter_context(ProxyProcess(tmp_path, servers, **keywords))
 
         yield begin

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from deadline import poll
-from figures import Record, percentile
-from peers import Echo, connect, echo, fate, latencies
-from proxies import Scripted
+from support.deadline import poll
+from support.measurements import Record, percentile
+from support.peers import Echo, connect, echo, fate, latencies
+from support.proxies import ProxyProcess
 
 from .conftest import Start
 
@@ -55,7 +55,7 @@ def serve_all(clients: list[socket.socket], seconds: float) -> int:
 class Exhausted:
     """A proxy whose five connections took every descriptor, and clients that wait behind them."""
 
-    def __init__(self, proxy: Scripted, stack: ExitStack) -> None:
+    def __init__(self, proxy: ProxyProcess, stack: ExitStack) -> None:
         self.proxy = proxy
         with connect(proxy.address) as first:
             # Whatever is opened lazily is open before the descriptors are counted.

@@ -11,14 +11,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from deadline import poll
-from peers import Echo, connect, echo
-from processes import program, run
-from proxies import Scripted
+from support.deadline import poll
+from support.peers import Echo, connect, echo
+from support.processes import program, run
+from support.proxies import ProxyProcess
 
 from .conftest import Start
 
-Traced = Callable[[str, str], Scripted]
+Traced = Callable[[str, str], ProxyProcess]
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def traced(tmp_path: Path, echo_upstream: Echo, start: Start) -> Traced:
     except AssertionError as error:
         pytest.skip(f"ptrace is not allowed here: {error}")
 
-    def begin(error: str, when: str) -> Scripted:
+    def begin(error: str, when: str) -> ProxyProcess:
         inject = f"inject=accept,accept4:error={error}:when={when}"
         return start({"forward": echo_upstream.address}, prefix=[strace, *options, "-e", inject])
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 from interpose import BindError, InterposeError, TheServer
-from peers import Address, Echo, address_of, connect, echo, listener
-from processes import Child, may_change_user
-from proxies import Scripted, command
-from scripts import python_argv
+from support.namespaces import Network
+from support.peers import Address, Echo, bound_address, connect, echo, listener
+from support.processes import Child, may_change_user
+from support.proxies import ProxyProcess, command
+from support.scripts import python_argv
 
 from .conftest import Start
-from .namespaces import Network
 
 NOBODY = 65534
 
@@ -40,7 +40,7 @@ def test_backlog_within_the_kernels_limit_is_silent(echo_upstream: Echo, start: 
 def test_port_in_use_names_port_and_owner() -> None:
     """AC-12."""
     with listener() as taken:
-        _, port = address_of(taken)
+        _, port = bound_address(taken)
         with pytest.raises(BindError) as caught:
             TheServer("127.0.0.1", port, forward_to=("127.0.0.1", 1))
     assert isinstance(caught.value, OSError)
@@ -63,10 +63,10 @@ def test_a_port_of_ours_on_another_address_is_not_blamed(tmp_path: Path, ours: s
         own = listener(ours)
     except OSError:
         pytest.skip(f"this machine has no {ours}")
-    with own, Child(python_argv(text, str(address_of(own)[1])), tmp_path, stdin=subprocess.PIPE) as other:
+    with own, Child(python_argv(text, str(bound_address(own)[1])), tmp_path, stdin=subprocess.PIPE) as other:
         other.wait_for("listens")
         with pytest.raises(BindError, match=f".pid {other.pid}. listens there; stop it"):
-            TheServer("127.0.0.1", address_of(own)[1], forward_to=("127.0.0.1", 1))
+            TheServer("127.0.0.1", bound_address(own)[1], forward_to=("127.0.0.1", 1))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
@@ -81,7 +81,7 @@ def test_path_in_use_names_the_owner(tmp_path: Path) -> None:
 
 def test_port_in_use_ends_the_command_with_4(tmp_path: Path) -> None:
     with listener() as taken:
-        _, port = address_of(taken)
+        _, port = bound_address(taken)
         with Child([*command(), str(port), "127.0.0.1:1"], tmp_path) as child:
             assert child.wait(10) == 4
             said = child.output()
@@ -127,7 +127,7 @@ def test_port_0_is_known_and_connectable_at_once(echo_upstream: Echo) -> None:
         assert client.recv(16) == b"early"
 
 
-def reachable(proxy: Scripted, network: Network) -> dict[str, bool]:
+def reachable(proxy: ProxyProcess, network: Network) -> dict[str, bool]:
     """From which addresses the listener of *proxy* answers."""
     _, port = proxy.address
     found: dict[str, bool] = {}
@@ -169,7 +169,7 @@ def test_no_thread_to_be_had_is_an_error_not_a_hang(start: Start) -> None:
 def test_a_failed_bind_leaves_the_port_free() -> None:
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
-    address: Address = address_of(sock)
+    address: Address = bound_address(sock)
     with pytest.raises(InterposeError):
         TheServer(*address, forward_to=("127.0.0.1", 1))
     sock.close()

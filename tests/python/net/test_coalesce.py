@@ -6,11 +6,10 @@ import socket
 import threading
 from pathlib import Path
 
-from deadline import poll
-from peers import Served, connect
-from proxies import Scripted
-
-from .namespaces import require_root
+from support.deadline import poll
+from support.namespaces import require_root
+from support.peers import Served, connect
+from support.proxies import ProxyProcess
 
 BLOCK = bytes(1 << 18)
 # Bytes after which a direction has streamed for more than long enough, however fast the machine is.
@@ -31,7 +30,7 @@ def marks_set(tmp_path: Path, coalesce: bool) -> int:
     prefix = ("strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=setsockopt", "-o", str(log))
     with (
         Served(sink) as served,
-        Scripted(tmp_path, [{"forward": served.address, "coalesce": coalesce}], prefix=prefix) as proxy,
+        ProxyProcess(tmp_path, [{"forward": served.address, "coalesce": coalesce}], prefix=prefix) as proxy,
         connect(proxy.address, 30.0) as client,
     ):
         done = threading.Event()

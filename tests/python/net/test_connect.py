@@ -9,13 +9,13 @@ from contextlib import ExitStack
 from functools import partial
 
 import pytest
-from deadline import poll
-from figures import Record, percentile
-from peers import Echo, Served, connect, ending, fate, latencies, read_exactly, reset
-from proxies import Scripted
+from support.deadline import poll
+from support.measurements import Record, percentile
+from support.namespaces import Network
+from support.peers import Echo, Served, connect, ending, fate, latencies, read_exactly, reset
+from support.proxies import ProxyProcess
 
 from .conftest import Start
-from .namespaces import Network
 
 DEAD = [Network.dead_address, 7777]
 
@@ -25,7 +25,7 @@ def half_open(net: Network) -> str:
     return net.near.run("ss", "-Htn", "state", "syn-sent")
 
 
-def has_closed(proxy: Scripted, reason: str, count: int) -> bool:
+def has_closed(proxy: ProxyProcess, reason: str, count: int) -> bool:
     """Whether that many connections have ended with *reason*."""
     return proxy.closed(reason) == count
 

@@ -6,11 +6,11 @@ import time
 from functools import partial
 
 import pytest
-from deadline import poll
-from peers import Echo, echo, ending
+from support.deadline import poll
+from support.namespaces import Network
+from support.peers import Echo, echo, ending
 
 from .conftest import Start
-from .namespaces import Network
 
 QUICK = {"unacknowledged": 1.0}
 # TCP looks at the limit when it retransmits, so the end comes with the first retransmission after it.

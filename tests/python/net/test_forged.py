@@ -6,11 +6,11 @@ import socket
 import struct
 
 import pytest
-from deadline import poll
-from peers import Echo, echo
+from support.deadline import poll
+from support.namespaces import Network
+from support.peers import Echo, echo
 
 from .conftest import Start
-from .namespaces import Network
 
 RST = 0x04
 # linux/tcp.h

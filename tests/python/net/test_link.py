@@ -8,11 +8,11 @@ import socket
 import threading
 from collections.abc import Callable
 
-from deadline import poll
-from peers import Served, address_of
+from support.deadline import poll
+from support.namespaces import Network
+from support.peers import Served, bound_address
 
 from .conftest import Start
-from .namespaces import Network
 
 
 def exchange(sock: socket.socket, payload: bytes, halfway: Callable[[], None] | None = None) -> str:
@@ -42,7 +42,7 @@ def both_ways(net: Network, start: Start, size: int, halfway: Callable[[], None]
     seen: list[str] = []
     listening = net.far.listener(net.far_address)
     with Served(lambda sock: seen.append(exchange(sock, down)), listening):
-        proxy = start({"forward": address_of(listening), "listen": [net.near_address, 0]}, prefix=net.near.prefix)
+        proxy = start({"forward": bound_address(listening), "listen": [net.near_address, 0]}, prefix=net.near.prefix)
         with net.far.connect(proxy.address, 40.0) as client:
             assert exchange(client, up, halfway) == hashlib.sha256(down).hexdigest()
         poll(lambda: seen, 10, "the upstream has read to the end")

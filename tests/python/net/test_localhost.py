@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 
 import pytest
-from deadline import poll
-from inet import refuses, turned_away, where
 from interpose import BindError, CloseReason, ConfigError, TheServer
-from peers import Address, Echo, connect, echo, free_port, listener
+from support.addresses import address_of, refuses, turned_away
+from support.deadline import poll
+from support.peers import Address, Echo, connect, echo, free_port, listener
 
 
 def has_ipv6() -> bool:
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not has_ipv6(), reason="this machine has one loo
 
 def loopbacks(server: TheServer) -> list[Address]:
     """Return both addresses of a server on localhost."""
-    host, port = where(server)
+    host, port = address_of(server)
     assert host == "127.0.0.1"
     return [(host, port), ("::1", port)]
 

@@ -8,13 +8,13 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 import pytest
-from deadline import poll
-from figures import Record
-from peers import Address, Echo, address_of, connect, echo, ending, fate, listener
+from support.deadline import poll
+from support.measurements import Record
+from support.name_server import NXDOMAIN, SERVFAIL, NameServer
+from support.namespaces import Namespace, Network
+from support.peers import Address, Echo, bound_address, connect, echo, ending, fate, listener
 
 from .conftest import Start
-from .namespaces import Namespace, Network
-from .resolver import NXDOMAIN, SERVFAIL, NameServer
 
 # RFC 8305: the second address starts 250 ms after the first. The rest is for a busy machine.
 STAGGERED = 0.25 + 0.4
@@ -121,7 +121,7 @@ def test_no_name_server_at_all(net: Network, start: Start) -> None:
 def test_a_changed_address_is_followed(net: Network, start: Start) -> None:
     """CN-14: the record changes while the proxy runs; new connections follow within a few seconds."""
     with names(net.near, NXDOMAIN) as server, net.far.listener("0.0.0.0") as listening:
-        _, port = address_of(listening)
+        _, port = bound_address(listening)
         net.far.ip("address", "add", "10.77.0.3/24", "dev", "veth0")
         proxy = start({"forward": ["moving.example", port]}, prefix=net.near.prefix)
 
@@ -129,7 +129,7 @@ def test_a_changed_address_is_followed(net: Network, start: Start) -> None:
             with net.near.connect(proxy.address):
                 accepted, _ = listening.accept()
                 with accepted:
-                    return address_of(accepted)[0]
+                    return bound_address(accepted)[0]
 
         server.addresses["moving.example"] = net.far_address
         assert arrives_at() == net.far_address
@@ -187,7 +187,7 @@ def test_every_address_fails_and_the_message_has_them_all(net: Network, start: S
     net.near.file("hosts", "127.0.0.1 target\n127.0.0.2 target\n")
     net.near.file("nsswitch.conf", "hosts: files\n")
     with net.near.listener("127.0.0.1") as closed:
-        _, port = address_of(closed)
+        _, port = bound_address(closed)
     proxy = start({"forward": ["target", port]}, prefix=net.near.prefix)
     assert fate(lambda: net.near.connect(proxy.address)) == ("reset", b"")
     poll(lambda: proxy.closed("refused") == 1, 5, "refused")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from deadline import poll
-from peers import Echo, echo, fate, reset
+from support.deadline import poll
+from support.namespaces import Network
+from support.peers import Echo, echo, fate, reset
 
 from .conftest import Start
-from .namespaces import Network
 
 FEW_PORTS = "40000 40009"
 OTHER_SOURCE = "10.77.0.50"

@@ -6,9 +6,9 @@ import socket
 import time
 
 import pytest
-from deadline import poll
-from figures import Record
-from peers import Served, connect, reset
+from support.deadline import poll
+from support.measurements import Record
+from support.peers import Served, connect, reset
 
 from .conftest import Start
 

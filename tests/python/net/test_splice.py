@@ -13,11 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from deadline import poll
-from peers import Served, connect
-from proxies import Scripted
-
-from .namespaces import require_root
+from support.deadline import poll
+from support.namespaces import require_root
+from support.peers import Served, connect
+from support.proxies import ProxyProcess
 
 NOBODY = 65534
 SIZE = 32 << 20
@@ -51,7 +50,7 @@ def pipes_used_up() -> Generator[int]:
         assert process.wait(10) == 0
 
 
-def stream(proxy: Scripted, served: Served, received: list[str]) -> None:
+def stream(proxy: ProxyProcess, served: Served, received: list[str]) -> None:
     """Send everything through, and compare."""
     with connect(proxy.address, 30.0) as client:
         sender = threading.Thread(target=client.sendall, args=(DATA,))
@@ -83,7 +82,7 @@ def test_what_streams_is_spliced_unless_that_is_off(splice: bool, tmp_path: Path
     prefix = ("strace", "-f", "-qq", "-e", "trace=splice", "-o", str(log))
     with (
         drain(received) as served,
-        Scripted(tmp_path, [{"forward": served.address, "splice": splice}], prefix=prefix) as proxy,
+        ProxyProcess(tmp_path, [{"forward": served.address, "splice": splice}], prefix=prefix) as proxy,
     ):
         stream(proxy, served, received)
     spliced = sum(int(match[1]) for match in re.finditer(r"splice\(.* = (\d+)$", log.read_text(), re.MULTILINE))
@@ -96,7 +95,7 @@ def test_an_ordinary_user_loses_nothing(hog: bool, tmp_path: Path) -> None:
     require_root()
     received: list[str] = []
     plan = {"uid": NOBODY}
-    with drain(received) as served, Scripted(tmp_path, [{"forward": served.address}], plan=plan) as proxy:
+    with drain(received) as served, ProxyProcess(tmp_path, [{"forward": served.address}], plan=plan) as proxy:
         if not hog:
             stream(proxy, served, received)
             return

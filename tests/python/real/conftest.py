@@ -7,19 +7,19 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from proxies import Command
+from support.proxies import ProxyCommand
 
-Through = Callable[..., Command]
+Through = Callable[..., ProxyCommand]
 
 
 @pytest.fixture
 def through(tmp_path: Path) -> Iterator[Through]:
     """`through(TARGET)` starts `interpose 127.0.0.1:0 TARGET`; at the end it must leave on SIGTERM with 0."""
-    started: list[Command] = []
+    started: list[ProxyCommand] = []
     with ExitStack() as stack:
 
-        def begin(target: str, listen: str = "127.0.0.1:0") -> Command:
-            started.append(stack.enter_context(Command(listen, target, tmp_path)))
+        def begin(target: str, listen: str = "127.0.0.1:0") -> ProxyCommand:
+            started.append(stack.enter_context(ProxyCommand(listen, target, tmp_path)))
             return started[-1]
 
         yield begin

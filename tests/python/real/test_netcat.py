@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from deadline import poll
-from peers import Address, Served, connect, ending, free_port
-from processes import Child, program, run
+from support.deadline import poll
+from support.payloads import MEBIBYTE, random_file
+from support.peers import Address, Served, connect, ending, free_port
+from support.processes import Child, program, run
 
 from .conftest import Through
-from .payload import MEBIBYTE, random_file
 
 pytestmark = pytest.mark.xdist_group("netcat")
 

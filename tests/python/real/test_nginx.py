@@ -10,12 +10,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from deadline import poll
-from peers import connect, free_port
-from processes import Child, may_change_user, program, run
+from support.deadline import poll
+from support.payloads import MEBIBYTE, file_digest, output_digest, random_file
+from support.peers import connect, free_port
+from support.processes import Child, may_change_user, program, run
 
 from .conftest import Through
-from .payload import MEBIBYTE, file_digest, output_digest, random_file
 
 pytestmark = pytest.mark.xdist_group("nginx")
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from peers import free_port
-from processes import Child, leftovers, may_change_user, program, run
+from support.payloads import file_digest, output_digest
+from support.peers import free_port
+from support.processes import Child, leftovers, may_change_user, program, run
 
 from .conftest import Through
-from .payload import file_digest, output_digest
 
 pytestmark = pytest.mark.xdist_group("postgres")
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from deadline import poll
-from peers import free_port
-from processes import Child, program, run
+from support.deadline import poll
+from support.peers import free_port
+from support.processes import Child, program, run
 
 from .conftest import Through
 

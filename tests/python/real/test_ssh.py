@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from deadline import poll
-from peers import address_of, free_port, listener
-from processes import Child, program, run
+from support.deadline import poll
+from support.payloads import MEBIBYTE, file_digest, output_digest, random_file
+from support.peers import bound_address, free_port, listener
+from support.processes import Child, program, run
 
 from .conftest import Through
-from .payload import MEBIBYTE, file_digest, output_digest, random_file
 
 pytestmark = pytest.mark.xdist_group("ssh")
 
@@ -124,7 +124,7 @@ def test_a_forwarded_port_inside(ssh: Ssh, port: int, tmp_path: Path) -> None:
     """Connections within the connection: ssh -W, which speaks to a third party through the server."""
     with listener() as listening:
         listening.setblocking(False)
-        _, inner = address_of(listening)
+        _, inner = bound_address(listening)
         argv = [ssh.ssh, "-p", str(port), *ssh.options, "-W", f"127.0.0.1:{inner}", login()]
         with Child(argv, tmp_path) as client:
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from peers import Served, connect, read_exactly
-from processes import Child, program, run
+from support.peers import Served, connect, read_exactly
+from support.processes import Child, program, run
 
 from .conftest import Through
 

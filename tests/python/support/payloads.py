@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from processes import Child
+from .processes import Child
 
 MEBIBYTE = 1 << 20
 

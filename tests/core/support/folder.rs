@@ -11,7 +11,7 @@ use std::{
 use interpose::words::addr::Address;
 use socket2::SockRef;
 
-use crate::peers::{DEADLINE, Peer};
+use super::peers::{DEADLINE, Peer};
 
 /// Removed with what is in it when dropped.
 #[derive(Debug)]

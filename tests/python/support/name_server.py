@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 
-from peers import Address
+from .peers import Address
 
 NXDOMAIN = 3
 SERVFAIL = 2

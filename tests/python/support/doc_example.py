@@ -13,11 +13,11 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from deadline import poll
-from net.namespaces import Namespace
-from peers import connect, echo
-from processes import Child, find_program
-from proxies import command
+from .deadline import poll
+from .namespaces import Namespace
+from .peers import connect, echo
+from .processes import Child, find_program
+from .proxies import command
 
 SECONDS = 10
 PORT = 9090  # of every script that serves for ever

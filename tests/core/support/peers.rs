@@ -10,7 +10,7 @@ use std::{
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use crate::{kernel, pattern::Pattern};
+use super::{kernel, pattern::Pattern};
 
 /// No wait of a test is longer. Far above what anything takes, because the machine may be busy.
 pub const DEADLINE: Duration = Duration::from_secs(20);

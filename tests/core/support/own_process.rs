@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::peers::pass;
+use super::peers::pass;
 
 const ROLE: &str = "INTERPOSE_TEST_ALONE";
 const LIMIT: Duration = Duration::from_secs(50);

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from deadline import poll
-from inet import where
 from interpose import CloseReason, Connection, ConnectionPhase, Ledger, TheServer
-from peers import Address, address_of, ending
 
-from .clients import in_thread
+from .addresses import address_of
+from .deadline import poll
+from .exchanges import in_thread
+from .peers import Address, bound_address, ending
 
 SECONDS = 20.0
 # One that is never filled by bytes that nobody reads, whatever the buffers of both kernels and of the proxy.
@@ -88,7 +88,7 @@ class Site:
         self._listener.bind(("127.0.0.1", 0))
         self._listener.listen()
         self._listener.settimeout(SECONDS)
-        self._server = start(address_of(self._listener))
+        self._server = start(bound_address(self._listener))
         self._client_acts = client_acts
         self._pairs: list[Pair] = []
 
@@ -100,7 +100,7 @@ class Site:
             if size is not None:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
         client.settimeout(SECONDS)
-        client.connect(where(self._server))
+        client.connect(address_of(self._server))
         upstream, _ = self._listener.accept()
         for sock in (client, upstream):
             sock.settimeout(SECONDS)

@@ -1,8 +1,8 @@
 """Load in a process of its own, with its own descriptors: an echoing upstream, or thousands of clients.
 
-`load_child.py upstream` prints its address and echoes until standard input ends.
-`load_child.py hold HOST PORT COUNT` opens COUNT connections, echoes on all of them twice while all are open.
-`load_child.py churn HOST PORT COUNT AT_ONCE` connects, echoes and closes COUNT times.
+`load_process.py upstream` prints its address and echoes until standard input ends.
+`load_process.py hold HOST PORT COUNT` opens COUNT connections, echoes on all of them twice while all are open.
+`load_process.py churn HOST PORT COUNT AT_ONCE` connects, echoes and closes COUNT times.
 Each prints one JSON line per step.
 """
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import proxies
-from processes import Child
+from . import proxies
+from .processes import Child
 
-HERE = Path(__file__).parent
+IMPORTED_FROM = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ def finish(argv: Sequence[str], folder: Path, seconds: float = 30.0, env: Mappin
 
 
 def python_argv(text: str, *arguments: str) -> list[str]:
-    """How to run `text` with the modules next to this one; a crash leaves a traceback of every thread."""
-    head = f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
+    """How to run `text` beside which `support` can be imported; a crash leaves a traceback of every thread."""
+    head = f"import sys; sys.path.insert(0, {str(IMPORTED_FROM)!r})\n"
     return [sys.executable, "-X", "faulthandler", "-c", head + textwrap.dedent(text), *arguments]
 
 

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from peers import Address, listener
-from processes import find_program
+
+from .peers import Address, listener
+from .processes import find_program
 
 CLONE_NEWNET = 0x40000000
 DEAD_MAC = "02:00:00:00:00:fe"

@@ -15,16 +15,16 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from peers import Address
-from processes import Child
+from .peers import Address
+from .processes import Child
 
-SCRIPT = str(Path(__file__).with_name("load_child.py"))
+SCRIPT = str(Path(__file__).with_name("load_process.py"))
 LARGEST_WRITE = 1 << 20
 # Random once; each write is a window of it at a random place, so making data costs nothing while it flows.
 POOL = os.urandom(8 << 20)
 
 
-class Load:
+class LoadProcess:
     """A load process; `step` waits for its next line."""
 
     def __init__(self, folder: Path, *arguments: object) -> None:
@@ -53,16 +53,16 @@ class Load:
         stream.write(b"\n")
         stream.flush()
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> LoadProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.child.kill()
 
 
-def upstream(folder: Path) -> tuple[Load, Address]:
+def upstream_process(folder: Path) -> tuple[LoadProcess, Address]:
     """An echoing upstream and its address."""
-    load = Load(folder, "upstream")
+    load = LoadProcess(folder, "upstream")
     host, port = load.step(10)["address"]
     return load, (host, port)
 
@@ -95,7 +95,7 @@ def receive(sock: socket.socket) -> tuple[int, str]:
     return count, digest.hexdigest()
 
 
-def exchange(sock: socket.socket, size: int, seed: int) -> tuple[str, int, str]:
+def exchange_random(sock: socket.socket, size: int, seed: int) -> tuple[str, int, str]:
     """Send and receive at once: (digest sent, count received, digest received)."""
     sent: list[str] = []
     sender = threading.Thread(target=lambda: sent.append(send_random(sock, size, seed)), daemon=True)

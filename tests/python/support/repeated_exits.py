@@ -7,17 +7,17 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts import python
+from .scripts import python
 
 TIMES = 30
 
 # The parent only forks and counts; what follows in the script runs in each child, which leaves as a script does.
 _BEGIN = """
     import atexit, json, os, signal, struct, sys, threading, time
-    from deadline import poll
+    from support.deadline import poll
     from interpose import Forward, Side, TheServer
     from interpose import _callback_log, _native, _tutorial
-    from peers import Echo, connect, echo
+    from support.peers import Echo, connect, echo
     times, at_once = map(int, sys.argv[1:])
     began, outcomes, told = {}, [], None
     for number in range(times):
@@ -40,14 +40,14 @@ _BEGIN = """
         os._exit(0)
     for asked in began.values():
         os.close(asked)
-    def leaving():
+    def about_to_exit():
         # Every process has the same clock.
         os.write(told, struct.pack("d", time.monotonic()))
 """
 
 
 @dataclass(frozen=True)
-class Left:
+class Exits:
     """How each child ended: their exit codes, the seconds that the slowest took to leave, and what all of them said."""
 
     codes: list[int]
@@ -55,8 +55,8 @@ class Left:
     said: str
 
 
-def leave(folder: Path, text: str, times: int = TIMES, at_once: int = 1) -> Left:
-    """Run `text` that many times. It has to call `leaving()` when it is about to leave."""
+def exit_many_times(folder: Path, text: str, times: int = TIMES, at_once: int = 1) -> Exits:
+    """Run `text` that many times. It has to call `about_to_exit()` when it is about to leave."""
     script = textwrap.dedent(_BEGIN) + textwrap.dedent(text)
     ended = python(folder, script, str(times), str(at_once), seconds=100.0)
     assert ended.code == 0, ended
@@ -66,4 +66,4 @@ def leave(folder: Path, text: str, times: int = TIMES, at_once: int = 1) -> Left
         assert word not in ended.err, ended
     # On a busy machine any callback may take long, and that is told of.
     said = "".join(line for line in ended.err.splitlines(keepends=True) if " ms, and the other connections" not in line)
-    return Left([code for code, _ in outcomes], max(taken for _, taken in outcomes), said)
+    return Exits([code for code, _ in outcomes], max(taken for _, taken in outcomes), said)

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deadline import poll
-from peers import Address
-from processes import Child
+from .deadline import poll
+from .peers import Address
+from .processes import Child
 
 HERE = Path(__file__).parent
 # The first line says where it listens; a port alone tells the address apart from the words around it.
@@ -29,7 +29,7 @@ def command() -> list[str]:
     return [str(script)] if script.exists() else [sys.executable, "-m", "interpose"]
 
 
-class Command:
+class ProxyCommand:
     """`interpose LISTEN TARGET`, as a user starts it."""
 
     def __init__(self, listen: str, target: str, folder: Path) -> None:
@@ -44,14 +44,14 @@ class Command:
         """SIGTERM, as an init system does: its exit code."""
         return self.child.stop(signal.SIGTERM, 10.0)
 
-    def __enter__(self) -> Command:
+    def __enter__(self) -> ProxyCommand:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.child.kill()
 
 
-class Scripted:
+class ProxyProcess:
     """A process that runs servers as the plan says and answers questions about them."""
 
     def __init__(
@@ -64,7 +64,7 @@ class Scripted:
     ) -> None:
         text = json.dumps({**(plan or {}), "servers": list(servers)})
         self.child = Child(
-            [*prefix, sys.executable, str(HERE / "proxy_child.py"), text],
+            [*prefix, sys.executable, str(HERE / "proxy_process.py"), text],
             folder,
             name="proxy",
             stdin=subprocess.PIPE,
@@ -152,7 +152,7 @@ class Scripted:
         ]
         return all(state == "S" for state in states)
 
-    def __enter__(self) -> Scripted:
+    def __enter__(self) -> ProxyProcess:
         return self
 
     def __exit__(self, *_: object) -> None:

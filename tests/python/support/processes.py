@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from deadline import poll
+
+from .deadline import poll
 
 # Servers are often outside the PATH of an ordinary user, and PostgreSQL's are nowhere near it.
 EXTRA_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/postgresql/*/bin")

@@ -24,7 +24,7 @@ use interpose::{
     },
 };
 
-use crate::{
+use super::{
     kernel::{self, Usage},
     peers::{DEADLINE, pass, until},
 };

@@ -6,13 +6,14 @@ import contextlib
 import os
 import threading
 
-from deadline import poll
-from inet import where
 from interpose import TheServer
-from peers import Echo, connect, echo
+
+from .addresses import address_of
+from .deadline import poll
+from .peers import Echo, connect, echo
 
 
-class Traffic:
+class BackgroundTraffic:
     """An echo upstream, a started server in front of it, and clients that never rest."""
 
     def __init__(self, clients: int = 4, size: int = 60_000) -> None:
@@ -26,7 +27,7 @@ class Traffic:
 
     def _run(self) -> None:
         data = os.urandom(self._size)
-        with contextlib.suppress(OSError), connect(where(self.server)) as sock:
+        with contextlib.suppress(OSError), connect(address_of(self.server)) as sock:
             while echo(sock, data) == data:
                 pass
 

@@ -13,7 +13,7 @@ use std::{
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use crate::peers::{DEADLINE, Peer, clamp, spawn};
+use super::peers::{DEADLINE, Peer, clamp, spawn};
 
 /// Where upstreams wait for their clients.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-"""Clients of hooked servers: one exchange, seen from outside."""
+"""One exchange through a server, seen from both ends, and the threads that go with it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any
 
-from deadline import poll
-from inet import where
-from interpose import Connection, Side, TheServer
-from peers import Served, connect, ending
+from interpose import TheServer
+
+from .addresses import address_of
+from .deadline import poll
+from .peers import Served, connect, ending
 
 Seen = tuple[str, bytes]
 
@@ -19,7 +19,7 @@ Seen = tuple[str, bytes]
 def exchange(server: TheServer, data: bytes = b"abc") -> Seen:
     """Send `data` and FIN; return how it ended ("eof" or "reset") and what came back."""
     try:
-        client = connect(where(server))
+        client = connect(address_of(server))
     except ConnectionResetError:
         return "reset", b""
     with client:
@@ -33,41 +33,10 @@ def exchange(server: TheServer, data: bytes = b"abc") -> Seen:
         return ending(client)
 
 
-def settled(server: TheServer) -> TheServer:
+def wait_until_idle(server: TheServer) -> TheServer:
     """Wait until no connection lives."""
     poll(lambda: server.stats.active == 0, 10.0, "every connection has ended")
     return server
-
-
-def of_data(answer: Callable[[bytes], Any]) -> Callable[[Side, bytes], Any]:
-    """Return a callback that answers a chunk by its bytes alone."""
-    return lambda _, data: answer(data)
-
-
-def calling(answer: Callable[[], Any]) -> Callable[..., Any]:
-    """Return a callback that does not look at what it is called with."""
-    return lambda *_: answer()
-
-
-def upper(side: Side, data: bytes) -> bytes:
-    """Answer with the chunk in capitals."""
-    return data.upper()
-
-
-class Ends:
-    """An on_close that keeps what it was called with."""
-
-    def __init__(self) -> None:
-        self.all: list[Connection] = []
-
-    def __call__(self, conn: Connection) -> None:
-        self.all.append(conn)
-
-    def wait(self, count: int = 1) -> Connection:
-        """Wait until `count` connections have ended; return the first."""
-        poll(lambda: len(self.all) >= count, 10.0, f"{count} ends were told, not {len(self.all)}")
-        assert len(self.all) == count
-        return self.all[0]
 
 
 class Sink(Served):

@@ -26,7 +26,7 @@ def listener(host: str = "127.0.0.1", backlog: int = 4096) -> socket.socket:
     return sock
 
 
-def address_of(sock: socket.socket) -> Address:
+def bound_address(sock: socket.socket) -> Address:
     """The (host, port) a socket is bound to."""
     name = sock.getsockname()
     return str(name[0]), int(name[1])
@@ -115,7 +115,7 @@ class Served:
     def __init__(self, serve: Callable[[socket.socket], None], listening: socket.socket | None = None) -> None:
         self._listener = listening or listener()
         self._serve = serve
-        self.address = address_of(self._listener)
+        self.address = bound_address(self._listener)
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
 
@@ -152,7 +152,7 @@ class Echo:
     def __init__(self, listening: socket.socket | None = None) -> None:
         self._listener = listening or listener()
         self._listener.setblocking(False)
-        self.address = address_of(self._listener)
+        self.address = bound_address(self._listener)
         self._selector = selectors.DefaultSelector()
         self._waiting: dict[socket.socket, bytes] = {}
         self._wake, self._waker = socket.socketpair()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from interpose import TheServer
-from peers import Address, connect, ending
+
+from .peers import Address, connect, ending
 
 
-def where(server: TheServer) -> Address:
+def address_of(server: TheServer) -> Address:
     """Return (host, port); fail for a Unix socket."""
     assert server.unix_path is None
     return server.address

@@ -1,7 +1,7 @@
 """A process with interpose servers in it that a test steers: one JSON line in, one JSON line out.
 
 It runs where the test puts it: under a descriptor limit, under strace, in a network namespace, as another user.
-Started as `proxy_child.py PLAN`; the plan says what to do before binding and which servers to start.
+Started as `proxy_process.py PLAN`; the plan says what to do before binding and which servers to start.
 """
 
 from __future__ import annotations

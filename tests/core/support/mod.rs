@@ -1,0 +1,23 @@
+//! What the tests are made with. No test of the core is here, only checks of the helpers themselves.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `peers` | `Peer`: a client or an upstream on a blocking socket; `until`, which waits for a condition; `DEADLINE` |
+//! | `upstreams` | where a server forwards to: one that is accepted by hand, that echoes, refuses, or keeps silent |
+//! | `running` | a server that runs while a test does, its I/O threads and lanes, and how a connection has ended |
+//! | `pattern` | bytes that are known by their position, and random numbers from a seed |
+//! | `folder` | a folder for Unix sockets, and peers that meet there |
+//! | `rooms` | memory of a hook's own, into which chunks are read, and a count of it |
+//! | `own_process` | runs one test in a process where nothing else runs |
+//! | `log_lines` | the log's lines, for a test in a process of its own |
+//! | `kernel` | what only the kernel knows: unacknowledged bytes, states of sockets, threads and their processor time |
+
+pub mod folder;
+pub mod kernel;
+pub mod log_lines;
+pub mod own_process;
+pub mod pattern;
+pub mod peers;
+pub mod rooms;
+pub mod running;
+pub mod upstreams;

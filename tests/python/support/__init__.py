@@ -1,0 +1,35 @@
+"""What the tests are made with. No test is here.
+
+The two ends of a connection:
+
+* `peers`: clients and upstreams as plain sockets, an echoing upstream, and how a stream ended ("eof" or "reset").
+* `addresses`: the address of a server, and how it treats a visitor.
+* `exchanges`: one exchange through a server, an upstream that keeps all it gets, and main_loop() with work beside it.
+* `connection_pairs`: one proxied connection with both its ends at hand, sides swapped or not.
+* `background_traffic`: clients that echo without end while a test stops, forks or leaves.
+* `heavy_load`: thousands of clients and gigabytes, from `load_process`, a program.
+
+Processes:
+
+* `processes`: child processes that are bounded and ended with everything they started; programs by name, or a skip.
+* `scripts`: Python scripts and the command, run to their end.
+* `proxies`: proxies in processes of their own: the command, and `proxy_process`, a program that a test asks and limits.
+* `repeated_exits`: a script that leaves while callbacks run, many times.
+* `example_scripts`: the scripts of examples/.
+* `doc_example`: the examples of a page, run as they are printed.
+
+Callbacks:
+
+* `callbacks`: callbacks that many tests use.
+* `callback_log`: what the log says about callbacks.
+* `tutorial_scripts`: servers in the form of the 2012 tutorial.
+
+Surroundings:
+
+* `deadline`: waiting for a condition, with a bound.
+* `namespaces`: network namespaces: two machines with a wire between them.
+* `name_server`: a name server that answers, refuses, or keeps silent.
+* `seccomp`: system calls that this process is refused.
+* `payloads`: large random files and their digests.
+* `measurements`: numbers that are recorded with the results.
+"""
