@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     deadline,
-    listener::socket_name,
+    names::socket_name,
     options::SocketOptions,
     pulse, registered,
     reserve::Reserve,
@@ -289,62 +289,10 @@ async fn connect_unix(_: &str, _: Way<'_>) -> Result<Connected, Outcome> {
 }
 
 impl Outcome {
-    /// The reason a connect failed for.
-    pub(super) fn from_connect(error: io::Error) -> Self {
-        use io::ErrorKind as Kind;
-        let reason = match error.kind() {
-            Kind::ConnectionRefused | Kind::NotFound => CloseReason::Refused,
-            Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown | Kind::PermissionDenied => {
-                CloseReason::Unreachable
-            }
-            Kind::TimedOut => CloseReason::ConnectTimeout,
-            // RST in answer to a SYN is a refusal, so this one came behind the handshake.
-            Kind::ConnectionReset => CloseReason::UpstreamReset,
-            Kind::AddrNotAvailable => CloseReason::PortExhausted,
-            _ if is_exhaustion(&error) => CloseReason::FdExhausted,
-            _ => CloseReason::ConnectFailed,
-        };
-        let hint = match reason {
-            CloseReason::PortExhausted => "; widen net.ipv4.ip_local_port_range, or use more source addresses",
-            CloseReason::FdExhausted => "; raise the limit of open files (ulimit -n), or lower max_connections",
-            _ => "",
-        };
-        let what = if reason == CloseReason::FdExhausted { "no descriptor is left: " } else { "" };
-        Self::explained(reason, format!("{what}{}{hint}", reason_text(&error)))
-    }
-
-    /// The reason for which a thread could not take over a connection's sockets.
-    pub(crate) fn from_registering(error: &io::Error) -> Self {
-        let (reason, hint) = match error.raw_os_error() {
-            // Not the system's: the thread's runtime has ended.
-            None if error.kind() == io::ErrorKind::Other => (CloseReason::Stopped, ""),
-            #[cfg(any(target_os = "linux", target_os = "android"))]
-            Some(libc::ENOSPC) => (CloseReason::FdExhausted, "; raise fs.epoll.max_user_watches, or lower max_connections"),
-            _ if is_exhaustion(error) => (CloseReason::FdExhausted, "; lower max_connections"),
-            _ => (CloseReason::InternalError, ""),
-        };
-        Self::explained(reason, format!("its sockets cannot be watched: {}{hint}", reason_text(error)))
-    }
-
     /// The same, naming the target.
     fn about(self, target: &Address) -> Self {
         let error = self.error.unwrap_or_default();
         Self::explained(self.reason, format!("cannot connect to {target}: {error}"))
-    }
-}
-
-/// Whether the system is out of descriptors or memory: a state that passes, and is nobody's fault at the other end.
-pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    {
-        // ENOSPC: epoll_ctl(2) has a limit of its own.
-        const ERRORS: [i32; 5] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::ENOSPC];
-        error.raw_os_error().is_some_and(|number| ERRORS.contains(&number))
-    }
-    #[cfg(not(unix))]
-    {
-        // WSAEMFILE, WSAENOBUFS
-        matches!(error.raw_os_error(), Some(10024 | 10055)) || error.kind() == io::ErrorKind::OutOfMemory
     }
 }
 
@@ -367,12 +315,5 @@ mod tests {
     fn a_source_address_leaves_its_own_family() {
         let found = addresses(&["::1", "10.0.0.1"]);
         assert_eq!(order(&found, 80, Some("10.0.0.9".parse().unwrap())), ["10.0.0.1:80".parse().unwrap()]);
-    }
-
-    #[test]
-    fn a_reset_behind_the_handshake_is_the_upstreams_and_one_before_it_a_refusal() {
-        let reason = |number| Outcome::from_connect(io::Error::from_raw_os_error(number)).reason;
-        assert_eq!(reason(libc::ECONNRESET), CloseReason::UpstreamReset);
-        assert_eq!(reason(libc::ECONNREFUSED), CloseReason::Refused);
     }
 }

@@ -2,18 +2,19 @@
 
 use std::{io, mem::MaybeUninit};
 
-use super::stream::Stream;
+use super::{
+    errno::{again, is_of_the_call, is_unix_failure},
+    stream::Stream,
+};
 
 impl Stream {
     /// Returns true if the socket still works after a call failed with `error`. The kernel reports a failure of the connection
     /// once, to whichever call comes first; what stays is that a TCP socket has no peer any more.
     pub(crate) fn survives(&self, error: &io::Error) -> bool {
-        use io::ErrorKind as Kind;
         if self.is_tcp() {
             return self.peer_name().is_ok();
         }
-        let failed = matches!(error.kind(), Kind::BrokenPipe | Kind::ConnectionReset | Kind::NotConnected);
-        self.socket().is_some() && !failed
+        self.socket().is_some() && !is_unix_failure(error)
     }
 
     /// The failure behind an error of splice(2), which was to read from this socket; none if only that call has failed.
@@ -37,34 +38,6 @@ impl Stream {
         let told = self.socket().and_then(|socket| socket.take_error().ok().flatten());
         Some(told.unwrap_or_else(|| again(error)))
     }
-}
-
-/// An error of the system once more.
-fn again(error: &io::Error) -> io::Error {
-    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
-}
-
-/// Returns true for an error of the call itself, which no peer and no network can cause.
-fn is_of_the_call(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    const OF_THE_CALL: &[i32] = &[
-        libc::ENOSYS,
-        libc::EPERM,
-        libc::EACCES,
-        libc::EINVAL,
-        libc::EOPNOTSUPP,
-        libc::ENOMEM,
-        libc::ENOBUFS,
-        libc::EMFILE,
-        libc::ENFILE,
-        libc::EBADF,
-        libc::EFAULT,
-        libc::EIO,
-        libc::ESPIPE,
-    ];
-    #[cfg(not(unix))]
-    const OF_THE_CALL: &[i32] = &[];
-    error.raw_os_error().is_some_and(|number| OF_THE_CALL.contains(&number))
 }
 
 #[cfg(all(test, any(target_os = "linux", target_os = "android")))]

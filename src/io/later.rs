@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::connector::is_exhaustion;
+use super::errno::is_exhaustion;
 use crate::words::{error::reason_text, throttle::Throttle};
 
 /// How much later.

@@ -5,18 +5,14 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 #[cfg(unix)]
 use super::socket_file::{SocketFile, bind_unix};
-use super::{
-    connector::is_exhaustion,
-    options::SocketOptions,
-    port_owner::{Owner, owner_of},
-};
+use super::{bind_error::bind_error, errno::is_absent, names::socket_name, options::SocketOptions};
 use crate::words::{
     addr::{Address, SocketName},
-    error::{Error, ErrorKind, reason_text},
+    error::{Error, ErrorKind},
 };
 
 /// A listening socket. A Unix socket's file is removed when this is dropped.
@@ -97,21 +93,6 @@ impl Listener {
     }
 }
 
-pub(crate) fn socket_name(address: &SockAddr) -> SocketName {
-    if let Some(address) = address.as_socket() {
-        return address.into();
-    }
-    #[cfg(unix)]
-    if let Some(name) = address.as_abstract_namespace() {
-        return SocketName::Unix(format!("@{}", String::from_utf8_lossy(name)));
-    }
-    #[cfg(unix)]
-    if let Some(path) = address.as_pathname() {
-        return SocketName::Unix(path.to_string_lossy().into_owned());
-    }
-    SocketName::Unix(String::new())
-}
-
 /// The socket of an address; for `localhost` those of both loopbacks, where this machine has them.
 fn bind_inet(
     address: &Address,
@@ -174,15 +155,6 @@ fn bind_loopbacks(port: u16, open: impl Fn(SocketAddr) -> io::Result<Socket>) ->
     }
 }
 
-/// Returns true if this machine does not have the address, or the family.
-fn is_absent(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    if error.raw_os_error() == Some(libc::EAFNOSUPPORT) {
-        return true;
-    }
-    error.kind() == io::ErrorKind::AddrNotAvailable
-}
-
 /// The address a name stands for on this machine. Blocks while it is looked up.
 fn first_address(address: &Address, host: &str, port: u16) -> Result<SocketAddr, Error> {
     use std::net::ToSocketAddrs;
@@ -193,36 +165,6 @@ fn first_address(address: &Address, host: &str, port: u16) -> Result<SocketAddr,
     let mut found: Vec<SocketAddr> = found.collect();
     found.sort_by_key(SocketAddr::is_ipv6);
     found.first().copied().ok_or_else(|| unknown("the name has no address".into()))
-}
-
-pub(super) fn bind_error(address: &Address, error: io::Error) -> Error {
-    use io::ErrorKind as Kind;
-    let kind = if error.kind() == Kind::PermissionDenied { ErrorKind::BindPermission } else { ErrorKind::Bind };
-    let why = reason_text(&error);
-    let hint = match (error.kind(), address) {
-        (Kind::AddrInUse, _) => {
-            let owner = match owner_of(address) {
-                Some(Owner::Us) => {
-                    format!("this process (pid {}) listens there itself; stop that server first", std::process::id())
-                }
-                Some(Owner::Other(owner)) => format!("{owner} listens there; stop it"),
-                None => "another program listens there; stop it".into(),
-            };
-            let other = if matches!(address, Address::Unix(_)) { "path" } else { "port (0 takes a free one)" };
-            format!("{owner}, or choose another {other}")
-        }
-        (Kind::AddrNotAvailable, _) => "this machine has no such address; give one of its own, or 0.0.0.0 for all".into(),
-        (Kind::PermissionDenied, Address::Inet { port, .. }) if *port < 1024 => {
-            "ports below 1024 need a privilege; use a higher port, give the program CAP_NET_BIND_SERVICE, \
-             or lower net.ipv4.ip_unprivileged_port_start"
-                .into()
-        }
-        (Kind::PermissionDenied, _) => "this user may not create a socket there; choose another place".into(),
-        (Kind::NotFound, _) => "the folder does not exist; make it first".into(),
-        _ if is_exhaustion(&error) => "raise the limit of open files (ulimit -n)".into(),
-        _ => "choose another address".into(),
-    };
-    Error::from_io(kind, format!("cannot listen on {address}: {why}; {hint}"), error)
 }
 
 #[cfg(not(unix))]

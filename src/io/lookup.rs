@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr};
 
 use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
 
-use super::{connector::is_exhaustion, names::Answer, reserve::Descriptor};
+use super::{errno::is_exhaustion, name_cache::Answer, reserve::Descriptor};
 use crate::words::{
     error::reason_text,
     outcome::{CloseReason, Outcome},

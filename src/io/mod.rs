@@ -1,7 +1,9 @@
 //! Sockets: accepting, connecting, and the stream both give.
 
+mod bind_error;
 pub(crate) mod connector;
 pub(crate) mod deadline;
+pub(crate) mod errno;
 mod fault;
 pub(crate) mod hops;
 mod kernel;
@@ -9,7 +11,8 @@ pub(crate) mod last_close;
 mod later;
 pub(crate) mod listener;
 mod lookup;
-mod names;
+mod name_cache;
+pub(crate) mod names;
 pub(crate) mod options;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) mod pipe;

@@ -35,7 +35,7 @@ static NO_SPLICE: AtomicBool = AtomicBool::new(false);
 /// Takes note of a splice that has failed. Said once: bytes that are copied instead arrive no less.
 pub(crate) fn refused(error: &io::Error) {
     static SAID: Once = Once::new();
-    if error.raw_os_error() == Some(libc::ENOSYS) {
+    if super::errno::is_unknown_call(error) {
         NO_SPLICE.store(true, Relaxed);
     }
     SAID.call_once(|| {

@@ -8,11 +8,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 #[cfg(unix)]
 use super::{listener::Bound, socket_file::SocketFile};
-use super::{
-    listener::{Listener, socket_name},
-    options::SocketOptions,
-    stream::Unregistered,
-};
+use super::{listener::Listener, names::socket_name, options::SocketOptions, stream::Unregistered};
 use crate::words::addr::SocketName;
 
 /// A client as `accept` gave it: not yet known to any runtime.

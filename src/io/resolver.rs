@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     lookup,
-    names::{Answer, Due, Names},
+    name_cache::{Answer, Due, Names},
 };
 use crate::words::outcome::{CloseReason, Outcome};
 
@@ -43,7 +43,7 @@ impl fmt::Debug for Shared {
 }
 
 impl Resolver {
-    /// One whose lookups have a thread each, of which there are no more than `names::MOST_LOOKUPS`; what waits for them runs on
+    /// One whose lookups have a thread each, of which there are no more than `name_cache::MOST_LOOKUPS`; what waits for them runs on
     /// this runtime.
     pub(crate) fn on(runtime: Handle) -> Self {
         Self::with(runtime, |name| {
@@ -151,7 +151,7 @@ impl Drop for Running {
 mod tests {
     use std::collections::HashSet;
 
-    use super::{super::names::MOST_LOOKUPS, *};
+    use super::{super::name_cache::MOST_LOOKUPS, *};
 
     /// The queries that a test's name server has answered.
     #[derive(Debug, Default)]

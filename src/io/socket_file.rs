@@ -8,7 +8,7 @@ use std::{
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::listener::bind_error;
+use super::bind_error::bind_error;
 use crate::words::{addr::Address, error::Error};
 
 /// Removes the socket's file if it is still ours.

@@ -12,7 +12,7 @@ use tokio::io::ReadBuf;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use super::pipe::Pipe;
 pub(crate) use super::unregistered::Unregistered;
-use super::{last_close, listener::socket_name, options, registered::Registered, unregistered::Bare};
+use super::{last_close, names::socket_name, options, registered::Registered, unregistered::Bare};
 use crate::words::addr::SocketName;
 
 /// A connected socket registered with the runtime of the thread that made it.

@@ -19,7 +19,7 @@ use super::{
     runtime::{self, Process},
 };
 use crate::{
-    io::{listener::socket_name, stream::NO_SIGNAL},
+    io::{names::socket_name, stream::NO_SIGNAL},
     live::handle::Connection,
     threads::workers::{Dialled, Memory},
     words::{

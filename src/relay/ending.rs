@@ -9,6 +9,7 @@ use super::{End, Relay, rest};
 use crate::{
     io::{
         deadline::{self, Deadline},
+        errno::{is_gone, is_reset},
         stream::Stream,
     },
     live::{control::Command, shared::Shared},
@@ -189,19 +190,4 @@ fn failure(relay: &Relay<'_>) -> Outcome {
         Some(error) => Outcome::explained(lost, format!("the socket of the {side} failed: {}", reason_text(error))),
         None => Outcome::plain(CloseReason::InternalError),
     }
-}
-
-/// Returns true for an error of the network, not of this system.
-fn is_gone(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    matches!(error.kind(), Kind::TimedOut | Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown)
-}
-
-/// What the peer did, rather than the network: RST, or an end that makes our writing pointless.
-fn is_reset(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    matches!(
-        error.kind(),
-        Kind::ConnectionReset | Kind::BrokenPipe | Kind::ConnectionAborted | Kind::NotConnected | Kind::WriteZero
-    )
 }

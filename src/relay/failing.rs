@@ -10,7 +10,7 @@ use super::{
     pump::{Fault, Turn},
 };
 use crate::{
-    io::stream::Stream,
+    io::{errno::is_behind_fin, stream::Stream},
     words::stats::Direction::{ToClient, ToUpstream},
 };
 
@@ -100,11 +100,4 @@ impl Relay<'_> {
         self.to_upstream.cut(self.shared, ToUpstream);
         true
     }
-}
-
-/// Whether a peer had ended its direction in order before it failed: then that end is still to be read, and true.
-/// The kernel tells a reset behind a FIN as EPIPE, another as ECONNRESET. (Behind our own FIN as well it is
-/// ECONNRESET again: then nothing of ours is left for the peer, and the end that it may hide is given as a reset.)
-fn is_behind_fin(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::BrokenPipe
 }

@@ -183,7 +183,7 @@ impl Splicer {
     /// A splice has failed: the direction copies from now on, or, where that may pass, until another row of bytes has come.
     fn give_up(&mut self, error: &io::Error) {
         self.row = 0;
-        self.unfit |= !crate::io::connector::is_exhaustion(error);
+        self.unfit |= !crate::io::errno::is_exhaustion(error);
         crate::io::pipe::refused(error);
     }
 }

@@ -21,7 +21,7 @@ use crate::{
         entry::{Admission, Entry},
     },
     io::{
-        connector::is_exhaustion,
+        errno::{is_exhaustion, is_of_one_client},
         listener::Listener,
         ready::{Accepted, Ready},
         reserve::Reserve,
@@ -29,7 +29,7 @@ use crate::{
     server::{
         Core,
         drain::{self, Stop},
-        setbacks::{Setbacks, is_of_one_client},
+        setbacks::Setbacks,
     },
     settings::limits,
     threads::workers::Workers,

@@ -4,7 +4,11 @@ use std::{io, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use tokio::time::sleep;
 
-use crate::{io::connector::is_exhaustion, server::Core, words::error::reason_text};
+use crate::{
+    io::errno::{is_exhaustion, is_of_one_client},
+    server::Core,
+    words::error::reason_text,
+};
 
 /// While accepting fails: how long until the next try. The most is what a freed descriptor may have to wait.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
@@ -69,28 +73,4 @@ fn hint(error: &io::Error) -> &'static str {
         }
         _ => "it is tried again",
     }
-}
-
-/// Returns true for the error of one client that has left: the next accept may succeed (accept(2)).
-pub(crate) fn is_of_one_client(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    if matches!(error.kind(), Kind::ConnectionAborted | Kind::ConnectionReset | Kind::Interrupted | Kind::TimedOut) {
-        return true;
-    }
-    #[cfg(unix)]
-    {
-        const OF_ONE_CLIENT: &[i32] = &[
-            libc::EPROTO,
-            libc::ENETDOWN,
-            libc::ENETUNREACH,
-            libc::EHOSTDOWN,
-            libc::EHOSTUNREACH,
-            libc::ENOPROTOOPT,
-            libc::EOPNOTSUPP,
-            libc::EPERM,
-        ];
-        error.raw_os_error().is_some_and(|number| OF_ONE_CLIENT.contains(&number))
-    }
-    #[cfg(not(unix))]
-    false
 }
