@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from . import _native
-from ._callback_log import Reports
+from . import _logging, _native
+from ._callback_log import Reports, report_stuck
 from ._exceptions import LaneError
 from ._threads import Gate, Greenless, ReentrantLock, get_ident, is_cooperative, start_thread
 from ._waiting import wait_for
@@ -116,6 +116,7 @@ class Lanes:
 
     def _make(self, here: int) -> None:
         """Make the lanes, and drive all but the first `here` of them; all, or none if one cannot be had."""
+        _logging.check_each_second(report_stuck)
         lanes = [_native.Lane() for _ in range(self._count)]
         gate = Gate()
         try:

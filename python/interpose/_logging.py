@@ -40,6 +40,8 @@ _lock = ReentrantLock()
 # Calls that the thread makes between native lines, by the keys queued among those lines: the native queue bounds them.
 _waiting: dict[int, Callable[[], None]] = {}
 _keys = itertools.count(1)
+# Calls that the thread makes once a second: of modules above this one, each once.
+_checks: list[Callable[[], None]] = []
 _slow_since = -_SLOW_INTERVAL_SECONDS
 _held_up_since = -_SLOW_INTERVAL_SECONDS
 
@@ -58,6 +60,12 @@ def start() -> None:
             _thread = start_thread("interpose-log", _carry)
         finally:
             _starting = False
+
+
+def check_each_second(check: Callable[[], None]) -> None:
+    """Call `check` once a second on the log's thread, and after each line; registering it again does nothing."""
+    if check not in _checks:
+        _checks.append(check)
 
 
 def queue(work: Callable[[], None]) -> None:
@@ -124,7 +132,7 @@ def _carry() -> None:
             if is_patched():
                 run_hub()
             _look_after_handlers(name or "interpose.callback", time.monotonic() - begin)
-        _look_after_callbacks()
+        _check_each()
         # Not only when it differs from the last look: a server that starts sets it in between.
         _native.start_logging(_level())
 
@@ -155,15 +163,13 @@ def _level() -> int:
     return min(logger.getEffectiveLevel() for logger in _loggers)
 
 
-def _look_after_callbacks() -> None:
-    # Only where there are any: the module is loaded with the first server.
-    from ._callback_log import report_stuck
-
-    try:
-        report_stuck()
-    except Exception:  # noqa: BLE001
-        if logging.raiseExceptions:
-            traceback.print_exc()
+def _check_each() -> None:
+    for check in _checks:
+        try:
+            check()
+        except Exception:  # noqa: BLE001
+            if logging.raiseExceptions:
+                traceback.print_exc()
 
 
 def _log(level: int, name: str, message: str) -> None:
