@@ -13,9 +13,10 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 
-from ._connection import Buffer, Connection, Side
+from ._connection import Connection, Side
 from ._forward import ForwardTo
 from ._hook_decorators import Hook
+from ._side import Buffer
 
 Answer: TypeAlias = Buffer | Sequence[Buffer] | None
 """The answer of on_recv: None to pass the chunk on, or what to send instead."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import weakref
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 # Loaded for what it has called after a fork and at exit: an upstream may be connected before there is a server.
 from . import (
@@ -14,9 +15,10 @@ from . import (
 )
 from ._addresses import SocketName, host_port
 from ._checks import seconds
-from ._connection import Buffer, Connection, Side
-from ._exceptions import ConfigError, ConnectionClosedError, RecvTimeoutError, SendTimeoutError
+from ._connection import Connection, Side
+from ._exceptions import ConfigError, ConnectError, ConnectionClosedError, RecvTimeoutError, SendTimeoutError
 from ._script_side import Script, ScriptSide
+from ._side import Buffer
 
 # How long a peer that does not read may hold up what is sent to it before its connection takes over.
 _SEND_SECONDS = 10.0
@@ -142,3 +144,12 @@ class Outgoing(ScriptSide):
         else:
             self.native.close()
             self.is_closed = True
+
+
+def connected(forward: _native.Forward) -> Outgoing | Literal[False]:
+    """Connect now. Return the side, or False after logging why that failed."""
+    try:
+        return Outgoing(_native.Outgoing(forward))
+    except ConnectError as error:
+        logging.getLogger("interpose.connection").warning("%s", error)
+        return False

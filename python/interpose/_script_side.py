@@ -8,8 +8,9 @@ import socket
 import weakref
 from typing import Any, NoReturn, Protocol
 
-from ._connection import Buffer, Connection, Side
+from ._connection import Connection, Side
 from ._exceptions import ConnectionClosedError, RecvError
+from ._side import Buffer
 
 
 class Script(Protocol):

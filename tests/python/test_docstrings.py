@@ -43,6 +43,7 @@ def test_examples_of_the_package_run() -> None:
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 def test_every_public_member_has_a_docstring(kind: type) -> None:
-    members = [value for name, value in vars(kind).items() if not name.startswith("_")]
+    classes = [one for one in kind.__mro__ if one.__module__ in (kind.__module__, "interpose._side")]
+    members = [value for one in classes for name, value in vars(one).items() if not name.startswith("_")]
     described = [value for value in members if inspect.isfunction(value) or isinstance(value, property)]
     assert [value for value in described if not value.__doc__] == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from interpose import Connection, Side, TheServer
-from interpose._connection import Buffer
+from interpose._side import Buffer
 from support.exchanges import exchange
 from support.peers import Echo
 
