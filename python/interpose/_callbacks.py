@@ -1,165 +1,181 @@
-"""The callbacks of a server: given, assigned, deleted, overridden."""
+"""The callbacks of a server: one object that checks them, keeps them, and publishes them to the native side.
+
+A callback comes as a keyword of the constructor, by an assignment, by a decorator, or as a method of a subclass. The
+first three meet in `Callbacks.set()`; the native side calls what `Callbacks._publish()` has put into its table.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import Any, Protocol
 
 from ._callback_log import Reports
 from ._connection import Connection, side_of
-from ._exceptions import ConfigError
-from ._forward import Forward, ForwardTo, forward_of
-from ._hook_decorators import DECORATED, BoundHook
-from ._hooks import (
-    HOOKS,
-    HookMethods,
-    check,
-    errors_policy,
-    fill,
-    hooks_of,
-    own_hook,
-    refuse_slip,
-    wants_views,
-    warn_of_slips,
-)
+from ._hooks import HOOKS, check, errors_policy, places_of, wants_views
 from ._lanes import Lanes
-from ._names import ServerNames
-from ._native import Callbacks, Server
+from ._native import Callbacks as Table
+from ._native import Server
 from ._threads import hub_lets_go, is_patched
-from ._tutorial import TutorialAttributes, adapt, closing, forms
-
-if TYPE_CHECKING:
-    from ._server import TheServer
 
 
-class CallbackHolder(HookMethods, TutorialAttributes, ServerNames):
-    """What a server is as the owner of its callbacks."""
+class Form(Protocol):
+    """Methods of a class that are called in another way than hooks are, and what stands between the two."""
 
-    forward_to: ForwardTo | None
-    _native: Server
-    _table: Callbacks
-    _reports: Reports
-    _known: dict[int, Connection]
-    _passes_errors: bool
-    _lanes: Lanes
-    _changes: int = 0
+    @property
+    def is_used(self) -> bool:
+        """The class has such methods: each socket is carried alone."""
+        ...
 
-    if not TYPE_CHECKING:
+    def has(self, name: str) -> bool:
+        """Return whether the class has such a method for the hook."""
+        ...
 
-        def __setattr__(self, name: str, value: object) -> None:
-            if name in HOOKS:
-                self._assign(name, value)
-                return
-            if name in ("channel", "input_list") and "_sides" in self.__dict__:
-                # In place: `+=` assigns what it has changed.
-                getattr(self, name).replace(value)
-                return
-            if name in ("forward_to", "buffer_size") and "_native" in self.__dict__:
-                raise AttributeError(f"{name}: it is fixed once the server listens; make a new TheServer")
-            if name.startswith("on"):
-                refuse_slip(self, name)
-            object.__setattr__(self, name, value)
+    def adapted(self, name: str, callback: Callable[..., Any]) -> Callable[..., Any]:
+        """Return what is kept for a callback that was given to a server with such methods."""
+        ...
 
-        def __delattr__(self, name: str) -> None:
-            if name in HOOKS and name in self.__dict__:
-                self._assign(name, None)
-            else:
-                object.__delattr__(self, name)
+    def put(self, hooks: dict[str, Callable[..., Any]], given: dict[str, Callable[..., Any]]) -> None:
+        """Put what calls the methods among the callbacks of `hooks`, of which `given` are no methods."""
 
-    def _make_table(self, errors: str, buffer: str) -> None:
-        """Make the native side's table of callbacks, empty, and what is kept for it."""
+    def call(self, name: str, *, by_super: bool, is_given: bool) -> object:
+        """Do what a call of the hook without arguments does, or raise ArgumentTypeError."""
+
+
+class Callbacks:
+    """The callbacks of one server. It knows its server only by `override`, so it keeps none alive.
+
+    `override` returns the method that the server's class has for a hook, or None.
+    """
+
+    native: Server
+    """The native server; there from connect() on, as the next."""
+    lanes: Lanes
+    """The threads that call the callbacks."""
+    reports: Reports
+    """What callbacks raise; there from prepare() on, as the next two."""
+    table: Table
+    """The native side's table of callbacks."""
+    passes_errors: bool
+    """An exception counts as None."""
+
+    def __init__(self, override: Callable[[str], Callable[..., Any] | None]) -> None:
+        self.form: Form | None = None
+        self.known: dict[int, Connection] = {}
+        """The connections that callbacks or the server's user have seen, by id."""
+        self._override = override
+        self._given: dict[str, Callable[..., Any]] = {}
+        self._decorated: set[str] = set()
+        self._changes = 0
+        self._is_connected = False
+
+    def prepare(self, form: Form, errors: str, buffer: str) -> None:
+        """Check everything that was given so far, and make the native side's table, empty. Raises what check() raises.
+
+        Called before the listener is bound: what is wrong then binds no port.
+        """
+        self.form = form
+        self._given = {name: self._checked(name, callback) for name, callback in self._given.items()}
+        self._wanted()
         policy, views = errors_policy(errors), wants_views(buffer)
-        self._known = {}
-        self._passes_errors = policy == "pass"
-        self._reports = Reports(keeps=policy == "raise")
-        self._table = Callbacks(
-            Connection,
-            side_of,
-            self._reports,
-            self._known,
-            policy == "pass",
-            views,
-            bool(forms(cast("TheServer", self))),
+        self.passes_errors = policy == "pass"
+        self.reports = Reports(keeps=policy == "raise")
+        self.table = Table(
+            connection=Connection,
+            side=side_of,
+            report=self.reports,
+            known=self.known,
+            passes_errors=self.passes_errors,
+            views=views,
+            apart=form.is_used,
         )
 
-    def _assign(self, name: str, callback: object) -> None:
-        """Give the hook `name` this callback, or with None what its class has; from the next chunk on."""
-        if isinstance(callback, BoundHook):
-            callback = callback.callback
+    def connect(self, native: Server, threads: int) -> None:
+        """Publish to `native` what is there, and from here on every change. `threads` lanes call it."""
+        self.lanes = Lanes(native, self.table, self.reports, threads)
+        self.native = native
+        self._is_connected = True
+        self._publish()
+
+    def of(self, name: str) -> Callable[..., Any] | None:
+        """Return the callback that was given for the hook, else the method that the class has for it, else None."""
+        given = self._given.get(name)
+        return self._override(name) if given is None else given
+
+    def given(self, name: str) -> Callable[..., Any] | None:
+        """Return the callback that was given for the hook, else None."""
+        return self._given.get(name)
+
+    def is_decorated(self, name: str) -> bool:
+        """Return whether the callback was given by decorating it."""
+        return name in self._decorated
+
+    def set(self, name: str, callback: object, *, is_decorated: bool = False) -> None:
+        """Keep `callback` for the hook `name`, None for what the class has; live connections follow at once.
+
+        Raises ArgumentTypeError, RuntimeStartError and ForkError, and then nothing has changed.
+        """
         given = None if callback is None else self._checked(name, callback)
-        if "_lanes" not in self.__dict__:
-            self._put(name, given)
+        if not self._is_connected:
+            self._keep(name, given, is_decorated)
             return
         # First, because it raises in a forked child: another thread may have held the lock.
-        _ = self._native.started
-        with self._lanes.lock:
-            before = self.__dict__.get(name)
+        _ = self.native.started
+        with self.lanes.lock:
+            before, was_decorated = self._given.get(name), name in self._decorated
             try:
-                self._put(name, given)
+                self._keep(name, given, is_decorated)
                 self._settle()
             except BaseException:
-                if self.__dict__.get(name) is given:
-                    self._put(name, before)
+                if self._given.get(name) is given:
+                    self._keep(name, before, was_decorated)
                 self._settle()
                 raise
 
-    def _put(self, name: str, callback: Callable[..., object] | None) -> None:
+    def follow_patches(self) -> None:
+        """Publish again where the program was patched to greenlets after the callbacks were given."""
+        if is_patched():
+            with self.lanes.lock:
+                self._settle()
+
+    def _checked(self, name: str, callback: object) -> Callable[..., Any]:
+        checked = check(name, callback)
+        return checked if self.form is None else self.form.adapted(name, checked)
+
+    def _keep(self, name: str, callback: Callable[..., Any] | None, is_decorated: bool) -> None:
         if callback is None:
-            self.__dict__.pop(name, None)
+            self._given.pop(name, None)
         else:
-            self.__dict__[name] = callback
-        self.__dict__.get(DECORATED, set[str]()).discard(name)
+            self._given[name] = callback
+        if is_decorated:
+            self._decorated.add(name)
+        else:
+            self._decorated.discard(name)
 
     def _settle(self) -> None:
-        """Have called what the attributes say. Under the lock of the lanes.
+        """Publish until nothing has changed meanwhile. Under the lock of the lanes.
 
-        A signal handler may assign in the middle of it, and is done when this goes on: then it begins anew.
+        A signal handler may call set() in the middle of it, and is done when this goes on: then it begins anew.
         """
         while True:
             self._changes = change = self._changes + 1
-            self._fill(hooks_of(self))
-            if self._native.started:
-                self._lanes.follow()
+            self._publish()
+            if self.native.started:
+                self.lanes.follow()
             if self._changes == change:
                 return
 
-    def _follow_patches(self) -> None:
-        """Have callbacks called as greenlets need it, where the program was patched after they were given."""
-        if is_patched():
-            with self._lanes.lock:
-                self._settle()
+    def _wanted(self) -> dict[str, Callable[..., Any]]:
+        """Return the callbacks by hook, checked, without the methods of another form."""
+        form = self.form
+        names = [name for name in HOOKS if name in self._given or form is None or not form.has(name)]
+        found = {name: self.of(name) for name in names}
+        return {name: check(name, callback) for name, callback in found.items() if callback is not None}
 
-    def _fill(self, hooks: dict[str, Callable[..., object]]) -> None:
-        server = cast("TheServer", self)
-        if own := forms(server):
-            adapt(server, own, hooks)
+    def _publish(self) -> None:
+        """Put what is to be called into the native side's table, all at once."""
+        hooks = self._wanted()
+        if self.form is not None and self.form.is_used:
+            self.form.put(hooks, self._given)
         if is_patched():
             hooks = {name: hub_lets_go(callback) for name, callback in hooks.items()}
-        fill(self._table, hooks)
-
-    def _target(self, forward_to: ForwardTo | None) -> Forward | None:
-        wanted = self.forward_to if forward_to is None else forward_to
-        if wanted is not None:
-            return forward_of(wanted)
-        if own_hook(self, "on_accept") is None:
-            raise ConfigError(
-                "forward_to: it is missing; give it as the third argument or as a class attribute, "
-                "or give an on_accept that says where each client goes"
-            )
-        return None
-
-    def _take(self, given: dict[str, object]) -> None:
-        """Take the callbacks that the constructor was given, before there is anything to tell of them."""
-        self.__dict__.update({name: self._checked(name, one) for name, one in given.items() if one is not None})
-
-    def _checked(self, name: str, callback: object) -> Callable[..., object]:
-        checked, server = check(name, callback), cast("TheServer", self)
-        return closing(server, checked) if name == "on_close" and forms(server) else checked
-
-    def _check_form(self, threads: int) -> None:
-        if forms(cast("TheServer", self)) and threads > 1:
-            raise ConfigError(
-                "callback_threads: methods without arguments share self.s, so they run on one; leave it at 1"
-            )
-        if type(self).__module__ != __name__.rpartition(".")[0] + "._server":
-            warn_of_slips(type(self))
+        self.table.fill(places_of(hooks))

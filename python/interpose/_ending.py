@@ -6,10 +6,10 @@ import os
 import time
 
 from . import _logging
-from ._callback_log import Reports, described
+from ._callback_log import described
+from ._callbacks import Callbacks
 from ._exceptions import ForkError, RuntimeStartError
-from ._lanes import Lanes
-from ._native import Callbacks, Server, on_lane
+from ._native import Server, on_lane
 from ._waiting import wait_at_most
 
 # Seconds that stop() may take beyond its drain; the promise is one second.
@@ -20,9 +20,7 @@ class Ending:
     """The part of a server that ends it."""
 
     _native: Server
-    _table: Callbacks
-    _lanes: Lanes
-    _reports: Reports
+    _callbacks: Callbacks
     _pid: int
     _drain: float
 
@@ -46,7 +44,7 @@ class Ending:
         end = time.monotonic() + drain + _GRACE_SECONDS
         try:
             wait_at_most(native, drain + _GRACE_SECONDS)
-            self._lanes.join(max(0.0, end - time.monotonic()))
+            self._callbacks.lanes.join(max(0.0, end - time.monotonic()))
             # Within the second that stop() may take, also if a callback has used it up.
             _logging.flush(max(0.05, end - time.monotonic()))
         except BaseException:
@@ -56,14 +54,14 @@ class Ending:
 
     def _raise_ended(self, error: BaseException | None) -> None:
         """Raise what a callback has raised to end the server, else what _raise_failed() does."""
-        raised = self._table.raised() if error is None else None
+        raised = self._callbacks.table.raised() if error is None else None
         if raised is not None:
             raise raised
         self._raise_failed(error)
 
     def _raise_failed(self, error: BaseException | None) -> None:
         """Raise what callbacks have raised, if that is wanted; only note it on `error`, which is on its way already."""
-        failed = self._reports.take()
+        failed = self._callbacks.reports.take()
         if failed is None or failed is error:
             return
         if error is None:

@@ -100,10 +100,11 @@ class Forward:
         >>> Forward().start("127.0.0.1", 1)
         False
         """
-        from ._tutorial import connect
+        from ._outgoing import connected
 
         timeout, source = self._settings
-        return connect(self if host is None else Forward(host, port, connect_timeout=timeout, source=source))
+        target = self if host is None else Forward(host, port, connect_timeout=timeout, source=source)
+        return connected(native_forward(target))
 
     def __repr__(self) -> str:
         if self._native is None:

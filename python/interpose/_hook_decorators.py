@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import functools
 import inspect
+import weakref
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import Any, NoReturn, cast
 
+from ._callbacks import Callbacks
 from ._connection import Connection, Side
-from ._exceptions import ArgumentTypeError, printable
+from ._exceptions import ArgumentTypeError
 
-if TYPE_CHECKING:
-    from ._callbacks import CallbackHolder
-    from ._server import TheServer
+# A server's attribute that has its Callbacks.
+_ATTRIBUTE = "_callbacks"
 
-# Where a server keeps the names of the hooks that a function has been registered for by decorating.
-DECORATED = "_decorated"
+
+def callbacks_of(server: object) -> Callbacks:
+    """Return the callbacks of `server`, made when the first is given: that may be before its constructor has run."""
+    attributes: dict[str, Any] = vars(server)
+    if _ATTRIBUTE not in attributes:
+        itself = weakref.ref(server)
+        attributes.setdefault(_ATTRIBUTE, Callbacks(lambda name: override_of(itself(), name)))
+    callbacks: Callbacks = attributes[_ATTRIBUTE]
+    return callbacks
 
 
 class Hook:
@@ -29,28 +37,34 @@ class Hook:
         self._function = function
         self.__doc__ = function.__doc__
 
-    def __get__(self, server: CallbackHolder | None, kind: type | None = None) -> Any:
+    def __get__(self, server: object | None, kind: type | None = None) -> Any:
         if server is None:
             return self.of_class(kind)
         if _found(type(server), self.name) is not self:
             # Only super() comes here, and that is not to find what was assigned.
             return self.of_super(server)
-        given = vars(server).get(self.name)
-        if given is None or self.name in vars(server).get(DECORATED, ()):
+        callbacks: Callbacks | None = vars(server).get(_ATTRIBUTE)
+        given = None if callbacks is None else callbacks.given(self.name)
+        if given is None or (callbacks is not None and callbacks.is_decorated(self.name)):
             return BoundHook(server, self, given)
         return given
 
-    def __set__(self, server: CallbackHolder, callback: object) -> None:
-        setattr(server, self.name, callback)
+    def __set__(self, server: object, callback: object) -> None:
+        if isinstance(callback, BoundHook):
+            callback = callback.callback
+        callbacks_of(server).set(self.name, callback)
 
-    def __delete__(self, server: CallbackHolder) -> None:
-        raise AttributeError(f"{self.name}: there is no callback to delete")
+    def __delete__(self, server: object) -> None:
+        callbacks = callbacks_of(server)
+        if callbacks.given(self.name) is None:
+            raise AttributeError(f"{self.name}: there is no callback to delete")
+        callbacks.set(self.name, None)
 
     def of_class(self, kind: type | None) -> Any:  # noqa: ARG002 (a method that overrides it may depend on the class)
         """Return what the class has."""
         return self._function
 
-    def of_super(self, server: CallbackHolder) -> Any:
+    def of_super(self, server: object) -> Any:
         """Return what `super()` finds."""
         return BoundHook(server, self, None, by_super=True)
 
@@ -58,28 +72,14 @@ class Hook:
         """Return the method of the class, bound to `server`."""
         return functools.partial(self._function, server)
 
-    def method(self, server: CallbackHolder) -> Any:
+    def method(self, server: object) -> Any:
         """Return the subclass's method, bound to `server`, or None: the default is none."""
         del server
         return None
 
     def without_arguments(self, bound: BoundHook) -> object:
-        """Do what the tutorial's method of that name does, or raise ArgumentTypeError for a server of our form."""
-        from ._hooks import takes_nothing
-        from ._tutorial import METHODS
-
-        server = cast("TheServer", bound.__self__)
-        if bound.by_super and not takes_nothing(server, self.name):
-            kind = type(server)
-            takes = printable(str(inspect.signature(method_of(server, self.name))))
-            raise ArgumentTypeError(
-                f"{self.name}: super().{self.name}() without arguments is of the tutorial's form, and "
-                f"{printable(kind.__name__)}.{self.name} takes {takes}; write the classes in one form"
-            )
-        method = METHODS.get(self.name) if "_sides" in vars(server) else None
-        if method is None:
-            refuse_parentheses(self.name)
-        return method(server)
+        """Do what another form of methods has for it, or raise ArgumentTypeError."""
+        return bound.call_bare(is_given=False)
 
 
 class Override(Hook):
@@ -107,7 +107,7 @@ class Override(Hook):
         """Return the method, bound to `server`."""
         return self._get(server, type(server))
 
-    def method(self, server: CallbackHolder) -> Any:
+    def method(self, server: object) -> Any:
         """Return the method, bound to `server`."""
         return self.bind(server)
 
@@ -131,7 +131,7 @@ class BoundHook:
     """A hook of one server: a decorator for the function to call, and callable as the hook itself."""
 
     def __init__(
-        self, server: CallbackHolder, hook: Hook, callback: Callable[..., Any] | None, *, by_super: bool = False
+        self, server: object, hook: Hook, callback: Callable[..., Any] | None, *, by_super: bool = False
     ) -> None:
         self.__self__ = server
         self.__name__ = hook.name
@@ -148,17 +148,22 @@ class BoundHook:
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Register the only argument if it is a function, and return it; or call the hook."""
         if len(arguments) == 1 and not named and _is_function(arguments[0]):
-            setattr(self.__self__, self.__name__, arguments[0])
-            vars(self.__self__).setdefault(DECORATED, set()).add(self.__name__)
-            return arguments[0]
+            function = arguments[0]
+            given = function.callback if isinstance(function, BoundHook) else function
+            callbacks_of(self.__self__).set(self.__name__, given, is_decorated=True)
+            return function
         if arguments or named:
             return self._target()(*arguments, **named)
         if self._callback is None:
             return self._hook.without_arguments(self)
-        # A script of the tutorial's form hangs up so, also where a callback of our form sees the ends.
-        if self.__name__ != "on_close" or "_sides" not in vars(self.__self__):
+        return self.call_bare(is_given=True)
+
+    def call_bare(self, *, is_given: bool) -> object:
+        """Do what a call without arguments does in another form, or raise ArgumentTypeError."""
+        form = callbacks_of(self.__self__).form
+        if form is None:
             refuse_parentheses(self.__name__)
-        return self._callback()
+        return form.call(self.__name__, by_super=self.by_super, is_given=is_given)
 
     def _target(self) -> Callable[..., Any]:
         return self._hook.bind(self.__self__) if self._callback is None else self._callback
@@ -209,6 +214,18 @@ def method_of(server: object, name: str) -> Any:
         return found.bind(server)
     get = getattr(cast("object", type(found)), "__get__", None)
     return found if get is None else get(found, server, type(server))
+
+
+def is_default(kind: type, name: str) -> bool:
+    """Return whether `kind` overrides the hook nowhere."""
+    # By its name: after a reload of modules there is more than one class of that name.
+    return getattr(getattr(kind, name), "__qualname__", "") == f"HookMethods.{name}"
+
+
+def override_of(server: object, name: str) -> Callable[..., Any] | None:
+    """Return the method that the class of `server` has for the hook in the place of the default, bound; else None."""
+    method: Callable[..., Any] | None = None if is_default(type(server), name) else method_of(server, name)
+    return method
 
 
 def _found(kind: type, name: str) -> object:

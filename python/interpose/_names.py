@@ -181,7 +181,7 @@ class ServerNames:
 
         def __getattr__(self, name: str) -> NoReturn:
             kind = type(self)
-            if name in ("_drain", "_pid", "_native", "_lanes", "_table", "_known", "_reports"):
+            if name in ("_drain", "_pid", "_native", "_callbacks"):
                 raise ConfigError(
                     f"{kind.__name__}: super().__init__() was not called, or it raised an error; call it in __init__, "
                     "with the host and the port"

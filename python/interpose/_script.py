@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import _native
 from ._addresses import host_port
@@ -16,16 +16,13 @@ from ._outgoing import Outgoing, close_unpaired, swap_started
 from ._own_socket import TakenOver, check_own, side_of, take_over
 from ._script_side import Accepted, ScriptSide
 
-if TYPE_CHECKING:
-    from ._server import TheServer
-
 
 class Listener:
     """`self.server` of the tutorial's form: the listening socket, with one client to accept."""
 
-    def __init__(self, server: TheServer, accepted: Callable[[Connection], Side]) -> None:
-        # Not server.address: a script may have an attribute of that name.
-        self._address = host_port(server._native.address)  # pyright: ignore[reportPrivateUsage]
+    def __init__(self, native: _native.Server, accepted: Callable[[Connection], Side]) -> None:
+        # Not the server's own: a script may have an attribute of that name.
+        self._address = host_port(native.address)
         self._accepted = accepted
         self._waiting: Connection | None = None
         # The client that a method has accepted, as long as it runs: what it has done to it is to be known then.
@@ -54,10 +51,15 @@ class Listener:
 
 
 class Sides:
-    """The sides of a script, as its server knows them. A side is in its hands from `input_list` or `channel` on."""
+    """The sides of a script, as its server knows them. A side is in its hands from `input_list` or `channel` on.
 
-    def __init__(self, server: TheServer) -> None:
-        self._server = server
+    `attributes` are the server's, `known` its connections by id.
+    """
+
+    def __init__(self, attributes: dict[str, Any], native: _native.Server, known: dict[int, Connection]) -> None:
+        self.attributes = attributes
+        self._native = native
+        self._known = known
         self.at_hand: ScriptSide | None = None
         self.has_sent = False
         # Those that are read, and what the script has of each: the side, or its own socket.
@@ -66,8 +68,7 @@ class Sides:
         self._early: list[Outgoing] = []
         # Sides that were entered while a method runs.
         self._entered: list[ScriptSide] | None = None
-        attributes = vars(server)
-        attributes["server"] = listener = Listener(server, self.accepted)
+        attributes["server"] = listener = Listener(native, self.accepted)
         self.listener = listener
         self.channel = attributes["channel"] = Channel(self)
         self.input_list = attributes["input_list"] = InputList(self, [listener])
@@ -114,9 +115,8 @@ class Sides:
         """Have what a script has connected carried by the server."""
         if not isinstance(side, Outgoing) or side.is_paired or side.native is None:
             return
-        native_server = self._server._native  # pyright: ignore[reportPrivateUsage]
-        if native_server.started:
-            self._adopt(side, native_server.adopt(side.native))
+        if self._native.started:
+            self._adopt(side, self._native.adopt(side.native))
         else:
             self._early.append(side)
 
@@ -129,8 +129,7 @@ class Sides:
                 self._pause(side, paused=False)
 
     def _adopt(self, side: Outgoing, native: _native.Connection) -> None:
-        known = self._server._known  # pyright: ignore[reportPrivateUsage]
-        side.pair(known.setdefault(native.id, Connection(native)), self)
+        side.pair(self._known.setdefault(native.id, Connection(native)), self)
 
     @staticmethod
     def _pause(side: ScriptSide, *, paused: bool) -> None:
@@ -213,7 +212,7 @@ class Sides:
 
     def run(self, method: Callable[[], object], at_hand: object) -> None:
         """Run a method with this side at hand. One that raises leaves nothing of what it has entered or connected."""
-        attributes: dict[str, Any] = vars(self._server)
+        attributes = self.attributes
         attributes["s"] = at_hand
         before, self._entered = self._entered, []
         started: list[weakref.ref[Outgoing]] = []

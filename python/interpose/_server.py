@@ -6,24 +6,25 @@ import os
 import sys
 import warnings
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from . import _logging, _native
 from ._addresses import address_text, host_port, listen_address, unix_path, warn_if_public
-from ._callbacks import CallbackHolder
 from ._checks import count, flag, instance, seconds
 from ._connection import Connection
 from ._ending import Ending, check_loop
-from ._exceptions import ArgumentTypeError, LaneError, RuntimeStartError, ServerStoppedError
-from ._forward import Forward, ForwardTo, native_forward
+from ._exceptions import ArgumentTypeError, ConfigError, LaneError, RuntimeStartError, ServerStoppedError
+from ._forward import Forward, ForwardTo, forward_of, native_forward
+from ._hook_decorators import callbacks_of, wrap_overrides
+from ._hook_methods import HookMethods, refuse_slip, warn_of_slips
 from ._hook_types import OnAccept, OnConnection, OnEof, OnRecv
-from ._hooks import HOOKS, CallbackErrors, Chunks, hooks_of
-from ._lanes import Lanes
-from ._names import LOOP_ARGUMENTS, SERVER_ARGUMENTS, STOP_ARGUMENTS, names_checked
+from ._hooks import HOOKS, CallbackErrors, Chunks
+from ._names import LOOP_ARGUMENTS, SERVER_ARGUMENTS, STOP_ARGUMENTS, ServerNames, names_checked
 from ._settings import Limits, Timeouts
 from ._shadowable import shadowable
 from ._signals import handled_signals
 from ._stats import Stats, stats_of
+from ._tutorial import CONTAINERS, Tutorial, TutorialAttributes, assign_items
 
 _DRAIN_SECONDS = 5.0
 # A lane is a thread.
@@ -34,7 +35,7 @@ _TIMEOUTS = Timeouts()
 _LIMITS = Limits()
 
 
-class TheServer(Ending, CallbackHolder):
+class TheServer(Ending, HookMethods, TutorialAttributes, ServerNames):
     """Forwards every client of a listener to an upstream: every byte, both ways, ends as ends.
 
     It binds and listens at once, so `address` is known and clients may connect; they are served from
@@ -108,18 +109,21 @@ class TheServer(Ending, CallbackHolder):
         public: bool = False,
     ) -> None:
         given = (on_accept, on_connect, on_recv, on_client_recv, on_upstream_recv, on_eof, on_close)
-        self._take(dict(zip(HOOKS, given, strict=True)))
+        callbacks = self._callbacks = callbacks_of(self)
+        for name, callback in zip(HOOKS, given, strict=True):
+            if callback is not None:
+                callbacks.set(name, callback)
         threads = count("callback_threads", callback_threads, 1, _MOST_THREADS)
         chunk = count("buffer_size", self.buffer_size if buffer_size is None else buffer_size, 1, _MOST_CHUNK)
         host, port = listen_address(host, port)
         forward = self._target(forward_to)
-        self._check_form(threads)
+        callbacks.prepare(Tutorial(self, callbacks, threads), callback_errors, buffer)
+        if type(self).__module__ != __name__:
+            warn_of_slips(type(self))
         timeouts = instance("timeouts", timeouts, Timeouts)
         limits = instance("limits", limits, Limits)
         self._drain = seconds("drain", drain, zero=True)
         self._pid = os.getpid()
-        self._make_table(callback_errors, buffer)
-        hooks = hooks_of(self)
         native = _native.Server(
             host,
             port,
@@ -135,10 +139,34 @@ class TheServer(Ending, CallbackHolder):
             coalesce=flag("coalesce", coalesce),
         )
         self.buffer_size, self.forward_to, self._native = chunk, forward, native
-        self._lanes = Lanes(native, self._table, self._reports, threads)
-        self._fill(hooks)
+        callbacks.connect(native, threads)
         if not flag("public", public):
             warn_if_public(native.address)
+
+    if not TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if name in HOOKS:
+                # Where a method was put into the class after that was made.
+                wrap_overrides(type(self), (name,))
+            elif name in ("forward_to", "buffer_size") and "_native" in self.__dict__:
+                raise AttributeError(f"{name}: it is fixed once the server listens; make a new TheServer")
+            elif name.startswith("on"):
+                refuse_slip(self, name)
+            elif name in CONTAINERS and assign_items(self, name, value):
+                return
+            object.__setattr__(self, name, value)
+
+    def _target(self, forward_to: ForwardTo | None) -> Forward | None:
+        wanted = self.forward_to if forward_to is None else forward_to
+        if wanted is not None:
+            return forward_of(wanted)
+        if self._callbacks.of("on_accept") is None:
+            raise ConfigError(
+                "forward_to: it is missing; give it as the third argument or as a class attribute, "
+                "or give an on_accept that says where each client goes"
+            )
+        return None
 
     @shadowable
     def address(self) -> tuple[str, int]:
@@ -159,9 +187,9 @@ class TheServer(Ending, CallbackHolder):
         ...     server.connections
         []
         """
-        known, natives = self._known, self._ours().connections()
+        known, natives = self._callbacks.known, self._ours().connections()
         found = [known.get(native.id) or known.setdefault(native.id, Connection(native)) for native in natives]
-        waits = self._table.wants_close
+        waits = self._callbacks.table.wants_close
         for connection in [*known.values()]:
             told = connection._native.told  # pyright: ignore[reportPrivateUsage]
             if connection.reason is not None and (told or not waits):
@@ -205,10 +233,10 @@ class TheServer(Ending, CallbackHolder):
         native = self._startable()
         with handled_signals(native, self._drain if handling else None):
             try:
-                self._lanes.run_here()
+                self._callbacks.lanes.run_here()
             except (LaneError, RuntimeStartError):
                 # Nothing was started, and it may be tried again.
-                self._reports.ends = None
+                self._callbacks.reports.ends = None
                 raise
             except BaseException as error:
                 self._abort(native)
@@ -228,7 +256,7 @@ class TheServer(Ending, CallbackHolder):
         >>> server.stop()
         """
         self._startable()
-        self._lanes.start()
+        self._callbacks.lanes.start()
         return self
 
     @names_checked(STOP_ARGUMENTS)
@@ -253,7 +281,7 @@ class TheServer(Ending, CallbackHolder):
         """
         leave = drain is None
         ended = self._end(self._drain if drain is None else seconds("drain", drain, zero=True), leave=leave)
-        if ended and self._reports.ends is None:
+        if ended and self._callbacks.reports.ends is None:
             self._raise_failed(None)
 
     async def serve_forever(self) -> None:
@@ -276,7 +304,7 @@ class TheServer(Ending, CallbackHolder):
         check_loop("await server.serve_forever()")
         # Of the class: a script may have an attribute of that name.
         type(self).start(self)
-        self._reports.ends = native
+        self._callbacks.reports.ends = native
         try:
             await native.closed()
         except GeneratorExit:
@@ -367,7 +395,7 @@ class TheServer(Ending, CallbackHolder):
         if native.stopping or native.is_closed:
             raise ServerStoppedError("server: it was stopped; make a new TheServer")
         _logging.start()
-        self._follow_patches()
+        self._callbacks.follow_patches()
         return native
 
     def __del__(self) -> None:

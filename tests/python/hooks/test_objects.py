@@ -192,13 +192,13 @@ def test_objects_that_nobody_keeps_go_with_their_connection(echo: Echo, serve: S
         return all(ref() is None for ref in gone)
 
     poll(all_gone, 10.0, "nothing keeps the objects of ended connections")
-    assert vars(server)["_known"] == {}
+    assert vars(server)["_callbacks"].known == {}
 
 
 def test_a_connection_that_ends_while_it_is_listed_is_not_kept(echo: Echo, serve: Serve) -> None:
     ends = CloseRecorder()
     server = serve(echo.address, on_close=ends)
-    native, known = vars(server)["_native"], vars(server)["_known"]
+    native, known = vars(server)["_native"], vars(server)["_callbacks"].known
     client = connect(address_of(server))
     echoed(client, b"x")
 
@@ -236,7 +236,7 @@ def test_connections_that_are_listed_all_the_time_are_one_object_each_and_go(ech
     thread.join(10.0)
     assert all(listed.get(conn.id, conn) is conn for conn in ends.all)
     assert server.connections == []
-    poll(lambda: vars(server)["_known"] == {}, 10.0, "none is kept")
+    poll(lambda: vars(server)["_callbacks"].known == {}, 10.0, "none is kept")
 
 
 def test_they_cannot_be_copied(echo: Echo, serve: Serve) -> None:
