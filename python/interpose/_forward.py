@@ -163,6 +163,16 @@ def forward_of(value: object, name: str = "forward_to") -> Forward:
     return Forward(host_text(name, items[0]), port_number(items[1]))
 
 
+def target_of(value: ForwardTo | None, *, is_needed: bool) -> Forward | None:
+    """Return the Forward of a server's `forward_to`; None where there is none and none `is_needed`, else raise."""
+    if value is None and is_needed:
+        raise ConfigError(
+            "forward_to: it is missing; give it as the third argument or as a class attribute, "
+            "or give an on_accept that says where each client goes"
+        )
+    return None if value is None else forward_of(value)
+
+
 def native_forward(forward: Forward) -> _native.Forward:
     """Return the native side's twin of `forward`."""
     native = forward._native  # pyright: ignore[reportPrivateUsage]

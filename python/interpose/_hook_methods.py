@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._connection import Connection, Side
 from ._exceptions import printable
@@ -44,6 +44,16 @@ class HookMethods:
         """Have the methods that override hooks decorate as the hooks do."""
         super().__init_subclass__(**named)
         wrap_overrides(cls, HOOKS)
+
+    if not TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if name in HOOKS:
+                # A method that was put into the class after that was made becomes a hook here.
+                wrap_overrides(type(self), (name,))
+            elif name.startswith("on"):
+                refuse_slip(self, name)
+            super().__setattr__(name, value)
 
     @accept_hook
     def on_accept(self, conn: Connection) -> AcceptAnswer:

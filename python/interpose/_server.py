@@ -13,10 +13,10 @@ from ._addresses import address_text, host_port, listen_address, unix_path, warn
 from ._checks import count, flag, instance, seconds
 from ._connection import Connection
 from ._ending import Ending, check_loop
-from ._exceptions import ArgumentTypeError, ConfigError, LaneError, RuntimeStartError, ServerStoppedError
-from ._forward import Forward, ForwardTo, forward_of, native_forward
-from ._hook_decorators import callbacks_of, wrap_overrides
-from ._hook_methods import HookMethods, refuse_slip, warn_of_slips
+from ._exceptions import ArgumentTypeError, LaneError, RuntimeStartError, ServerStoppedError
+from ._forward import Forward, ForwardTo, native_forward, target_of
+from ._hook_decorators import callbacks_of
+from ._hook_methods import HookMethods, warn_of_slips
 from ._hook_types import OnAccept, OnConnection, OnEof, OnRecv
 from ._hooks import HOOKS, CallbackErrors, Chunks
 from ._names import LOOP_ARGUMENTS, SERVER_ARGUMENTS, STOP_ARGUMENTS, ServerNames, names_checked
@@ -24,7 +24,7 @@ from ._settings import Limits, Timeouts
 from ._shadowable import shadowable
 from ._signals import handled_signals
 from ._stats import Stats, stats_of
-from ._tutorial import CONTAINERS, Tutorial, TutorialAttributes, assign_items
+from ._tutorial import Tutorial, TutorialAttributes
 
 _DRAIN_SECONDS = 5.0
 # A lane is a thread.
@@ -35,7 +35,7 @@ _TIMEOUTS = Timeouts()
 _LIMITS = Limits()
 
 
-class TheServer(Ending, HookMethods, TutorialAttributes, ServerNames):
+class TheServer(Ending, TutorialAttributes, HookMethods, ServerNames):
     """Forwards every client of a listener to an upstream: every byte, both ways, ends as ends.
 
     It binds and listens at once, so `address` is known and clients may connect; they are served from
@@ -116,7 +116,8 @@ class TheServer(Ending, HookMethods, TutorialAttributes, ServerNames):
         threads = count("callback_threads", callback_threads, 1, _MOST_THREADS)
         chunk = count("buffer_size", self.buffer_size if buffer_size is None else buffer_size, 1, _MOST_CHUNK)
         host, port = listen_address(host, port)
-        forward = self._target(forward_to)
+        wanted = self.forward_to if forward_to is None else forward_to
+        forward = target_of(wanted, is_needed=callbacks.of("on_accept") is None)
         callbacks.prepare(Tutorial(self, callbacks, threads), callback_errors, buffer)
         if type(self).__module__ != __name__:
             warn_of_slips(type(self))
@@ -146,27 +147,9 @@ class TheServer(Ending, HookMethods, TutorialAttributes, ServerNames):
     if not TYPE_CHECKING:
 
         def __setattr__(self, name: str, value: object) -> None:
-            if name in HOOKS:
-                # Where a method was put into the class after that was made.
-                wrap_overrides(type(self), (name,))
-            elif name in ("forward_to", "buffer_size") and "_native" in self.__dict__:
+            if name in ("forward_to", "buffer_size") and "_native" in self.__dict__:
                 raise AttributeError(f"{name}: it is fixed once the server listens; make a new TheServer")
-            elif name.startswith("on"):
-                refuse_slip(self, name)
-            elif name in CONTAINERS and assign_items(self, name, value):
-                return
-            object.__setattr__(self, name, value)
-
-    def _target(self, forward_to: ForwardTo | None) -> Forward | None:
-        wanted = self.forward_to if forward_to is None else forward_to
-        if wanted is not None:
-            return forward_of(wanted)
-        if self._callbacks.of("on_accept") is None:
-            raise ConfigError(
-                "forward_to: it is missing; give it as the third argument or as a class attribute, "
-                "or give an on_accept that says where each client goes"
-            )
-        return None
+            super().__setattr__(name, value)
 
     @shadowable
     def address(self) -> tuple[str, int]:

@@ -11,7 +11,7 @@ import functools
 import inspect
 import weakref
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ._callbacks import Callbacks
 from ._connection import Side
@@ -38,21 +38,15 @@ class TutorialAttributes:
     server: Listener
     """The listener; `self.server.accept()` gives the client, in `on_accept`."""
 
+    if not TYPE_CHECKING:
 
-# The attributes that keep their objects when they are assigned.
-CONTAINERS = ("channel", "input_list")
-
-
-def assign_items(server: object, name: str, items: Any) -> bool:
-    """Put `items` into the container `name` of a script; return whether there is one.
-
-    In place: `+=` assigns what it has changed.
-    """
-    container = vars(server).get(name)
-    if not isinstance(container, (Channel, InputList)):
-        return False
-    container.replace(items)
-    return True
+        def __setattr__(self, name: str, value: Any) -> None:
+            container = vars(self).get(name) if name in ("channel", "input_list") else None
+            if isinstance(container, (Channel, InputList)):
+                # In place: `+=` assigns what it has changed.
+                container.replace(value)
+            else:
+                super().__setattr__(name, value)
 
 
 class Tutorial:
