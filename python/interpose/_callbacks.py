@@ -6,7 +6,7 @@ first three meet in `Callbacks.set()`; the native side calls what `Callbacks._pu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from ._callback_log import Reports
@@ -67,6 +67,12 @@ class Callbacks:
         self._decorated: set[str] = set()
         self._changes = 0
         self._is_connected = False
+
+    def take(self, callbacks: Iterable[tuple[str, object]]) -> None:
+        """Set each that is not None, by hook."""
+        for name, callback in callbacks:
+            if callback is not None:
+                self.set(name, callback)
 
     def prepare(self, form: Form, errors: str, buffer: str) -> None:
         """Check everything that was given so far, and make the native side's table, empty. Raises what check() raises.

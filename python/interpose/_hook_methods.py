@@ -108,7 +108,9 @@ class HookMethods:
 
 
 def warn_of_slips(kind: type) -> None:
-    """Warn of methods whose names are nearly those of hooks: nobody would ever call them."""
+    """Warn of methods of a subclass whose names are nearly those of hooks: nobody would ever call them."""
+    if _is_ours(kind):
+        return
     for name in dir(kind):
         meant = _meant(name)
         # A class that has the hook may well have helpers of such names.
@@ -125,9 +127,13 @@ def refuse_slip(server: object, name: str) -> None:
     meant = _meant(name)
     if meant is None or hasattr(kind, name) or _declares(kind, name):
         return
-    if kind.__module__ == "interpose._server":
+    if _is_ours(kind):
         raise AttributeError(f"{printable(name)}: it is no hook, so it would never be called; did you mean {meant}?")
     _say_slip(kind, name, meant)
+
+
+def _is_ours(kind: type) -> bool:
+    return kind.__module__ == "interpose._server"
 
 
 def _declares(kind: type, name: str) -> bool:

@@ -110,17 +110,14 @@ class TheServer(Ending, TutorialAttributes, HookMethods, ServerNames):
     ) -> None:
         given = (on_accept, on_connect, on_recv, on_client_recv, on_upstream_recv, on_eof, on_close)
         callbacks = self._callbacks = callbacks_of(self)
-        for name, callback in zip(HOOKS, given, strict=True):
-            if callback is not None:
-                callbacks.set(name, callback)
+        callbacks.take(zip(HOOKS, given, strict=True))
         threads = count("callback_threads", callback_threads, 1, _MOST_THREADS)
         chunk = count("buffer_size", self.buffer_size if buffer_size is None else buffer_size, 1, _MOST_CHUNK)
         host, port = listen_address(host, port)
         wanted = self.forward_to if forward_to is None else forward_to
         forward = target_of(wanted, is_needed=callbacks.of("on_accept") is None)
         callbacks.prepare(Tutorial(self, callbacks, threads), callback_errors, buffer)
-        if type(self).__module__ != __name__:
-            warn_of_slips(type(self))
+        warn_of_slips(type(self))
         timeouts = instance("timeouts", timeouts, Timeouts)
         limits = instance("limits", limits, Limits)
         self._drain = seconds("drain", drain, zero=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from imports import Arrow, Kind, arrows_of, circles
+from support.imports import Arrow, Kind, arrows_of, circles
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "python/interpose"

@@ -31,5 +31,6 @@ Surroundings:
 * `name_server`: a name server that answers, refuses, or keeps silent.
 * `seccomp`: system calls that this process is refused.
 * `payloads`: large random files and their digests.
+* `imports`: the arrows between a package's files, and the circles among those.
 * `measurements`: numbers that are recorded with the results.
 """
