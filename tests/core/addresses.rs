@@ -1,4 +1,4 @@
-//! CN-22: the address grammar. What is accepted is written back the same way; what is not says why.
+//! CN-22: An address that is accepted is written back alike; one that is not is refused with the reason.
 
 use interpose::words::{
     addr::{Address, SocketName},

@@ -25,7 +25,7 @@ fn bind(listen: &str, target: SocketAddr) -> Result<Server, Error> {
     Server::bind(Config::new(listen.parse().unwrap(), Forward::to(target)))
 }
 
-/// AC-12
+/// AC-12: The error of a port in use names the port and, where it can be read, the owner.
 #[test]
 fn a_port_in_use_is_told_with_its_owner() {
     let owner = Upstream::new();
@@ -38,7 +38,7 @@ fn a_port_in_use_is_told_with_its_owner() {
     assert!(message.contains("choose another port") && message.contains(&own_pid), "{message}");
 }
 
-/// AC-14
+/// AC-14: The error of an address of another machine says that this one does not have it.
 #[test]
 fn an_address_of_another_machine_is_told() {
     let error = bind("203.0.113.7:0", Unserved::new().address()).unwrap_err();
@@ -78,7 +78,7 @@ fn a_listener_may_have_a_name() {
     assert!(error.to_string().starts_with("cannot listen on name.invalid:0: "), "{error}");
 }
 
-/// AC-15: the port is real, and a client's connect succeeds, before the start.
+/// AC-15: With port 0 the real port is known, and open, before the start.
 #[test]
 fn port_0_is_known_and_open_at_once() {
     let server = bind("127.0.0.1:0", Unserved::new().address()).unwrap();
@@ -89,7 +89,7 @@ fn port_0_is_known_and_open_at_once() {
     assert!(is_refused(address));
 }
 
-/// AC-16: an IPv6 address that is not `[::]` serves itself only.
+/// AC-16, of an IPv6 address that is not `[::]`: it serves itself only.
 #[test]
 fn an_ipv6_listener_does_not_serve_ipv4() {
     let server = bind("[::1]:0", Unserved::new().address()).unwrap();

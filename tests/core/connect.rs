@@ -39,7 +39,7 @@ fn connecting(running: &Running) -> (Peer, Connection) {
     (client, connection)
 }
 
-/// CN-01
+/// CN-01: A refused connect resets the client, and the reason is `refused`.
 #[test]
 fn a_refused_connect_resets_the_client() {
     let nobody = Unserved::new();
@@ -87,7 +87,7 @@ fn a_failed_connection_says_where_and_why() {
     assert_eq!(connection.upstream(), None);
 }
 
-/// CN-02
+/// CN-02: A connect without an answer is given up at its limit, and the client is reset.
 #[test]
 fn a_connect_is_bounded() {
     let silent = Silent::new();
@@ -107,7 +107,7 @@ fn a_connect_is_bounded() {
     until("the attempt is over", || kernel::sockets_towards(silent.address(), SYN_SENT) == 0);
 }
 
-/// CN-04
+/// CN-04: A client that resets cancels its connect.
 #[test]
 fn a_client_that_resets_cancels_the_connect() {
     let silent = Silent::new();
@@ -145,7 +145,9 @@ fn a_stop_ends_a_connecting_connection() {
     assert!(running.server.wait(Some(DEADLINE)));
 }
 
-/// CN-05: on one I/O thread, fifty clients of an upstream that does not answer, and a hundred of one that does.
+/// CN-05: Clients of a dead upstream delay no other connection.
+///
+/// On one I/O thread, fifty clients of an upstream that does not answer, and a hundred of one that does.
 #[test]
 fn a_dead_upstream_delays_nobody_else() {
     let (silent, echo) = (Silent::new(), Echo::start());
@@ -168,7 +170,7 @@ fn a_dead_upstream_delays_nobody_else() {
     drop(waiting);
 }
 
-/// CN-06: what the client sends while the upstream is connected waits in the kernel, and arrives.
+/// CN-06: Bytes sent while the upstream is being connected wait in the kernel, and arrive.
 #[test]
 fn bytes_sent_while_connecting_arrive() {
     let silent = Silent::new();
@@ -189,7 +191,9 @@ fn bytes_sent_while_connecting_arrive() {
     assert_eq!(connection.ledger(Direction::ToUpstream), whole(1 << 20));
 }
 
-/// HC-06: a FIN is not leaving, it is passed on once there is somebody to pass it to.
+/// HC-06: A FIN that comes while the upstream is being connected is passed on to it afterwards.
+///
+/// A FIN is not leaving.
 #[test]
 fn a_fin_while_connecting_is_passed_on() {
     let silent = Silent::new();
@@ -210,7 +214,7 @@ fn a_fin_while_connecting_is_passed_on() {
     assert_eq!(wait_end(&connection), CloseReason::Finished);
 }
 
-/// CN-07: the upstream speaks first, and the client says nothing.
+/// CN-07: An upstream may speak first, to a client that says nothing.
 #[test]
 fn a_banner_arrives_at_a_silent_client() {
     let upstream = Upstream::new();
@@ -221,7 +225,7 @@ fn a_banner_arrives_at_a_silent_client() {
     assert_eq!(client.receive_exactly(11), b"220 hello\r\n");
 }
 
-/// CN-09
+/// CN-09: A name that does not resolve resets the client in time, with a reason of its own.
 #[test]
 fn a_name_that_does_not_resolve_resets_the_client() {
     let mut config = to(Unserved::new().address());

@@ -20,7 +20,10 @@ use crate::support::{
     upstreams::{Echo, Upstream, is_refused},
 };
 
-/// LC-03 and LC-05: a hundred transfers run when the stop comes. All of them finish, and nobody new is let in.
+/// LC-03: Transfers that run when a drain begins finish, with every byte.
+/// LC-05: Nobody new is let in while a server drains.
+///
+/// A hundred transfers run when the stop comes. All of them finish, and nobody new is let in.
 #[test]
 fn a_drain_loses_nothing() {
     const CLIENTS: u64 = 100;
@@ -64,7 +67,9 @@ fn transfer(mut client: Peer, number: u64, midway: &Barrier) {
     assert_eq!(back.position(), out.position());
 }
 
-/// LC-04: who has not finished by the deadline is reset, both sides; who has is not touched.
+/// LC-04: A connection that has not finished at the drain's deadline is reset; one that has is not touched.
+///
+/// Both sides of it.
 #[test]
 fn a_drain_ends_at_its_deadline() {
     let upstream = Upstream::new();
@@ -151,7 +156,9 @@ fn a_left_server_waits_for_the_answer_behind_an_earlier_one() {
     assert!(running.server.wait(Some(DEADLINE)));
 }
 
-/// LC-06: a client whose connect has succeeded is served, even if nobody had accepted it when the stop came.
+/// LC-06: A client whose connect had succeeded when the stop came is served.
+///
+/// Even if nobody had accepted it.
 #[test]
 fn the_backlog_is_served_before_the_listener_closes() {
     let echo = Echo::start();
@@ -176,7 +183,7 @@ fn the_backlog_is_served_before_the_listener_closes() {
     assert_eq!(closed(&server), [(CloseReason::Finished, 100)]);
 }
 
-/// LC-16: a peer that takes nothing cannot hold up a stop.
+/// LC-16: A peer that takes nothing does not hold up a stop.
 #[test]
 fn a_stalled_connection_does_not_delay_a_stop() {
     let upstream = Upstream::new();

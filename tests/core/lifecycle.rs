@@ -52,7 +52,7 @@ fn a_server_can_be_stopped_before_it_is_started() {
     assert!(!server.is_started() && server.is_closed());
 }
 
-/// LC-02
+/// LC-02: Stops before the start, twice, or from many threads at once have the effect of one.
 #[test]
 fn stops_at_once_from_many_threads_are_one() {
     let echo = Echo::start();
@@ -123,7 +123,10 @@ fn clients_may_come_before_the_start() {
     assert!(server.wait(Some(DEADLINE)));
 }
 
-/// RS-05 and RS-06: clients that reset before they are accepted have no name any more, and harm nobody.
+/// RS-05: A client that resets before it is accepted harms nobody.
+/// RS-06: A client whose address cannot be read any more is no error of the server.
+///
+/// Clients that reset before they are accepted have no name any more.
 #[test]
 fn resets_in_the_backlog_are_survived() {
     let echo = Echo::start();
@@ -204,7 +207,9 @@ fn figures_add_up() {
     assert_eq!((stats.accept_errors, stats.accept_paused), (0, false));
 }
 
-/// LC-01: 500 starts and stops, each with a connection that lives when the stop comes, leave no descriptor.
+/// LC-01: Starts and stops leave no descriptor and no thread behind.
+///
+/// 500 starts and stops, each with a connection that lives when the stop comes, leave no descriptor.
 #[test]
 fn starting_and_stopping_leaves_nothing_behind() {
     alone(concat!(module_path!(), "::starting_and_stopping_leaves_nothing_behind"), || {
@@ -265,7 +270,7 @@ fn ended_connections_and_workers_leave_nothing_behind() {
     });
 }
 
-/// AC-01 and AC-06: out of descriptors, the listener waits without spinning, and goes on when there are some.
+/// AC-01 and AC-06, of the core alone: out of descriptors, the listener waits without spinning, and goes on when there are some.
 #[test]
 fn running_out_of_descriptors_is_waited_out() {
     alone(concat!(module_path!(), "::running_out_of_descriptors_is_waited_out"), || runs_out_of_descriptors("127.0.0.1"));
@@ -340,7 +345,9 @@ fn a_lookup_without_a_descriptor_says_nothing_about_the_name() {
     });
 }
 
-/// LC-12 in small: the port of a server that has just had connections can be bound again at once.
+/// LC-12: The port of a server can be bound again as soon as it has stopped.
+///
+/// Also when it has just had connections.
 #[test]
 fn a_port_is_free_again_after_the_stop() {
     let echo = Echo::start();

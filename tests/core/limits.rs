@@ -10,7 +10,7 @@ use crate::support::{
     upstreams::{Unserved, Upstream},
 };
 
-/// AC-07: who comes too many waits in the backlog, and is served when there is room.
+/// AC-07: Clients beyond the limit of connections wait in the backlog, and are served when there is room.
 #[test]
 fn connections_are_limited() {
     let upstream = Upstream::new();

@@ -1,4 +1,4 @@
-//! CN-17 and CN-18: connections that would go round in circles.
+//! Connections that would go round in circles: CN-17 and CN-18.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -41,6 +41,7 @@ fn bind(listen: &str, target: &str) -> Result<Server, interpose::words::error::E
     Server::bind(Config::new(listen.parse().unwrap(), Forward::to(target.parse::<interpose::words::addr::Address>().unwrap())))
 }
 
+/// CN-18: Servers that forward to themselves, or round in a ring, are refused at the start or cut soon.
 #[test]
 fn the_own_listener_is_refused_as_target_where_that_is_certain() {
     let spellings = [
@@ -243,6 +244,7 @@ fn all_are_refused(target: SocketAddr, clients: u64) {
     running.wait_closed_for(CloseReason::Refused, clients);
 }
 
+/// CN-17: A socket that TCP has connected to itself counts as refused.
 #[test]
 fn a_connection_to_itself_is_refused() {
     if !is_possible(FEW_PORTS) {

@@ -1,4 +1,4 @@
-//! CN-11, CN-12, CN-13 and CN-15: names with several addresses and ports that run out, in namespaces of their own.
+//! Names with several addresses and ports that run out, in namespaces of their own.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -46,22 +46,25 @@ fn echoes_soon(running: &Running) {
     assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
 }
 
+/// CN-11: The next address of a name is tried when one does not answer.
+/// CN-12: A silent IPv6 address before a good IPv4 one costs a fraction of a second.
+/// CN-13: `localhost` reaches an upstream that listens on IPv4 only.
 #[test]
 fn every_address_of_a_name_is_tried() {
     if !is_possible(OWN_HOSTS) {
         return;
     }
     alone_under(OWN_HOSTS, concat!(module_path!(), "::every_address_of_a_name_is_tried"), || {
-        // CN-13: ::1 comes first, and nobody is there.
+        // ::1 comes first, and nobody is there.
         let echo = Echo::start();
         echoes_soon(&towards("localhost", echo.address().port()));
 
-        // CN-12: ::1 comes first, and is silent.
+        // ::1 comes first, and is silent.
         let silent = Silent::at(at("[::1]", 0));
         let _echo = Echo::at(at("127.0.0.1", silent.address().port()));
         echoes_soon(&towards("six-first", silent.address().port()));
 
-        // CN-11: the first of two IPv4 addresses is silent.
+        // The first of two IPv4 addresses is silent.
         let silent = Silent::at(at("127.0.0.1", 0));
         let _echo = Echo::at(at("127.0.0.77", silent.address().port()));
         echoes_soon(&towards("two", silent.address().port()));
@@ -71,7 +74,7 @@ fn every_address_of_a_name_is_tried() {
         let connection = failed_connection(&nobody);
         assert_eq!(connection.reason(), Some(CloseReason::Refused));
 
-        // CN-09: with an answer that is certain.
+        // With an answer that is certain.
         let connection = failed_connection(&towards("three", 80));
         assert_eq!(connection.reason(), Some(CloseReason::NameNotFound));
         assert_eq!(connection.error().unwrap(), "cannot connect to three:80: \"three\" does not resolve: no such name");
@@ -121,7 +124,7 @@ fn local_ports_run_out_and_come_back() {
     });
 }
 
-/// CN-16: with a source address, a port is used for one connection per target, not for one in all.
+/// CN-16, between targets: with a source address, a port is used for one connection per target, not for one in all.
 #[test]
 fn a_source_address_shares_ports_between_targets() {
     if !is_possible(OWN_NETWORK) {

@@ -1,4 +1,4 @@
-//! CN-19: Unix sockets at either end. They have no reset: there, an abort is a close.
+//! CN-19: Unix sockets serve at either end; they have no reset, so an abort is a close there.
 
 use std::{
     fs,

@@ -21,6 +21,7 @@ fn half_close_within(time: Duration) -> Setup {
     Setup { timeouts: Timeouts { half_close: Some(time), ..Timeouts::default() }, ..Setup::default() }
 }
 
+/// HC-01: A peer that has ended its own direction still gets the whole answer, and then the end.
 pub fn hc_01_answer_after_half_close(rig: &Rig) {
     let site = rig.site(Setup::default());
     let Pair { mut near, mut far, link } = site.pair();
@@ -38,6 +39,7 @@ pub fn hc_01_answer_after_half_close(rig: &Rig) {
     link.finishes_with(7, 10 * MIB);
 }
 
+/// HC-02: A peer goes on sending after the other has ended its direction, and all of it arrives.
 pub fn hc_02_upload_after_the_peers_half_close(rig: &Rig) {
     let site = rig.site(Setup::default());
     let Pair { mut near, mut far, link } = site.pair();
@@ -59,6 +61,7 @@ pub fn hc_02_upload_after_the_peers_half_close(rig: &Rig) {
     link.finishes_with(0, 1000 + 10 * MIB);
 }
 
+/// HC-03: Both peers end at the same moment: each gets every byte, then the end.
 pub fn hc_03_both_half_close_at_once(rig: &Rig) {
     let site = rig.site(Setup::default());
     for round in 0..10 {
@@ -80,6 +83,7 @@ pub fn hc_03_both_half_close_at_once(rig: &Rig) {
     }
 }
 
+/// HC-04: A FIN waits behind the bytes that were sent before it.
 pub fn hc_04_fin_behind_a_full_buffer(rig: &Rig) {
     let site = rig.site(Setup { far_buffers: Some(8192), ..Setup::default() });
     let Pair { mut near, mut far, link } = site.pair();
@@ -125,6 +129,7 @@ pub fn hc_04_fin_behind_the_last_held_bytes(rig: &Rig) {
     link.finishes_with(sent, 0);
 }
 
+/// HC-05: Bytes in the segment that carries the FIN arrive before the end.
 pub fn hc_05_fin_in_a_data_segment(rig: &Rig) {
     let site = rig.site(Setup::default());
     for size in [1, 1000, 30_000] {
@@ -140,6 +145,7 @@ pub fn hc_05_fin_in_a_data_segment(rig: &Rig) {
     }
 }
 
+/// HC-07: A half-closed connection without progress is reset on both sides after the half-close limit.
 pub fn hc_07_half_closed_for_ever(rig: &Rig) {
     let limit = Duration::from_millis(300);
     let site = rig.site(half_close_within(limit));
@@ -170,6 +176,7 @@ pub fn hc_07_stalled_after_half_close(rig: &Rig) {
     near.send_until_reset();
 }
 
+/// HC-08: A half-closed connection lives as long as bytes move, however slowly.
 pub fn hc_08_half_close_then_drip(rig: &Rig) {
     let limit = Duration::from_millis(1500);
     let site = rig.site(half_close_within(limit));
@@ -189,6 +196,7 @@ pub fn hc_08_half_close_then_drip(rig: &Rig) {
     link.finishes_with(0, dripped);
 }
 
+/// HC-09: A peer that closes while the other sends stops the sender soon.
 pub fn hc_09_full_close_while_the_peer_sends(rig: &Rig) {
     let site = rig.site(Setup::default());
     let Pair { mut near, mut far, link } = site.pair();
@@ -218,6 +226,7 @@ pub fn hc_10_write_and_close_at_once(rig: &Rig) {
     link.finishes_with(3 * MIB, 0);
 }
 
+/// HC-10: Whatever order a program writes, ends and leaves in, it gets what it would get without a proxy.
 pub fn hc_10_write_half_close_and_read(rig: &Rig) {
     let site = rig.site(Setup::default());
     let Pair { mut near, mut far, link } = site.pair();
@@ -267,6 +276,8 @@ pub fn hc_10_answer_to_one_who_left(rig: &Rig) {
     assert_eq!(link.back().read, 8);
 }
 
+/// HC-13: A FIN that meets a reset is no error, and the other peer still gets the reset.
+///
 /// Far's FIN is to be passed on to a socket that was reset in the same moment: not an error, and still a reset.
 pub fn hc_13_reset_races_half_close(rig: &Rig) {
     let site = rig.site(Setup::default());

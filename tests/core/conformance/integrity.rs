@@ -38,6 +38,7 @@ fn exchange(mut peer: Peer, send: (u64, u64), receive: (u64, u64)) {
     });
 }
 
+/// DI-01: Bytes that flow both ways at once arrive unchanged.
 pub fn di_01_both_ways_at_once(rig: &Rig) {
     let length = long_transfer();
     let site = rig.site(Setup::default());
@@ -49,6 +50,7 @@ pub fn di_01_both_ways_at_once(rig: &Rig) {
     link.finishes_with(length, length - 7);
 }
 
+/// DI-02: Single bytes arrive in order, and none waits for another.
 pub fn di_02_single_bytes(rig: &Rig) {
     let site = rig.site(Setup::default());
     let Pair { mut near, mut far, link } = site.pair();
@@ -87,6 +89,7 @@ pub fn di_02_single_bytes_back_and_forth(rig: &Rig) {
     link.finishes_with(1000, 1000);
 }
 
+/// DI-03: Writes of any size arrive unchanged.
 pub fn di_03_random_sizes(rig: &Rig) {
     let site = rig.site(Setup::default());
     for seed in 30..36 {
@@ -101,6 +104,7 @@ pub fn di_03_random_sizes(rig: &Rig) {
     }
 }
 
+/// DI-04: Sizes at the edges of buffers arrive unchanged.
 pub fn di_04_edges_of_buffers(rig: &Rig) {
     let site = rig.site(Setup::default());
     let Pair { mut near, mut far, link } = site.pair();
@@ -129,6 +133,8 @@ pub fn di_04_edges_of_buffers(rig: &Rig) {
     link.finishes_with(total, total);
 }
 
+/// DI-05: No connection gets a byte of another.
+///
 /// Each connection echoes its own stream at the same time as the others: a byte of another is found at once.
 pub fn di_05_sixty_four_connections(rig: &Rig) {
     let site = rig.site(Setup::default());
@@ -160,6 +166,8 @@ pub fn di_05_sixty_four_connections(rig: &Rig) {
     });
 }
 
+/// DI-06: The handle of an ended connection never touches who has its descriptors now.
+///
 /// Descriptors are reused at once. A handle of an ended connection must not reach who has them now.
 pub fn di_06_ended_connections_touch_nobody(rig: &Rig) {
     let site = rig.site(Setup::default());
@@ -190,6 +198,8 @@ pub fn di_06_ended_connections_touch_nobody(rig: &Rig) {
     assert_eq!(site.running.server.stats().accepted, 60);
 }
 
+/// DI-09: An urgent byte stays in the stream, at its place, and holds nothing up.
+///
 /// A read of the kernel's stops before an urgent byte. What is behind it must not wait for the sender's next word.
 pub fn di_09_urgent_byte(rig: &Rig) {
     let site = rig.site(Setup::default());
@@ -207,6 +217,7 @@ pub fn di_09_urgent_byte(rig: &Rig) {
     link.finishes_with(11, 0);
 }
 
+/// DI-12: The counts of a connection only grow, and balance at its end.
 pub fn di_12_ledgers_only_grow(rig: &Rig) {
     let site = rig.site(Setup::default());
     let Pair { mut near, mut far, link } = site.pair();

@@ -35,6 +35,7 @@ fn rests(site: &Site, links: &[&Link]) {
     }
 }
 
+/// BP-01: A peer that never reads stops its sender, and the proxy holds one buffer at most.
 pub fn bp_01_peer_that_never_reads(rig: &Rig) {
     let site = rig.site(Setup { near_buffers: CLAMP, far_buffers: CLAMP, ..Setup::default() });
     let Pair { mut near, mut far, link } = site.pair();
@@ -62,6 +63,7 @@ pub fn bp_01_peer_that_never_reads(rig: &Rig) {
     link.finishes_with(sent + MIB, 0);
 }
 
+/// BP-03: Many connections that stall both ways hold one buffer a direction, and cost no processor time.
 pub fn bp_03_both_ways_stalled_many_times(rig: &Rig) {
     let site = rig.site(Setup { near_buffers: CLAMP, far_buffers: CLAMP, ..Setup::default() });
     let mut pairs: Vec<Pair> = (0..16).map(|_| site.pair()).collect();
@@ -91,6 +93,7 @@ pub fn bp_03_both_ways_stalled_many_times(rig: &Rig) {
     }
 }
 
+/// BP-04: A stalled direction does not hold up the other one.
 pub fn bp_04_one_way_stalled_other_way_busy(rig: &Rig) {
     let site = rig.site(Setup { far_buffers: CLAMP, ..Setup::default() });
     let Pair { mut near, mut far, link } = site.pair();
@@ -112,6 +115,8 @@ pub fn bp_04_one_way_stalled_other_way_busy(rig: &Rig) {
     link.finishes_with(sent, 16 * MIB);
 }
 
+/// BP-05: A slow reader is waited for as long as it takes something.
+///
 /// As long as the reader takes something, the connection makes progress, however long one buffer lasts.
 pub fn bp_05_slow_reader(rig: &Rig) {
     // Longer than the kernel may wait before it asks again whether a closed window has opened (1.6 s at this point).
@@ -136,6 +141,7 @@ pub fn bp_05_slow_reader(rig: &Rig) {
     link.finishes_with(sent, 0);
 }
 
+/// BP-06: A slow writer is served for as long as it likes, for next to no processor time.
 pub fn bp_06_slow_writer(rig: &Rig) {
     let site = rig.site(Setup::default());
     let Pair { mut near, mut far, link } = site.pair();
@@ -155,6 +161,7 @@ pub fn bp_06_slow_writer(rig: &Rig) {
     link.finishes_with(20, 0);
 }
 
+/// BP-07: A reader that stops and goes on many times causes no busy loop.
 pub fn bp_07_window_opens_and_closes(rig: &Rig) {
     let site = rig.site(Setup { near_buffers: CLAMP, far_buffers: CLAMP, ..Setup::default() });
     let Pair { mut near, mut far, link } = site.pair();

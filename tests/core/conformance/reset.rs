@@ -12,6 +12,7 @@ use crate::support::{
 
 const MIB: u64 = 1024 * 1024;
 
+/// RS-01: A reset after delivered bytes reaches the other peer as a reset, not as an end.
 pub fn rs_01_reset_after_delivered_data(rig: &Rig) {
     let site = rig.site(Setup::default());
     for size in [1, 1000, 20_000] {
@@ -25,6 +26,7 @@ pub fn rs_01_reset_after_delivered_data(rig: &Rig) {
     }
 }
 
+/// RS-02: A stream that a reset cuts short never looks like a whole one, whichever directions have ended before.
 pub fn rs_02_reset_in_the_middle(rig: &Rig) {
     let site = rig.site(Setup::default());
     let Pair { mut near, mut far, link } = site.pair();
@@ -111,6 +113,7 @@ pub fn rs_02_reset_behind_a_fin(rig: &Rig) {
     assert_eq!(link.out(), whole(sent));
 }
 
+/// RS-03: Bytes that were read before a reset are delivered if the reader takes them in time; the reset follows.
 pub fn rs_03_reset_with_both_ways_full(rig: &Rig) {
     let site = rig.site(Setup { near_buffers: Some(16_384), far_buffers: Some(16_384), ..Setup::default() });
     let Pair { mut near, mut far, link } = site.pair();
@@ -146,6 +149,7 @@ pub fn rs_03_reset_towards_one_who_never_reads(rig: &Rig) {
     assert!(received <= link.out().delivered);
 }
 
+/// RS-04: A reset before the first byte does not look like an empty stream.
 pub fn rs_04_reset_before_any_byte(rig: &Rig) {
     let site = rig.site(Setup::default());
     for _ in 0..20 {
@@ -157,6 +161,8 @@ pub fn rs_04_reset_before_any_byte(rig: &Rig) {
     }
 }
 
+/// RS-07: A peer that closes with bytes unread resets: what it sent before arrives, then the reset.
+///
 /// A server that answers and closes without having read the whole request resets by accident. What reached our
 /// kernel arrives, then the reset does: never a clean end behind half an answer.
 pub fn rs_07_close_with_an_unread_request(rig: &Rig) {
@@ -217,6 +223,8 @@ pub fn rs_08_close_does_not_overtake(rig: &Rig) {
     }
 }
 
+/// RS-08: `close()` delivers what was read, and causes no reset that loses it.
+///
 /// `close()` with nothing on its way is a FIN to both, and needs no answer from either.
 pub fn rs_08_close_delivers_what_was_read(rig: &Rig) {
     let site = rig.site(Setup::default());
@@ -233,6 +241,7 @@ pub fn rs_08_close_delivers_what_was_read(rig: &Rig) {
     assert_eq!((link.out(), link.back()), (whole(3), whole(4)));
 }
 
+/// RS-14: `abort()` resets both peers, whatever the connection is busy with.
 pub fn rs_14_abort_resets_both(rig: &Rig) {
     let site = rig.site(Setup { near_buffers: Some(16_384), far_buffers: Some(16_384), ..Setup::default() });
     let Pair { mut near, mut far, link } = site.pair();

@@ -1,4 +1,6 @@
-//! HC-16: random scripts of two peers, played on a plain TCP connection and through the proxy. What each peer
+//! HC-16: Any interleaving of writes, ends and pauses shows both peers what a plain TCP connection would.
+//!
+//! Random scripts of two peers, played on a plain TCP connection and through the proxy. What each peer
 //! received, and how that ended for it, must be the same.
 //!
 //! 300 scripts are a part of the suite. `INTERPOSE_SEEDS=10000 cargo test --test core hc_16 -- --nocapture` plays

@@ -115,6 +115,8 @@ def test_a_chunk_has_no_more_than_buffer_size(most: int, echo: Echo, serve: Serv
 
 
 def test_cb_17_dropped_chunks_leave_the_connection_open(echo: Echo, serve: Serve) -> None:
+    """CB-17: Chunks that are dropped leave the connection open."""
+
     def only_capitals(side: Side, data: bytes) -> bytes:
         return data if data.isupper() else b""
 
@@ -129,6 +131,7 @@ def test_cb_17_dropped_chunks_leave_the_connection_open(echo: Echo, serve: Serve
 
 
 def test_cb_16_a_very_large_answer_goes_out_whole(serve: Serve, echo: Echo) -> None:
+    """CB-16: A very large answer goes out whole."""
     large = os.urandom(32 << 20)
     with connect(address_of(serve(echo.address, on_client_recv=from_data(lambda data: large))), 60.0) as client:
         client.sendall(b"x")

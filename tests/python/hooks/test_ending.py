@@ -34,7 +34,10 @@ def raising(error: BaseException) -> Callable[..., NoReturn]:
 @pytest.mark.parametrize("error", [KeyboardInterrupt("mine"), SystemExit(7)], ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("hook", HOOKS)
 def test_cb_03_they_come_out_of_main_loop(hook: str, error: BaseException, echo: Echo) -> None:
-    """The very object, and everything is closed by then."""
+    """CB-03: SystemExit and KeyboardInterrupt close everything and come out of what runs the server.
+
+    The very object, and everything is closed by then.
+    """
     hooks: dict[str, Any] = {hook: raising(error)}
     server = TheServer("", 0, echo.address, **hooks)
     thread = threading.Thread(target=exchange, args=(server,))
@@ -75,7 +78,10 @@ def test_cb_03_every_connection_is_reset(hook: str, echo: Echo, callback_log: Ca
 
 
 def test_cb_07_a_callback_that_ends_its_thread_ends_the_server(echo: Echo) -> None:
-    """_thread.exit() is SystemExit."""
+    """CB-07: A callback that ends its thread ends the server in order.
+
+    _thread.exit() is SystemExit.
+    """
     import _thread
 
     server = TheServer("", 0, echo.address, on_client_recv=from_data(lambda data: _thread.exit()))
@@ -153,6 +159,7 @@ def test_cb_03_exit_codes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_cb_19_stop_in_a_callback_returns_at_once(hook: str, echo: Echo, serve: Serve) -> None:
+    """CB-19: stop() in a callback returns at once, and the server ends."""
     taken: list[float] = []
 
     def stop(*_: Any) -> None:
@@ -263,6 +270,8 @@ def test_close_in_a_callback_delivers_its_chunk(serve: Serve) -> None:
 @pytest.mark.parametrize("way", ["close", "abort"])
 @pytest.mark.parametrize("hook", ["on_accept", "on_connect", "on_eof", "on_close"])
 def test_cb_18_ending_in_any_other_callback(hook: str, way: str, echo: Echo, serve: Serve) -> None:
+    """CB-18: A callback may end its own connection, or another."""
+
     def end(argument: Connection | Side) -> None:
         conn = argument if isinstance(argument, Connection) else argument.connection
         getattr(conn, way)()

@@ -61,6 +61,7 @@ WAYS = {
 
 @pytest.mark.parametrize(("way", "code", "last"), WAYS.values(), ids=WAYS)
 def test_py_01_leaving_with_callbacks_running(way: str, code: int, last: str, tmp_path: Path) -> None:
+    """PY-01: A script that ends while callbacks run leaves soon, with its own exit code, and does not crash."""
     left = exit_many_times(tmp_path, textwrap.dedent(BUSY) + textwrap.dedent(way), at_once=2)
     assert left.codes == [code] * TIMES, left
     assert left.slowest < MOST
@@ -149,6 +150,7 @@ def test_py_01_leaving_while_an_exception_is_told_of(where: str, tmp_path: Path)
 def test_py_02_leaving_by_what_a_callback_raises_in_main_loop(
     raised: str, code: int, last: str, tmp_path: Path
 ) -> None:
+    """PY-02: main_loop() left by an exception or a signal ends the script in the same way."""
     text = f"""
         upstream = Echo()
         def on_recv(side, data):
@@ -196,7 +198,10 @@ def test_py_02_leaving_main_loop_by_a_signal(tmp_path: Path) -> None:
 
 
 def test_py_03_the_interpreter_goes_while_lanes_call(tmp_path: Path) -> None:
-    """Several lanes, started by a thread that is not the main one."""
+    """PY-03: The interpreter may end while lanes call into it.
+
+    Several lanes, started by a thread that is not the main one.
+    """
     text = """
         upstream = Echo()
         made = []

@@ -34,7 +34,10 @@ BEGIN = """
 
 
 def test_py_05_in_the_main_thread_while_callbacks_run(tmp_path: Path) -> None:
-    """Each child has a hooked server of its own; the parent's goes on."""
+    """PY-05: A fork while callbacks run leaves the parent serving, and its child may serve by itself.
+
+    Each child has a hooked server of its own; the parent's goes on.
+    """
     text = """
     server = TheServer("", 0, upstream.address, on_recv=lambda side, data: data.upper()).start()
     def run():
@@ -75,6 +78,7 @@ def test_py_05_in_the_main_thread_while_callbacks_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("here", [True, False], ids=["main_loop", "start"])
 def test_py_06_in_a_callback_whose_child_leaves_there(here: bool, tmp_path: Path) -> None:
+    """PY-06: A callback may fork, and the child leave there."""
     serve = "server.main_loop()" if here else "server.start(); thread.join()"
     text = f"""
     def on_client_recv(side, data):

@@ -77,6 +77,7 @@ CALLABLES: dict[str, Callable[..., Any]] = {
 
 @pytest.mark.parametrize("callback", CALLABLES.values(), ids=CALLABLES)
 def test_cb_28_what_may_be_a_callback(callback: Callable[..., Any], echo: Echo, serve: Serve) -> None:
+    """CB-28: Any callable with room for the arguments may be a callback."""
     server = serve(echo.address, on_client_recv=callback)
     assert exchange(server) == ("eof", b"ABC")
 
@@ -219,6 +220,7 @@ UNFIT = {"nothing": nothing, "three": three, "needs_keyword": needs_keyword}
 @pytest.mark.parametrize("hook", HOOKS)
 @pytest.mark.parametrize("callback", UNFIT.values(), ids=UNFIT)
 def test_cb_29_a_wrong_signature_is_an_error_when_given(hook: str, callback: Callable[..., Any]) -> None:
+    """CB-29: A callback with a wrong signature is refused when it is assigned."""
     with pytest.raises(ArgumentTypeError, match=f"{hook}: {callback.__name__} takes .*, and is called as {hook}\\("):
         TheServer("", 0, "example.org:80", **{hook: callback})  # type: ignore[arg-type]
 

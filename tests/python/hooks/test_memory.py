@@ -182,7 +182,10 @@ def test_nowhere_and_forwards_of_callbacks_are_let_go(echo: Echo) -> None:
 
 
 def test_py_15_three_hundred_thousand_callbacks_leave_memory_and_references_flat(tmp_path: Path) -> None:
-    """Every kind of answer in turn, one byte a chunk."""
+    """PY-15: Memory and references stay flat over hundreds of thousands of callbacks.
+
+    Every kind of answer in turn, one byte a chunk.
+    """
     text = """
         import gc, logging, resource, sys, tracemalloc
         from pathlib import Path
@@ -304,7 +307,7 @@ def test_a_thousand_servers_leave_no_thread_and_no_descriptor(tmp_path: Path) ->
 
 
 def test_py_18_the_modules_can_be_reloaded(tmp_path: Path) -> None:
-    """While a server of the old ones serves."""
+    """PY-18: The modules can be imported anew while a server of the old ones serves."""
     text = """
         import importlib, logging, sys
         import interpose

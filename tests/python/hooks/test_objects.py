@@ -159,6 +159,7 @@ def test_stop_tells_on_close_before_it_returns(echo: Echo) -> None:
 
 
 def test_cb_32_objects_that_are_kept_say_that_it_is_over(echo: Echo, serve: Serve) -> None:
+    """CB-32: Objects that outlive their connection say that it is over."""
     kept: list[Any] = []
 
     def keep(side: Side, data: bytes) -> None:

@@ -95,6 +95,7 @@ EXCEPTIONS: dict[str, tuple[Callable[..., Any], str]] = {
 def test_cb_06_what_is_raised_costs_that_connection_only(
     callback: Callable[..., Any], words: str, echo: Echo, serve: Serve, callback_log: CallbackLog
 ) -> None:
+    """CB-06: Whatever object is raised ends one connection, and cannot harm the log."""
     ends = CloseRecorder()
 
     def on_client_recv(side: Side, data: bytes) -> Any:
@@ -117,6 +118,7 @@ def test_cb_06_what_is_raised_costs_that_connection_only(
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_cb_01_the_same_policy_for_every_hook(hook: str, echo: Echo, serve: Serve, callback_log: CallbackLog) -> None:
+    """CB-01: An exception ends its own connection and is counted and logged, whichever callback raises it."""
     ends = CloseRecorder()
     hooks: dict[str, Any] = {hook: blunder, "on_close": ends}
     server = serve(echo.address, **hooks)
@@ -130,6 +132,7 @@ def test_cb_01_the_same_policy_for_every_hook(hook: str, echo: Echo, serve: Serv
 
 
 def test_cb_02_on_close_raises_and_the_end_is_complete(echo: Echo, serve: Serve, callback_log: CallbackLog) -> None:
+    """CB-02: An exception in on_close changes nothing about the end."""
     server = serve(echo.address, on_close=blunder)
     assert exchange(server) == ("eof", b"abc")
     callback_log.wait("on_close raised ValueError")
@@ -189,6 +192,7 @@ def test_errors_pass_if_that_is_wanted(echo: Echo, serve: Serve, callback_log: C
 
 
 def test_cb_04_a_storm_is_counted_and_not_written_out(echo: Echo, serve: Serve, callback_log: CallbackLog) -> None:
+    """CB-04: A storm of exceptions is counted in full, and logged in part."""
     chunks = 2000
     server = serve(echo.address, on_client_recv=blunder, callback_errors="pass", buffer_size=1)
     begin = time.monotonic()
@@ -253,6 +257,7 @@ def test_an_exception_that_is_raised_again_and_again_does_not_grow(echo: Echo, s
 
 
 def test_cb_25_a_callback_whose_end_raises(echo: Echo, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CB-25: A callback object whose `__del__` raises harms nothing."""
     seen: list[Any] = []
 
     def note(found: Any) -> None:
@@ -296,6 +301,7 @@ def test_a_peers_reset_is_no_callback_error(serve: Serve) -> None:
 def test_cb_05_a_text_that_does_not_come_is_told_of_as_its_callback(
     echo: Echo, serve: Serve, callback_log: CallbackLog
 ) -> None:
+    """CB-05: An exception whose text takes long is reported as its callback that takes long."""
     let_go = threading.Event()
 
     class SlowTextError(Exception):

@@ -17,7 +17,10 @@ from support.peers import echo as echoed
 
 
 def test_cb_20_a_connection_through_the_same_server(echo: Echo, serve: Serve) -> None:
-    """As deep as there are threads."""
+    """CB-20: A callback may be a client of its own server.
+
+    As deep as there are threads.
+    """
     threads = 6
 
     def deeper(side: Side, data: bytes) -> bytes:
@@ -33,6 +36,7 @@ def test_cb_20_a_connection_through_the_same_server(echo: Echo, serve: Serve) ->
 
 
 def test_cb_26_servers_come_and_go_in_callbacks(echo: Echo, serve: Serve) -> None:
+    """CB-26: A callback may start and stop other servers."""
     others: list[TheServer] = []
 
     def on_client_recv(side: Side, data: bytes) -> bytes:
@@ -50,7 +54,10 @@ def test_cb_26_servers_come_and_go_in_callbacks(echo: Echo, serve: Serve) -> Non
 
 
 def test_cb_30_exchanged_ten_thousand_times_under_load(echo: Echo, serve: Serve) -> None:
-    """Each chunk has one answer whole, of one of the versions there were."""
+    """CB-30: Callbacks may be exchanged, taken away and assigned again under load; no byte is lost or mixed.
+
+    Each chunk has one answer whole, of one of the versions there were.
+    """
     size, swaps = 500, 10_000
     versions = [from_data(lambda data: b"1" * len(data)), from_data(lambda data: b"2" * len(data))]
     server = serve(echo.address, on_client_recv=versions[0])
@@ -133,7 +140,10 @@ def test_a_callback_takes_itself_away(echo: Echo, serve: Serve) -> None:
 
 
 def test_cb_24_a_lock_that_a_log_handler_takes_too(echo: Echo, serve: Serve) -> None:
-    """Nothing of ours is locked while the interpreter is waited for, so no two locks can be taken crosswise."""
+    """CB-24: A lock of the script's, taken in a log handler too, cannot lock the server up.
+
+    Nothing of ours is locked while the interpreter is waited for, so no two locks can be taken crosswise.
+    """
     lock = threading.RLock()
     handled: list[str] = []
 

@@ -47,6 +47,7 @@ def other_of(side: Side) -> Side:
     ids=["passed", "replaced", "dropped", "several"],
 )
 def test_cb_21_behind_the_chunk_at_hand(answer: Any, out: bytes, serve: Serve) -> None:
+    """CB-21: send() in a callback goes out behind the chunk at hand, to either side."""
     calls: list[bytes] = []
 
     def inject(side: Side, data: bytes) -> Any:
@@ -265,7 +266,10 @@ def test_a_callback_that_answers_is_not_asked_faster_than_its_answers_are_read(s
 
 
 def test_cb_23_two_threads_and_a_callback_never_mix(serve: Serve, echo: Echo) -> None:
-    """Messages of many sizes, larger than any buffer among them, arrive whole."""
+    """CB-23: Messages that several threads and a callback send arrive whole, one after the other.
+
+    Messages of many sizes, larger than any buffer among them, arrive whole.
+    """
     count, sizes = 24, (1, 700, 65_536, 300_000, 1 << 20)
     head = struct.Struct("<II")
 

@@ -61,6 +61,7 @@ def stick(server: TheServer, stuck: Stuck) -> Any:
 
 
 def test_cb_09_stop_returns_though_a_callback_does_not(stuck: Stuck, echo: Echo, serve: Serve) -> None:
+    """CB-09: stop() returns in time though a callback does not."""
     server = serve(echo.address, on_client_recv=stuck.on_client_recv)
     with stick(server, stuck):
         begin = time.monotonic()
@@ -89,7 +90,10 @@ def test_the_connection_ends_when_the_callback_returns_after_the_stop(stuck: Stu
 
 
 def test_cb_08_others_go_on(stuck: Stuck, echo: Echo, serve: Serve) -> None:
-    """Another server's callbacks, native connections of another, and native ones of the same."""
+    """CB-08: A callback that does not return holds up its own lane only, and is reported with its stack.
+
+    Another server's callbacks, native connections of another, and native ones of the same.
+    """
     server = serve(echo.address, on_client_recv=stuck.on_client_recv)
     hooked, native = serve(echo.address, on_recv=from_data(lambda data: data.upper())), serve(echo.address)
     with connect(address_of(server)) as native_one:
@@ -168,7 +172,10 @@ MEASURE = """
 def test_cb_10_one_that_keeps_the_interpreter_for_itself_holds_up_no_native_connection(
     serve: Serve, tmp_path: Path
 ) -> None:
-    """In C, without releasing the GIL: no Python of this process runs meanwhile, so another one measures."""
+    """CB-10: A callback that keeps the GIL holds up no native connection.
+
+    In C, without releasing the GIL: no Python of this process runs meanwhile, so another one measures.
+    """
     import ctypes
 
     library = ctypes.PyDLL(None)
@@ -192,7 +199,10 @@ def test_cb_10_one_that_keeps_the_interpreter_for_itself_holds_up_no_native_conn
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sessions")
 def test_py_13_python_that_never_rests_holds_up_no_native_connection(echo: Echo, tmp_path: Path) -> None:
-    """New ones included, and beside a lane that is stuck. No other thread there gets to run Python meanwhile."""
+    """PY-13: Python code that never rests holds up no native connection.
+
+    New ones included, and beside a lane that is stuck. No other thread there gets to run Python meanwhile.
+    """
     text = """
         import sys, threading
         from interpose import TheServer

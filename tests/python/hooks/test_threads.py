@@ -134,7 +134,10 @@ def test_callbacks_of_different_threads_run_at_once(echo: Echo, serve: Serve) ->
 
 
 def test_cb_27_what_belongs_to_the_thread_is_there(echo: Echo) -> None:
-    """Made before main_loop(): a thread-local value, a context variable, a database that insists on its thread."""
+    """CB-27: Callbacks of main_loop() run on its own thread, with all that belongs to that.
+
+    Made before main_loop(): a thread-local value, a context variable, a database that insists on its thread.
+    """
     local = threading.local()
     local.value = "mine"
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
@@ -232,7 +235,10 @@ def test_cb_31_calls_are_profiled(here: bool, echo: Echo, untraced: None) -> Non
 
 
 def test_cb_31_a_debugger_in_a_callback(echo: Echo, untraced: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """breakpoint() stops there, steps, shows variables, and goes on; the connection waits."""
+    """CB-31: Debuggers, tracers and profilers work in callbacks.
+
+    breakpoint() stops there, steps, shows variables, and goes on; the connection waits.
+    """
     said = io.StringIO()
 
     def debug() -> None:

@@ -147,6 +147,7 @@ WRONG: dict[str, tuple[Make, str]] = {
 def test_cb_15_a_wrong_answer_is_a_type_error_that_names_all(
     make: Make, kind: str, serve: Serve, callback_log: CallbackLog
 ) -> None:
+    """CB-15: An answer that has no meaning is a TypeError that names those that have one."""
     ends = CloseRecorder()
     with Sink() as upstream:
         server = serve(upstream.address, on_client_recv=from_data(lambda data: make(data)), on_close=ends)

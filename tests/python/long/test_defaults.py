@@ -16,7 +16,7 @@ from support.proxies import ProxyProcess
 
 @pytest.mark.timeout(200)
 def test_silent_dead_peer_is_found_by_keepalive(tmp_path: Path) -> None:
-    """BP-13: nothing is in flight, every packet is dropped: 60 s of silence and six probes, 10 s apart."""
+    """BP-13 with the default and nothing in flight: 60 s of silence, then six probes, 10 s apart."""
     require_root("nft")
     with network() as net, Echo(net.far.listener(net.far_address)) as upstream:
         servers = [{"forward": upstream.address}]
@@ -32,7 +32,7 @@ def test_silent_dead_peer_is_found_by_keepalive(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(240)
 def test_dead_peer_with_bytes_in_flight_is_found_in_minutes(tmp_path: Path) -> None:
-    """BP-13: keepalive is silent while something is unacknowledged, and the kernel alone would try for 15 minutes."""
+    """BP-13 with bytes in flight, where keepalive is silent, and the kernel alone would try for 15 minutes."""
     require_root("nft")
     with network() as net, Echo(net.far.listener(net.far_address)) as upstream:
         servers = [{"forward": upstream.address}]

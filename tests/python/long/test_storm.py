@@ -1,4 +1,4 @@
-"""A minute of resets as fast as they can be made (RS-12), and a gibibyte offered to an upstream that never reads."""
+"""A minute of resets as fast as they can be made, and a gibibyte offered to an upstream that never reads."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ MEBIBYTE = 1 << 20
 
 @pytest.mark.timeout(240)
 def test_reset_storm(tmp_path: Path, record_property: Record) -> None:
+    """RS-12: A minute of resets leaves descriptors as they were, memory flat and the log short."""
     with listener() as listening, ExitStack() as stack:
         listening.setblocking(False)
         proxy = stack.enter_context(ProxyProcess(tmp_path, [{"forward": listening.getsockname()}]))
@@ -47,7 +48,7 @@ def test_reset_storm(tmp_path: Path, record_property: Record) -> None:
 
 @pytest.mark.timeout(240)
 def test_stalled_for_a_minute(tmp_path: Path) -> None:
-    """BP-01, BP-03: 500 clients push against upstreams that never read; memory stands still."""
+    """BP-01 and BP-03, at length: 500 clients push against upstreams that never read; memory stands still."""
     with listener() as listening, ExitStack() as stack:
         proxy = stack.enter_context(ProxyProcess(tmp_path, [{"forward": listening.getsockname()}]))
         clients = [stack.enter_context(connect(proxy.address)) for _ in range(500)]

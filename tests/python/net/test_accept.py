@@ -85,12 +85,13 @@ class Exhausted:
 
 @pytest.fixture
 def exhausted(echo_upstream: Echo, start: Start) -> Iterator[Exhausted]:
-    """AC-01: soft limit = current + 10, 200 clients."""
+    """A soft limit ten above what is open, and 200 clients."""
     with ExitStack() as stack:
         yield Exhausted(start({"forward": echo_upstream.address}), stack)
 
 
 def test_out_of_descriptors_neither_spins_nor_floods_the_log(exhausted: Exhausted, record_property: Record) -> None:
+    """AC-01: Out of descriptors, the listener waits without spinning, and connections that live go on."""
     share = exhausted.proxy.cpu_share(2.0)
     lines, seconds = exhausted.log_lines(), exhausted.elapsed()
     stats = exhausted.proxy.stats()
@@ -106,6 +107,7 @@ def test_out_of_descriptors_neither_spins_nor_floods_the_log(exhausted: Exhauste
 
 
 def test_accepts_again_soon_after_a_descriptor_frees(exhausted: Exhausted, record_property: Record) -> None:
+    """AC-06: Accepting goes on soon after a descriptor is free again."""
     taken: list[float] = []
     for sock in exhausted.old[:4]:
         begin = time.monotonic()
@@ -131,7 +133,10 @@ def test_everybody_is_served_when_the_limit_is_lifted(exhausted: Exhausted) -> N
 
 
 def test_no_descriptor_for_the_upstream_socket(echo_upstream: Echo, start: Start) -> None:
-    """AC-04: that client alone is reset, with the reason; the next one is served."""
+    """AC-04: Without a descriptor for the upstream, that client alone is reset, with the reason.
+
+    The next one is served.
+    """
     proxy = start({"forward": echo_upstream.address})
     with connect(proxy.address) as old:
         assert echo(old, b"old") == b"old"
@@ -147,7 +152,10 @@ def test_no_descriptor_for_the_upstream_socket(echo_upstream: Echo, start: Start
 
 @pytest.mark.parametrize("soft", [100, 256, 1024, 20_000])
 def test_default_limit_leaves_room_for_pairs(echo_upstream: Echo, start: Start, soft: int) -> None:
-    """AC-05: two descriptors each, 64 in reserve, 10,000 at most."""
+    """AC-05: The default limit of connections leaves two descriptors for each, and 64 in reserve.
+
+    It is 10,000 at most.
+    """
     if soft > resource.getrlimit(resource.RLIMIT_NOFILE)[1]:
         pytest.skip(f"the hard limit of open files is under {soft}")
     proxy = start({"forward": echo_upstream.address}, plan={"soft_limit": soft})
@@ -155,7 +163,7 @@ def test_default_limit_leaves_room_for_pairs(echo_upstream: Echo, start: Start, 
 
 
 def test_default_limit_keeps_out_of_exhaustion(echo_upstream: Echo, start: Start) -> None:
-    """AC-05: more clients than the descriptors carry: those inside work, the others wait, nobody is reset."""
+    """AC-05, with more clients than the descriptors carry: those inside work, the others wait, nobody is reset."""
     proxy = start({"forward": echo_upstream.address}, plan={"soft_limit": 128})
     limit = proxy.stats()["max_connections"]
     with ExitStack() as stack:
@@ -193,7 +201,10 @@ def test_max_connections_makes_the_rest_wait_in_order(echo_upstream: Echo, start
 def test_a_burst_of_clients_does_not_starve_an_old_one(
     echo_upstream: Echo, start: Start, record_property: Record
 ) -> None:
-    """AC-10: 2,000 connects at once while one connection plays ping-pong."""
+    """AC-10: A burst of clients does not starve a connection that lives.
+
+    2,000 connects at once while one connection plays ping-pong.
+    """
     proxy = start({"forward": echo_upstream.address, "backlog": 4096})
     with ExitStack() as stack:
         old = stack.enter_context(connect(proxy.address))

@@ -51,7 +51,11 @@ def tracer(pid: int) -> int:
     "error", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EPERM", "ENOSYS", "EINVAL", "EBADF", "EPROTO"]
 )
 def test_what_fails_for_long_pauses_and_ends(traced: Traced, error: str) -> None:
-    """AC-02, AC-03: every accept fails until strace is gone; then the waiting clients are served."""
+    """AC-02: Accepting outlasts a machine out of descriptors, and then serves the clients that have waited.
+    AC-03: Accepting outlasts a lack of memory for sockets in the same way.
+
+    Every accept fails until strace is gone; then the waiting clients are served.
+    """
     proxy = traced(error, "1+1")
     with ExitStack() as stack:
         clients = [stack.enter_context(connect(proxy.address)) for _ in range(20)]

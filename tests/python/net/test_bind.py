@@ -23,7 +23,7 @@ NOBODY = 65534
 
 
 def test_backlog_beyond_the_kernels_limit_is_said(echo_upstream: Echo, start: Start) -> None:
-    """AC-11."""
+    """AC-11: A backlog beyond the kernel's limit is reported with the length that it has."""
     effective = int(Path("/proc/sys/net/core/somaxconn").read_text())
     asked = effective * 2
     proxy = start({"forward": echo_upstream.address, "backlog": asked})
@@ -91,7 +91,7 @@ def test_port_in_use_ends_the_command_with_4(tmp_path: Path) -> None:
 
 
 def test_privileged_port_explains_three_ways_out(start: Start) -> None:
-    """AC-13."""
+    """AC-13: The error of a privileged port explains three ways out."""
     first_free = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
     if first_free <= 80:
         pytest.skip("port 80 is free for everybody here (ip_unprivileged_port_start)")
@@ -106,7 +106,7 @@ def test_privileged_port_explains_three_ways_out(start: Start) -> None:
 
 
 def test_address_that_is_not_ours_is_named() -> None:
-    """AC-14: 192.0.2.1 is for documentation, nobody has it."""
+    """AC-14, with 192.0.2.1, which is for documentation: nobody has it."""
     with pytest.raises(BindError) as caught:
         TheServer("192.0.2.1", 0, forward_to=("127.0.0.1", 1))
     assert caught.value.errno == errno.EADDRNOTAVAIL
@@ -114,7 +114,7 @@ def test_address_that_is_not_ours_is_named() -> None:
 
 
 def test_port_0_is_known_and_connectable_at_once(echo_upstream: Echo) -> None:
-    """AC-15: no race between asking for the port and using it."""
+    """AC-15, so that asking for the port and using it cannot race."""
     server = TheServer("127.0.0.1", 0, forward_to=echo_upstream.address)
     assert server.unix_path is None
     host, port = server.address
@@ -142,7 +142,10 @@ def reachable(proxy: ProxyProcess, network: Network) -> dict[str, bool]:
 
 @pytest.mark.parametrize("bindv6only", ["0", "1"])
 def test_wildcard_listeners_mean_the_same_on_every_machine(net: Network, start: Start, bindv6only: str) -> None:
-    """AC-16: whatever net.ipv6.bindv6only says, [::] is both families and 0.0.0.0 is IPv4."""
+    """AC-16: The address alone says which families a listener serves, not the machine's settings.
+
+    Whatever net.ipv6.bindv6only says, [::] is both families and 0.0.0.0 is IPv4.
+    """
     net.near.sysctl("ipv6.bindv6only", bindv6only)
     with net.near.listener("127.0.0.1") as listening, Echo(listening) as upstream:
         both = start({"forward": upstream.address, "listen": ["::", 0]}, prefix=net.near.prefix)
@@ -157,7 +160,10 @@ def test_wildcard_listeners_mean_the_same_on_every_machine(net: Network, start: 
 
 
 def test_no_thread_to_be_had_is_an_error_not_a_hang(start: Start) -> None:
-    """AC-20: a user who may have one process only."""
+    """AC-20: A start without a thread to be had is an error, and does not hang.
+
+    The user may have one process only.
+    """
     if not may_change_user():
         pytest.skip("only root can become a user who may have one process only")
     nobody_else = 54_321  # a user without processes, so that the limit counts this one alone

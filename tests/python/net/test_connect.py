@@ -66,7 +66,10 @@ def test_client_that_resets_ends_the_attempt(net: Network, start: Start) -> None
     ],
 )
 def test_routes_that_lead_nowhere(net: Network, start: Start, kind: str, reasons: set[str]) -> None:
-    """CN-03: said at once, with the kernel's own words, and tried once."""
+    """CN-03: A route that leads nowhere is reported at once, in the kernel's words, and tried once.
+
+    Three kinds of route.
+    """
     net.near.ip("route", "add", kind, "10.78.0.0/24")
     proxy = start({"forward": ["10.78.0.1", 80]}, prefix=net.near.prefix)
     begin = time.monotonic()
@@ -97,7 +100,7 @@ def test_reject_by_a_firewall_on_the_way(net: Network, start: Start) -> None:
 
 
 def test_black_holed_upstream_is_nobody_elses_problem(net: Network, start: Start, record_property: Record) -> None:
-    """CN-05: 100 clients of a dead upstream beside a healthy one, in the same process and the same listener."""
+    """CN-05, with 100 clients of a dead upstream beside a healthy one, in the same process and the same listener."""
     with Echo(net.far.listener(net.far_address)) as upstream, ExitStack() as stack:
         healthy = {"forward": upstream.address}
         proxy = start(healthy, {"forward": DEAD}, prefix=net.near.prefix)
@@ -124,7 +127,7 @@ def test_black_holed_upstream_is_nobody_elses_problem(net: Network, start: Start
 
 
 def test_bytes_and_fin_sent_while_connecting_arrive(net: Network, start: Start) -> None:
-    """CN-06, HC-06: 1 MB and FIN before the upstream has answered the SYN."""
+    """CN-06 and HC-06, with 1 MB and FIN before the upstream has answered the SYN."""
     payload = bytes(range(256)) * 4096
     received: list[bytes] = []
 
@@ -157,7 +160,10 @@ def test_bytes_and_fin_sent_while_connecting_arrive(net: Network, start: Start) 
 
 
 def test_full_backlog_of_the_upstream(start: Start) -> None:
-    """CN-23: an upstream that listens with 1 and never accepts: each client is connected or given up, none is left."""
+    """CN-23: An upstream whose backlog is full: each client is connected or given up, and none is left over.
+
+    An upstream that listens with a backlog of 1 and never accepts.
+    """
     with socket.socket() as full, ExitStack() as stack:
         full.bind(("127.0.0.1", 0))
         full.listen(1)

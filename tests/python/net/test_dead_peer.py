@@ -18,7 +18,10 @@ NOTICED_WITHIN = 4.0
 
 
 def test_connection_killed_from_outside_resets_the_client(net: Network, start: Start) -> None:
-    """RS-09: `ss -K` on our upstream socket."""
+    """RS-09: A connection that an administrator kills (`ss -K`) is reset at the other side.
+
+    The upstream's socket.
+    """
     with Echo(net.far.listener(net.far_address)) as upstream:
         proxy = start({"forward": upstream.address}, prefix=net.near.prefix)
         with net.near.connect(proxy.address) as client:
@@ -52,7 +55,10 @@ def test_client_connection_killed_from_outside_resets_the_upstream(net: Network,
 
 
 def test_dead_upstream_with_bytes_in_flight(net: Network, start: Start) -> None:
-    """BP-13: everything is dropped, what we sent is never acknowledged."""
+    """BP-13: A peer that is gone without a word is noticed within its limit, and the other one is reset.
+
+    Every packet is dropped, so that what was sent is never acknowledged.
+    """
     with Echo(net.far.listener(net.far_address)) as upstream:
         proxy = start({"forward": upstream.address, "timeouts": QUICK}, prefix=net.near.prefix)
         with net.near.connect(proxy.address) as client:
@@ -95,7 +101,7 @@ def _has_keepalive(net: Network, find: tuple[str, ...]) -> bool:
 
 
 def test_both_sides_have_keepalive_on(net: Network, start: Start) -> None:
-    """BP-13 for silent connections (P4): 60 s of silence, then a probe every 10 s, six of them."""
+    """BP-13, for silent connections: 60 s of silence, then a probe every 10 s, six of them."""
     with Echo(net.far.listener(net.far_address)) as upstream:
         proxy = start({"forward": upstream.address, "listen": [net.near_address, 0]}, prefix=net.near.prefix)
         with net.far.connect(proxy.address) as client:
@@ -107,7 +113,10 @@ def test_both_sides_have_keepalive_on(net: Network, start: Start) -> None:
 
 
 def test_interface_goes_away_under_listener_and_connections(net: Network, start: Start) -> None:
-    """AC-17: those over it end, the listener and those elsewhere live."""
+    """AC-17: An interface that goes away ends its own connections; the listener and others live.
+
+    Connections over the loopback interface are those that live.
+    """
     with Echo(net.near.listener("127.0.0.1")) as upstream:
         proxy = start(
             {"forward": upstream.address, "listen": ["0.0.0.0", 0], "timeouts": QUICK}, prefix=net.near.prefix

@@ -40,7 +40,10 @@ def next_sequence(client: socket.socket) -> int:
 
 
 def test_only_a_reset_with_the_right_number_counts(net: Network, start: Start) -> None:
-    """RS-11, RFC 5961 section 3.2: far off or near, a wrong number leaves the connection alone."""
+    """RS-11: A forged RST with a wrong sequence number, near or far off, leaves the connection alone.
+
+    RFC 5961 section 3.2.
+    """
     with Echo(net.far.listener(net.far_address)) as upstream:
         proxy = start({"forward": upstream.address, "listen": [net.near_address, 0]}, prefix=net.near.prefix)
         with net.far.connect(proxy.address) as client:

@@ -50,18 +50,24 @@ def both_ways(net: Network, start: Start, size: int, halfway: Callable[[], None]
 
 
 def test_small_packets(net: Network, start: Start) -> None:
-    """DI-07: MTU 296."""
+    """DI-07: Small packets, and a packet size that changes on the way, lose no byte.
+
+    An MTU of 296.
+    """
     net.set_mtu(296)
     both_ways(net, start, 3_000_000)
 
 
 def test_packet_size_changes_on_the_way(net: Network, start: Start) -> None:
-    """DI-07: 1500 at first, 576 in the middle."""
+    """DI-07, with 1500 at first, 576 in the middle."""
     both_ways(net, start, 8_000_000, lambda: net.set_mtu(576))
 
 
 def test_loss(net: Network, start: Start) -> None:
-    """DI-08: one packet in twenty is lost, each way."""
+    """DI-08: Lost packets lose no byte.
+
+    One packet in twenty is lost, each way.
+    """
     for side in (net.near, net.far):
         side.firewall("iifname veth0 numgen random mod 100 < 5 drop")
     both_ways(net, start, 1_000_000)

@@ -39,7 +39,7 @@ def names(where: Namespace, code: int | None) -> Generator[NameServer]:
     ids=["nxdomain", "servfail", "silence"],
 )
 def test_name_that_does_not_resolve(net: Network, start: Start, code: int | None, reason: str) -> None:
-    """CN-09, CN-10: distinct reasons, within the connect timeout, and healthy connections do not notice."""
+    """CN-09 and CN-10, with three kinds of failure: distinct reasons, and healthy connections do not notice."""
     with names(net.near, code), net.near.listener("127.0.0.1") as listening, Echo(listening) as upstream:
         proxy = start(
             {"forward": ["nothing.example", 80], "connect_timeout": 1.0},
@@ -59,7 +59,10 @@ def test_name_that_does_not_resolve(net: Network, start: Start, code: int | None
 
 
 def test_hanging_name_server_delays_no_other_server(net: Network, start: Start) -> None:
-    """CN-10: 100 lookups that hang; a name of the hosts file is still found, a bounded number of threads waits."""
+    """CN-10: A name server that hangs delays no other server, and occupies a bounded number of threads.
+
+    With 100 lookups that hang; a name of the hosts file is still found, a bounded number of threads waits.
+    """
     with names(net.near, None), net.near.listener("127.0.0.1") as listening, Echo(listening) as upstream:
         proxy = start(
             {"forward": ["nothing.example", 80], "connect_timeout": 3.0},
@@ -108,7 +111,7 @@ def test_names_without_an_answer_hold_up_no_other_name(net: Network, start: Star
 
 
 def test_no_name_server_at_all(net: Network, start: Start) -> None:
-    """CN-09: nobody listens where resolv.conf points."""
+    """CN-09, with nobody who listens where resolv.conf points."""
     net.near.file("nsswitch.conf", "hosts: files dns\n")
     net.near.file("resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
     proxy = start({"forward": ["nothing.example", 80]}, prefix=net.near.prefix)
@@ -119,7 +122,10 @@ def test_no_name_server_at_all(net: Network, start: Start) -> None:
 
 
 def test_a_changed_address_is_followed(net: Network, start: Start) -> None:
-    """CN-14: the record changes while the proxy runs; new connections follow within a few seconds."""
+    """CN-14: New connections follow a name's new address within seconds.
+
+    The record changes while the proxy runs.
+    """
     with names(net.near, NXDOMAIN) as server, net.far.listener("0.0.0.0") as listening:
         _, port = bound_address(listening)
         net.far.ip("address", "add", "10.77.0.3/24", "dev", "veth0")

@@ -15,7 +15,10 @@ OTHER_SOURCE = "10.77.0.50"
 
 
 def test_out_of_source_ports_is_named_and_passes(net: Network, start: Start) -> None:
-    """CN-15: ten ports, the eleventh connection."""
+    """CN-15: A lack of local ports is reported by name, harms no connection that lives, and passes.
+
+    Ten ports, and an eleventh connection.
+    """
     with Echo(net.far.listener(net.far_address)) as upstream, ExitStack() as stack:
         proxy = start({"forward": upstream.address, "listen": [net.near_address, 0]}, prefix=net.near.prefix)
         net.near.sysctl("ipv4.ip_local_port_range", FEW_PORTS)
@@ -36,7 +39,10 @@ def test_out_of_source_ports_is_named_and_passes(net: Network, start: Start) -> 
 
 
 def test_source_address_is_used(net: Network, start: Start) -> None:
-    """CN-16, and where the upstream sees us come from."""
+    """CN-16: A source address is the one that the upstream sees, and takes no port from other upstreams.
+
+    The upstream sees it.
+    """
     net.near.ip("address", "add", f"{OTHER_SOURCE}/24", "dev", "veth0")
     with net.far.listener(net.far_address) as listening:
         target = listening.getsockname()
@@ -49,7 +55,7 @@ def test_source_address_is_used(net: Network, start: Start) -> None:
 
 
 def test_source_address_shares_ports_between_upstreams(net: Network, start: Start) -> None:
-    """CN-16: a bound source must not take a port for all destinations (IP_BIND_ADDRESS_NO_PORT): 24 over 10 ports."""
+    """CN-16, between upstreams: 24 connections over ten ports (IP_BIND_ADDRESS_NO_PORT)."""
     with ExitStack() as stack:
         upstreams = [stack.enter_context(Echo(net.far.listener(net.far_address))) for _ in range(3)]
         servers = [
