@@ -8,14 +8,13 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use socket2::Socket;
 
 use crate::{
-    connection::{self, circle, entry::Entry},
+    connection::{self, circle, context::ConnectionContext, entry::Entry},
     io::{
         connector::{self, Given, Way},
         hops::Hop,
         stream::Unregistered,
     },
     live::{handle::Connection, shared::SideNames},
-    server::Core,
     threads::workers::Workers,
     words::error::{Error, ErrorKind},
 };
@@ -30,13 +29,13 @@ pub(crate) struct Apart {
 
 impl Apart {
     pub(crate) fn new(
-        core: &Arc<Core>,
+        context: Arc<ConnectionContext>,
         workers: &Workers,
         (socket, names): (Unregistered, SideNames),
         hop: Option<Hop>,
         passed: u8,
     ) -> Self {
-        let entry = Entry::adopted(core, names);
+        let entry = Entry::adopted(context, names);
         entry.shared.passed.store(passed, Relaxed);
         Self { entry, workers: workers.clone(), socket, hop }
     }
@@ -44,7 +43,7 @@ impl Apart {
     /// Takes over a socket that somebody else has connected, on behalf of `client` where that is known. A client that has
     /// come round in circles fails.
     pub(crate) fn of_socket(
-        core: &Arc<Core>,
+        context: Arc<ConnectionContext>,
         workers: &Workers,
         socket: Socket,
         client: Option<&Connection>,
@@ -52,17 +51,17 @@ impl Apart {
         let commons = workers.commons();
         let origin = client.map(Connection::origin).unwrap_or_default();
         let came = origin.came(&commons.hops);
-        let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &core.options, came };
+        let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &context.options, came };
         let Given { socket, peer, local, hop } = connector::adopt(socket, way).map_err(|outcome| {
             let message = outcome.error.unwrap_or_else(|| outcome.reason.word().to_owned());
             Error::new(ErrorKind::Connect, message)
         })?;
         if let Some(client) = client
-            && let Err(circle) = circle::refuse_long_way(core, came.passed)
+            && let Err(circle) = circle::refuse_long_way(&context.server, came.passed)
         {
             client.fail(circle);
         }
-        Ok(Self::new(core, workers, (socket, SideNames { peer, local }), hop, came.passed))
+        Ok(Self::new(context, workers, (socket, SideNames { peer, local }), hop, came.passed))
     }
 
     pub(crate) fn connection(&self) -> Connection {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
+    connection::context::ConnectionContext,
     hooks::{Attendant, Hooked},
     io::{ready::Accepted, reserve::Reserve},
     live::{
         handle::Connection,
         shared::{Shared, SideNames},
     },
-    server::Core,
     threads::{lane::LaneHandle, workers::Seat},
     words::{
         interest::Interest,
@@ -31,7 +31,7 @@ pub(crate) struct Admission {
 
 /// A connection's place in the registry. It ends there once, however its task ends.
 pub(crate) struct Entry {
-    pub core: Arc<Core>,
+    pub context: Arc<ConnectionContext>,
     pub shared: Arc<Shared>,
     pub attendance: Option<Attendance>,
     left: bool,
@@ -66,19 +66,21 @@ impl Attendance {
 
 impl Entry {
     /// Entered before the task exists, so that a stop in between knows of the connection.
-    pub(crate) fn new(core: &Arc<Core>, accepted: &Accepted) -> Self {
-        let names = SideNames { peer: accepted.peer(), local: core.client_local(accepted) };
-        Self::of(core, core.registry.enter(names))
+    pub(crate) fn new(context: Arc<ConnectionContext>, accepted: &Accepted) -> Self {
+        let server = &context.server;
+        let shared = server.registry.enter(SideNames { peer: accepted.peer(), local: server.client_local(accepted) });
+        Self::of(context, shared)
     }
 
     /// The entry of an upstream's socket that is carried alone.
-    pub(crate) fn adopted(core: &Arc<Core>, upstream: SideNames) -> Self {
-        Self::of(core, core.registry.adopt(upstream))
+    pub(crate) fn adopted(context: Arc<ConnectionContext>, upstream: SideNames) -> Self {
+        let shared = context.server.registry.adopt(upstream);
+        Self::of(context, shared)
     }
 
-    fn of(core: &Arc<Core>, shared: Arc<Shared>) -> Self {
-        let attendance = core.hooked.get().map(|hooked| Attendance::new(hooked, &shared));
-        Self { core: Arc::clone(core), shared, attendance, left: false }
+    fn of(context: Arc<ConnectionContext>, shared: Arc<Shared>) -> Self {
+        let attendance = context.server.hooked.get().map(|hooked| Attendance::new(hooked, &shared));
+        Self { context, shared, attendance, left: false }
     }
 
     pub(crate) fn attendant(&self) -> Option<&Attendant> {
@@ -97,7 +99,7 @@ impl Entry {
         if log::log_enabled!(target: "interpose::connection", log::Level::Debug) {
             log_end(&self.shared, outcome.reason);
         }
-        self.core.registry.leave(&self.shared, outcome);
+        self.context.server.registry.leave(&self.shared, outcome);
         if let Some(message) = message {
             message.send();
         }
@@ -111,8 +113,8 @@ impl Entry {
             return None;
         }
         let lane = attendant.lane()?.clone();
-        self.core.registry.to_be_told();
-        let told = Told { core: Arc::clone(&self.core), _admission: admission.take() };
+        self.context.server.registry.to_be_told();
+        let told = Told { context: Arc::clone(&self.context), _admission: admission.take() };
         Some(Message { attendant, lane, wanted, told })
     }
 }
@@ -140,13 +142,13 @@ impl Message {
 
 /// Dropped when the hooks were told, or with the lane that would have told them.
 struct Told {
-    core: Arc<Core>,
+    context: Arc<ConnectionContext>,
     _admission: Option<Admission>,
 }
 
 impl Drop for Told {
     fn drop(&mut self) {
-        self.core.registry.told();
+        self.context.server.registry.told();
     }
 }
 

@@ -2,13 +2,14 @@
 
 pub(crate) mod apart;
 pub(crate) mod circle;
+pub(crate) mod context;
 pub(crate) mod entry;
 
 use std::{
     future::poll_fn,
     io,
     pin::{Pin, pin},
-    sync::atomic::Ordering::Relaxed,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
 };
 
@@ -16,6 +17,7 @@ use crate::{
     connection::{
         apart::Apart,
         circle::{note_names, refuse_circle},
+        context::ConnectionContext,
         entry::{Admission, Attendance, Entry},
     },
     hooks::Decision,
@@ -28,7 +30,6 @@ use crate::{
     },
     live::{control::Command, shared::Shared},
     relay::{self, Done},
-    server::Core,
     threads::workers::Workers,
     words::{
         error::reason_text,
@@ -56,7 +57,7 @@ struct Task {
 pub(crate) fn run(entry: Entry, workers: Workers, accepted: Accepted, admission: Admission) -> impl Future<Output = ()> + Send {
     let shared = &entry.shared;
     log::debug!(target: "interpose::connection", "{}: accepted from {}", shared.id, shared.client.peer);
-    let client = accepted.into_unregistered(&entry.core.options);
+    let client = accepted.into_unregistered(&entry.context.options);
     let on_lane = admission.seat.is_none();
     let mut task = Task { entry, workers, admission, on_lane, hop: None };
     async move {
@@ -101,7 +102,7 @@ impl Task {
         let client = client.register();
         let client = client.map_err(|error| {
             let outcome = Outcome::from_registering(&error);
-            self.entry.core.report_failure(&self.entry.shared, &outcome);
+            self.entry.context.server.report_failure(&self.entry.shared, &outcome);
             outcome
         })?;
         let mut client = Unserved(Some(client));
@@ -112,14 +113,14 @@ impl Task {
             },
             Err(outcome) => outcome,
         };
-        let Entry { core, shared, .. } = &self.entry;
+        let Entry { context, shared, .. } = &self.entry;
         if outcome.reason == CloseReason::FdExhausted {
-            core.short_of_descriptors.store(true, Relaxed);
+            context.server.short_of_descriptors.store(true, Relaxed);
         }
-        core.report_failure(shared, &outcome);
+        context.server.report_failure(shared, &outcome);
         if (shared.has_injected(Direction::ToClient) || outcome.reason == CloseReason::Closed)
             && let Some(stream) = &mut client.0
-            && Box::pin(relay::say_goodbye(stream, shared, &core.config.timeouts)).await
+            && Box::pin(relay::say_goodbye(stream, shared, &context.timeouts)).await
         {
             client.0 = None;
         }
@@ -129,9 +130,9 @@ impl Task {
     fn order(&self) -> relay::Order<'_> {
         relay::Order {
             shared: &self.entry.shared,
-            timeouts: &self.entry.core.config.timeouts,
-            splice: self.entry.core.config.splice,
-            coalesce: self.entry.core.config.coalesce,
+            timeouts: &self.entry.context.timeouts,
+            splice: self.entry.context.splice,
+            coalesce: self.entry.context.coalesce,
             attendant: self.entry.attendant(),
             on_lane: self.on_lane,
         }
@@ -143,7 +144,7 @@ impl Task {
             Done::Over(outcome) => {
                 // Neither peer has done anything.
                 if matches!(outcome.reason, CloseReason::FdExhausted | CloseReason::InternalError) {
-                    self.entry.core.report_failure(&self.entry.shared, &outcome);
+                    self.entry.context.server.report_failure(&self.entry.shared, &outcome);
                 }
                 self.entry.end(outcome, self.admission);
                 return;
@@ -200,19 +201,19 @@ impl Drop for Unserved {
 
 /// Connects the upstream, unless the client or the outside ends the connection first.
 async fn open(task: &mut Task, client: &Unserved) -> Result<Stream, Outcome> {
-    let Entry { core, shared, attendance, .. } = &mut task.entry;
+    let Entry { context, shared, attendance, .. } = &mut task.entry;
     let commons = task.workers.commons();
     let reserve = task.admission.reserve.take();
-    let passed = refuse_circle(core, &commons.hops, shared)?;
+    let passed = refuse_circle(&context.server, &commons.hops, shared)?;
     let came = Came { passed, client: Some((&shared.client.peer, &shared.client.local)) };
-    let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &core.options, came };
-    let reaching = reach(core, way, attendance.as_mut(), task.on_lane, reserve);
+    let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &context.options, came };
+    let reaching = reach(context, way, attendance.as_mut(), task.on_lane, reserve);
     let reached = unless_ended(reaching, shared, client).await?;
     let reached = reached.map(|Connected { stream, peer, local, hop }| (Unserved(Some(stream)), (peer, local), hop));
     if attendance.as_ref().is_some_and(|attendance| attendance.known) {
         // Once more: a connection that a script has made was remembered only after it was accepted here. Each way round that
         // such connections make leads through hooks.
-        let passed = refuse_circle(core, &commons.hops, shared)?;
+        let passed = refuse_circle(&context.server, &commons.hops, shared)?;
         if let Some((_, _, Some(hop))) = &reached {
             hop.raise(passed);
         }
@@ -222,7 +223,7 @@ async fn open(task: &mut Task, client: &Unserved) -> Result<Stream, Outcome> {
         let apart = attendance.as_ref().is_some_and(Attendance::is_apart);
         return Ok(if apart { Stream::nobody() } else { Stream::nowhere() });
     };
-    let hop = note_names(core, shared, names, hop)?;
+    let hop = note_names(&context.server, shared, names, hop)?;
     if attendance.as_ref().is_some_and(Attendance::is_apart) {
         part(task, client, upstream, hop).await?;
         return Ok(Stream::nobody());
@@ -242,13 +243,13 @@ async fn open(task: &mut Task, client: &Unserved) -> Result<Stream, Outcome> {
 
 /// Makes the upstream of a client a connection of its own, where hooks have each socket carried alone.
 async fn part(task: &mut Task, client: &Unserved, mut upstream: Unserved, hop: Option<Hop>) -> Result<(), Outcome> {
-    let Entry { core, shared, attendance, .. } = &mut task.entry;
+    let Entry { context, shared, attendance, .. } = &mut task.entry;
     let names = shared.upstream.get().cloned().flatten();
     let (Some(names), Some(attendance)) = (names, attendance.as_mut()) else { return Ok(()) };
     attendance.known = true;
     let Some(upstream) = upstream.0.take() else { return Ok(()) };
     let upstream = upstream.unregister().map_err(|error| Outcome::explained(CloseReason::InternalError, reason_text(&error)))?;
-    let apart = Apart::new(core, &task.workers, (upstream, *names), hop, shared.passed.load(Relaxed));
+    let apart = Apart::new(Arc::clone(context), &task.workers, (upstream, *names), hop, shared.passed.load(Relaxed));
     let adopted = apart.connection();
     let asked = attendance.attendant.ask(task.on_lane, move |hooks, connection| hooks.on_connect_apart(connection, &adopted));
     let asked = async { asked.await.map_err(Outcome::from) };
@@ -289,7 +290,7 @@ async fn unless_ended<T>(
 
 /// Asks where the client goes, and connects there. Nothing is connected for one that goes nowhere.
 async fn reach(
-    core: &Core,
+    context: &ConnectionContext,
     way: Way<'_>,
     attendance: Option<&mut Attendance>,
     on_lane: bool,
@@ -305,7 +306,7 @@ async fn reach(
     };
     let failed = |error: String| Outcome::explained(CloseReason::ConnectFailed, error);
     match decision {
-        Decision::Default => match &core.config.forward {
+        Decision::Default => match &context.forward {
             Some(forward) => connector::connect(forward, way, reserve).await.map(Some),
             None => Err(failed("there is no forward_to, and on_accept named no target; give one of the two".to_owned())),
         },
@@ -325,40 +326,42 @@ mod tests {
 
     use super::*;
     use crate::{
+        connection::context::ServerShared,
         live::shared::SideNames,
-        server::Server,
         settings::{config::Config, forward::Forward},
         words::addr::SocketName,
     };
 
     /// A server, and the place of an upstream's socket in it.
-    fn adopted() -> (std::sync::Arc<Core>, Entry) {
+    fn adopted() -> (Arc<ServerShared>, Entry) {
         let forward = Forward::to(SocketAddr::from(([127, 0, 0, 1], 1)));
-        let core = Server::bind(Config::new("127.0.0.1:0".parse().unwrap(), forward)).unwrap().core();
+        let config = Config::new("127.0.0.1:0".parse().unwrap(), forward);
         let name = || SocketName::Unix(String::new());
-        let entry = Entry::adopted(&core, SideNames { peer: name(), local: name() });
-        (core, entry)
+        let server = Arc::new(ServerShared::new(name(), None));
+        let context = ConnectionContext::new(Arc::clone(&server), &config);
+        let entry = Entry::adopted(Arc::new(context), SideNames { peer: name(), local: name() });
+        (server, entry)
     }
 
     #[tokio::test]
     async fn a_socket_that_cannot_be_watched_is_reported() {
-        let ((core, entry), workers) = (adopted(), Workers::start(1).unwrap());
-        let shared = std::sync::Arc::clone(&entry.shared);
+        let ((server, entry), workers) = (adopted(), Workers::start(1).unwrap());
+        let shared = Arc::clone(&entry.shared);
         // A file, which epoll_ctl(2) refuses.
         let refused = Unregistered::of_socket(std::os::fd::OwnedFd::from(File::open("/dev/null").unwrap()).into(), false);
         run_alone(entry, workers, refused, None).await;
         assert_eq!(shared.outcome.get().unwrap().reason, CloseReason::InternalError);
-        assert!(core.connect_log.pass().is_none(), "it has said nothing this second");
+        assert!(server.connect_log.pass().is_none(), "it has said nothing this second");
     }
 
     #[tokio::test]
     async fn an_end_by_this_process_is_reported_before_a_move_too() {
         for (reason, is_reported) in [(CloseReason::InternalError, true), (CloseReason::ClientReset, false)] {
-            let ((core, entry), workers) = (adopted(), Workers::start(1).unwrap());
+            let ((server, entry), workers) = (adopted(), Workers::start(1).unwrap());
             let admission = Admission { _permit: None, seat: None, reserve: None };
             let task = Task { entry, workers, admission, on_lane: false, hop: None };
             task.follow(Done::Over(Outcome::plain(reason)));
-            assert_eq!(core.connect_log.pass().is_none(), is_reported, "{reason}");
+            assert_eq!(server.connect_log.pass().is_none(), is_reported, "{reason}");
         }
     }
 }

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use crate::{
     io::errno::{is_exhaustion, is_of_one_client},
-    server::Core,
+    server::state::ServerState,
     words::error::reason_text,
 };
 
@@ -18,27 +18,27 @@ const IN_A_ROW: u32 = 64;
 
 /// The failures of one listener since the last client that came in.
 pub(crate) struct Setbacks<'a> {
-    core: &'a Core,
+    state: &'a ServerState,
     pause: Duration,
     in_a_row: u32,
 }
 
 impl<'a> Setbacks<'a> {
-    pub(crate) fn new(core: &'a Core) -> Self {
-        Self { core, pause: PAUSE.0, in_a_row: 0 }
+    pub(crate) fn new(state: &'a ServerState) -> Self {
+        Self { state, pause: PAUSE.0, in_a_row: 0 }
     }
 
     /// Forgets what has failed: nothing does any more.
     pub(crate) fn are_over(&mut self) {
         (self.pause, self.in_a_row) = (PAUSE.0, 0);
-        self.core.accept_paused.store(false, Relaxed);
+        self.state.accept_paused.store(false, Relaxed);
     }
 
     /// Waits for as long as is right before the next try. A listener that hears of no more clients is the one thing that
     /// waiting does not help: then the error comes back.
     pub(crate) async fn meet(&mut self, error: io::Error, listening: bool) -> Result<(), io::Error> {
-        let core = self.core;
-        core.accept_errors.fetch_add(1, Relaxed);
+        let state = self.state;
+        state.accept_errors.fetch_add(1, Relaxed);
         if !listening {
             return Err(error);
         }
@@ -46,15 +46,15 @@ impl<'a> Setbacks<'a> {
         if is_of_one_client(&error) && self.in_a_row <= IN_A_ROW {
             return Ok(());
         }
-        core.accept_paused.store(true, Relaxed);
-        core.short_of_descriptors.fetch_or(is_exhaustion(&error), Relaxed);
-        if let Some(more) = core.accept_log.pass() {
+        state.accept_paused.store(true, Relaxed);
+        state.shared.short_of_descriptors.fetch_or(is_exhaustion(&error), Relaxed);
+        if let Some(more) = state.accept_log.pass() {
             let hint = hint(&error);
             let why = reason_text(&error);
             log::warn!(
                 target: "interpose::listener",
                 "{}: accepting is paused: {why}; clients wait in the backlog; {hint}{more}",
-                core.address,
+                state.shared.address,
             );
         }
         sleep(self.pause).await;

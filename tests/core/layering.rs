@@ -15,7 +15,7 @@ mod rust_text;
 const LAYERS: &[&str] = &["words", "settings", "io", "threads", "live", "hooks", "relay", "connection", "server", "python"];
 
 /// Arrows upwards that stand for now, each with the reason.
-const EXCUSED: &[(&str, &str, &str)] = &[("connection", "server", "what all tasks of a server share is one type still")];
+const EXCUSED: &[(&str, &str, &str)] = &[];
 
 /// The files that may contain `unsafe`, each with the reason it cannot do without.
 const UNSAFE: &[(&str, &str)] = &[

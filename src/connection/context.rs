@@ -1,0 +1,139 @@
+//! What connections need of their server: state that all of them share, and the settings in force when each was accepted.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock, atomic::AtomicBool},
+};
+
+use crate::{
+    hooks::Hooked,
+    io::{options::SocketOptions, ready::Accepted},
+    live::{registry::Registry, shared::Shared},
+    settings::{
+        config::{Coalesce, Config, Splice, Timeouts},
+        forward::Forward,
+    },
+    threads::lane::Lanes,
+    words::{
+        addr::{Address, SocketName},
+        error::{Error, ErrorKind},
+        outcome::{CloseReason, Outcome},
+        throttle::Throttle,
+    },
+};
+
+/// State that all connections of one server share, for the server's whole life.
+#[derive(Debug)]
+pub(crate) struct ServerShared {
+    /// The name of the listener's socket.
+    pub address: SocketName,
+    /// The name of the second socket, of a listener that has two.
+    pub other_address: Option<SocketName>,
+    pub registry: Registry,
+    /// The hooks, once some are registered.
+    pub hooked: OnceLock<Arc<Hooked>>,
+    /// The lanes on which the hooks run.
+    pub lanes: Arc<Lanes>,
+    /// Set for good once the process has run out of descriptors, or nearly: then what a connection needs is reserved first.
+    pub short_of_descriptors: AtomicBool,
+    /// Limits the log lines about connections that failed.
+    pub connect_log: Throttle,
+}
+
+/// The settings that a connection keeps for its life: a snapshot of its server's when it was accepted, shared by all
+/// connections that were accepted under them.
+#[derive(Debug)]
+pub(crate) struct ConnectionContext {
+    pub server: Arc<ServerShared>,
+    pub forward: Option<Forward>,
+    pub timeouts: Timeouts,
+    pub options: SocketOptions,
+    pub splice: Splice,
+    pub coalesce: Coalesce,
+}
+
+impl ServerShared {
+    pub(crate) fn new(address: SocketName, other_address: Option<SocketName>) -> Self {
+        Self {
+            address,
+            other_address,
+            registry: Registry::new(),
+            hooked: OnceLock::new(),
+            lanes: Arc::default(),
+            short_of_descriptors: AtomicBool::new(false),
+            connect_log: Throttle::default(),
+        }
+    }
+
+    /// Refuses a target that can only be this server's own listener.
+    pub(crate) fn refuse_itself(&self, forward: Option<&Forward>) -> Result<(), Error> {
+        let Some(Forward { address, .. }) = forward else { return Ok(()) };
+        let target = address.socket_addr();
+        let own = match (address, &self.address) {
+            (Address::Unix(target), SocketName::Unix(own)) => target == own,
+            _ => target.is_some_and(|target| {
+                let reaches_wildcard = target.ip().is_loopback() || target.ip().is_unspecified();
+                self.address.inet() == Some(target) || (self.is_own_wildcard(target) && reaches_wildcard)
+            }),
+        };
+        if !own {
+            return Ok(());
+        }
+        let message = format!("forward_to {address}: it is the listener's own address; forward to the upstream's");
+        Err(Error::new(ErrorKind::Config, message))
+    }
+
+    /// Returns true if the listener serves `target` beside its first address: as its second one, or because it has the port
+    /// and serves every address of the family, or of both.
+    pub(crate) fn is_own_wildcard(&self, target: SocketAddr) -> bool {
+        if self.other_address.as_ref().and_then(SocketName::inet) == Some(target) {
+            return true;
+        }
+        let serves = |own: SocketAddr| own.ip().is_unspecified() && (own.is_ipv6() || target.ip().to_canonical().is_ipv4());
+        self.address.inet().is_some_and(|own| serves(own) && own.port() == target.port())
+    }
+
+    /// Returns our end of an accepted connection. Asks the kernel only where the listener's name does not say it.
+    pub(crate) fn client_local(&self, accepted: &Accepted) -> SocketName {
+        match self.address.inet() {
+            Some(own) if own.ip().is_unspecified() => accepted.local().unwrap_or_else(|_| self.address.clone()),
+            _ => match &self.other_address {
+                Some(other) if accepted.peer().inet().is_some_and(|peer| peer.is_ipv6()) => other.clone(),
+                _ => self.address.clone(),
+            },
+        }
+    }
+
+    /// Logs, at most once a second, that a client found no upstream, or that a connection was ended by this process or its
+    /// system.
+    pub(crate) fn report_failure(&self, shared: &Shared, outcome: &Outcome) {
+        use CloseReason as Reason;
+        // Asked for by the user, or logged already by the code that ran the hook.
+        let is_known = matches!(
+            outcome.reason,
+            Reason::Closed | Reason::Aborted | Reason::Stopped | Reason::ClientGone | Reason::Rejected | Reason::CallbackError
+        );
+        if is_known {
+            return;
+        }
+        if let Some(more) = self.connect_log.pass() {
+            let why = outcome.error.as_deref().unwrap_or_default();
+            let side = if shared.is_adopted { "upstream" } else { "client" };
+            log::warn!(target: "interpose::connection", "{}: {side} {} closed ({}): {why}{more}", shared.id, shared.client.peer, outcome.reason);
+        }
+    }
+}
+
+impl ConnectionContext {
+    /// The context of connections that are accepted under `config`.
+    pub(crate) fn new(server: Arc<ServerShared>, config: &Config) -> Self {
+        Self {
+            server,
+            forward: config.forward.clone(),
+            timeouts: config.timeouts.clone(),
+            options: SocketOptions { unacknowledged: config.timeouts.unacknowledged },
+            splice: config.splice,
+            coalesce: config.coalesce,
+        }
+    }
+}
