@@ -42,6 +42,10 @@ class Side(SideMethods):
 
 def side_of(connection: Connection, is_client: bool) -> Side | None:
     """Return a side of `connection`, as callbacks get it."""
+    # Nobody has an object of either side that it would have to be.
+    if connection._client_side is None and connection._upstream_side is None:  # pyright: ignore[reportPrivateUsage]
+        is_there = is_client or connection._native.has_upstream  # pyright: ignore[reportPrivateUsage]
+        return Side(connection, is_client) if is_there else None
     return connection.client if is_client else connection.upstream
 
 
@@ -82,7 +86,7 @@ class Connection(ConnectionNames):
         if side is None and self._client_side is not None and (client := self._client_side()) is not None:
             # The one that a script has paired it with.
             side = client.other
-        if side is not None or self._native.upstream_peer is None:
+        if side is not None or not self._native.has_upstream:
             return side
         return Side(self, False)
 

@@ -172,13 +172,17 @@ impl Attendant {
     }
 
     /// The lane that the connection stays with, from the first call on; none while the server has none.
+    #[inline]
     pub(crate) fn lane(&self) -> Option<&LaneHandle> {
-        if self.place.get().is_none()
-            && let Some(place) = self.hooked.lanes.place()
-        {
+        self.place.get().map(Box::as_ref).or_else(|| self.take_place()).map(|place| &place.lane)
+    }
+
+    #[cold]
+    fn take_place(&self) -> Option<&Place> {
+        if let Some(place) = self.hooked.lanes.place() {
             let _ = self.place.set(Box::new(place));
         }
-        self.place.get().map(|place| &place.lane)
+        self.place.get().map(Box::as_ref)
     }
 
     /// What is wanted of this connection now.

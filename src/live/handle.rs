@@ -99,6 +99,11 @@ impl Connection {
         self.0.upstream.get()?.as_deref().cloned()
     }
 
+    /// Returns true from when there is an upstream on.
+    pub fn has_upstream(&self) -> bool {
+        matches!(self.0.upstream.get(), Some(Some(_)))
+    }
+
     /// The bytes of one direction so far.
     pub fn ledger(&self, direction: Direction) -> Ledger {
         match direction {

@@ -128,6 +128,12 @@ impl Connection {
         Name::of_socket(&self.0.client().local)
     }
 
+    /// True from when there is an upstream on.
+    #[getter]
+    fn has_upstream(&self) -> bool {
+        self.0.has_upstream()
+    }
+
     #[getter]
     fn upstream_peer(&self) -> Option<Name> {
         self.0.upstream().map(|names| Name::of_socket(&names.peer))

@@ -1,15 +1,16 @@
 //! The Python objects of the connections that a lane's callbacks have seen.
 
-use std::collections::HashMap;
-
 use pyo3::{prelude::*, types::PyAny};
 
 use super::{handle, hooks::Callbacks};
-use crate::{live::handle::Connection, words::stats::Direction};
+use crate::{
+    live::{handle::Connection, registry::ById},
+    words::stats::Direction,
+};
 
 /// One lane's connections by their id. Each stays until its end was told.
 #[derive(Default)]
-pub(super) struct Kept(HashMap<u64, Objects>);
+pub(super) struct Kept(ById<Objects>);
 
 pub(super) struct Objects {
     connection: Py<PyAny>,
