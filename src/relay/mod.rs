@@ -19,11 +19,11 @@ mod silence;
 mod splice;
 mod talk;
 mod turn;
+mod yielding;
 
 use std::{
     future::poll_fn,
     io,
-    pin::pin,
     task::{Context, Poll},
 };
 
@@ -128,6 +128,7 @@ struct Relay<'a> {
     settled: bool,
     patience: Patience,
     silence: silence::Silence,
+    yielding: yielding::Yielding,
     refused: Option<Box<Failed>>,
     order: Order<'a>,
     shared: &'a Shared,
@@ -148,6 +149,7 @@ impl<'a> Relay<'a> {
             settled: false,
             patience: Patience::default(),
             silence: silence::Silence::default(),
+            yielding: yielding::Yielding::default(),
             refused: None,
             order,
             shared: order.shared,
@@ -168,6 +170,9 @@ impl<'a> Relay<'a> {
     }
 
     fn poll_once(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.yielding.waits(cx) {
+            return Poll::Pending;
+        }
         if let Some(end) = self.obey(cx) {
             return Poll::Ready(end);
         }
@@ -203,10 +208,9 @@ impl<'a> Relay<'a> {
         if self.is_over() {
             return Poll::Ready(self.end());
         }
-        if (more || failed) && (up.slow || down.slow) {
-            // Wakes the task after the lane's other tasks, and after those that its driver finds ready.
-            let _ = pin!(tokio::task::yield_now()).poll(cx);
-        } else if more || failed {
+        let more = more || failed;
+        let lets_others = self.order.on_lane && self.yielding.lets_others(more, [&up, &down], cx);
+        if more && !lets_others {
             // After a failure the pumps have new duties, and no socket may wake the task for them.
             cx.waker().wake_by_ref();
         }

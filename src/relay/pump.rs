@@ -41,9 +41,6 @@ const STEPS: usize = 64;
 /// interpreter.
 const TIME: Duration = Duration::from_millis(5);
 
-/// Time of hooks after which the lane also polls its driver before the next turn. Shorter turns are counted by the lane.
-const SLOW: Duration = Duration::from_millis(1);
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// The source may send more.
@@ -172,10 +169,10 @@ impl Pump {
                     break;
                 }
             }
+            turn.spent = stage.spent();
+            turn.long = turn.spent >= TIME || moved >= TURN || steps >= STEPS;
             // What a hook has answered goes out before it is asked again: so the inbox need not hold more.
-            let spent = stage.spent();
-            turn.slow = spent >= SLOW;
-            if spent >= TIME || moved >= TURN || steps >= STEPS || stage.has_answers(ends.shared) {
+            if turn.long || stage.has_answers(ends.shared) {
                 turn.more = true;
                 break;
             }

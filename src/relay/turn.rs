@@ -3,6 +3,7 @@
 use std::{
     io::{self, IoSlice},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use crate::{
@@ -85,8 +86,10 @@ pub(super) struct Turn {
     pub read: bool,
     /// There is more at once; others are let through first.
     pub more: bool,
-    /// The hooks took long enough for other sockets of the lane to have become ready.
-    pub slow: bool,
+    /// One of the bounds of a turn ended it.
+    pub long: bool,
+    /// Time that hooks have taken.
+    pub spent: Duration,
     pub fault: Option<Fault>,
     /// The fault was taken note of.
     pub failed: bool,

@@ -277,7 +277,8 @@ fn admit(state: &ServerState, client: Accepted, admitted: Admitted, workers: &Wo
     {
         let lane = lane.clone();
         let admission = Admission { _permit: Some(permit), seat: None, reserve };
-        lane.spawn(connection::run(entry, workers.clone(), client, admission));
+        let workers = workers.clone();
+        lane.bring(Box::new(move || drop(tokio::spawn(connection::run(entry, workers, client, admission)))));
         return;
     }
     let (runtime, seat) = workers.seat();

@@ -37,56 +37,61 @@ pub struct LaneHandle {
 struct Load {
     seats: AtomicUsize,
     empty: Notify,
-    notices: Notices,
+    arrivals: Calls,
+    notices: Calls,
 }
 
 /// How long a notice may wait for others. To wake a thread for each would cost more than the notice.
 const GATHER: Duration = Duration::from_millis(1);
 
-/// Notices told before the lane's connections get their turn.
+/// Calls made before the lane's connections get their turn.
 const BATCH: usize = 32;
 
-/// What a lane is to be told without anybody waiting for it.
+/// Calls that are to be made on a lane without anybody waiting for them. The first of several wakes the lane's thread, which
+/// takes a system call and a switch of threads; the others join it.
 #[derive(Default)]
-struct Notices {
-    waiting: Mutex<Vec<Notice>>,
-    /// A task is on its way to tell them.
+struct Calls {
+    waiting: Mutex<Vec<Call>>,
+    /// A task is on its way to make them.
     gathering: AtomicBool,
 }
 
-type Notice = Box<dyn FnOnce() + Send>;
+type Call = Box<dyn FnOnce() + Send>;
 
-impl std::fmt::Debug for Notices {
+impl std::fmt::Debug for Calls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Notices").finish_non_exhaustive()
+        f.debug_struct("Calls").finish_non_exhaustive()
     }
 }
 
-impl Notices {
-    /// Lets the next notice start a task of its own, and returns those that wait. In this order: one that comes in between
+impl Calls {
+    /// Lets the next call start a task of its own, and returns those that wait. In this order: one that comes in between
     /// is among them, or starts a task.
-    fn take(&self) -> Vec<Notice> {
+    fn take(&self) -> Vec<Call> {
         self.gathering.store(false, Ordering::Release);
         std::mem::take(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Part of the task that is on its way to tell the notices. When the lane's runtime has ended it drops the task, and no other
-/// ever runs: the notices are dropped with it. A notice holds its connection, and through that the lane's handle, at which it
+/// Part of the task that is on its way to make the calls. When the lane's runtime has ended it drops the task, and no other
+/// ever runs: the calls are dropped with it. A call holds its connection, and through that the lane's handle, at which it
 /// waits, so it would keep itself alive.
-struct Gathering(Option<Arc<Load>>);
+struct Gathering {
+    load: Option<Arc<Load>>,
+    calls: fn(&Load) -> &Calls,
+}
 
 impl Gathering {
-    fn finish(mut self) -> Vec<Notice> {
-        self.0.take().map_or_else(Vec::new, |load| load.notices.take())
+    fn finish(mut self) -> Vec<Call> {
+        self.load.take().map_or_else(Vec::new, |load| (self.calls)(&load).take())
     }
 }
 
 impl Drop for Gathering {
     fn drop(&mut self) {
-        if let Some(load) = self.0.take() {
-            // Not under the lock: what a notice holds may tell something itself when it is dropped.
-            drop(load.notices.take());
+        if let Some(load) = self.load.take() {
+            // Not under the lock: what a call holds may ask for another one when it is dropped.
+            drop((self.calls)(&load).take());
         }
     }
 }
@@ -103,16 +108,12 @@ impl Drop for LaneSeat {
     }
 }
 
-/// Turns of connections that have more to do at once before the lane polls its driver. Fewer let others wait less, and cost
-/// short connections a poll each time. A turn whose callbacks take a millisecond yields at once.
-const TURNS: u32 = 16;
-
 impl Lane {
     /// A lane that nobody drives yet. `idle` is called on its thread whenever nothing is ready to run there.
     pub fn new(idle: impl Fn() + Send + Sync + 'static) -> Result<Self, Error> {
         let build = || -> io::Result<Runtime> {
             let mut builder = runtime::Builder::new_current_thread();
-            builder.event_interval(TURNS).enable_all().on_thread_park(idle).build()
+            builder.enable_all().on_thread_park(idle).build()
         };
         let runtime = build().map_err(|error| {
             let message = format!("cannot make a lane: {}; raise the limit of open files (ulimit -n)", reason_text(&error));
@@ -144,19 +145,31 @@ impl LaneHandle {
         self.runtime.spawn(task);
     }
 
-    /// Tells the lane something, within a moment and in order. Whoever calls bounds how much waits.
-    pub(crate) fn tell(&self, notice: Notice) {
-        let notices = &self.load.notices;
-        notices.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(notice);
-        if notices.gathering.swap(true, Ordering::AcqRel) {
+    /// Has a connection that has come, or whatever else must not wait, taken in by `call` on the lane, in order. The caller
+    /// bounds how many wait.
+    pub(crate) fn bring(&self, call: Call) {
+        self.gather(|load| &load.arrivals, None, call);
+    }
+
+    /// Has `notice` called on the lane within a moment, in order. The caller bounds how many wait.
+    pub(crate) fn tell(&self, notice: Call) {
+        self.gather(|load| &load.notices, Some(GATHER), notice);
+    }
+
+    fn gather(&self, calls: fn(&Load) -> &Calls, moment: Option<Duration>, call: Call) {
+        let Calls { waiting, gathering } = calls(&self.load);
+        waiting.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+        if gathering.swap(true, Ordering::AcqRel) {
             return;
         }
-        let gathering = Gathering(Some(Arc::clone(&self.load)));
+        let gathering = Gathering { load: Some(Arc::clone(&self.load)), calls };
         self.spawn(async move {
-            sleep(GATHER).await;
-            for (told, notice) in gathering.finish().into_iter().enumerate() {
-                notice();
-                if told % BATCH == BATCH - 1 {
+            if let Some(moment) = moment {
+                sleep(moment).await;
+            }
+            for (made, call) in gathering.finish().into_iter().enumerate() {
+                call();
+                if made % BATCH == BATCH - 1 {
                     tokio::task::yield_now().await;
                 }
             }
@@ -238,19 +251,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ended_lane_keeps_no_notice() {
+    fn an_ended_lane_keeps_no_call() {
+        for way in [LaneHandle::tell, LaneHandle::bring] {
+            let lane = Lane::new(|| ()).unwrap();
+            let (handle, subject) = (lane.handle(), Arc::new(()));
+            let call = || {
+                let subject = Arc::clone(&subject);
+                Box::new(move || drop(subject))
+            };
+            way(&handle, call());
+            way(&handle, call());
+            assert_eq!(Arc::strong_count(&subject), 3);
+            lane.shut_down();
+            assert_eq!(Arc::strong_count(&subject), 1);
+            way(&handle, call());
+            assert_eq!(Arc::strong_count(&subject), 1);
+        }
+    }
+
+    #[test]
+    fn calls_are_made_in_order_however_many_come_at_once() {
         let lane = Lane::new(|| ()).unwrap();
-        let (handle, subject) = (lane.handle(), Arc::new(()));
-        let notice = || {
-            let subject = Arc::clone(&subject);
-            Box::new(move || drop(subject))
-        };
-        handle.tell(notice());
-        handle.tell(notice());
-        assert_eq!(Arc::strong_count(&subject), 3);
-        lane.shut_down();
-        assert_eq!(Arc::strong_count(&subject), 1);
-        handle.tell(notice());
-        assert_eq!(Arc::strong_count(&subject), 1);
+        let (handle, made) = (lane.handle(), Arc::new(Mutex::new(Vec::new())));
+        for number in 0..3 * BATCH {
+            let made = Arc::clone(&made);
+            handle.bring(Box::new(move || made.lock().unwrap().push(number)));
+        }
+        lane.run(async {
+            while made.lock().unwrap().len() < 3 * BATCH {
+                tokio::task::yield_now().await;
+            }
+        });
+        assert_eq!(*made.lock().unwrap(), (0..3 * BATCH).collect::<Vec<_>>());
     }
 }

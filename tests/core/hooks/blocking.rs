@@ -8,8 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use interpose::{
     hooks::Verdict,
+    live::inbox::Patience,
     words::{
         interest::Interest,
         outcome::CloseReason,
@@ -184,6 +186,37 @@ fn slow_chunks_of_one_connection_do_not_hold_up_another() {
         let ahead = journal.calls.iter().take_while(|(of, call)| !(of == &connection && matches!(call, Call::Recv(..))));
         let ahead = ahead.filter(|(_, call)| matches!(call, Call::Recv(..))).count() - BEFORE;
         assert!(ahead < 10, "{ahead} chunks of the first came {busy:?} before the second's");
+    }
+}
+
+/// Each answer ends a turn, so turns alone say little of the time that has gone by.
+#[test]
+fn answered_chunks_of_one_connection_do_not_hold_up_another() {
+    const BEFORE: usize = 20;
+    for busy in DIRECTIONS {
+        let second: Arc<OnceLock<Mutex<Peer>>> = Arc::default();
+        let (shown, sender) = (AtomicUsize::new(0), Arc::clone(&second));
+        let script = Script::new().recv(move |connection, direction, _| {
+            if connection.id() == 1 {
+                pass(Duration::from_micros(200));
+                // Refused once the test is over.
+                let _ = connection.inject(direction.opposite(), Bytes::from_static(b"!"), Patience::OnLane);
+                if shown.fetch_add(1, Relaxed) == BEFORE {
+                    sender.get().unwrap().lock().unwrap().send(b"x");
+                }
+            }
+            Ok(Verdict::Pass)
+        });
+        let site = Site::with(script, BOTH, 1, |config| config.chunk = 1);
+        let (mut first, Pair { client, mut upstream, connection }) = (site.pair(), site.pair());
+        second.set(Mutex::new(client)).unwrap();
+        let source = if busy == ToUpstream { &mut first.client } else { &mut first.upstream };
+        source.send(&[b'.'; 500]);
+        assert_eq!(upstream.receive_exactly(1), b"x");
+        let journal = site.script.journal();
+        let ahead = journal.calls.iter().take_while(|(of, call)| !(of == &connection && matches!(call, Call::Recv(..))));
+        let ahead = ahead.filter(|(_, call)| matches!(call, Call::Recv(..))).count() - BEFORE;
+        assert!(ahead < 20, "{ahead} chunks of the first came {busy:?} before the second's");
     }
 }
 
