@@ -79,7 +79,7 @@ pub(crate) fn run_alone(
     let admission = Admission { _permit: None, seat: None, reserve: None };
     let task = Task { entry, workers, admission, on_lane: true, hop };
     async move {
-        let done = match upstream.register() {
+        let done = match upstream.attach() {
             Ok(upstream) => relay::run(Stream::nobody(), upstream, task.order()).await,
             Err(error) => Done::Over(Outcome::from_registering(&error)),
         };
@@ -99,7 +99,7 @@ impl Task {
 
     /// Both sides, or why there is no upstream. The client was told then.
     async fn connect(&mut self, client: Unregistered) -> Result<(Stream, Stream), Outcome> {
-        let client = client.register();
+        let client = client.attach();
         let client = client.map_err(|error| {
             let outcome = Outcome::from_registering(&error);
             self.entry.context.server.report_failure(&self.entry.shared, &outcome);
@@ -248,7 +248,7 @@ async fn part(task: &mut Task, client: &Unserved, mut upstream: Unserved, hop: O
     let (Some(names), Some(attendance)) = (names, attendance.as_mut()) else { return Ok(()) };
     attendance.known = true;
     let Some(upstream) = upstream.0.take() else { return Ok(()) };
-    let upstream = upstream.unregister().map_err(|error| Outcome::explained(CloseReason::InternalError, reason_text(&error)))?;
+    let upstream = upstream.detach().map_err(|error| Outcome::explained(CloseReason::InternalError, reason_text(&error)))?;
     let apart = Apart::new(Arc::clone(context), &task.workers, (upstream, *names), hop, shared.passed.load(Relaxed));
     let adopted = apart.connection();
     let asked = attendance.attendant.ask(task.on_lane, move |hooks, connection| hooks.on_connect_apart(connection, &adopted));
@@ -348,7 +348,7 @@ mod tests {
         let ((server, entry), workers) = (adopted(), Workers::start(1).unwrap());
         let shared = Arc::clone(&entry.shared);
         // A file, which epoll_ctl(2) refuses.
-        let refused = Unregistered::of_socket(std::os::fd::OwnedFd::from(File::open("/dev/null").unwrap()).into(), false);
+        let refused = Unregistered::of_unix(std::os::fd::OwnedFd::from(File::open("/dev/null").unwrap()).into());
         run_alone(entry, workers, refused, None).await;
         assert_eq!(shared.outcome.get().unwrap().reason, CloseReason::InternalError);
         assert!(server.connect_log.pass().is_none(), "it has said nothing this second");

@@ -4,7 +4,7 @@ use std::io;
 
 use super::{
     errno::is_exhaustion,
-    port_owner::{Owner, owner_of},
+    sys::{Owner, owner_of},
 };
 use crate::words::{
     addr::Address,

@@ -10,17 +10,19 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 #[cfg(unix)]
 use socket2::SockAddr;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
     deadline,
     names::socket_name,
+    near_timer,
     options::SocketOptions,
-    pulse, registered,
+    registered,
     reserve::Reserve,
     resolver::Resolver,
     stream::{Stream, Unregistered},
+    sys,
 };
 use crate::{
     io::hops::{Came, Hop, Hops},
@@ -76,7 +78,7 @@ pub(crate) async fn connect(forward: &Forward, way: Way<'_>, reserve: Option<Res
         drop(kept);
         race(&order(&found, port, forward.source), forward.source, way).await
     };
-    pulse::set();
+    near_timer::set();
     match deadline::within(forward.connect_timeout, attempt).await {
         Some(Ok(stream)) => Ok(stream),
         Some(Err(outcome)) => Err(outcome.about(&forward.address)),
@@ -184,28 +186,11 @@ fn reached(address: SocketAddr, socket: &Socket, local: &SocketName) -> SocketNa
     socket.peer_addr().map_or_else(|_| own.into(), |peer| socket_name(&peer))
 }
 
-/// A socket that does not block.
-fn open(domain: Domain, protocol: Option<Protocol>) -> io::Result<Socket> {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    return Socket::new(domain, Type::STREAM.nonblocking(), protocol);
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    {
-        let socket = Socket::new(domain, Type::STREAM, protocol)?;
-        socket.set_nonblocking(true)?;
-        Ok(socket)
-    }
-}
-
 fn new_socket(address: SocketAddr, source: Option<IpAddr>, options: &SocketOptions) -> io::Result<Socket> {
-    let socket = open(Domain::for_address(address), Some(Protocol::TCP))?;
+    let socket = sys::open(Domain::for_address(address), Some(Protocol::TCP))?;
     options.apply_to_upstream(&SockRef::from(&socket));
     if let Some(source) = source {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        {
-            use std::os::fd::AsFd;
-            // Without it every connection would take a port of its own from the whole range.
-            let _ = super::kernel::bind_address_no_port(socket.as_fd());
-        }
+        sys::bind_address_no_port(&socket);
         // Not the connect's own failure: EADDRNOTAVAIL means another thing there.
         let fault = |error| io::Error::other(format!("source {source} cannot be used ({})", reason_text(&error)));
         socket.bind(&SocketAddr::new(source, 0).into()).map_err(fault)?;
@@ -232,7 +217,8 @@ pub(crate) fn adopt(socket: Socket, way: Way<'_>) -> Result<Given, Outcome> {
         }
         socket.set_nonblocking(true)?;
         let hop = way.hops.remember(&local, &peer, way.came);
-        Ok(Given { socket: Unregistered::of_socket(socket, is_tcp), peer, local, hop })
+        let of_kind = if is_tcp { Unregistered::of_tcp } else { Unregistered::of_unix };
+        Ok(Given { socket: of_kind(socket), peer, local, hop })
     };
     adopt().map_err(given_in_vain)
 }
@@ -241,7 +227,7 @@ impl Given {
     /// Registers it with the runtime of the calling thread.
     pub(crate) fn register(self) -> Result<Connected, Outcome> {
         let Self { socket, peer, local, hop } = self;
-        Ok(Connected { stream: socket.register().map_err(given_in_vain)?, peer, local, hop })
+        Ok(Connected { stream: socket.attach().map_err(given_in_vain)?, peer, local, hop })
     }
 }
 
@@ -254,7 +240,7 @@ async fn connect_unix(path: &str, way: Way<'_>) -> Result<Connected, Outcome> {
     let name = path.strip_prefix('@').map_or_else(|| path.to_owned(), |name| format!("\0{name}"));
     let peer = SocketName::Unix(path.to_owned());
     let attempt = async || {
-        let socket = open(Domain::UNIX, None)?;
+        let socket = sys::open(Domain::UNIX, None)?;
         let hop = name_unix(&socket, &peer, way)?;
         let target = SockAddr::unix(&name)?;
         registered::connect(socket, &target, |socket| socket.connect(&target)).await.map(|connected| (connected, hop))
@@ -275,7 +261,7 @@ async fn connect_unix(path: &str, way: Way<'_>) -> Result<Connected, Outcome> {
 /// than on Linux such sockets have no names.
 #[cfg(unix)]
 fn name_unix(socket: &Socket, peer: &SocketName, way: Way<'_>) -> io::Result<Option<Hop>> {
-    if cfg!(not(any(target_os = "linux", target_os = "android"))) || !way.hops.leads_here(peer) {
+    if !sys::UNIX_SOCKETS_GET_NAMES || !way.hops.leads_here(peer) {
         return Ok(None);
     }
     socket.bind(&SockAddr::unix("")?)?;

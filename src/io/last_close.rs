@@ -11,13 +11,15 @@ use std::{
 
 use socket2::Socket;
 
+use super::sys;
+
 /// True once this process has forked, so that others may hold copies of its sockets.
 static FORKED: AtomicBool = AtomicBool::new(false);
 
 /// Notes every fork of the C library's from here on. To be called before the first socket is made.
 pub(crate) fn watch_forks() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| super::kernel::at_fork(before_fork, in_child));
+    ONCE.call_once(|| sys::at_fork(before_fork, in_child));
 }
 
 extern "C" fn before_fork() {
@@ -42,8 +44,7 @@ pub(super) fn reset(socket: &Socket, is_tcp: bool) {
         return;
     }
     // On Linux to disconnect is what a close with no time to linger does, without waiting for the last close.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    if rustix::net::connect_unspec(socket).is_ok() {
+    if sys::disconnect(socket) {
         return;
     }
     let _ = socket.set_linger(Some(Duration::ZERO));
@@ -76,8 +77,7 @@ pub(super) fn leave(socket: &Socket) {
         return;
     }
     let _ = socket.shutdown(Shutdown::Both);
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    if rustix::io::ioctl_fionread(socket).is_ok_and(|unread| unread > 0) {
-        let _ = rustix::net::connect_unspec(socket);
+    if sys::has_unread(socket) {
+        sys::disconnect(socket);
     }
 }

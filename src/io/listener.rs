@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 #[cfg(unix)]
 use super::socket_file::{SocketFile, bind_unix};
-use super::{bind_error::bind_error, errno::is_absent, names::socket_name, options::SocketOptions};
+use super::{bind_error::bind_error, errno::is_absent, names::socket_name, options::SocketOptions, sys};
 use crate::words::{
     addr::{Address, SocketName},
     error::{Error, ErrorKind},
@@ -58,7 +58,7 @@ impl std::os::fd::AsRawFd for Bound {
 }
 
 #[cfg(unix)]
-impl super::kernel::OneSocket for Bound {}
+impl super::sys::OneDescriptor for Bound {}
 
 impl Listener {
     /// Binds and listens. On return a client's connect succeeds.
@@ -80,7 +80,7 @@ impl Listener {
 
     /// What the system makes of a backlog of this length, if it is less.
     pub(crate) fn shortened_backlog(backlog: u32) -> Option<u32> {
-        somaxconn().filter(|most| *most < backlog)
+        sys::most_backlog().filter(|most| *most < backlog)
     }
 
     pub(crate) fn name(&self) -> &SocketName {
@@ -174,14 +174,4 @@ pub(super) type SocketFile = std::convert::Infallible;
 fn bind_unix(path: &str) -> Result<(Socket, Option<SocketFile>), Error> {
     let message = format!("cannot listen on unix:{path}: this system has no Unix sockets; give a port");
     Err(Error::new(ErrorKind::Bind, message))
-}
-
-#[cfg(target_os = "linux")]
-fn somaxconn() -> Option<u32> {
-    std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn somaxconn() -> Option<u32> {
-    None
 }

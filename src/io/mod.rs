@@ -1,23 +1,18 @@
-//! Sockets: accepting, connecting, and the stream both give.
+//! Sockets: accepting, connecting, and the stream that both return.
 
 mod bind_error;
 pub(crate) mod connector;
 pub(crate) mod deadline;
 pub(crate) mod errno;
-mod fault;
 pub(crate) mod hops;
-mod kernel;
 pub(crate) mod last_close;
 mod later;
 pub(crate) mod listener;
 mod lookup;
 mod name_cache;
 pub(crate) mod names;
+mod near_timer;
 pub(crate) mod options;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) mod pipe;
-mod port_owner;
-mod pulse;
 pub(crate) mod ready;
 mod registered;
 pub(crate) mod reserve;
@@ -25,9 +20,4 @@ pub(crate) mod resolver;
 #[cfg(unix)]
 mod socket_file;
 pub(crate) mod stream;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) mod ticks;
-mod traffic;
-mod unregistered;
-
-pub(crate) use kernel::{give_back_memory, with_signals_blocked};
+pub(crate) mod sys;

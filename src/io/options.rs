@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
+use super::sys;
+
 /// What every TCP socket of ours is set to.
 #[derive(Debug, Clone)]
 pub(crate) struct SocketOptions {
@@ -21,9 +23,8 @@ impl SocketOptions {
         // An urgent byte (RFC 6093) is a byte of the stream, and must not be lost.
         let _ = socket.set_out_of_band_inline(true);
         let _ = socket.set_tcp_nodelay(true);
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        if self.unacknowledged.is_some() {
-            let _ = socket.set_tcp_user_timeout(self.unacknowledged);
+        if let Some(limit) = self.unacknowledged {
+            sys::set_unacknowledged_limit(socket, limit);
         }
     }
 
@@ -31,7 +32,7 @@ impl SocketOptions {
     /// is left to the first look that its relay takes.
     pub(crate) fn apply_to_upstream(&self, socket: &SockRef<'_>) {
         self.apply(socket);
-        if !cfg!(any(target_os = "linux", target_os = "android")) {
+        if !sys::PEERS_ARE_CHECKED {
             keep_alive(socket);
         }
     }

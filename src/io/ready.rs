@@ -8,7 +8,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 #[cfg(unix)]
 use super::{listener::Bound, socket_file::SocketFile};
-use super::{listener::Listener, names::socket_name, options::SocketOptions, stream::Unregistered};
+use super::{listener::Listener, names::socket_name, options::SocketOptions, stream::Unregistered, sys};
 use crate::words::addr::SocketName;
 
 /// A client as `accept` gave it: not yet known to any runtime.
@@ -18,18 +18,10 @@ pub(crate) struct Accepted {
     peer: SockAddr,
 }
 
-/// One waiting client, or `WouldBlock`.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn accept(socket: &Socket) -> io::Result<Accepted> {
-    let (socket, peer) = socket.accept4(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)?;
-    Ok(Accepted { socket, peer })
-}
-
-#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
-fn accept(socket: &Socket) -> io::Result<Accepted> {
-    let (socket, peer) = socket.accept()?;
-    socket.set_nonblocking(true)?;
-    Ok(Accepted { socket, peer })
+/// Accepts one waiting client; `WouldBlock` if there is none.
+#[cfg(unix)]
+fn accept(listener: &Socket) -> io::Result<Accepted> {
+    sys::accept(listener).map(|(socket, peer)| Accepted { socket, peer })
 }
 
 /// Returns true when a client waits to be accepted, and where nobody may ask.
@@ -55,7 +47,7 @@ impl Ready {
     /// The listener comes back where that fails.
     pub(crate) fn new(listener: Listener) -> Result<Self, (Listener, io::Error)> {
         let Listener { socket, other, name, file } = listener;
-        let watch = |socket| super::kernel::watch(socket, Interest::READABLE);
+        let watch = |socket| sys::watch(socket, Interest::READABLE);
         let socket = match watch(socket) {
             Ok(socket) => socket,
             Err((socket, error)) => return Err((Listener { socket, other, name, file }, error)),
@@ -109,15 +101,7 @@ impl Ready {
 
     /// Returns true while clients can come: not once somebody else has ended the socket.
     pub(crate) fn is_listening(&self) -> bool {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        let listens = |watched: &AsyncFd<Bound>| match watched.get_ref().socket.is_listener() {
-            Ok(listens) => listens,
-            // Refused (seccomp) or not known here says nothing of the socket. That there is none under its number does.
-            Err(error) => !matches!(error.raw_os_error(), Some(libc::EBADF | libc::ENOTSOCK)),
-        };
-        // Elsewhere the system does not say; then it is tried for ever, with pauses.
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        let listens = |_: &AsyncFd<Bound>| true;
+        let listens = |watched: &AsyncFd<Bound>| sys::is_listening(&watched.get_ref().socket);
         listens(&self.socket) && self.other.as_ref().is_none_or(listens)
     }
 }
@@ -162,10 +146,10 @@ impl Accepted {
     /// Linux's accepted sockets have the listener's options; elsewhere they are set again.
     pub(crate) fn into_unregistered(self, options: &SocketOptions) -> Unregistered {
         let is_tcp = !self.peer.is_unix();
-        if is_tcp && !cfg!(any(target_os = "linux", target_os = "android")) {
+        if is_tcp && !sys::ACCEPTED_HAVE_OPTIONS {
             options.apply_to_listener(&SockRef::from(&self.socket));
         }
-        Unregistered::of_socket(self.socket, is_tcp)
+        if is_tcp { Unregistered::of_tcp(self.socket) } else { Unregistered::of_unix(self.socket) }
     }
 
     /// Ends it with RST.

@@ -22,7 +22,7 @@ use super::{
     view::Spare,
 };
 use crate::{
-    io::ticks::Ticks,
+    io::sys::Ticks,
     live::handle::Connection,
     server,
     threads::lane,

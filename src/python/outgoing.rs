@@ -19,7 +19,7 @@ use super::{
     runtime::{self, Process},
 };
 use crate::{
-    io::{names::socket_name, stream::NO_SIGNAL},
+    io::{names::socket_name, sys::NO_SIGNAL},
     live::handle::Connection,
     threads::workers::{Dialled, Memory},
     words::{

@@ -131,7 +131,7 @@ impl Control {
                 runtime.shutdown_timeout(EXIT_TIME);
             };
             let builder = thread::Builder::new().name("interpose-control".to_owned());
-            let thread = crate::io::with_signals_blocked(|| builder.spawn(body))?;
+            let thread = crate::io::sys::with_signals_blocked(|| builder.spawn(body))?;
             Ok(Self { handle, running, thread })
         };
         start().map_err(|error| {

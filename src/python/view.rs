@@ -11,13 +11,13 @@ use std::{
     task::{Poll, ready},
 };
 
+use bytes::BufMut;
 use pyo3::{
     exceptions::PyBufferError,
     ffi,
     prelude::*,
     types::{PyBytes, PyMemoryView},
 };
-use tokio::io::ReadBuf;
 
 use crate::words::chunk::{Chunk, Room};
 
@@ -99,18 +99,16 @@ impl Room for Blank {
         self.size
     }
 
-    fn fill(&mut self, read: &mut dyn FnMut(&mut ReadBuf<'_>) -> Poll<io::Result<()>>) -> Poll<io::Result<usize>> {
+    fn fill(&mut self, read: &mut dyn FnMut(&mut dyn BufMut) -> Poll<io::Result<()>>) -> Poll<io::Result<usize>> {
         if !self.is_blank() {
             // Not to be written any more; whoever tries again has another.
             return Poll::Ready(Err(io::ErrorKind::Interrupted.into()));
         }
         // SAFETY: `size` bytes from `bytes` on are the object's, which lives, and nobody has seen it.
-        let bytes = unsafe { slice::from_raw_parts_mut(self.bytes.cast::<MaybeUninit<u8>>(), self.size) };
-        let mut buffer = ReadBuf::uninit(bytes);
-        let polled = read(&mut buffer);
-        // `read` may have put another buffer in its place.
-        let is_ours = buffer.filled().as_ptr() == self.bytes.cast_const().cast();
-        self.filled = if is_ours { buffer.filled().len() } else { 0 };
+        let mut left = unsafe { slice::from_raw_parts_mut(self.bytes.cast::<MaybeUninit<u8>>(), self.size) };
+        let polled = read(&mut left);
+        // A safe caller cannot put another slice in this one's place, nor pass over bytes that were not written.
+        self.filled = self.size - left.len();
         ready!(polled)?;
         Poll::Ready(Ok(self.filled))
     }

@@ -20,7 +20,10 @@ use super::{
     pump::BUFFER,
     splice::{LEAST, ROW},
 };
-use crate::{io::stream::Stream, settings::config::Coalesce};
+use crate::{
+    io::stream::{Socket, Stream},
+    settings::config::Coalesce,
+};
 
 /// What is waited for: as much as one read takes.
 const LOW_WATER: usize = BUFFER;
@@ -124,7 +127,10 @@ impl Watched {
         if !dry {
             return false;
         }
-        if self.wait.is_none() && self.pace.may_wait(policy, now) && source.set_low_water(LOW_WATER) {
+        if self.wait.is_none()
+            && self.pace.may_wait(policy, now)
+            && source.raw().is_some_and(|socket| socket.set_low_water(LOW_WATER))
+        {
             self.wait = Some(Wait::new(now + LONGEST));
         }
         let Some(wait) = &mut self.wait else { return false };
@@ -136,7 +142,7 @@ impl Watched {
     }
 
     fn wait_no_more(&mut self, source: &mut Stream) -> bool {
-        source.clear_low_water();
+        source.raw().map(Socket::clear_low_water);
         self.wait.take().is_some()
     }
 }
@@ -199,14 +205,14 @@ impl Wait {
     }
 }
 
-#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+#[cfg(all(test, unix))]
 mod tests {
     use std::{future::poll_fn, io::Write, net};
 
-    use socket2::Socket;
     use tokio::{net::TcpListener, task::yield_now, time::advance};
 
     use super::*;
+    use crate::io::stream::Unregistered;
 
     const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -223,7 +229,7 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let sender = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (accepted, _) = listener.accept().await.unwrap();
-            let source = Stream::of_socket(Socket::from(accepted.into_std().unwrap()), true).unwrap();
+            let source = Unregistered::of_tcp(accepted.into_std().unwrap().into()).attach().unwrap();
             Self { coalescer: Coalescer::default(), policy, source, sender }
         }
 

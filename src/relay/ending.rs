@@ -10,7 +10,7 @@ use crate::{
     io::{
         deadline::{self, Deadline},
         errno::{is_gone, is_reset},
-        stream::Stream,
+        stream::{Socket, Stream},
     },
     live::{control::Command, shared::Shared},
     settings::config::Timeouts,
@@ -32,8 +32,9 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mil
 
 /// Dropping the relay aborts both sockets, unless it is settled.
 pub(super) async fn finish(mut relay: Relay<'_>, end: End) -> Outcome {
-    relay.client.clear_low_water();
-    relay.upstream.clear_low_water();
+    for stream in [&mut relay.client, &mut relay.upstream] {
+        stream.raw().map(Socket::clear_low_water);
+    }
     match end {
         End::Finished => Outcome::plain(CloseReason::Finished),
         End::Closed => {
@@ -86,7 +87,7 @@ pub(crate) async fn say_goodbye(client: &mut Stream, shared: &Shared, timeouts: 
                 rest = &rest[taken..];
             }
         }
-        client.half_close()?;
+        poll_fn(|cx| client.poll_end(cx)).await?;
         let lingering = discard(client, &shared.to_upstream, LINGER_BYTES, |client| is_let_go(client, shared));
         let _ = deadline::within(LINGER, lingering).await;
         Ok::<(), io::Error>(())
@@ -144,14 +145,15 @@ async fn discard(stream: &mut Stream, meter: &Meter, most: usize, is_enough: imp
 /// peer's own bytes are given up, or one that is blocked in sending would never take what is left for it.
 /// Bounded by `limit` without progress; a command to abort, or the peer's own end, ends the wait.
 async fn wait_acknowledged(stream: &mut Stream, shared: &Shared, meter: &Meter, limit: Option<Duration>) {
-    if !stream.is_tcp() {
+    if !stream.transport().is_some_and(Socket::is_tcp) {
         return;
     }
+    let has_peer = |stream: &Stream| stream.transport().is_some_and(|socket| socket.peer_name().is_ok());
     let (mut pause, longest) = LOOK;
-    let mut left = stream.unacknowledged();
+    let mut left = rest::unacknowledged(stream);
     let mut deadline = limit.map(Deadline::after);
     let mut sends = true;
-    while left > 0 && stream.peer_name().is_ok() && shared.control.command() < Some(Command::Abort) {
+    while left > 0 && has_peer(stream) && shared.control.command() < Some(Command::Abort) {
         if let Some(deadline) = &mut deadline {
             deadline.look_at(Instant::now() + pause);
         }
@@ -161,7 +163,7 @@ async fn wait_acknowledged(stream: &mut Stream, shared: &Shared, meter: &Meter, 
             sleep(pause).await;
         }
         pause = longest.min(pause * 2);
-        let now_left = stream.unacknowledged();
+        let now_left = rest::unacknowledged(stream);
         if let Some(deadline) = &mut deadline {
             if now_left < left {
                 deadline.anew();

@@ -54,11 +54,11 @@ impl Relay<'_> {
     /// Resets a failed side whose socket goes on: no read would ever tell of its end, and its peer is not to wait for that
     /// either. What has come from it was read in a turn since it failed. Says whether a pump has something to do for it.
     pub(super) fn end_survivors(&mut self, had_turn: (bool, bool)) -> bool {
-        let survives = |had_turn: bool, stream: &Stream, failure: &Option<io::Error>| {
-            had_turn && failure.as_ref().is_some_and(|error| stream.survives(error))
+        let goes_on = |had_turn: bool, stream: &Stream, failure: &Option<io::Error>| {
+            had_turn && failure.as_ref().is_some_and(|error| survives(stream, error))
         };
-        let client = survives(had_turn.0, &self.client, &self.client_failure);
-        let upstream = survives(had_turn.1, &self.upstream, &self.upstream_failure);
+        let client = goes_on(had_turn.0, &self.client, &self.client_failure);
+        let upstream = goes_on(had_turn.1, &self.upstream, &self.upstream_failure);
         if client {
             self.client.abort_on_close();
         }
@@ -87,7 +87,7 @@ impl Relay<'_> {
     /// Nothing more reaches the client. What it sent before is still read and delivered, then the upstream is aborted.
     pub(super) fn client_failed(&mut self, error: io::Error) -> bool {
         self.client_failed_first |= self.upstream_failure.is_none();
-        self.to_upstream.source_failed(is_behind_fin(&error) && !self.client.survives(&error));
+        self.to_upstream.source_failed(is_behind_fin(&error) && !survives(&self.client, &error));
         self.client_failure.get_or_insert(error);
         self.to_client.cut(self.shared, ToClient);
         true
@@ -95,9 +95,14 @@ impl Relay<'_> {
 
     /// The mirror of [`client_failed`](Self::client_failed).
     pub(super) fn upstream_failed(&mut self, error: io::Error) -> bool {
-        self.to_client.source_failed(is_behind_fin(&error) && !self.upstream.survives(&error));
+        self.to_client.source_failed(is_behind_fin(&error) && !survives(&self.upstream, &error));
         self.upstream_failure.get_or_insert(error);
         self.to_upstream.cut(self.shared, ToUpstream);
         true
     }
+}
+
+/// Returns true if a side's socket still works after a call failed with `error`.
+fn survives(stream: &Stream, error: &io::Error) -> bool {
+    stream.transport().is_some_and(|socket| socket.survives(error))
 }

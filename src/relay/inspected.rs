@@ -236,7 +236,7 @@ fn read_into_buffer(source: &mut Stream, size: usize, cx: &mut Context<'_>) -> P
 /// Reads into a hook's own memory. It can show that only whole, so less is copied out of it.
 fn read_into_room(source: &mut Stream, stage: &Stage<'_>, mut room: Arc<dyn Room>, cx: &mut Context<'_>) -> Poll<Taken> {
     let Some(memory) = Arc::get_mut(&mut room) else { return read_into_buffer(source, room.size(), cx) };
-    let read = memory.fill(&mut |buffer| source.poll_receive(cx, buffer));
+    let read = memory.fill(&mut |buffer| source.poll_receive(cx, buffer).map_ok(drop));
     if let Poll::Ready(Ok(bytes)) = read
         && bytes == room.size()
     {

@@ -35,7 +35,7 @@ use self::{
 };
 use crate::{
     hooks::{Attendant, Failed},
-    io::stream::Stream,
+    io::stream::{Socket, Stream},
     live::{control::Command, shared::Shared},
     settings::config::{Coalesce, Splice, Timeouts},
     words::{
@@ -233,7 +233,7 @@ impl<'a> Relay<'a> {
             ToUpstream => (&self.to_upstream, &mut self.client),
             ToClient => (&self.to_client, &mut self.upstream),
         };
-        if pump.phase == Phase::Open && source.clear_low_water() {
+        if pump.phase == Phase::Open && source.raw().is_some_and(Socket::clear_low_water) {
             scratch::with_buffer(|scratch| match direction {
                 ToUpstream => self.turn_to_upstream(scratch, cx),
                 ToClient => self.turn_to_client(scratch, cx),
@@ -332,12 +332,12 @@ impl<'a> Relay<'a> {
         let ending = self.is_ending();
         let timeouts = self.order.timeouts;
         let limit = if ending { timeouts.half_close } else { timeouts.idle };
-        let in_kernel = || (self.client.unacknowledged(), self.upstream.unacknowledged());
+        let in_kernel = || (rest::unacknowledged(&self.client), rest::unacknowledged(&self.upstream));
         match self.patience.poll(limit, moved, in_kernel, cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Over::Look) => {
-                self.client.look_again();
-                self.upstream.look_again();
+                self.client.ignore_readiness();
+                self.upstream.ignore_readiness();
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }

@@ -44,7 +44,7 @@ pub(crate) async fn go_on(sides: Box<Sides>, order: Order<'_>) -> Done {
     let (client_failure, upstream_failure) = (sides.client_failure, sides.upstream_failure);
     let (failed_first, closing, talk) = (sides.client_failed_first, sides.closing, sides.talk);
     let (patience, silence) = (sides.patience, sides.silence);
-    match (client.register(), upstream.register()) {
+    match (client.attach(), upstream.attach()) {
         (Ok(client), Ok(upstream)) => {
             let mut relay = Relay::new(client, upstream, order);
             (relay.to_upstream, relay.to_client) = (to_upstream, to_client);
@@ -94,7 +94,7 @@ impl Relay<'_> {
             }
         }
         self.patience.leave_thread();
-        let take = |stream: &mut Stream| mem::replace(stream, Stream::nowhere()).unregister();
+        let take = |stream: &mut Stream| mem::replace(stream, Stream::nowhere()).detach();
         let (client, upstream) = match (take(&mut self.client), take(&mut self.upstream)) {
             (Ok(client), Ok(upstream)) => (client, upstream),
             (client, upstream) => return Done::Over(lost(client.err().or(upstream.err()))),
@@ -119,12 +119,17 @@ impl Relay<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{
+        io::{Read, Write},
+        net::Shutdown,
+        sync::Arc,
+    };
 
     use super::*;
     #[cfg(any(target_os = "linux", target_os = "android"))]
     use crate::relay::splice::Splicer;
     use crate::{
+        io::stream::pair::pair,
         live::{
             registry::Registry,
             shared::{Shared, SideNames},
@@ -154,6 +159,25 @@ mod tests {
             assert_eq!(outcome.reason, CloseReason::InternalError);
             assert!(outcome.error.unwrap().contains("bytes"));
         }
+    }
+
+    #[tokio::test]
+    async fn bytes_in_front_of_a_socket_move_along_and_are_delivered_first() {
+        let (shared, timeouts) = (shared(), Timeouts::default());
+        let order = Order { splice: Splice::Always, coalesce: Coalesce::Always, ..order(&shared, &timeouts) };
+        let ((mut client, mut sender), (upstream, mut receiver)) = (pair(), pair());
+        client.unread("before".into());
+        sender.write_all(b"after").unwrap();
+        for end in [&sender, &receiver] {
+            end.shutdown(Shutdown::Write).unwrap();
+        }
+        let Done::Moved(sides) = Relay::new(client, upstream, order).detach() else { panic!("it does not move") };
+        let Done::Over(outcome) = go_on(sides, order).await else { panic!("it does not end") };
+        assert_eq!(outcome.reason, CloseReason::Finished);
+        let mut all = String::new();
+        receiver.read_to_string(&mut all).unwrap();
+        assert_eq!(all, "beforeafter");
+        assert_eq!(shared.to_upstream.ledger().delivered, 11);
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     hooks::Failed,
-    io::stream::Stream,
+    io::stream::{Socket, Stream},
     live::shared::Shared,
     settings::config::MOST_CHUNK,
     words::{
@@ -90,7 +90,7 @@ impl Pump {
         matches!(self.phase, Phase::Ended | Phase::Cut)
     }
 
-    #[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+    #[cfg(test)]
     pub(super) fn holding(splicer: Splicer) -> Self {
         Self { splicer, ..Self::new() }
     }
@@ -187,7 +187,7 @@ impl Pump {
     pub(super) fn discard(&mut self, source: &mut Stream, meter: &Meter, buffer: &mut [u8], cx: &mut Context<'_>) -> Turn {
         let mut turn = Turn::default();
         let (mut read, mut steps) = (0, 0);
-        source.clear_low_water();
+        source.raw().map(Socket::clear_low_water);
         while !self.source_ended {
             steps += 1;
             match source.poll_read(cx, buffer) {
@@ -231,7 +231,7 @@ impl Pump {
         match self.phase {
             Phase::Open if stage.is_held(ends.shared) => return Poll::Pending,
             Phase::Open => {}
-            Phase::Ending => return Poll::Ready(self.pass_end(ends)),
+            Phase::Ending => return self.pass_end(ends, cx),
             Phase::Withheld | Phase::Ended | Phase::Cut => return Poll::Pending,
         }
         if self.splicer.wants(stage.splice, ends.source, ends.destination) {
@@ -346,16 +346,18 @@ impl Pump {
         }
     }
 
-    fn pass_end(&mut self, ends: &mut Ends<'_>) -> Result<usize, Fault> {
+    fn pass_end(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
         // What was injected until now goes out before the end; what comes later is refused.
         let late = ends.shared.finish_inbox(ends.direction);
         if self.add(ends, late) > 0 {
-            return Ok(0);
+            return Poll::Ready(Ok(0));
         }
-        if !self.failed_source {
-            ends.destination.half_close().map_err(Fault::Destination)?;
+        if !self.failed_source
+            && let Err(error) = ready!(ends.destination.poll_end(cx))
+        {
+            return Poll::Ready(Err(Fault::Destination(error)));
         }
         self.phase = Phase::Ended;
-        Ok(0)
+        Poll::Ready(Ok(0))
     }
 }

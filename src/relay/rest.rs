@@ -1,13 +1,13 @@
 //! Connections of a server that is left: those in which nothing is under way are ended in order, without a drain.
 
-use std::{io, task::Context, time::Duration};
+use std::{task::Context, time::Duration};
 
 use super::{
     Relay,
     pump::{Phase, Pump},
 };
 use crate::{
-    io::stream::Stream,
+    io::stream::{Socket, Stream},
     words::stats::Direction::{ToClient, ToUpstream},
 };
 
@@ -39,12 +39,12 @@ impl Relay<'_> {
 
     fn is_at_rest(&self, still: Duration) -> bool {
         let has_none = |pump: &Pump, source: &Stream| match pump.phase {
-            Phase::Open => !pump.is_stalled() && !has_unread(source),
+            Phase::Open => !pump.is_stalled() && !source.has_unread(),
             Phase::Ended => true,
             Phase::Withheld | Phase::Ending | Phase::Cut => false,
         };
         let injected = || self.shared.has_injected(ToUpstream) || self.shared.has_injected(ToClient);
-        let spoken = self.client.last_data().or_else(|| self.upstream.last_data().map(|last| (last.1, last.0)));
+        let spoken = last_data(&self.client).or_else(|| last_data(&self.upstream).map(|last| (last.1, last.0)));
         // Between Unix sockets, or where the system does not tell, only what was delivered since the server was left does.
         let (upstream, client) = spoken.unwrap_or((still, still));
         self.client_failure.is_none()
@@ -53,24 +53,24 @@ impl Relay<'_> {
             && has_none(&self.to_upstream, &self.client)
             && has_none(&self.to_client, &self.upstream)
             && !injected()
-            && self.client.unacknowledged() == 0
-            && self.upstream.unacknowledged() == 0
+            && unacknowledged(&self.client) == 0
+            && unacknowledged(&self.upstream) == 0
     }
 }
 
 /// Returns true if a peer that was sent its end needs no listening to any more: it has all the data, and is silent.
 pub(super) fn is_silent(stream: &Stream) -> bool {
     // FIN counts as one, and its acknowledgement may be delayed.
-    stream.unacknowledged() <= 1 && stream.last_data().is_none_or(|(_, received)| received >= QUIET)
+    unacknowledged(stream) <= 1 && last_data(stream).is_none_or(|(_, received)| received >= QUIET)
 }
 
-/// Returns true if bytes, an end or a failure wait to be read.
-fn has_unread(source: &Stream) -> bool {
-    match source.peek() {
-        Some(Err(error)) => error.kind() != io::ErrorKind::WouldBlock,
-        Some(Ok(_)) => true,
-        None => false,
-    }
+/// Returns the number of bytes that the peer's kernel has not acknowledged. Without a socket, none.
+pub(super) fn unacknowledged(stream: &Stream) -> usize {
+    stream.transport().map_or(0, Socket::unacknowledged)
+}
+
+fn last_data(stream: &Stream) -> Option<(Duration, Duration)> {
+    stream.transport()?.last_data()
 }
 
 /// `client` and `upstream`: how long ago each has said something, or was connected; `asked`: a word of the client's may have

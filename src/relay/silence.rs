@@ -50,14 +50,15 @@ impl Relay<'_> {
             return false;
         }
         if !std::mem::replace(&mut self.silence.kept_alive, true) {
-            self.upstream.keep_alive();
+            self.upstream.transport().inspect(|socket| socket.keep_alive());
         }
         if self.order.timeouts.unacknowledged.is_some() {
             // The kernel was told when to give a peer up.
             return false;
         }
-        let unanswered =
-            |stream: &Stream, failure: &Option<io::Error>| if failure.is_none() { stream.unanswered() } else { None };
+        let unanswered = |stream: &Stream, failure: &Option<io::Error>| {
+            if failure.is_none() { stream.transport()?.unanswered() } else { None }
+        };
         let client = unanswered(&self.client, &self.client_failure);
         let upstream = unanswered(&self.upstream, &self.upstream_failure);
         if client.is_none() && upstream.is_none() {

@@ -14,7 +14,11 @@ use bytes::Bytes;
 use super::turn::{Fault, no_memory};
 use crate::{
     hooks::Failed,
-    io::stream::Stream,
+    io::{
+        errno::is_exhaustion,
+        stream::Stream,
+        sys::pipe::{self, Pipe},
+    },
     settings::config::Splice,
     words::{error::reason_text, outcome::CloseReason},
 };
@@ -58,16 +62,9 @@ impl Filled {
     }
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
 #[derive(Debug)]
 struct Held {
-    pipe: crate::io::pipe::Pipe,
-    bytes: usize,
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[derive(Debug)]
-struct Held {
+    pipe: Pipe,
     bytes: usize,
 }
 
@@ -83,13 +80,15 @@ impl Splicer {
     }
 
     /// Whether the next read is to be spliced.
-    pub(super) fn wants(&self, splice: Splice, source: &Stream, destination: &Stream) -> bool {
+    pub(super) fn wants(&self, splice: Splice, source: &mut Stream, destination: &mut Stream) -> bool {
         let due = match splice {
             Splice::Never => false,
             Splice::Streaming => self.row >= ROW,
             Splice::Always => true,
         };
-        due && !self.unfit && is_spliceable(source) && destination.is_tcp()
+        due && !self.unfit
+            && source.raw().is_some_and(|socket| socket.is_spliceable())
+            && destination.raw().is_some_and(|socket| socket.is_tcp())
     }
 
     /// Takes note of a turn that moved so much. What moved nothing says nothing.
@@ -103,12 +102,6 @@ impl Splicer {
     }
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn is_spliceable(source: &Stream) -> bool {
-    source.is_spliceable()
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
 impl Splicer {
     /// Gives an empty pipe back.
     fn let_go(&mut self) {
@@ -135,7 +128,6 @@ impl Splicer {
     }
 
     pub(super) fn poll_fill(&mut self, source: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<Filled>> {
-        use crate::io::pipe::Pipe;
         if self.held.is_none() {
             let Some(pipe) = Pipe::take() else {
                 // Another row of bytes before the next try.
@@ -145,6 +137,7 @@ impl Splicer {
             self.held = Some(Box::new(Held { pipe, bytes: 0 }));
         }
         let Some(held) = &mut self.held else { return Poll::Ready(Ok(Filled::Copy)) };
+        let Some(source) = source.raw() else { return Poll::Ready(Ok(Filled::Copy)) };
         match source.poll_fill(cx, &held.pipe) {
             Poll::Ready(Ok(bytes)) => {
                 held.bytes = bytes;
@@ -165,6 +158,9 @@ impl Splicer {
     /// Moves what is held to the destination, as far as that takes it.
     pub(super) fn poll_empty(&mut self, destination: &mut Stream, cx: &mut Context<'_>) -> Poll<Result<Emptied, Fault>> {
         let Some(held) = &mut self.held else { return Poll::Ready(Ok(Emptied::Copied(Bytes::new()))) };
+        let Some(destination) = destination.raw() else {
+            return Poll::Ready(Err(Fault::Destination(io::ErrorKind::NotConnected.into())));
+        };
         match ready!(destination.poll_empty(cx, &held.pipe, held.bytes)) {
             Ok(bytes) => {
                 held.bytes -= bytes;
@@ -183,30 +179,8 @@ impl Splicer {
     /// A splice has failed: the direction copies from now on, or, where that may pass, until another row of bytes has come.
     fn give_up(&mut self, error: &io::Error) {
         self.row = 0;
-        self.unfit |= !crate::io::errno::is_exhaustion(error);
-        crate::io::pipe::refused(error);
-    }
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn is_spliceable(_: &Stream) -> bool {
-    false
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-impl Splicer {
-    fn let_go(&mut self) {}
-
-    pub(super) fn take_out(&mut self) -> Result<Option<Bytes>, Failed> {
-        Ok(None)
-    }
-
-    pub(super) fn poll_fill(&mut self, _: &mut Stream, _: &mut Context<'_>) -> Poll<io::Result<Filled>> {
-        Poll::Ready(Ok(Filled::Copy))
-    }
-
-    pub(super) fn poll_empty(&mut self, _: &mut Stream, _: &mut Context<'_>) -> Poll<Result<Emptied, Fault>> {
-        Poll::Ready(Ok(Emptied::Copied(Bytes::new())))
+        self.unfit |= !is_exhaustion(error);
+        pipe::refused(error);
     }
 }
 
@@ -214,7 +188,7 @@ impl Splicer {
 impl Splicer {
     /// One that has these bytes in a pipe that no splice goes through, and believes that they are as many as `count`.
     pub(super) fn holding(bytes: &[u8], count: usize) -> Self {
-        let held = Held { pipe: crate::io::pipe::Pipe::unfit(bytes), bytes: count };
+        let held = Held { pipe: Pipe::unfit(bytes), bytes: count };
         Self { row: ROW, held: Some(Box::new(held)), unfit: false }
     }
 }
@@ -224,20 +198,10 @@ mod tests {
     use std::{
         future::poll_fn,
         io::{Read, Write},
-        net,
     };
 
-    use socket2::Socket;
-
     use super::*;
-
-    fn pair() -> (Stream, net::TcpStream) {
-        let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (accepted, _) = listener.accept().unwrap();
-        accepted.set_nonblocking(true).unwrap();
-        (Stream::of_socket(Socket::from(accepted), true).unwrap(), peer)
-    }
+    use crate::io::stream::pair::pair;
 
     fn holding(bytes: &[u8]) -> Splicer {
         Splicer::holding(bytes, bytes.len())
@@ -245,12 +209,12 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_spliced_on_is_taken_out_of_the_pipe() {
-        let (mut destination, _peer) = pair();
+        let ((mut source, _sender), (mut destination, _peer)) = (pair(), pair());
         let mut splicer = holding(b"held");
         let emptied = poll_fn(|cx| splicer.poll_empty(&mut destination, cx)).await.unwrap();
         assert!(matches!(emptied, Emptied::Copied(bytes) if bytes == "held"));
         assert_eq!(splicer.holds(), 0);
-        assert!(!splicer.wants(Splice::Always, &destination, &destination), "nor is it tried again");
+        assert!(!splicer.wants(Splice::Always, &mut source, &mut destination), "nor is it tried again");
     }
 
     #[tokio::test]
@@ -279,10 +243,10 @@ mod tests {
     #[tokio::test]
     async fn a_destination_that_has_failed_is_the_failure() {
         let (mut destination, mut peer) = pair();
-        destination.half_close().unwrap();
+        poll_fn(|cx| destination.poll_end(cx)).await.unwrap();
         assert_eq!(peer.read(&mut [0]).unwrap(), 0);
         drop(peer);
-        while destination.peer_name().is_ok() {
+        while destination.transport().unwrap().peer_name().is_ok() {
             tokio::task::yield_now().await;
         }
         let mut splicer = holding(b"held");

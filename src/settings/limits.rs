@@ -19,28 +19,20 @@ pub(crate) fn scarce_from() -> u64 {
     descriptor_limit().map_or(u64::MAX, |limit| limit.saturating_sub(RESERVE))
 }
 
-/// Pipes for splicing, of two descriptors each: half of the reserve of a process with few, more for one with many.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) fn most_pipes() -> usize {
-    const OF_DESCRIPTORS: u64 = 64;
-    let fit = descriptor_limit().map_or(u64::MAX, |limit| limit / OF_DESCRIPTORS);
-    usize::try_from(fit.clamp(4, 64)).unwrap_or(64)
-}
-
 fn from_descriptors(limit: Option<u64>) -> usize {
     let fit = limit.map_or(DEFAULT_MOST, |limit| limit.saturating_sub(RESERVE) / PER_CONNECTION);
     // A tiny limit still lets one connection try.
     usize::try_from(fit.clamp(1, DEFAULT_MOST)).unwrap_or(usize::MAX)
 }
 
-/// The soft limit of open files; `None` is no limit.
+/// Returns the soft limit of open files; `None` is no limit.
 #[cfg(unix)]
-fn descriptor_limit() -> Option<u64> {
+pub(crate) fn descriptor_limit() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
 
 #[cfg(not(unix))]
-fn descriptor_limit() -> Option<u64> {
+pub(crate) fn descriptor_limit() -> Option<u64> {
     None
 }
 

@@ -1,6 +1,5 @@
 //! Threads: the I/O threads that all servers share, and lanes, the runtimes that somebody else's thread drives.
 
 pub mod lane;
-#[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) mod reclaim;
 pub mod workers;

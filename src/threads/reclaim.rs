@@ -2,6 +2,8 @@
 
 use std::thread;
 
+use crate::io::sys::{give_back_memory, with_signals_blocked};
+
 /// Connections that make a burst.
 const MANY: usize = 1000;
 
@@ -15,7 +17,7 @@ impl Burst {
     /// Looks at how many live now, and did at most since the last look. Once most of a burst are gone, their memory is given back, in a thread of its own.
     pub(crate) fn look(&mut self, live: usize, peak: usize) {
         if self.is_over(live, peak) {
-            let give_back = || crate::io::with_signals_blocked(crate::io::give_back_memory);
+            let give_back = || with_signals_blocked(give_back_memory);
             // Without a thread to be had the memory is kept, which is no harm.
             let _ = thread::Builder::new().name("interpose-trim".to_owned()).spawn(give_back);
         }

@@ -164,7 +164,7 @@ impl Worker {
             runtime.shutdown_background();
         };
         let name = format!("interpose-io-{index}");
-        crate::io::with_signals_blocked(|| thread::Builder::new().name(name).spawn(body))?;
+        crate::io::sys::with_signals_blocked(|| thread::Builder::new().name(name).spawn(body))?;
         Ok(Self { runtime: handle, load: Arc::default(), _running: running })
     }
 }

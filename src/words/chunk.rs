@@ -2,20 +2,19 @@
 
 use std::{any::Any, fmt, io, ops::Deref, sync::Arc, task::Poll};
 
-use bytes::Bytes;
-use tokio::io::ReadBuf;
+use bytes::{BufMut, Bytes};
 
 use crate::words::pieces::copied;
 
 /// Memory of a hook's own, into which a chunk is read so that the hook need not copy it.
 pub trait Room: Any + Send + Sync + fmt::Debug {
-    /// How much it takes.
+    /// Returns the number of bytes that it takes.
     fn size(&self) -> usize;
 
-    /// Has `read` fill it, from its beginning. Gives how much came.
-    fn fill(&mut self, read: &mut dyn FnMut(&mut ReadBuf<'_>) -> Poll<io::Result<()>>) -> Poll<io::Result<usize>>;
+    /// Calls `read` with this memory, which it fills from the beginning. Returns the number of bytes that came.
+    fn fill(&mut self, read: &mut dyn FnMut(&mut dyn BufMut) -> Poll<io::Result<()>>) -> Poll<io::Result<usize>>;
 
-    /// What was read into it.
+    /// Returns the bytes that were read into it.
     fn filled(&self) -> &[u8];
 }
 

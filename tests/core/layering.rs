@@ -19,7 +19,8 @@ const EXCUSED: &[(&str, &str, &str)] = &[];
 
 /// The files that may contain `unsafe`, each with the reason it cannot do without.
 const UNSAFE: &[(&str, &str)] = &[
-    ("src/io/kernel.rs", "socket options, signal masks and readiness that no safe crate offers"),
+    ("src/io/sys/linux.rs", "socket options and figures that no safe crate offers"),
+    ("src/io/sys/unix.rs", "signal masks, forks, fresh memory and readiness that no safe crate offers"),
     ("src/python/data.rs", "the buffer protocol, which hands out a pointer, and a copy that needs no interpreter"),
     (
         "src/python/view.rs",

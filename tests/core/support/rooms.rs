@@ -9,8 +9,8 @@ use std::{
     task::{Poll, ready},
 };
 
+use bytes::BufMut;
 use interpose::words::chunk::Room;
-use tokio::io::ReadBuf;
 
 /// How many rooms there are. Clones count together.
 #[derive(Debug, Clone, Default)]
@@ -40,10 +40,11 @@ impl Room for Vector {
         self.memory.len()
     }
 
-    fn fill(&mut self, read: &mut dyn FnMut(&mut ReadBuf<'_>) -> Poll<io::Result<()>>) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(&mut self.memory);
-        ready!(read(&mut buffer))?;
-        self.filled = buffer.filled().len();
+    fn fill(&mut self, read: &mut dyn FnMut(&mut dyn BufMut) -> Poll<io::Result<()>>) -> Poll<io::Result<usize>> {
+        let mut left = &mut self.memory[..];
+        ready!(read(&mut left))?;
+        let left = left.len();
+        self.filled = self.memory.len() - left;
         Poll::Ready(Ok(self.filled))
     }
 

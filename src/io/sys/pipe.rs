@@ -13,9 +13,13 @@ use std::{
 
 use bytes::Bytes;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
+use socket2::Socket;
 use tokio::time::{Instant, sleep};
 
-use crate::{settings::config::MOST_CHUNK, words::error::reason_text};
+use crate::{
+    settings::{config::MOST_CHUNK, limits::descriptor_limit},
+    words::error::reason_text,
+};
 
 /// What a pipe is asked to hold. A kernel gives less to an ordinary user who has many (fs.pipe-user-pages-soft).
 const SIZE: usize = MOST_CHUNK;
@@ -35,7 +39,7 @@ static NO_SPLICE: AtomicBool = AtomicBool::new(false);
 /// Takes note of a splice that has failed. Said once: bytes that are copied instead arrive no less.
 pub(crate) fn refused(error: &io::Error) {
     static SAID: Once = Once::new();
-    if super::errno::is_unknown_call(error) {
+    if crate::io::errno::is_unknown_call(error) {
         NO_SPLICE.store(true, Relaxed);
     }
     SAID.call_once(|| {
@@ -87,7 +91,7 @@ impl Pipe {
     }
 
     fn new() -> Option<Self> {
-        if PIPES.fetch_add(1, Relaxed) >= crate::settings::limits::most_pipes() {
+        if PIPES.fetch_add(1, Relaxed) >= most_pipes() {
             PIPES.fetch_sub(1, Relaxed);
             return None;
         }
@@ -112,14 +116,14 @@ impl Pipe {
         });
     }
 
-    /// Moves what `source` has, as much as the pipe holds, into the pipe, which is empty.
-    pub(crate) fn fill(&self, source: BorrowedFd<'_>) -> io::Result<usize> {
-        move_bytes(source, self.writer.as_fd(), self.size)
+    /// Moves bytes that `source` has, as many as the pipe holds, into the pipe, which is empty.
+    pub(crate) fn fill(&self, source: &Socket) -> io::Result<usize> {
+        move_bytes(source.as_fd(), self.writer.as_fd(), self.size)
     }
 
     /// Moves up to `bytes` out of the pipe. The thread has SIGPIPE blocked, as every I/O thread has every signal.
-    pub(crate) fn empty(&self, destination: BorrowedFd<'_>, bytes: usize) -> io::Result<usize> {
-        move_bytes(self.reader.as_fd(), destination, bytes)
+    pub(crate) fn empty(&self, destination: &Socket, bytes: usize) -> io::Result<usize> {
+        move_bytes(self.reader.as_fd(), destination.as_fd(), bytes)
     }
 }
 
@@ -160,6 +164,13 @@ impl Drop for Pipe {
     }
 }
 
+/// Pipes at once, of two descriptors each: half of the reserve of a process with few descriptors, more for one with many.
+fn most_pipes() -> usize {
+    const OF_DESCRIPTORS: u64 = 64;
+    let fit = descriptor_limit().map_or(u64::MAX, |limit| limit / OF_DESCRIPTORS);
+    usize::try_from(fit.clamp(4, 64)).unwrap_or(64)
+}
+
 fn move_bytes(from: BorrowedFd<'_>, to: BorrowedFd<'_>, bytes: usize) -> io::Result<usize> {
     Ok(splice(from, None, to, None, bytes, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)?)
 }
@@ -183,15 +194,14 @@ async fn tend() {
 mod tests {
     use std::{
         io::Read,
-        net,
         task::{Context, Poll, Waker},
         thread,
     };
 
-    use socket2::{SockRef, Socket};
+    use socket2::SockRef;
 
     use super::*;
-    use crate::io::stream::Stream;
+    use crate::io::stream::{Stream, pair::pair};
 
     /// A pipe with bytes in it, and how many.
     fn filled() -> (Pipe, usize) {
@@ -200,22 +210,13 @@ mod tests {
         (pipe, bytes)
     }
 
-    /// A stream and its peer.
-    fn pair() -> (Stream, net::TcpStream) {
-        let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (accepted, _) = listener.accept().unwrap();
-        accepted.set_nonblocking(true).unwrap();
-        (Stream::of_socket(Socket::from(accepted), true).unwrap(), peer)
-    }
-
     /// Writes through pipes until that fails or the peer's end can be read; gives the failure.
     async fn splice_until_failure(stream: &mut Stream) -> Option<io::Error> {
         let mut cx = Context::from_waker(Waker::noop());
         loop {
             let (pipe, mut left) = filled();
             while left > 0 {
-                match stream.poll_empty(&mut cx, &pipe, left) {
+                match stream.raw().unwrap().poll_empty(&mut cx, &pipe, left) {
                     Poll::Ready(Ok(taken)) => left -= taken,
                     Poll::Ready(Err(error)) => return Some(error),
                     Poll::Pending => tokio::task::yield_now().await,

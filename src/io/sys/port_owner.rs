@@ -1,22 +1,12 @@
-//! Who listens on an address, as far as this user may see: for the message of a failed bind.
+//! The owner of a listener, as far as this user may see it: for the message of a failed bind.
 
-#[cfg(target_os = "linux")]
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 
-#[cfg(target_os = "linux")]
+use super::Owner;
 use crate::words::addr::Address;
 
-/// A listener's owner.
-pub(super) enum Owner {
-    /// This process, or one that shares its descriptors.
-    Us,
-    /// `python3 (pid 4711)`
-    Other(String),
-}
-
-/// Who listens on `address`, if the system tells.
-#[cfg(target_os = "linux")]
-pub(super) fn owner_of(address: &Address) -> Option<Owner> {
+/// Returns who listens on `address`, as far as the system shows that to this user.
+pub(crate) fn owner_of(address: &Address) -> Option<Owner> {
     let inodes: Vec<String> = match address {
         Address::Inet { port, .. } => tcp_inodes(&wanted(address), *port),
         Address::Unix(path) => unix_inodes(path),
@@ -34,7 +24,6 @@ pub(super) fn owner_of(address: &Address) -> Option<Owner> {
 }
 
 /// Returns true if a process has one of these sockets open.
-#[cfg(target_os = "linux")]
 fn owns(pid: u32, inodes: &[String]) -> bool {
     let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
     descriptors.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok()).any(|link| {
@@ -44,7 +33,6 @@ fn owns(pid: u32, inodes: &[String]) -> bool {
 }
 
 /// The IP addresses that a bind to `address` takes. Blocks while a name is looked up.
-#[cfg(target_os = "linux")]
 fn wanted(address: &Address) -> Vec<IpAddr> {
     let Address::Inet { host, port } = address else { return Vec::new() };
     match address.ip() {
@@ -56,7 +44,6 @@ fn wanted(address: &Address) -> Vec<IpAddr> {
 
 /// The inodes of the sockets that listen on `port` and are in the way of one of these addresses, by the kernel's tables
 /// (proc_pid_net(5)). Those most likely in the way, where some are more so than others.
-#[cfg(target_os = "linux")]
 fn tcp_inodes(wanted: &[IpAddr], port: u16) -> Vec<String> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| std::fs::read_to_string(table).unwrap_or_default());
     let rows = tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(|line| listener_in(line, port));
@@ -69,7 +56,6 @@ fn tcp_inodes(wanted: &[IpAddr], port: u16) -> Vec<String> {
 }
 
 /// The address and the inode of a table's line, if it is that of a listener on `port`.
-#[cfg(target_os = "linux")]
 fn listener_in(line: &str, port: u16) -> Option<(IpAddr, &str)> {
     const LISTEN: &str = "0A";
     let mut columns = line.split_ascii_whitespace();
@@ -80,7 +66,6 @@ fn listener_in(line: &str, port: u16) -> Option<(IpAddr, &str)> {
 }
 
 /// An address as the tables have it: its words of 32 bits as numbers of this machine, in hexadecimal digits.
-#[cfg(target_os = "linux")]
 fn address_in(digits: &str) -> Option<IpAddr> {
     let word = |at: usize| Some(u32::from_str_radix(digits.get(8 * at..8 * at + 8)?, 16).ok()?.to_ne_bytes());
     if digits.len() == 8 {
@@ -91,7 +76,6 @@ fn address_in(digits: &str) -> Option<IpAddr> {
 }
 
 /// Returns how far a listener's address is from one that cannot be bound. `None`: it is not in the way.
-#[cfg(target_os = "linux")]
 fn distance(taken: IpAddr, wanted: IpAddr) -> Option<u8> {
     let of_one_family = taken.is_ipv4() == wanted.is_ipv4();
     if taken == wanted {
@@ -106,7 +90,6 @@ fn distance(taken: IpAddr, wanted: IpAddr) -> Option<u8> {
 }
 
 /// The inodes of the Unix sockets that are bound to `path`.
-#[cfg(target_os = "linux")]
 fn unix_inodes(path: &str) -> Vec<String> {
     let text = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
     let bound = |line: &str| {
@@ -117,12 +100,7 @@ fn unix_inodes(path: &str) -> Vec<String> {
     text.lines().skip(1).filter_map(bound).collect()
 }
 
-#[cfg(not(target_os = "linux"))]
-pub(super) fn owner_of(_: &crate::words::addr::Address) -> Option<Owner> {
-    None
-}
-
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -1,0 +1,65 @@
+//! A stream on no runtime: on its way from one thread to another.
+
+use std::io;
+
+use bytes::Bytes;
+use socket2::Socket;
+
+use super::nowhere::Nowhere;
+use crate::io::last_close;
+
+/// A stream between two runtimes. Dropped in between, it is aborted.
+#[derive(Debug)]
+pub(crate) struct Unregistered(Option<Bare>);
+
+/// A stream without its registration.
+#[derive(Debug)]
+pub(super) enum Bare {
+    Socket { socket: Socket, is_tcp: bool },
+    Prefixed { socket: Socket, is_tcp: bool, prefix: Box<Bytes> },
+    Nowhere(Nowhere),
+}
+
+impl From<Bare> for Unregistered {
+    fn from(bare: Bare) -> Self {
+        Self(Some(bare))
+    }
+}
+
+impl Unregistered {
+    /// Takes a connected TCP socket that does not block.
+    pub(crate) fn of_tcp(socket: Socket) -> Self {
+        Bare::Socket { socket, is_tcp: true }.into()
+    }
+
+    /// Takes a connected Unix socket that does not block.
+    pub(crate) fn of_unix(socket: Socket) -> Self {
+        Bare::Socket { socket, is_tcp: false }.into()
+    }
+
+    /// Takes the parts out, which nobody aborts from here on.
+    pub(super) fn take(&mut self) -> io::Result<Bare> {
+        self.0.take().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Returns the socket, for a caller that goes on with it by hand.
+    pub(super) fn into_socket(mut self) -> io::Result<Socket> {
+        match self.take()? {
+            Bare::Socket { socket, .. } => Ok(socket),
+            // Bytes that were read from it would be missing.
+            bare @ Bare::Prefixed { .. } => {
+                self.0 = Some(bare);
+                Err(io::ErrorKind::Unsupported.into())
+            }
+            Bare::Nowhere(_) => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl Drop for Unregistered {
+    fn drop(&mut self) {
+        if let Some(Bare::Socket { socket, is_tcp } | Bare::Prefixed { socket, is_tcp, .. }) = &self.0 {
+            last_close::reset(socket, *is_tcp);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Socket calls and options of Linux.
+#![allow(unsafe_code)] // System calls that socket2 and rustix offer no safe form of; each is argued for where it stands.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    time::Duration,
+};
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// The flags of a send. A write to a closed connection is an error here, never a SIGPIPE to the embedding program.
+pub(crate) const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
+
+/// The kinds of readiness that a connected socket is registered for.
+pub(crate) const WATCHED: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
+
+/// Accepted sockets have the options of their listener.
+pub(crate) const ACCEPTED_HAVE_OPTIONS: bool = true;
+
+/// Relays are asked to check their peers every few seconds, so keepalive can be set at the first check: it costs four system
+/// calls, and most connections end before.
+pub(crate) const PEERS_ARE_CHECKED: bool = true;
+
+/// A Unix socket that is bound to nothing gets a name of the system's.
+pub(crate) const UNIX_SOCKETS_GET_NAMES: bool = true;
+
+/// Opens a stream socket that does not block.
+pub(crate) fn open(domain: Domain, protocol: Option<Protocol>) -> io::Result<Socket> {
+    Socket::new(domain, Type::STREAM.nonblocking(), protocol)
+}
+
+/// Accepts one waiting client, whose socket does not block; `WouldBlock` if there is none.
+pub(crate) fn accept(listener: &Socket) -> io::Result<(Socket, SockAddr)> {
+    listener.accept4(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
+}
+
+/// Returns false once a listener's socket has been ended from outside.
+pub(crate) fn is_listening(listener: &Socket) -> bool {
+    match listener.is_listener() {
+        Ok(listens) => listens,
+        // Refused (seccomp) or not known here says nothing of the socket. That there is none under its number does.
+        Err(error) => !matches!(error.raw_os_error(), Some(libc::EBADF | libc::ENOTSOCK)),
+    }
+}
+
+/// Returns the longest backlog that the system grants (net.core.somaxconn).
+pub(crate) fn most_backlog() -> Option<u32> {
+    std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()
+}
+
+/// Returns true if an urgent byte may lie ahead. Nobody clears this readiness, so it is there at any time before the byte.
+pub(crate) fn may_have_urgent_byte(socket: &AsyncFd<Socket>) -> bool {
+    socket.try_io(Interest::PRIORITY, |_| Ok(())).is_ok()
+}
+
+/// Disconnects a connected TCP socket, which resets it at once, without waiting for the last close. Returns whether the
+/// kernel did.
+pub(crate) fn disconnect(socket: &Socket) -> bool {
+    rustix::net::connect_unspec(socket).is_ok()
+}
+
+/// Returns true if bytes have come that nobody has read.
+pub(crate) fn has_unread(socket: &Socket) -> bool {
+    rustix::io::ioctl_fionread(socket).is_ok_and(|unread| unread > 0)
+}
+
+/// Sets how long written bytes may stay unacknowledged before the kernel gives the peer up (TCP_USER_TIMEOUT, tcp(7)).
+pub(crate) fn set_unacknowledged_limit(socket: &Socket, limit: Duration) {
+    // No option is worth a connection.
+    let _ = socket.set_tcp_user_timeout(Some(limit));
+}
+
+/// Returns the number of bytes that the peer's kernel has not acknowledged yet (SIOCOUTQ, tcp(7)); for a Unix socket, that
+/// the peer has not read yet. Where that is refused, the number of segments of them that are on their way. 0 if the system
+/// says neither.
+pub(crate) fn unacknowledged(socket: &Socket) -> usize {
+    let socket = socket.as_fd();
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open for the borrow's time, and SIOCOUTQ (= TIOCOUTQ) writes one int, which `bytes` is.
+    let status = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if status < 0 {
+        return information(socket).map_or(0, |information| usize::try_from(information.tcpi_unacked).unwrap_or(usize::MAX));
+    }
+    usize::try_from(bytes).unwrap_or(0)
+}
+
+/// Returns for how long the peer's kernel has acknowledged nothing.
+pub(crate) fn last_acknowledgement(socket: &Socket) -> Option<Duration> {
+    information(socket.as_fd()).ok().map(|information| Duration::from_millis(information.tcpi_last_ack_recv.into()))
+}
+
+/// Returns how long ago bytes were last sent, and received; since the connection was made if none were.
+pub(crate) fn last_data(socket: &Socket) -> Option<(Duration, Duration)> {
+    let ago = |milliseconds: u32| Duration::from_millis(milliseconds.into());
+    information(socket.as_fd()).ok().map(|info| (ago(info.tcpi_last_data_sent), ago(info.tcpi_last_data_recv)))
+}
+
+/// Reads the kernel's state of a connection (TCP_INFO, tcp(7)).
+fn information(socket: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
+    // SAFETY: all fields are numbers, for which zero is a value.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut size = libc::socklen_t::try_from(size_of_val(&info)).unwrap_or(0);
+    // SAFETY: the descriptor is open for the borrow's time, and the option writes no more than `size` bytes, which `info` has.
+    let status =
+        unsafe { libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, (&raw mut info).cast(), &raw mut size) };
+    if status < 0 { Err(io::Error::last_os_error()) } else { Ok(info) }
+}
+
+/// Sets how many bytes must have come before the kernel reports a socket readable (SO_RCVLOWAT, socket(7)). Returns whether
+/// it did.
+pub(crate) fn set_low_water(socket: &Socket, bytes: usize) -> bool {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    set(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, bytes).is_ok()
+}
+
+/// Lets `bind` fix the source address but leave the port to `connect`, which may then use one port towards many upstreams
+/// (IP_BIND_ADDRESS_NO_PORT, ip(7)). Otherwise every connection would take a port of its own from the whole range.
+pub(crate) fn bind_address_no_port(socket: &Socket) {
+    let _ = set(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1);
+}
+
+/// Sets an option that is one int.
+fn set(socket: &Socket, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    let size = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(4);
+    // SAFETY: the descriptor is open for the borrow's time, and the call only reads `size` bytes, which `value` has.
+    let status = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), size) };
+    if status < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Returns memory that the allocator keeps for later to the system (malloc_trim(3)). Takes milliseconds.
+#[cfg(target_env = "gnu")]
+pub(crate) fn give_back_memory() {
+    // SAFETY: the call takes the allocator's own locks, and has no other condition.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Does nothing: other allocators do that by themselves, or not at all.
+#[cfg(not(target_env = "gnu"))]
+pub(crate) fn give_back_memory() {}

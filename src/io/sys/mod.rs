@@ -1,0 +1,43 @@
+//! What differs between systems. `linux` and `other` have the same names: callers need not know which of them they have.
+//!
+//! | file | for | what stands there |
+//! |---|---|---|
+//! | `linux` | Linux, Android | socket calls and options that other systems do not have |
+//! | `other` | the others | what stands in for those: an option that is left off, a figure that is not known |
+//! | `pipe`, `timer`, `port_owner` | Linux, Android | splice(2), timerfd(2), the tables of `/proc` |
+//! | `unix` | every Unix | signals, forks, readiness of any descriptor |
+//! | `windows` | the others | what stands in for those |
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod linux;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) mod pipe;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod port_owner;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod timer;
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod other;
+
+#[cfg(unix)]
+mod unix;
+#[cfg(not(unix))]
+mod windows;
+
+#[cfg(unix)]
+pub(crate) use self::unix::*;
+#[cfg(not(unix))]
+pub(crate) use self::windows::*;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) use self::{linux::*, port_owner::owner_of, timer::Ticks};
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) use self::{other::pipe, other::*};
+
+/// The owner of a listener, for the message of a failed bind.
+pub(crate) enum Owner {
+    /// This process, or one that shares its descriptors.
+    Us,
+    /// `python3 (pid 4711)`
+    Other(String),
+}

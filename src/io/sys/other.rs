@@ -1,0 +1,159 @@
+//! Stand-ins for what only Linux has: an option is left off, a figure is not known, and bytes are copied.
+
+use std::{io, time::Duration};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::Owner;
+use crate::words::addr::Address;
+
+/// The flags of a send.
+pub(crate) const NO_SIGNAL: i32 = 0;
+
+/// Accepted sockets do not have the options of their listener everywhere, so these are set again.
+pub(crate) const ACCEPTED_HAVE_OPTIONS: bool = false;
+
+/// Relays are not asked to check their peers, so keepalive is set when a socket is opened.
+pub(crate) const PEERS_ARE_CHECKED: bool = false;
+
+/// A Unix socket that is bound to nothing has no name.
+#[cfg(unix)]
+pub(crate) const UNIX_SOCKETS_GET_NAMES: bool = false;
+
+/// Opens a stream socket that does not block.
+pub(crate) fn open(domain: Domain, protocol: Option<Protocol>) -> io::Result<Socket> {
+    let socket = Socket::new(domain, Type::STREAM, protocol)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+#[cfg(unix)]
+pub(crate) use self::of_unix::{WATCHED, accept, is_listening, may_have_urgent_byte};
+
+#[cfg(unix)]
+mod of_unix {
+    use std::io;
+
+    use socket2::{SockAddr, Socket};
+    use tokio::io::{Interest, unix::AsyncFd};
+
+    /// The kinds of readiness that a connected socket is registered for.
+    pub(crate) const WATCHED: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+    /// Accepts one waiting client, whose socket does not block; `WouldBlock` if there is none.
+    pub(crate) fn accept(listener: &Socket) -> io::Result<(Socket, SockAddr)> {
+        let (socket, peer) = listener.accept()?;
+        socket.set_nonblocking(true)?;
+        Ok((socket, peer))
+    }
+
+    /// Returns true: the system does not say, so a listener that fails is tried for ever, with pauses.
+    pub(crate) fn is_listening(_: &Socket) -> bool {
+        true
+    }
+
+    /// Returns true: the runtime does not report urgent bytes.
+    pub(crate) fn may_have_urgent_byte(_: &AsyncFd<Socket>) -> bool {
+        true
+    }
+}
+
+/// Returns `None`: the system does not say.
+pub(crate) fn most_backlog() -> Option<u32> {
+    None
+}
+
+/// Returns false: a reset waits for the last close.
+pub(crate) fn disconnect(_: &Socket) -> bool {
+    false
+}
+
+/// Returns false: the system is not asked.
+pub(crate) fn has_unread(_: &Socket) -> bool {
+    false
+}
+
+/// Does nothing.
+pub(crate) fn set_unacknowledged_limit(_: &Socket, _: Duration) {}
+
+/// Returns 0: the system does not say.
+pub(crate) fn unacknowledged(_: &Socket) -> usize {
+    0
+}
+
+/// Returns `None`: the system does not say.
+pub(crate) fn last_acknowledgement(_: &Socket) -> Option<Duration> {
+    None
+}
+
+/// Returns `None`: the system does not say.
+pub(crate) fn last_data(_: &Socket) -> Option<(Duration, Duration)> {
+    None
+}
+
+/// Returns false: every byte is reported.
+pub(crate) fn set_low_water(_: &Socket, _: usize) -> bool {
+    false
+}
+
+/// Does nothing.
+pub(crate) fn bind_address_no_port(_: &Socket) {}
+
+/// Does nothing: the allocator does that by itself, or not at all.
+pub(crate) fn give_back_memory() {}
+
+/// Returns `None`: the system does not say.
+pub(crate) fn owner_of(_: &Address) -> Option<Owner> {
+    None
+}
+
+/// A slow clock that never ticks: what it is for is not done here.
+#[derive(Debug)]
+pub(crate) struct Ticks;
+
+impl Ticks {
+    pub(crate) fn every(_: Duration) -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    pub(crate) async fn next(&self) -> io::Result<()> {
+        std::future::pending().await
+    }
+}
+
+/// Pipes that there are none of: bytes are copied.
+pub(crate) mod pipe {
+    use std::io;
+
+    use bytes::Bytes;
+    use socket2::Socket;
+
+    /// No value has this type.
+    #[derive(Debug)]
+    pub(crate) enum Pipe {}
+
+    impl Pipe {
+        pub(crate) fn take() -> Option<Self> {
+            None
+        }
+
+        pub(crate) fn give_back(self) {
+            match self {}
+        }
+
+        pub(crate) fn fill(&self, _: &Socket) -> io::Result<usize> {
+            match *self {}
+        }
+
+        pub(crate) fn empty(&self, _: &Socket, _: usize) -> io::Result<usize> {
+            match *self {}
+        }
+
+        pub(crate) fn take_out(&self, _: usize) -> io::Result<Bytes> {
+            match *self {}
+        }
+    }
+
+    /// Takes no note: nothing is spliced.
+    pub(crate) fn refused(_: &io::Error) {}
+}
