@@ -9,7 +9,7 @@ closes by itself, and nothing is forwarded that it does not send. What became of
     ----------------------------------  ------------------------------------------------------------------------
     class TheServer, class Forward      from interpose import Forward, TheServer
     forward_to, a global                a class attribute, or an argument of TheServer
-    buffer_size, a global               the same, as a class attribute or an argument: the most bytes of one chunk
+    buffer_size, a global               the same, as a class attribute or in a Relay: the most bytes of one chunk
     delay, a global                     nothing waits by the clock; the name may stay, and does nothing
     select on input_list                an event loop in Rust; input_list is a list for the methods' own use
     self.s, self.data                   the same; in today's form the arguments of on_recv(side, data)

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
         ServerStoppedError,
     )
     from ._forward import Forward
+    from ._groups import Callbacks, Limits, Listen, Relay, Timeouts
     from ._server import TheServer
-    from ._settings import Limits, Timeouts
     from ._stats import CloseReason, ConnectionPhase, Ledger, Stats
 
     __version__: str
@@ -47,6 +47,7 @@ __all__ = [
     "ArgumentTypeError",
     "BindError",
     "BindPermissionError",
+    "Callbacks",
     "CloseReason",
     "ConfigError",
     "ConnectError",
@@ -59,8 +60,10 @@ __all__ = [
     "LaneError",
     "Ledger",
     "Limits",
+    "Listen",
     "RecvError",
     "RecvTimeoutError",
+    "Relay",
     "ResolveError",
     "RuntimeStartError",
     "SendBufferFullError",
@@ -76,8 +79,8 @@ _HOMES = {
     "_connection": ("Connection", "Side"),
     "_stats": ("CloseReason", "ConnectionPhase", "Ledger", "Stats"),
     "_forward": ("Forward",),
+    "_groups": ("Callbacks", "Limits", "Listen", "Relay", "Timeouts"),
     "_server": ("TheServer",),
-    "_settings": ("Limits", "Timeouts"),
 }
 
 

@@ -30,7 +30,7 @@ _MOST_TEXT = 500
 _MOST_FRAMES = 100
 _MOST_LINES = 120
 _MOST_EXCEPTIONS = 50
-# Exceptions that `callback_errors="raise"` keeps until the end; later ones are only counted.
+# Exceptions that `Callbacks(errors="raise")` keeps until the end; later ones are only counted.
 _MOST_KEPT = 16
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from ._callback_log import Reports
 from ._connection import Connection, side_of
-from ._hooks import HOOKS, check, errors_policy, places_of, wants_views
+from ._hooks import HOOKS, check, places_of
 from ._lanes import Lanes
 from ._native import Callbacks as Table
 from ._native import Server
@@ -82,16 +82,15 @@ class Callbacks:
         self.form = form
         self._given = {name: self._checked(name, callback) for name, callback in self._given.items()}
         self._wanted()
-        policy, views = errors_policy(errors), wants_views(buffer)
-        self.passes_errors = policy == "pass"
-        self.reports = Reports(keeps=policy == "raise")
+        self.passes_errors = errors == "pass"
+        self.reports = Reports(keeps=errors == "raise")
         self.table = Table(
             connection=Connection,
             side=side_of,
             report=self.reports,
             known=self.known,
             passes_errors=self.passes_errors,
-            views=views,
+            views=buffer == "view",
             apart=form.is_used,
         )
 

@@ -56,6 +56,15 @@ def flag(name: str, value: object) -> bool:
     return value
 
 
+def choice(name: str, value: object, words: tuple[str, ...]) -> str:
+    """Return `value` if it is one of `words`, or raise."""
+    if not isinstance(value, str) or value not in words:
+        *others, last = (f'"{word}"' for word in words)
+        listed = f"neither {others[0]} nor {last}" if len(others) == 1 else f"none of {', '.join(others)} and {last}"
+        raise ConfigError(f"{name}: it is {listed}; give one of them")
+    return value
+
+
 def instance(name: str, value: object, kind: type[_Kind]) -> _Kind:
     """Return `value` if it is a `kind`, or raise."""
     if not isinstance(value, kind):

@@ -33,9 +33,9 @@ class HookMethods:
     was decorated before, or of a subclass's method.
 
     A callback runs on its server's lane, the thread of `main_loop()` or one that `start()` makes, one at a time;
-    with `callback_threads` above 1, one at a time for each connection. An exception in it closes that connection
+    with `Callbacks(threads=...)` above 1, one at a time for each connection. An exception in it closes that connection
     (both sides are reset), is logged once to `interpose.callback`, and counted in `Stats.callback_errors`; with
-    `callback_errors="pass"` the answer counts as None instead, with `"raise"` it comes out of `stop()`, `with` or
+    `Callbacks(errors="pass")` the answer counts as None instead, with `"raise"` it comes out of `stop()`, `with` or
     `main_loop()` as well. KeyboardInterrupt and SystemExit stop the server
     and come out of `main_loop()`.
     """

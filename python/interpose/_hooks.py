@@ -5,19 +5,14 @@ from __future__ import annotations
 import inspect
 import socket
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, cast
 
 from . import _native
 from ._connection import Connection
-from ._exceptions import ArgumentTypeError, ConfigError, printable, wrong_type
+from ._exceptions import ArgumentTypeError, printable, wrong_type
 from ._forward import Forward, forward_of, native_forward
 from ._outgoing import Outgoing
 from ._own_socket import side_of, take_over
-
-CallbackErrors: TypeAlias = Literal["close", "pass", "raise"]
-"""The effect of an exception in a callback."""
-Chunks: TypeAlias = Literal["bytes", "view"]
-"""The type in which callbacks get a chunk."""
 
 # Each hook, and what its callback is called with.
 HOOKS: dict[str, tuple[str, ...]] = {
@@ -108,17 +103,3 @@ def places_of(hooks: dict[str, Callable[..., Any]]) -> list[tuple[str, str, Call
             callback = routed(callback)
         places.append((place, getattr(callback, "shown", name or names[0]), callback))
     return places
-
-
-def wants_views(value: object) -> bool:
-    """Return whether `buffer` is to be a view, or raise."""
-    if value not in ("bytes", "view"):
-        raise ConfigError('buffer: it is neither "bytes" nor "view"; give one of them')
-    return value == "view"
-
-
-def errors_policy(value: str) -> str:
-    """Return `callback_errors`, or raise."""
-    if value not in ("close", "pass", "raise"):
-        raise ConfigError('callback_errors: it is none of "close", "pass" and "raise"; give one of them')
-    return value

@@ -11,12 +11,17 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec
 
 from ._exceptions import ArgumentTypeError, ConfigError, printable
+from ._settings import GROUPS, rows_of
 
 _Parameters = ParamSpec("_Parameters")
 
 # Beyond that, no slip; and comparing takes quadratic time.
 _LONGEST = 40
 _LIKE = 0.75
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
 
 
 def _table(names: dict[str, str]) -> dict[str, str]:
@@ -35,37 +40,43 @@ HOOKS = _table(
         "on_close": "ondisconnect ondisconnected onend onclosed onclientdisconnect connectionlost onfinish",
     }
 )
-SERVER_ARGUMENTS = HOOKS | _table(
-    {
-        "forward_to": "target upstream dest destination remote to forward backend server targethost",
-        "host and port": "listen address bind listenaddress",
-        "on_recv": "callback handler",
-        "timeouts=Timeouts(idle=...)": "timeout idle idletimeout",
-        "timeouts=Timeouts(half_close=...)": "halfclose halfclosetimeout",
-        "timeouts=Timeouts(unacknowledged=...)": "unacknowledged",
-        "forward_to=Forward(host, port, connect_timeout=...)": "connecttimeout",
-        "forward_to=Forward(host, port, source=...)": "source sourceaddress",
-        "limits=Limits(max_connections=...)": "maxconnections maxclients connections maxconn",
-        "callback_threads": "threads workers numthreads nthreads",
-        "callback_errors": "errors onerror raiseerrors",
-        "buffer_size": "bufsize chunksize",
-    }
-)
-FORWARD_ARGUMENTS = _table(
-    {
-        "connect_timeout": "timeout",
-        "source": "sourceaddress sourceip localaddr localaddress bind",
-        "host and port": "target address upstream to",
-    }
-)
-TIMEOUTS_ARGUMENTS = _table({"idle": "timeout idletimeout", "half_close": "halfclosetimeout"}) | {
-    "connecttimeout": "Forward(host, port, connect_timeout=...)",
-    "connect": "Forward(host, port, connect_timeout=...)",
-    "drain": "TheServer(..., drain=...), or stop(drain=...)",
+
+
+def others_of(name: str) -> dict[str, str]:
+    """Return what else people write for the settings of the group `name`, and where those of other groups belong.
+
+    >>> others_of("timeouts")["idletimeout"], others_of("timeouts")["maxconnections"]
+    ('idle', 'limits=Limits(max_connections=...)')
+    """
+    own = {_plain(other): row.name for row in rows_of(name) for other in row.others.split()}
+    own.update({_plain(row.name): row.name for row in rows_of(name)})
+    return {"drain": "TheServer(..., drain=...), or stop(drain=...)", **_places(others=False), **own}
+
+
+def _places(*, others: bool) -> dict[str, str]:
+    """Return for each setting of a server, and with `others` for its other names, where it is given."""
+    found: dict[str, str] = {}
+    for group in GROUPS:
+        for row in group.rows if group.given_as else ():
+            names = (row.name, *row.others.split()) if others else (row.name,)
+            found.update(dict.fromkeys(map(_plain, names), group.given_as.format(row.name)))
+    return found
+
+
+SERVER_ARGUMENTS = {
+    **_places(others=True),
+    **HOOKS,
+    **_table(
+        {
+            "forward_to": "target upstream dest destination remote to forward backend server targethost",
+            "host and port": "address bind listenaddress",
+            "on_recv": "callback handler",
+        }
+    ),
 }
+FORWARD_ARGUMENTS = others_of("forward") | _table({"host and port": "target address upstream to"})
 STOP_ARGUMENTS = _table({"drain": "timeout grace graceperiod gracetimeout wait seconds"})
 LOOP_ARGUMENTS = _table({"handle_signals": "signals installsignalhandlers signalhandlers"})
-LIMITS_ARGUMENTS = _table({"max_connections": "connections maxclients clients maximum limit"})
 SERVER = {
     "run": "main_loop()",
     "runforever": "main_loop()",
@@ -141,30 +152,30 @@ def is_alias(name: str) -> bool:
     return _plain(name) in HOOKS
 
 
-def _plain(name: str) -> str:
-    return name.replace("_", "").lower()
-
-
 def no_such(name: str, where: str, meant: str | None) -> str:
     """Return the text of an error for a name that is not there."""
     return f"{where} has no attribute {printable(name)!r}" + (f"; did you mean {meant}?" if meant else "")
 
 
 def names_checked(
-    others: Mapping[str, str],
+    others: Mapping[str, str], old: frozenset[str] = frozenset()
 ) -> Callable[[Callable[_Parameters, None]], Callable[_Parameters, None]]:
-    """Have a keyword that the function does not know answered with the one that is meant."""
+    """Return a decorator: a keyword that the function does not know is answered with the one that is meant.
+
+    `old`: keywords that it still takes, and that no answer names.
+    """
 
     def decorate(function: Callable[_Parameters, None]) -> Callable[_Parameters, None]:
         code = function.__code__
         known = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
-        keywords = frozenset(known)
+        keywords = old.union(known)
 
         @functools.wraps(function)
         def checked(*arguments: _Parameters.args, **named: _Parameters.kwargs) -> None:
             if not named.keys() <= keywords:
                 wrong = next(name for name in named if name not in keywords)
-                meant = nearest(wrong, known, others)
+                # A slip of another's name for it is answered as well.
+                meant = nearest(wrong, known, others) or others.get(nearest(wrong, others, {}) or "")
                 advice = f"did you mean {meant}?" if meant else f"there are {', '.join(known)}"
                 raise ArgumentTypeError(f"{printable(wrong)}: there is no such argument; {advice}")
             function(*arguments, **named)

@@ -3,6 +3,7 @@ from typing import Any, TypeAlias, final
 
 __all__ = [
     "Callbacks",
+    "Config",
     "Connection",
     "Forward",
     "Lane",
@@ -39,10 +40,13 @@ def shutdown() -> None: ...
 def forget_after_fork() -> None: ...
 
 @final
+class Config:
+    def __new__(cls, **values: object) -> Config: ...
+    def values(self) -> dict[str, object]: ...
+
+@final
 class Forward:
-    def __new__(
-        cls, host: str, port: int | None = None, *, connect_timeout: float = 10.0, source: str | None = None
-    ) -> Forward: ...
+    def __new__(cls, host: str, port: int | None, *, connect_timeout: float, source: str | None) -> Forward: ...
     @property
     def address(self) -> _SocketName: ...
     @property
@@ -54,22 +58,7 @@ class Forward:
 
 @final
 class Server:
-    def __new__(
-        cls,
-        host: str,
-        port: int | None,
-        forward: Forward | None,
-        *,
-        half_close: float | None,
-        idle: float | None,
-        unacknowledged: float | None,
-        max_connections: int | None,
-        backlog: int,
-        buffer_size: int,
-        reuse_port: bool,
-        splice: bool,
-        coalesce: bool,
-    ) -> Server: ...
+    def __new__(cls, listen: tuple[str, int | None], forward: Forward | None, config: Config) -> Server: ...
     @property
     def address(self) -> _SocketName: ...
     @property

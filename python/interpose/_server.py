@@ -5,34 +5,31 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn, Self, Unpack
 
 from . import _logging, _native
 from ._addresses import address_text, host_port, listen_address, unix_path, warn_if_public
-from ._checks import count, flag, instance, seconds
+from ._checks import flag, instance, seconds
 from ._connection import Connection
 from ._ending import Ending, check_loop
 from ._exceptions import ArgumentTypeError, LaneError, RuntimeStartError, ServerStoppedError
 from ._forward import Forward, ForwardTo, native_forward, target_of
+from ._groups import Callbacks, Limits, Listen, Relay, Timeouts, native_config
 from ._hook_decorators import callbacks_of
 from ._hook_methods import HookMethods, warn_of_slips
 from ._hook_types import OnAccept, OnConnection, OnEof, OnRecv
-from ._hooks import HOOKS, CallbackErrors, Chunks
+from ._hooks import HOOKS
 from ._names import LOOP_ARGUMENTS, SERVER_ARGUMENTS, STOP_ARGUMENTS, ServerNames, names_checked
-from ._settings import Limits, Timeouts
+from ._old_keywords import OLD_KEYWORDS, OldKeywords, group_of
 from ._shadowable import shadowable
 from ._signals import handled_signals
 from ._stats import Stats, stats_of
 from ._tutorial import Tutorial, TutorialAttributes
 
 _DRAIN_SECONDS = 5.0
-# A lane is a thread.
-_MOST_THREADS = 256
-_MOST_CHUNK = 256 * 1024
-
-_TIMEOUTS = Timeouts()
-_LIMITS = Limits()
+_TIMEOUTS, _LIMITS, _RELAY, _LISTEN, _CALLBACKS = Timeouts(), Limits(), Relay(), Listen(), Callbacks()
 
 
 class TheServer(Ending, TutorialAttributes, HookMethods, ServerNames):
@@ -43,25 +40,14 @@ class TheServer(Ending, TutorialAttributes, HookMethods, ServerNames):
 
     * `host`, `port`: where to listen. `""` is 127.0.0.1, `"localhost"` is that and ::1; port 0 is any free port.
       Without a port, `host` is a whole address: `"9090"`, `"host:9090"`, `"[::1]:9090"`, `"unix:/path"`. An address
-      that every machine can reach (`"0.0.0.0"`, `"::"`) is warned about once unless `public=True`.
+      that every machine can reach (`"0.0.0.0"`, `"::"`) is warned about once without `Listen(public=True)`.
     * `forward_to`: `(host, port)`, `"host:port"`, `"unix:/path"` or a Forward. None takes the class attribute
       `forward_to`, for subclasses; without that, `on_accept` has to say where each client goes.
     * `on_accept` to `on_close`: callbacks, for the hooks of these names. They may be assigned and deleted later as
       well, also while it runs (`server.on_recv = f`), or be methods of a subclass; HookMethods says what each is
       called with and what its answer means.
-    * `callback_threads`: threads that run callbacks; a connection stays on one. With more than one, callbacks of
-      different connections run at once.
-    * `callback_errors`: `"close"`, or `"pass"` to go on as if a callback that raised had answered None, or `"raise"`:
-      as `"close"`, and what was raised comes out of `stop()`, `with` or `main_loop()`, several as a group.
-    * `buffer`: what callbacks get a chunk as: `"bytes"`, or `"view"` for a read-only memoryview, which spares a large
-      chunk a copy. It may be kept; then it keeps its buffer of `buffer_size` bytes.
-    * `buffer_size`: the most bytes of one chunk, up to 262,144.
-    * `timeouts`, `limits`: a Timeouts, a Limits.
-    * `backlog`: clients that the kernel may queue before they are accepted.
-    * `reuse_port`: let other processes listen on the same port too (SO_REUSEPORT).
-    * `splice`: move the bytes of a direction that streams without copying them (splice(2), Linux).
-    * `coalesce`: let a direction that has streamed fast for a while wait, up to 4 ms, until 256 KiB have come
-      (SO_RCVLOWAT, Linux). That halves the CPU per GiB. False: every byte goes on as soon as it comes.
+    * `timeouts`, `limits`, `relay`, `listen`, `callbacks`: a Timeouts, a Limits, a Relay, a Listen, a Callbacks. The
+      keywords that these took the place of (`backlog`, `callback_errors` and so on) are accepted for one more release.
     * `drain`: seconds that connections in which something is under way may go on for when `with` is left, or
       stop() is called without a drain of its own.
 
@@ -81,7 +67,7 @@ class TheServer(Ending, TutorialAttributes, HookMethods, ServerNames):
     buffer_size: int = 262144
     """The most bytes of one chunk; a subclass may set a default."""
 
-    @names_checked(SERVER_ARGUMENTS)
+    @names_checked(SERVER_ARGUMENTS, OLD_KEYWORDS)
     def __init__(
         self,
         host: str = "",
@@ -95,50 +81,34 @@ class TheServer(Ending, TutorialAttributes, HookMethods, ServerNames):
         on_upstream_recv: OnRecv | None = None,
         on_eof: OnEof | None = None,
         on_close: OnConnection | None = None,
-        callback_threads: int = 1,
-        callback_errors: CallbackErrors = "close",
         timeouts: Timeouts = _TIMEOUTS,
         limits: Limits = _LIMITS,
-        buffer: Chunks = "bytes",
-        buffer_size: int | None = None,
-        backlog: int = 1024,
-        reuse_port: bool = False,
-        splice: bool = True,
-        coalesce: bool = True,
+        relay: Relay = _RELAY,
+        listen: Listen = _LISTEN,
+        callbacks: Callbacks = _CALLBACKS,
         drain: float = _DRAIN_SECONDS,
-        public: bool = False,
+        **old: Unpack[OldKeywords],
     ) -> None:
         given = (on_accept, on_connect, on_recv, on_client_recv, on_upstream_recv, on_eof, on_close)
-        callbacks = self._callbacks = callbacks_of(self)
-        callbacks.take(zip(HOOKS, given, strict=True))
-        threads = count("callback_threads", callback_threads, 1, _MOST_THREADS)
-        chunk = count("buffer_size", self.buffer_size if buffer_size is None else buffer_size, 1, _MOST_CHUNK)
+        held = self._callbacks = callbacks_of(self)
+        held.take(zip(HOOKS, given, strict=True))
+        timeouts, limits = instance("timeouts", timeouts, Timeouts), instance("limits", limits, Limits)
+        relay, listen = group_of("relay", relay, Relay, old), group_of("listen", listen, Listen, old)
+        callbacks = group_of("callbacks", callbacks, Callbacks, old)
+        size = self.buffer_size if relay.buffer_size is None else relay.buffer_size
+        relay = replace(relay, buffer_size=size)
         host, port = listen_address(host, port)
         wanted = self.forward_to if forward_to is None else forward_to
-        forward = target_of(wanted, is_needed=callbacks.of("on_accept") is None)
-        callbacks.prepare(Tutorial(self, callbacks, threads), callback_errors, buffer)
+        forward = target_of(wanted, is_needed=held.of("on_accept") is None)
+        held.prepare(Tutorial(self, held, callbacks.threads), callbacks.errors, relay.buffer)
         warn_of_slips(type(self))
-        timeouts = instance("timeouts", timeouts, Timeouts)
-        limits = instance("limits", limits, Limits)
         self._drain = seconds("drain", drain, zero=True)
         self._pid = os.getpid()
-        native = _native.Server(
-            host,
-            port,
-            None if forward is None else native_forward(forward),
-            half_close=timeouts.half_close,
-            idle=timeouts.idle,
-            unacknowledged=timeouts.unacknowledged,
-            max_connections=limits.max_connections,
-            backlog=count("backlog", backlog, 1),
-            buffer_size=chunk,
-            reuse_port=flag("reuse_port", reuse_port),
-            splice=flag("splice", splice),
-            coalesce=flag("coalesce", coalesce),
-        )
-        self.buffer_size, self.forward_to, self._native = chunk, forward, native
-        callbacks.connect(native, threads)
-        if not flag("public", public):
+        target = None if forward is None else native_forward(forward)
+        native = _native.Server((host, port), target, native_config(timeouts, limits, relay, listen))
+        self.buffer_size, self.forward_to, self._native = size, forward, native
+        held.connect(native, callbacks.threads)
+        if not listen.public:
             warn_if_public(native.address)
 
     if not TYPE_CHECKING:
@@ -199,7 +169,7 @@ class TheServer(Ending, TutorialAttributes, HookMethods, ServerNames):
         Ctrl-C raises KeyboardInterrupt here within 100 ms, and so does SystemExit of a signal handler or a callback:
         everything is closed and reset by then. Any other exception of a signal handler comes out here as well, but
         while a callback runs it is that callback's error; so end with SystemExit or stop(). With
-        `callback_errors="raise"` the first exception of a callback ends it, and comes out here. Raises
+        `Callbacks(errors="raise")` the first exception of a callback ends it, and comes out here. Raises
         ServerStoppedError, ForkError, RuntimeStartError (nothing was started, and it may be tried again), and LaneError
         in a thread that runs callbacks of another server.
 
@@ -251,7 +221,7 @@ class TheServer(Ending, TutorialAttributes, HookMethods, ServerNames):
         blocks the loop: leave `async with` instead. In a signal handler it holds up the handlers of signals that
         came together with that one: give a short drain there. Ctrl-C cuts the drain short. In a callback
         it returns at once, and the server stops. What happened before it is in the log when it returns.
-        Raises ForkError, and for `drain` ArgumentTypeError and ConfigError; with `callback_errors="raise"` what
+        Raises ForkError, and for `drain` ArgumentTypeError and ConfigError; with `Callbacks(errors="raise")` what
         callbacks have raised, once, unless a main loop is there to raise it.
 
         >>> from interpose import TheServer

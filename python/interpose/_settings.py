@@ -1,22 +1,62 @@
-"""A server's settings."""
+"""The table of settings: one row each, in the group that users write it in.
+
+From a row come the group's field with its default, its check and its place in the docstring; the command's option, its
+line of `--help`, its environment variable; the key of a settings file; the row of docs/reference.md; and what the
+native side is given. A new setting is a row here, and its use.
+
+The rows are plain data, because `interpose --help` reads them and must not wait for an import. _groups makes the frozen
+dataclasses of them that users have.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from ._kinds import Choice, Count, LocalAddress, Seconds, Switch
+from ._rows import GROUPS, Group, Setting, group, rows_of, setting
 
-from ._checks import count, optional_seconds
-from ._names import LIMITS_ARGUMENTS, TIMEOUTS_ARGUMENTS, names_checked
+# Type checkers take this as True.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+__all__ = [
+    "GROUPS",
+    "Callbacks",
+    "CommandSettings",
+    "ForwardSettings",
+    "Group",
+    "Limits",
+    "Listen",
+    "Relay",
+    "Setting",
+    "Timeouts",
+    "rows_of",
+]
 
 
-@dataclass(frozen=True, slots=True)
+@group("forward", "connecting to TARGET", "forward_to=Forward(host, port, {}=...)")
+class ForwardSettings:
+    """What a Forward has beside its address."""
+
+    connect_timeout: float = setting(
+        default=10.0,
+        kind=Seconds(),
+        flag="--connect-timeout",
+        others="timeout connect",
+        help="how long looking up and connecting to TARGET may take",
+        meaning="how long name lookup and connecting may take together",
+    )
+    source: str | None = setting(
+        default=None,
+        kind=LocalAddress(),
+        flag="--source",
+        others="sourceaddress sourceip localaddr localaddress bind",
+        meaning="the local address to connect from",
+    )
+
+
+@group("timeouts", "time limits of a connection", "timeouts=Timeouts({}=...)")
 class Timeouts:
     """How long a connection may stay without progress. Seconds; None is no limit.
-
-    * `half_close`: after one direction has ended, how long the other may stand still.
-    * `idle`: how long both directions may stand still. None by default, because a relay cannot know what
-      silence means.
-    * `unacknowledged`: how long sent bytes may stay unacknowledged, or wait for a peer that does not read.
 
     Raises ArgumentTypeError for what is no number and ConfigError for NaN, a negative number, less than a
     millisecond or more than 1,000,000,000 seconds.
@@ -26,21 +66,38 @@ class Timeouts:
     Timeouts(half_close=120.0, idle=300.0, unacknowledged=None)
     """
 
-    half_close: float | None = 120.0
-    idle: float | None = None
-    unacknowledged: float | None = None
+    half_close: float | None = setting(
+        default=120.0,
+        kind=Seconds(none=True),
+        flag="--half-close-timeout",
+        others="halfclosetimeout",
+        help="how long nothing may move once one side has ended",
+        meaning="after one direction has ended: how long the other may stand still. It also bounds how long what a "
+        "reset side sent before may take to be delivered. At the limit: reset, `half_close_timeout`",
+        native=True,
+    )
+    idle: float | None = setting(
+        default=None,
+        kind=Seconds(none=True),
+        flag="--idle-timeout",
+        others="timeout idletimeout",
+        help="how long nothing may move either way",
+        meaning="how long both directions may stand still. None by default, because a relay cannot know what silence "
+        "means. At the limit: reset, `idle_timeout`",
+        native=True,
+    )
+    unacknowledged: float | None = setting(
+        default=None,
+        kind=Seconds(none=True),
+        meaning="how long sent bytes may stay unacknowledged, or wait for a peer that does not read (TCP_USER_TIMEOUT, "
+        "Linux). At the limit: `client_lost` or `upstream_lost`",
+        native=True,
+    )
 
-    def __post_init__(self) -> None:
-        for name in ("half_close", "idle", "unacknowledged"):
-            object.__setattr__(self, name, optional_seconds(name, getattr(self, name)))
 
-
-@dataclass(frozen=True, slots=True)
+@group("limits", "limits", "limits=Limits({}=...)")
 class Limits:
     """How much a server may take.
-
-    * `max_connections`: connections at once; more wait in the listener's backlog. None is half of the
-      descriptors that this process may open, less a reserve, and at most 10,000.
 
     Raises ArgumentTypeError for what is no int and ConfigError for less than 1 or more than 2,147,483,647.
 
@@ -49,13 +106,153 @@ class Limits:
     Limits(max_connections=500)
     """
 
-    max_connections: int | None = None
+    max_connections: int | None = setting(
+        default=None,
+        kind=Count(1, none="what descriptors allow, at most 10000"),
+        flag="--max-connections",
+        others="connections maxclients clients maximum limit maxconn",
+        help="connections at once",
+        meaning="connections at once. None is (the soft limit of open files - 64) / 2, at most 10,000. At the limit: "
+        "clients wait in the backlog, and are accepted in their turn; a warning, one a second at most, and "
+        "`Stats.max_connections_reached`",
+        native=True,
+    )
 
-    def __post_init__(self) -> None:
-        if self.max_connections is not None:
-            count("max_connections", self.max_connections, 1)
+
+@group("listen", "listening", "listen=Listen({}=...)")
+class Listen:
+    """How a server listens.
+
+    Raises ArgumentTypeError and ConfigError.
+
+    >>> from interpose import Listen
+    >>> Listen(reuse_port=True)
+    Listen(backlog=1024, reuse_port=True, public=False)
+    """
+
+    backlog: int = setting(
+        default=1024,
+        kind=Count(1),
+        flag="--backlog",
+        help="clients that the kernel may queue",
+        meaning="clients that the kernel may queue before they are accepted; "
+        "the system may cut it (it is warned about)",
+        native=True,
+    )
+    reuse_port: bool = setting(
+        default=False,
+        kind=Switch(),
+        flag="--reuse-port",
+        help="let other processes listen on the same port too",
+        meaning="let other processes listen on the same port too, and the kernel spread clients over them "
+        "(SO_REUSEPORT)",
+        native=True,
+    )
+    public: bool = setting(
+        default=False,
+        kind=Switch(),
+        flag="--public",
+        help="say that listening for every machine is meant",
+        meaning="say that listening for every machine is meant; without it there is a warning",
+    )
 
 
-_kinds: dict[Any, dict[str, str]] = {Timeouts: TIMEOUTS_ARGUMENTS, Limits: LIMITS_ARGUMENTS}
-for _kind, _others in _kinds.items():
-    _kind.__init__ = names_checked(_others)(_kind.__init__)
+@group("relay", "relaying", "relay=Relay({}=...)")
+class Relay:
+    """How bytes are moved, and how callbacks get them.
+
+    Raises ArgumentTypeError and ConfigError.
+
+    >>> from interpose import Relay
+    >>> Relay(buffer="view")
+    Relay(buffer='view', buffer_size=None, splice=True, coalesce=True)
+    """
+
+    buffer: Literal["bytes", "view"] = setting(
+        default="bytes",
+        kind=Choice("bytes", "view"),
+        meaning='what callbacks get a chunk as: `"bytes"`, or `"view"`: a read-only memoryview, which spares a chunk '
+        "of 16 KiB or more its copy (as bytes, only those that follow one of the largest size are spared it). It may "
+        "be kept, and keeps its buffer of `buffer_size` bytes then",
+    )
+    buffer_size: int | None = setting(
+        default=None,
+        kind=Count(1, 262144, none="262144"),
+        others="bufsize chunksize",
+        meaning="the most bytes of one chunk, 1 to 262,144. None takes the server's class attribute `buffer_size`, "
+        "which is 262,144. Directions that nobody looks at have buffers of their own",
+        native=True,
+    )
+    splice: bool = setting(
+        default=True,
+        kind=Switch(),
+        flag="--no-splice",
+        help="copy every byte, also of directions that stream",
+        meaning="move the bytes of a direction that streams, and that nobody looks at, without copying them "
+        "(splice(2), Linux)",
+        native=True,
+    )
+    coalesce: bool = setting(
+        default=True,
+        kind=Switch(),
+        flag="--no-coalesce",
+        help="never wait (4 ms at most) for more bytes of directions that stream",
+        meaning="let a direction that has streamed fast for a while wait, up to 4 ms, until 256 KiB have come "
+        "(SO_RCVLOWAT, Linux). That halves the CPU per GiB. False: every byte goes on as soon as it comes",
+        native=True,
+    )
+
+
+@group("callbacks", "callbacks", "callbacks=Callbacks({}=...)")
+class Callbacks:
+    """How a server's callbacks run, and what their mistakes do.
+
+    Raises ArgumentTypeError and ConfigError.
+
+    >>> from interpose import Callbacks
+    >>> Callbacks(errors="raise")
+    Callbacks(threads=1, errors='raise')
+    """
+
+    threads: int = setting(
+        default=1,
+        kind=Count(1, 256),
+        others="callbackthreads workers numthreads nthreads",
+        meaning="threads that run callbacks, 1 to 256; a connection stays on one. With more than one, callbacks of "
+        "different connections run at once",
+    )
+    errors: Literal["close", "pass", "raise"] = setting(
+        default="close",
+        kind=Choice("close", "pass", "raise"),
+        others="callbackerrors onerror raiseerrors",
+        meaning='what an exception in a callback means for its connection: `"close"` resets it; `"pass"` goes on as if '
+        'the answer had been None; `"raise"` resets it, and what was raised comes out of `stop()`, `with` or '
+        "`main_loop()`, several as a group",
+    )
+
+
+@group("command", "the command")
+class CommandSettings:
+    """What only the command has."""
+
+    drain: float = setting(
+        default=30.0,
+        kind=Seconds(zero=True),
+        flag="--drain",
+        help="how long connections may finish after Ctrl-C",
+        meaning="after Ctrl-C, SIGTERM or SIGHUP: how long connections may finish before they are reset",
+    )
+    verbose: bool = setting(
+        default=False,
+        kind=Switch(),
+        flag="--verbose",
+        short="-v",
+        meaning="show each connection's opening and end",
+    )
+    quiet: bool = setting(
+        default=False,
+        kind=Switch(),
+        flag="--quiet",
+        short="-q",
+        meaning="show errors only",
+    )

@@ -59,9 +59,7 @@ class Tutorial:
         self._bare = frozenset(name for name in WITHOUT_ARGUMENTS if _takes_nothing(server, name))
         self.is_used = bool(self._bare)
         if self.is_used and threads > 1:
-            raise ConfigError(
-                "callback_threads: methods without arguments share self.s, so they run on one; leave it at 1"
-            )
+            raise ConfigError("threads: methods without arguments share self.s, so callbacks run on one; leave it at 1")
 
     def has(self, name: str) -> bool:
         """Return whether the server's class overrides the hook with a method of no arguments."""

@@ -132,8 +132,8 @@ impl ConnectionContext {
             forward: config.forward.clone(),
             timeouts: config.timeouts.clone(),
             options: SocketOptions { unacknowledged: config.timeouts.unacknowledged },
-            splice: config.splice,
-            coalesce: config.coalesce,
+            splice: config.relay.splice,
+            coalesce: config.relay.coalesce,
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Forward(pub(super) forward::Forward);
 #[pymethods]
 impl Forward {
     #[new]
-    #[pyo3(signature = (host, port=None, *, connect_timeout=10.0, source=None))]
+    #[pyo3(signature = (host, port, *, connect_timeout, source))]
     fn new(py: Python<'_>, host: &str, port: Option<u16>, connect_timeout: f64, source: Option<&str>) -> PyResult<Self> {
         let address = convert::address(py, host, port)?;
         let mut target = forward::Forward::to(address);

@@ -7,6 +7,7 @@
 mod answers;
 mod arguments;
 mod calls;
+mod config;
 mod convert;
 mod data;
 mod errors;
@@ -49,6 +50,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     logging::install();
     // Here because a frozen program has the module, and no metadata of the package.
     module.add("version", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<config::Config>()?;
     module.add_class::<forward::Forward>()?;
     module.add_class::<handle::Connection>()?;
     module.add_class::<hooks::Callbacks>()?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use pyo3::{prelude::*, types::PyDict};
 
 use super::{
+    config::Config,
     convert::{self, Name},
     errors,
     forward::Forward,
@@ -16,9 +17,8 @@ use super::{
 };
 use crate::{
     server,
-    settings::config::{Coalesce, Config, Limits, Splice, Timeouts},
+    settings::config,
     words::{
-        addr::Address,
         error::{Error, ErrorKind},
         stats::Ledger,
     },
@@ -49,38 +49,11 @@ impl Server {
 #[pymethods]
 impl Server {
     #[new]
-    #[pyo3(signature = (host, port, forward, *, half_close, idle, unacknowledged, max_connections, backlog, buffer_size, reuse_port, splice, coalesce))]
-    #[expect(clippy::too_many_arguments, reason = "the façade gives every setting by name")]
-    fn new(
-        py: Python<'_>,
-        host: &str,
-        port: Option<u16>,
-        forward: Option<&Forward>,
-        half_close: Option<f64>,
-        idle: Option<f64>,
-        unacknowledged: Option<f64>,
-        max_connections: Option<usize>,
-        backlog: u32,
-        buffer_size: usize,
-        reuse_port: bool,
-        splice: bool,
-        coalesce: bool,
-    ) -> PyResult<Self> {
-        let listen: Address = convert::address(py, host, port)?;
-        let config = Config {
-            timeouts: Timeouts {
-                half_close: convert::seconds(py, "half_close", half_close)?,
-                idle: convert::seconds(py, "idle", idle)?,
-                unacknowledged: convert::seconds(py, "unacknowledged", unacknowledged)?,
-            },
-            limits: Limits { max_connections },
-            backlog,
-            chunk: buffer_size,
-            splice: if splice { Splice::Streaming } else { Splice::Never },
-            coalesce: if coalesce { Coalesce::Streaming } else { Coalesce::Never },
-            reuse_port,
-            ..Config::new(listen, forward.map(|forward| forward.0.clone()))
-        };
+    #[pyo3(signature = (listen, forward, config))]
+    fn new(py: Python<'_>, listen: (String, Option<u16>), forward: Option<&Forward>, config: &Config) -> PyResult<Self> {
+        let (host, port) = listen;
+        let listen = convert::address(py, &host, port)?;
+        let config = config.over(config::Config::new(listen, forward.map(|forward| forward.0.clone())));
         // Detached: the listener's name may have to be looked up.
         let server = py.detach(|| server::Server::bind(config)).map_err(|error| errors::raise(py, &error))?;
         Ok(Self { server, process: std::process::id() })

@@ -59,9 +59,9 @@ fn announce_start(state: &ServerState) {
     let target = context.forward.as_ref().map_or_else(|| "where on_accept says".to_owned(), |f| f.address.to_string());
     let also = state.shared.other_address.as_ref().map_or_else(String::new, |other| format!(" and {other}"));
     log::info!(target: "interpose::listener", "{}{also}: listening, forwarding to {target}", state.shared.address);
-    let asked = state.config(|config| config.backlog);
+    let asked = state.config(|config| config.listening.backlog);
     if let Some(most) = Listener::shortened_backlog(asked) {
-        log::warn!(target: "interpose::listener", "{}: the system cuts backlog {asked} to {most} (net.state.somaxconn)", state.shared.address);
+        log::warn!(target: "interpose::listener", "{}: the system cuts backlog {asked} to {most} (net.core.somaxconn)", state.shared.address);
     }
 }
 
@@ -119,7 +119,7 @@ async fn register(state: &ServerState, mut listener: Listener) -> Ready {
 /// drop of the listener on, a connect is refused.
 fn empty_backlog(state: &ServerState, ready: &Ready, places: &Places, workers: &Workers) {
     // No more than can have waited: new ones may come all the time, and an error too.
-    let backlog = state.config(|config| config.backlog);
+    let backlog = state.config(|config| config.listening.backlog);
     let most = Listener::shortened_backlog(backlog)
         .unwrap_or(backlog)
         .saturating_mul(1 + u32::from(state.shared.other_address.is_some()));

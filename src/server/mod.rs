@@ -67,7 +67,7 @@ impl Server {
     pub fn bind(config: Config) -> Result<Self, Error> {
         config.check()?;
         let options = SocketOptions { unacknowledged: config.timeouts.unacknowledged };
-        let listener = Listener::bind(&config.listen, config.backlog, config.reuse_port, &options)?;
+        let listener = Listener::bind(&config.listen, config.listening.backlog, config.listening.reuse_port, &options)?;
         let shared = ServerShared::new(listener.name().clone(), listener.other_name());
         shared.refuse_itself(config.forward.as_ref())?;
         let state = Arc::new(ServerState::new(shared, config));
@@ -84,7 +84,7 @@ impl Server {
     /// before there are some, nothing is asked. A closed server takes none.
     pub fn hook(&self, hooks: Arc<dyn Hooks>, lanes: impl IntoIterator<Item = LaneHandle>) {
         let (state, shared) = (&self.0.state, &self.0.state.shared);
-        let chunk = state.config(|config| config.chunk);
+        let chunk = state.config(|config| config.relay.chunk);
         shared.hooked.get_or_init(|| Arc::new(Hooked::new(hooks, Arc::clone(&shared.lanes), chunk)));
         shared.lanes.enter(lanes.into_iter().collect());
     }

@@ -42,13 +42,15 @@ pub struct Limits {
 
 /// When bytes are moved from socket to socket without copying them (splice(2), Linux).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(clippy::manual_non_exhaustive, reason = "the hidden one is for tests, not for more to come")]
 pub enum Splice {
     /// Never.
     Never,
     /// While a direction streams: below that, a copy costs less.
     #[default]
     Streaming,
-    /// From the first byte on. Costs more for small messages; it is for tests.
+    /// From the first byte on. Costs more for small messages; for tests.
+    #[doc(hidden)]
     Always,
 }
 
@@ -60,11 +62,45 @@ pub enum Coalesce {
     /// While a direction streams fast, once it has for a while; for 4 ms at most.
     #[default]
     Streaming,
-    /// After every byte. It is for tests.
+    /// After every byte. For tests.
+    #[doc(hidden)]
     Always,
 }
 
-/// What a server is made from.
+/// How a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// Clients the kernel may queue before they are accepted. Default 1,024.
+    pub backlog: u32,
+    /// Let several listeners share the port (SO_REUSEPORT). Default off.
+    pub reuse_port: bool,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { backlog: 1024, reuse_port: false }
+    }
+}
+
+/// How bytes are moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relay {
+    /// Maximum bytes of one chunk that a hook sees, 1 to 256 KiB, which is the default: fewer system calls and calls of
+    /// hooks for large transfers, and no difference to small ones.
+    pub chunk: usize,
+    /// Whether native directions are spliced. Default: while they stream.
+    pub splice: Splice,
+    /// Whether directions that stream are woken for many bytes at once. Default: they are.
+    pub coalesce: Coalesce,
+}
+
+impl Default for Relay {
+    fn default() -> Self {
+        Self { chunk: MOST_CHUNK, splice: Splice::default(), coalesce: Coalesce::default() }
+    }
+}
+
+/// The settings of a server.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where to listen.
@@ -75,17 +111,10 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Quantity limits.
     pub limits: Limits,
-    /// Clients the kernel may queue before they are accepted. Default 1,024.
-    pub backlog: u32,
-    /// The most of one chunk that a hook sees, in bytes, up to 256 KiB, which is the default: fewer system calls and calls of
-    /// hooks for large transfers, and no difference to small ones.
-    pub chunk: usize,
-    /// Whether native directions are spliced. Default: while they stream.
-    pub splice: Splice,
-    /// Whether directions that stream are woken for many bytes at once. Default: they are.
-    pub coalesce: Coalesce,
-    /// Let several listeners share the port (SO_REUSEPORT). Default off.
-    pub reuse_port: bool,
+    /// How it listens.
+    pub listening: Listen,
+    /// How bytes are moved.
+    pub relay: Relay,
 }
 
 impl Config {
@@ -96,11 +125,8 @@ impl Config {
             forward: forward.into(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
-            backlog: 1024,
-            chunk: MOST_CHUNK,
-            splice: Splice::default(),
-            coalesce: Coalesce::default(),
-            reuse_port: false,
+            listening: Listen::default(),
+            relay: Relay::default(),
         }
     }
 
@@ -114,7 +140,7 @@ impl Config {
         if self.limits.max_connections == Some(0) {
             return wrong("max_connections: 0 would accept nobody; give at least 1, or None for the default");
         }
-        if self.backlog == 0 {
+        if self.listening.backlog == 0 {
             return wrong("backlog: 0 would queue nobody; give at least 1");
         }
         let timeouts = [
@@ -123,7 +149,7 @@ impl Config {
             ("unacknowledged", self.timeouts.unacknowledged),
         ];
         timeouts.iter().try_for_each(|(name, value)| value.map_or(Ok(()), |value| check_limit(name, value)))?;
-        if !(1..=MOST_CHUNK).contains(&self.chunk) {
+        if !(1..=MOST_CHUNK).contains(&self.relay.chunk) {
             return wrong("buffer_size: it is not between 1 and 262,144 bytes; give 262,144 unless there is a reason");
         }
         Ok(())

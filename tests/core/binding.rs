@@ -102,7 +102,7 @@ fn an_ipv6_listener_does_not_serve_ipv4() {
 fn a_port_is_shared_only_when_both_ask_for_it() {
     let echo = Echo::start();
     let mut config = to(echo.address());
-    config.reuse_port = true;
+    config.listening.reuse_port = true;
     let first = Running::start(config.clone());
     config.listen = first.address().into();
     let second = Running::start(config.clone());
@@ -112,7 +112,7 @@ fn a_port_is_shared_only_when_both_ask_for_it() {
         assert_echoes(first.address());
     }
     assert_eq!(first.server.stats().accepted + second.server.stats().accepted, 20);
-    config.reuse_port = false;
+    config.listening.reuse_port = false;
     assert_eq!(Server::bind(config).unwrap_err().kind(), ErrorKind::Bind);
 }
 
@@ -126,7 +126,7 @@ fn settings_that_cannot_work_are_refused_before_a_socket_is_made() {
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().starts_with(word), "{error}");
     };
-    refused(|config| config.backlog = 0, "backlog: ");
+    refused(|config| config.listening.backlog = 0, "backlog: ");
     refused(|config| config.limits.max_connections = Some(0), "max_connections: ");
     refused(|config| config.timeouts.half_close = Some(Duration::ZERO), "half_close: ");
     refused(|config| config.timeouts.idle = Some(Duration::ZERO), "idle: ");
@@ -140,7 +140,7 @@ fn settings_that_cannot_work_are_refused_before_a_socket_is_made() {
 fn clients_queue_up_to_the_backlog() {
     let echo = Echo::start();
     let mut config = to(echo.address());
-    config.backlog = 40;
+    config.listening.backlog = 40;
     let server = Server::bind(config).unwrap();
     let mut clients: Vec<_> = (0..40).map(|_| Peer::connect(server.address().inet().unwrap())).collect();
     let io = IoThreads::start(1);

@@ -34,7 +34,7 @@ impl Waiting {
     fn start() -> Self {
         let upstream = Upstream::new();
         let mut config = to(upstream.address());
-        config.coalesce = Coalesce::Always;
+        config.relay.coalesce = Coalesce::Always;
         let running = Running::start(config);
         let client = Peer::connect(running.address());
         let connection = running.connection_of(client.name());

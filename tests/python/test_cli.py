@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from interpose import TheServer, _cli
-from interpose._cli.options import parser
 from support.addresses import address_of, turned_away
 from support.deadline import poll
 from support.peers import Address, Echo, connect
@@ -61,21 +60,8 @@ def test_python_m_is_the_same_command(tmp_path: Path) -> None:
     assert (ended.code, ended.out) == (0, command(tmp_path, "-h").out)
 
 
-def test_help_has_every_option(tmp_path: Path) -> None:
-    said = command(tmp_path, "--help").out
-    for action in parser()._actions:  # pyright: ignore[reportPrivateUsage]
-        for option in action.option_strings or (str(action.metavar),):
-            assert option in said
-    assert max(map(len, said.splitlines())) <= 100
-
-
-@pytest.mark.parametrize(
-    ("option", "default"),
-    [("drain", "30"), ("connect-timeout", "10"), ("half-close-timeout", "120"), ("backlog", "1024")],
-)
-def test_help_has_the_true_defaults(option: str, default: str) -> None:
-    assert re.search(rf"--{option} .*\(default {default}\)", _cli.HELP)
-    assert parser().get_default(option.replace("-", "_")) == default
+def test_help_is_no_wider_than_a_terminal(tmp_path: Path) -> None:
+    assert max(map(len, command(tmp_path, "--help").out.splitlines())) <= 100
 
 
 def test_help_takes_little_time(tmp_path: Path) -> None:
@@ -91,7 +77,9 @@ def test_help_takes_little_time(tmp_path: Path) -> None:
 def test_help_imports_neither_the_native_module_nor_a_parser(tmp_path: Path) -> None:
     text = "import sys; from interpose._cli import main; main(['--help']); print(*sys.modules, file=sys.stderr)"
     loaded = finish([sys.executable, "-c", text], tmp_path).err.split()
-    assert not {"interpose._native", "argparse", "asyncio", "logging", "socket"} & set(loaded)
+    assert not {"interpose._native", "argparse", "dataclasses", "re", "typing", "asyncio", "logging", "socket"} & set(
+        loaded
+    )
     assert "interpose._server" not in loaded
 
 

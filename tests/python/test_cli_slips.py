@@ -24,7 +24,7 @@ OPTIONS = {
     "--drain 1e-9": "--drain: '1e-9' is less than a millisecond; write seconds, or 200ms",
     "--idle-timeout=-2": "--idle-timeout: '-2' is negative; write seconds, or 200ms",
     "--verbos": "did you mean --verbose?",
-    "--timeout 5": "write --connect-timeout, --half-close-timeout or --idle-timeout",
+    "--timeout 5": "write --connect-timeout or --half-close-timeout or --idle-timeout",
     "--debug": "write --verbose (-v)",
     "-V": "write --version",
     "--nonsense": "see interpose --help",
@@ -40,7 +40,7 @@ OPTIONS = {
     "--drain 5m30": "write seconds, or 200ms, 10s, 5m or 1h30m",
     "--max-connections 10k": "write 10000",
     "--max-connections 10,000": "write 10000",
-    "--max-connections none": "leave it out for as many as the descriptors allow",
+    "--max-connections none": "leave it out for what descriptors allow",
     "--drain": "write --drain 10",
     "--drain --public": "write --drain 10",
     "--source": "write --source 192.0.2.1",
@@ -110,15 +110,15 @@ def test_listen_and_target_swapped(target: str) -> None:
 def test_times_have_units(text: str, seconds: float) -> None:
     names = ("--drain", "--connect-timeout", "--half-close-timeout", "--idle-timeout")
     options = parse(["9090", TARGET, *[word for name in names for word in (name, text)]])
-    times = (options.drain, options.forward.connect_timeout, options.timeouts.half_close, options.timeouts.idle)
+    times = (options.command.drain, options.forward.connect_timeout, options.timeouts.half_close, options.timeouts.idle)
     assert times == pytest.approx((seconds,) * 4)
 
 
 def test_two_hyphens_end_the_options() -> None:
     for words in (["--", "9090", TARGET], ["9090", "--", TARGET], ["9090", TARGET, "--"], ["-v", "--", "9090", TARGET]):
         options = parse(words)
-        assert (options.listen, options.forward.address) == ("9090", ("example.org", 80))
-        assert options.verbose is ("-v" in words)
+        assert (options.address, options.forward.address) == ("9090", ("example.org", 80))
+        assert options.command.verbose is ("-v" in words)
 
 
 def test_the_help_names_every_signal_that_drains(capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,4 +129,5 @@ def test_the_help_names_every_signal_that_drains(capsys: pytest.CaptureFixture[s
 
 def test_what_is_right_passes() -> None:
     options = parse(["-v", "9090", "--drain=0", TARGET, "--idle-timeout", "none"])
-    assert (options.drain, options.timeouts.idle, options.verbose) == (0, None, True)
+    command = options.command
+    assert (command.drain, options.timeouts.idle, command.verbose) == (0, None, True)

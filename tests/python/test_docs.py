@@ -134,7 +134,7 @@ def test_reference_has_every_member(name: str) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("name", ["Timeouts", "Limits", "Stats", "Ledger"])
+@pytest.mark.parametrize("name", ["Timeouts", "Limits", "Relay", "Listen", "Callbacks", "Stats", "Ledger"])
 def test_reference_has_every_field(name: str) -> None:
     section = REFERENCE.split(f"\n## `{name}`\n", 1)[1].split("\n## ", 1)[0]
     missing = [field for field in getattr(interpose, name).__dataclass_fields__ if f"`{field}`" not in section]

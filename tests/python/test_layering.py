@@ -18,13 +18,17 @@ PACKAGE = ROOT / "python/interpose"
 LAYERS: dict[str, tuple[str, ...]] = {
     "words": (
         "_exceptions",
-        "_names",
         "_lost_output",
         "_stats",
         "_shadowable",
         "_checks",
         "_addresses",
+        "_kinds",
+        "_rows",
         "_settings",
+        "_names",
+        "_groups",
+        "_old_keywords",
     ),
     "process": ("_threads", "_waiting", "_logging", "_signals"),
     "connections": ("_side", "_connection", "_script_side", "_outgoing", "_own_socket", "_forward"),

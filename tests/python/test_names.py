@@ -11,7 +11,18 @@ from typing import Any
 import interpose
 import pytest
 from conftest import Serve
-from interpose import ArgumentTypeError, ConfigError, Connection, Forward, Limits, Side, TheServer, Timeouts
+from interpose import (
+    ArgumentTypeError,
+    Callbacks,
+    ConfigError,
+    Connection,
+    Forward,
+    Limits,
+    Relay,
+    Side,
+    TheServer,
+    Timeouts,
+)
 from support.peers import Echo, connect
 from support.scripts import passes
 
@@ -111,8 +122,11 @@ KEYWORDS: list[tuple[Callable[..., object], str, str]] = [
     (TheServer, "idle_timeout", "timeouts=Timeouts(idle=...)"),
     (TheServer, "connect_timeout", "forward_to=Forward(host, port, connect_timeout=...)"),
     (TheServer, "max_connections", "limits=Limits(max_connections=...)"),
-    (TheServer, "threads", "callback_threads"),
-    (TheServer, "bufsize", "buffer_size"),
+    (TheServer, "threads", "callbacks=Callbacks(threads=...)"),
+    (TheServer, "bufsize", "relay=Relay(buffer_size=...)"),
+    (TheServer, "backlg", "listen=Listen(backlog=...)"),
+    (Relay, "idle", "timeouts=Timeouts(idle=...)"),
+    (Callbacks, "workers", "threads"),
     (Forward, "timeout", "connect_timeout"),
     (Forward, "source_address", "source"),
     (Timeouts, "idle_timeout", "idle"),

@@ -92,19 +92,6 @@ def test_the_states_are_words() -> None:
 
 
 def test_the_stats_have_every_native_counter() -> None:
-    server = _native.Server(
-        "127.0.0.1",
-        0,
-        _native.Forward("a:80"),
-        half_close=None,
-        idle=None,
-        unacknowledged=None,
-        max_connections=None,
-        backlog=1,
-        buffer_size=1,
-        reuse_port=False,
-        splice=True,
-        coalesce=True,
-    )
+    server = _native.Server(("127.0.0.1", 0), None, _native.Config())
     assert set(server.stats()) == {field.name for field in dataclasses.fields(Stats)}
     server.stop(0)

@@ -11,6 +11,7 @@ import re
 from typing import NoReturn
 
 from .._exceptions import ConfigError, printable
+from .._settings import rows_of
 
 _EXAMPLE = "interpose 9090 example.org:80"
 _LISTEN_FIRST = f"LISTEN is the first word, without an option; write {_EXAMPLE}"
@@ -28,7 +29,7 @@ _ELSEWHERE = {
     **dict.fromkeys(("-d", "--debug", "--log-level"), "write --verbose (-v)"),
     **dict.fromkeys(("-s", "--silent"), "write --quiet (-q)"),
     **dict.fromkeys(("--bind-address", "--source-ip", "--interface"), "write --source IP"),
-    "--timeout": "write --connect-timeout, --half-close-timeout or --idle-timeout",
+    "--timeout": "write " + " or ".join(row.flag for row in rows_of() if row.flag.endswith("-timeout")),
 }
 _WORDS = {
     "help": "write interpose --help",
@@ -88,7 +89,7 @@ def _lacks_value(words: list[str], index: int, known: dict[str, argparse.Action]
 
 
 def _sample(action: argparse.Action) -> str:
-    return {"SECONDS": "10", "IP": "192.0.2.1"}.get(str(action.metavar), "1024")
+    return next(row.kind.sample for row in rows_of() if row.flag in action.option_strings)
 
 
 def _unknown(name: str, known: dict[str, argparse.Action]) -> NoReturn:

@@ -110,16 +110,16 @@ impl Rig {
         let running = match self.path {
             Path::Native => Running::start(config),
             Path::Spliced => {
-                config.splice = Splice::Always;
+                config.relay.splice = Splice::Always;
                 Running::start(config)
             }
             Path::Coalesced => {
-                (config.splice, config.coalesce) = (Splice::Always, Coalesce::Always);
+                (config.relay.splice, config.relay.coalesce) = (Splice::Always, Coalesce::Always);
                 Running::start(config)
             }
             Path::Inspected => Running::start_hooked(config, Arc::new(Watching { replaces: false }), WATCHING),
             Path::Replaced => {
-                config.coalesce = Coalesce::Always;
+                config.relay.coalesce = Coalesce::Always;
                 Running::start_hooked(config, Arc::new(Watching { replaces: true }), WATCHING)
             }
         };

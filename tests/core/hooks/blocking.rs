@@ -176,7 +176,7 @@ fn slow_chunks_of_one_connection_do_not_hold_up_another() {
             }
             Ok(Verdict::Pass)
         });
-        let site = Site::with(script, BOTH, 1, |config| config.chunk = 1);
+        let site = Site::with(script, BOTH, 1, |config| config.relay.chunk = 1);
         let (mut first, Pair { client, mut upstream, connection }) = (site.pair(), site.pair());
         second.set(Mutex::new(client)).unwrap();
         let source = if busy == ToUpstream { &mut first.client } else { &mut first.upstream };
@@ -207,7 +207,7 @@ fn answered_chunks_of_one_connection_do_not_hold_up_another() {
             }
             Ok(Verdict::Pass)
         });
-        let site = Site::with(script, BOTH, 1, |config| config.chunk = 1);
+        let site = Site::with(script, BOTH, 1, |config| config.relay.chunk = 1);
         let (mut first, Pair { client, mut upstream, connection }) = (site.pair(), site.pair());
         second.set(Mutex::new(client)).unwrap();
         let source = if busy == ToUpstream { &mut first.client } else { &mut first.upstream };
@@ -232,7 +232,7 @@ fn many_small_chunks_of_one_connection_do_not_hold_up_another() {
         }
         Ok(if connection.id() == 1 { Verdict::Drop } else { Verdict::Pass })
     });
-    let site = Site::with(script, BOTH, 1, |config| config.chunk = 1);
+    let site = Site::with(script, BOTH, 1, |config| config.relay.chunk = 1);
     let _opened = gate.opened_at_the_end();
     let (mut first, mut second) = (site.pair(), site.pair());
     first.client.send(b"!");

@@ -135,7 +135,7 @@ fn edit(seed: u64) {
     let models: Models = Arc::new(Mutex::new(DIRECTIONS.into_iter().zip(seeds.map(Model::new)).collect()));
     let mut prng = Prng::new(seed);
     let chunk = [1000, 16 * 1024, 64 * 1024, 256 * 1024][prng.between(0, 3)];
-    let site = Site::with(editing(&models), BOTH.with(Interest::EOF), 1, |config| config.chunk = chunk);
+    let site = Site::with(editing(&models), BOTH.with(Interest::EOF), 1, |config| config.relay.chunk = chunk);
     let pair = if prng.once_in(2) { site.small_pair(16_384) } else { site.pair() };
     let bytes = prng.size(1_500_000) as u64;
     let received = thread::scope(|scope| {

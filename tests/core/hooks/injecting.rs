@@ -223,7 +223,7 @@ fn what_a_hook_injects_comes_behind_its_chunk() {
         inject_on_lane(connection, direction, "!");
         Ok(if chunk == b"drop" { Verdict::Drop } else { Verdict::Pass })
     });
-    let site = Site::with(script, BOTH, 1, |config| config.chunk = 4);
+    let site = Site::with(script, BOTH, 1, |config| config.relay.chunk = 4);
     let mut pair = site.pair();
     for direction in DIRECTIONS {
         pair.pass(direction, b"one.two.drop", b"one.<one.>!two.<two.>!<drop>!");

@@ -32,7 +32,7 @@ fn gated(gate: &Gate, then: impl Fn(&Connection, Direction) -> Verdict + Send + 
         }
         Ok(then(connection, direction))
     });
-    Site::with(script, ENDS, 1, |config| config.chunk = 4)
+    Site::with(script, ENDS, 1, |config| config.relay.chunk = 4)
 }
 
 /// Has bytes of both sides, and their ends, waiting for the second connection before its relay gets its turn:

@@ -256,7 +256,7 @@ fn passed_through_in_the_middle_of_what_was_sent() {
             connection.pass_through(of);
             Ok(Verdict::Drop)
         };
-        let site = Site::with(Script::new().recv(through), BOTH, 1, |config| config.chunk = 4);
+        let site = Site::with(Script::new().recv(through), BOTH, 1, |config| config.relay.chunk = 4);
         let mut pair = site.pair();
         pair.pass(direction, b"1234567890", b"567890");
         assert_eq!(site.script.chunks(&pair.connection, direction), [4]);

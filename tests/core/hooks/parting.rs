@@ -51,7 +51,7 @@ fn end_both(pair: &mut Pair, ended: Direction) {
 fn the_open_direction_of_a_half_closed_connection_is_seen_from_then_on() {
     for splice in [Splice::Streaming, Splice::Always] {
         for ended in DIRECTIONS {
-            let site = Site::with(Script::new(), Interest::NONE, 1, |config| config.splice = splice);
+            let site = Site::with(Script::new(), Interest::NONE, 1, |config| config.relay.splice = splice);
             let mut pair = site.pair();
             pair.pass(ended, b"request", b"request");
             let (source, destination) = pair.ends(ended);
@@ -172,7 +172,7 @@ fn a_limit_goes_along() {
 #[test]
 fn what_a_pipe_holds_moves_too() {
     for stalled in DIRECTIONS {
-        let site = Site::with(Script::new(), Interest::NONE, 1, |config| config.splice = Splice::Always);
+        let site = Site::with(Script::new(), Interest::NONE, 1, |config| config.relay.splice = Splice::Always);
         let mut pair = site.small_pair(16_384);
         let sent = pair.ends(stalled).0.send_until_blocked(&mut Pattern::new(1), 256 << 20);
         for interest in [BOTH, Interest::NONE, BOTH] {

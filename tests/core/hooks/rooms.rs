@@ -78,7 +78,7 @@ impl Hooks for Keeping {
 fn start(hooks: &Arc<Keeping>) -> (Running, Upstream) {
     let upstream = Upstream::new();
     let mut config = to(upstream.address());
-    config.chunk = CHUNK;
+    config.relay.chunk = CHUNK;
     let hooks = Arc::clone(hooks);
     (Running::start_hooked(config, hooks, Interest::TO_UPSTREAM), upstream)
 }

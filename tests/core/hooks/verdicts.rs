@@ -4,7 +4,7 @@ use bytes::Bytes;
 use interpose::{
     hooks::Verdict,
     server::Server,
-    settings::config::Config,
+    settings::config::{Config, Relay},
     words::{
         interest::Interest,
         outcome::CloseReason,
@@ -112,7 +112,7 @@ fn ten_mebibytes_in_place_of_a_byte_wait_for_a_slow_reader() {
 #[test]
 fn no_chunk_is_larger_than_the_configured_size() {
     for (chunk, bytes) in [(1, 500), (1000, 100_000), (64 * 1024, 3_000_000), (256 * 1024, 3_000_000)] {
-        let site = Site::with(Script::new(), BOTH, 1, |config| config.chunk = chunk);
+        let site = Site::with(Script::new(), BOTH, 1, |config| config.relay.chunk = chunk);
         let Pair { mut client, mut upstream, connection } = site.pair();
         let sender = crate::support::peers::spawn(move || {
             client.send_pattern(&mut Pattern::new(1), bytes, || MIB);
@@ -132,7 +132,7 @@ fn no_chunk_is_larger_than_the_configured_size() {
 #[test]
 fn a_chunk_size_that_cannot_be_is_refused() {
     for chunk in [0, BUFFER as usize + 1, usize::MAX] {
-        let config = Config { chunk, ..Config::new(loopback(), None) };
+        let config = Config { relay: Relay { chunk, ..Relay::default() }, ..Config::new(loopback(), None) };
         let error = Server::bind(config).unwrap_err().to_string();
         assert!(error.starts_with("buffer_size: "), "{error}");
     }

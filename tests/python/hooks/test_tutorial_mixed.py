@@ -19,7 +19,7 @@ from support.tutorial_scripts import BOTH, OnlyRecv, unpaired
 
 @BOTH
 def test_more_threads_than_one_are_refused(kind: type[TheServer], echo: Echo) -> None:
-    with pytest.raises(ConfigError, match=r"callback_threads: methods without arguments share self\.s"):
+    with pytest.raises(ConfigError, match=r"threads: methods without arguments share self\.s"):
         kind("", 0, echo.address, callback_threads=2)
 
 

@@ -1,0 +1,193 @@
+"""The kinds of values that settings have: how one is checked, read from a text, and shown.
+
+What a check or a reading needs is imported there: `interpose --help`, which shows defaults only, must not wait for it.
+"""
+
+from __future__ import annotations
+
+# Type checkers take this as True; the module typing would cost more than the rest of this file.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_TIME = r"(\d+(?:\.\d+)?)(ms|s|m|h|d)"
+_HOW_TIME = "write seconds, or 200ms, 10s, 5m or 1h30m"
+_NO_LIMIT = ("none", "no", "off", "never", "inf", "infinite", "infinity", "unlimited")
+_YES, _NO = ("yes", "on", "true", "1"), ("no", "off", "false", "0")
+
+
+class Kind:
+    """The kind of a setting's values. `metavar` stands for one in a usage, `sample` is one."""
+
+    metavar = ""
+    sample = ""
+    # Whether None is a value of its own, and not the lack of one.
+    none_counts = False
+
+    def check(self, name: str, value: object) -> object:
+        """Return `value` as a setting keeps it; raise ArgumentTypeError or ConfigError, which begin with `name`."""
+        raise NotImplementedError
+
+    def read(self, name: str, text: str) -> object:
+        """Return the value that `text` means; raise ConfigError, which begins with `name`."""
+        raise NotImplementedError
+
+    def show(self, value: object) -> str:
+        """Return `value` as one writes it on the command line, or in words if that has no text for it."""
+        return f"{value}"
+
+
+class Seconds(Kind):
+    """A time, at least a millisecond. `none`: None is no limit. `zero`: 0 passes as well, and means at once."""
+
+    metavar = "SECONDS"
+    sample = "10"
+    none_counts = True
+
+    def __init__(self, *, none: bool = False, zero: bool = False) -> None:
+        self.none = none
+        self.zero = zero
+
+    def check(self, name: str, value: object) -> float | None:
+        """Return `value` as a float, or None."""
+        from ._checks import seconds
+
+        return None if value is None and self.none else seconds(name, value, zero=self.zero)
+
+    def read(self, name: str, text: str) -> float | None:
+        """Read a number of seconds, or one with units."""
+        import re
+
+        if self.none:
+            if text == "none":
+                return None
+            if text in _NO_LIMIT or (re.fullmatch(r"[+-]?0*\.?0*(ms|s|m|h|d)?|-1", text) and text):
+                _refuse(name, f"{text!r} is not a time to wait; write none for no limit")
+        elif self.zero and text in _NO_LIMIT:
+            _refuse(name, f"{text!r} would never end; write a time, such as 1h, or 0 to stop at once")
+        try:
+            value = float(text)
+        except ValueError:
+            if not re.fullmatch(rf"(?:{_TIME})+", text):
+                _refuse(name, f"{text!r} is not a time; {_HOW_TIME}")
+            value = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_TIME, text))
+        # As times are written in a text, and not as Python does.
+        if not value >= 0 or (value < 0.001 and not (self.zero and value == 0)):
+            wrong = "less than a millisecond" if value >= 0 else "negative" if value < 0 else "not a number"
+            _refuse(name, f"{text!r} is {wrong}; {_HOW_TIME}")
+        return self.check(name, value)
+
+    def show(self, value: object) -> str:
+        """Return the shortest text of a number of seconds."""
+        return "none" if value is None else f"{value:g}"
+
+
+class Count(Kind):
+    """A whole number from `low` to `high`. `none` says in words what None, or leaving it out, stands for."""
+
+    metavar = "N"
+    sample = "1024"
+
+    def __init__(self, low: int, high: int | None = None, *, none: str = "") -> None:
+        self.low = low
+        self.high = high
+        self.none = none
+
+    def check(self, name: str, value: object) -> int | None:
+        """Return `value` as an int, or None."""
+        from ._checks import MOST_COUNT, count
+
+        return None if value is None and self.none else count(name, value, self.low, self.high or MOST_COUNT)
+
+    def read(self, name: str, text: str) -> int | None:
+        """Read a whole number in digits."""
+        try:
+            value = int(text)
+        except ValueError:
+            _refuse(name, f"{text!r} is not a whole number; {self._advice(text)}")
+        return self.check(name, value)
+
+    def show(self, value: object) -> str:
+        """Return the digits, or the words for None."""
+        return self.none if value is None else f"{value}"
+
+    def _advice(self, text: str) -> str:
+        """Say how the number is written that `text` may mean."""
+        import re
+
+        if thousands := re.fullmatch(r"(\d{1,7})[kK]", text):
+            return f"write {thousands[1]}000"
+        if re.fullmatch(r"\d{1,3}([,.' ]\d{3})+", text):
+            return f"write {re.sub('[^0-9]', '', text)}"
+        if text in _NO_LIMIT and self.none:
+            return f"leave it out for {self.none}, or give one such as 50000"
+        return f"give one such as {self.sample}"
+
+
+class Switch(Kind):
+    """On or off: an option without a value."""
+
+    def check(self, name: str, value: object) -> bool:
+        """Return `value`, which must be a bool."""
+        from ._checks import flag
+
+        return flag(name, value)
+
+    def read(self, name: str, text: str) -> bool:
+        """Read yes or no, on or off, true or false, 1 or 0."""
+        word = text.strip().lower()
+        if word not in _YES + _NO:
+            _refuse(name, f"{text!r} is neither yes nor no; write yes or no")
+        return word in _YES
+
+    def show(self, value: object) -> str:
+        """Return yes or no, as a variable has it."""
+        return "yes" if value else "no"
+
+
+class Choice(Kind):
+    """One of some words."""
+
+    metavar = "WORD"
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+        self.sample = words[0]
+
+    def check(self, name: str, value: object) -> str:
+        """Return `value`, which must be one of the words."""
+        from ._checks import choice
+
+        return choice(name, value, self.words)
+
+    def read(self, name: str, text: str) -> str:
+        """Read one of the words as it stands."""
+        return self.check(name, text)
+
+
+class LocalAddress(Kind):
+    """An IP address of this machine; None lets the kernel choose. The native side reads it."""
+
+    metavar = "IP"
+    sample = "192.0.2.1"
+
+    def check(self, name: str, value: object) -> str | None:
+        """Return `value`, which must be a text, or None."""
+        from ._addresses import host_text
+
+        return None if value is None else host_text(name, value)
+
+    def read(self, name: str, text: str) -> str | None:
+        """Return the text as it stands."""
+        return self.check(name, text)
+
+    def show(self, value: object) -> str:
+        """Return the address, or who chooses it."""
+        return "the kernel's choice" if value is None else f"{value}"
+
+
+def _refuse(name: str, why: str) -> NoReturn:
+    from ._exceptions import ConfigError
+
+    raise ConfigError(f"{name}: {why}")

@@ -1,0 +1,143 @@
+//! The settings of a server, as Python holds them: each by its name in the façade's table.
+
+use std::time::Duration;
+
+use pyo3::{
+    IntoPyObjectExt,
+    prelude::*,
+    types::{PyBool, PyDict, PyFloat},
+};
+
+use super::{convert, errors};
+use crate::{
+    settings::config::{self, Coalesce, Limits, Listen, Relay, Splice, Timeouts},
+    words::error::{Error, ErrorKind},
+};
+
+/// Everything but where to listen and where to forward. What is not given has the core's default.
+#[pyclass(frozen, module = "interpose._native")]
+#[derive(Debug, Clone, Default)]
+pub(super) struct Config {
+    timeouts: Timeouts,
+    limits: Limits,
+    listening: Listen,
+    relay: Relay,
+}
+
+/// Writes the one list of settings as a function that puts a value and one that reads all values back.
+macro_rules! settings {
+    ($($name:literal => $group:ident.$field:ident),* $(,)?) => {
+        fn put(config: &mut Config, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+            match name {
+                $($name => config.$group.$field = Value::from_python(name, value)?,)*
+                _ => {
+                    let message = format!("{name}: the native side has no such setting; there are {}", [$($name),*].join(", "));
+                    return Err(errors::raise(value.py(), &Error::new(ErrorKind::Type, message)));
+                }
+            }
+            Ok(())
+        }
+
+        fn all<'py>(config: &Config, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+            let values = PyDict::new(py);
+            $(values.set_item($name, config.$group.$field.to_python(py)?)?;)*
+            Ok(values)
+        }
+    };
+}
+
+settings! {
+    "half_close" => timeouts.half_close,
+    "idle" => timeouts.idle,
+    "unacknowledged" => timeouts.unacknowledged,
+    "max_connections" => limits.max_connections,
+    "backlog" => listening.backlog,
+    "reuse_port" => listening.reuse_port,
+    "buffer_size" => relay.chunk,
+    "splice" => relay.splice,
+    "coalesce" => relay.coalesce,
+}
+
+#[pymethods]
+impl Config {
+    #[new]
+    #[pyo3(signature = (**values))]
+    fn new(values: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let mut config = Self::default();
+        for (name, value) in values.into_iter().flatten() {
+            put(&mut config, &name.extract::<String>()?, &value)?;
+        }
+        Ok(config)
+    }
+
+    /// Returns every setting by its name, with the value that the core has.
+    fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        all(self, py)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(format!("Config(**{})", self.values(py)?))
+    }
+}
+
+impl Config {
+    /// Returns these settings in the place of those of `config`.
+    pub(super) fn over(&self, config: config::Config) -> config::Config {
+        let Self { timeouts, limits, listening, relay } = self.clone();
+        config::Config { timeouts, limits, listening, relay, ..config }
+    }
+}
+
+/// A setting's value on both sides.
+trait Value: Sized {
+    fn from_python(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Self>;
+
+    fn to_python<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>>;
+}
+
+impl Value for Option<Duration> {
+    fn from_python(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        convert::seconds(value.py(), name, value.extract()?)
+    }
+
+    fn to_python<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        Ok(match self {
+            Some(time) => PyFloat::new(py, time.as_secs_f64()).into_any(),
+            None => py.None().into_bound(py),
+        })
+    }
+}
+
+/// Implements [`Value`] for types that Python has.
+macro_rules! plain {
+    ($($kind:ty),*) => {$(
+        impl Value for $kind {
+            fn from_python(_name: &str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+                value.extract()
+            }
+
+            fn to_python<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+                self.into_bound_py_any(py)
+            }
+        }
+    )*};
+}
+
+plain!(bool, u32, usize, Option<usize>);
+
+/// Implements [`Value`] for what Python has a switch for: on is the first, off the second.
+macro_rules! switch {
+    ($($kind:ty: $on:path, $off:path);*) => {$(
+        impl Value for $kind {
+            fn from_python(_name: &str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+                Ok(if value.extract()? { $on } else { $off })
+            }
+
+            fn to_python<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+                Ok(PyBool::new(py, *self != $off).to_owned().into_any())
+            }
+        }
+    )*};
+}
+
+switch!(Splice: Splice::Streaming, Splice::Never; Coalesce: Coalesce::Streaming, Coalesce::Never);

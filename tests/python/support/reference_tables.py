@@ -1,0 +1,56 @@
+"""The tables of docs/reference.md that come from the table of settings.
+
+`PYTHONPATH=tests/python python -m support.reference_tables` writes them anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from interpose._settings import GROUPS, Setting, rows_of
+
+REFERENCE = Path(__file__).resolve().parents[3] / "docs/reference.md"
+# A table stands between a line of this form and the next empty line.
+MARK = re.compile(r"(?<=\n)<!-- settings: (\w+) -->\n(?:.+\n)*")
+
+
+def written(page: str) -> str:
+    """Return the text of the page with its tables as the settings are now."""
+    return MARK.sub(lambda found: f"<!-- settings: {found[1]} -->\n{_table(found[1])}", page)
+
+
+def marked(page: str) -> list[str]:
+    """Return the tables that the page has a place for."""
+    return MARK.findall(page)
+
+
+def _table(name: str) -> str:
+    if name == "options":
+        lines = ["| option | variable | default | meaning |", "|---|---|---|---|", *map(_option, _with_option())]
+        lines += ["| `--version` | | | show the version |", "| `-h`, `--help` | | | show the options |"]
+    else:
+        group = next(group for group in GROUPS if group.name == name)
+        lines = ["| field | default | meaning |", "|---|---|---|"]
+        lines += [f"| `{row.name}` | `{_literal(row.default)}` | {row.meaning} |" for row in group.rows]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _with_option() -> Iterable[Setting]:
+    return (row for row in rows_of() if row.flag)
+
+
+def _option(row: Setting) -> str:
+    option = f"`{row.flag} {row.kind.metavar}".rstrip() + "`"
+    if row.short:
+        option = f"`{row.short}`, {option}"
+    return f"| {option} | `{row.variable}` | {row.shown_default} | {row.help} |"
+
+
+def _literal(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+if __name__ == "__main__":
+    REFERENCE.write_text(written(REFERENCE.read_text(encoding="utf-8")), encoding="utf-8")
