@@ -1,7 +1,7 @@
 """The hooks as type checkers see them: each may be overridden, assigned, deleted, called, and used as a decorator.
 
-A checker infers the parameters of an override without annotations from the decorated method. An override may have any
-parameters, for those of the tutorial's form have none; what it returns is checked.
+A checker infers the parameters of an override without annotations from the decorated method. An override has those of
+the hook, or, where the tutorial has a method of that name, none; what it returns is checked, too.
 """
 
 # The decorators are declared twice, for mypy and for all others.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
 from ._connection import Connection, Side
 from ._forward import ForwardTo
@@ -42,7 +42,7 @@ else:
     _OnEof = TypeVar("_OnEof", bound=OnEof)
     _Read = TypeVar("_Read", covariant=True)
     _Given = TypeVar("_Given", contravariant=True)
-    _Result = TypeVar("_Result", covariant=True)
+    _Parameters = ParamSpec("_Parameters")
 
     class AcceptHook(Protocol):
         """`server.on_accept`."""
@@ -50,7 +50,7 @@ else:
         @overload
         def __call__(self, conn: Connection, /) -> AcceptAnswer: ...
         @overload
-        def __call__(self) -> None: ...
+        def __call__(self) -> object: ...
         @overload
         def __call__(self, callback: _OnAccept, /) -> _OnAccept: ...
 
@@ -68,7 +68,7 @@ else:
         @overload
         def __call__(self, conn: Connection, /) -> None: ...
         @overload
-        def __call__(self) -> None: ...
+        def __call__(self) -> object: ...
         @overload
         def __call__(self, callback: _OnConnection, /) -> _OnConnection: ...
 
@@ -78,7 +78,7 @@ else:
         @overload
         def __call__(self, side: Side, data: bytes, /) -> Answer: ...
         @overload
-        def __call__(self) -> None: ...
+        def __call__(self) -> object: ...
         @overload
         def __call__(self, callback: _OnRecv, /) -> _OnRecv: ...
 
@@ -89,6 +89,22 @@ else:
         def __call__(self, side: Side, /) -> EofAnswer: ...
         @overload
         def __call__(self, callback: _OnEof, /) -> _OnEof: ...
+
+    # What a script's method returns is nobody's business. But it is less than the hooks return above, when they are
+    # called without arguments: so these are methods of the class, and not hooks of a server of our form.
+    _Returned: TypeAlias = int | bytes | str | None
+
+    class _BareAccept(Protocol):
+        def on_accept(self) -> _Returned: ...
+
+    class _BareRecv(Protocol):
+        def on_recv(self) -> _Returned: ...
+
+    class _BareClose(Protocol):
+        def on_close(self) -> _Returned: ...
+
+    BareServer: TypeAlias = _BareAccept | _BareRecv | _BareClose
+    """A server of the tutorial's form: one that has a method without arguments."""
 
     class _Assigned(Protocol[_Given]):
         def __set__(self, server: object, callback: _Given, /) -> None: ...
@@ -102,66 +118,165 @@ else:
     # mypy takes this name as true, whatever its value.
     MYPY = False
     if MYPY:
-        # It compares an override with what the hook is when it is read from the class that overrides it. So where
-        # the hook is overridden, that is a function of any arguments.
-        class _Accept(Protocol):
+        _Plain = TypeVar("_Plain")
+        _Ours = TypeVar("_Ours")
+        _Hook = TypeVar("_Hook")
+        _Callback = TypeVar("_Callback")
+        _Result = TypeVar("_Result")
+
+        # It compares an override with what the hook is when it is read from the class that overrides it, and a read by
+        # `super()` gets the same. So it asks for the class: one whose method is right has a hook that takes everything.
+        class _Mypy(Generic[_Plain, _Ours, _Hook, _Callback, _Result]):
+            @overload
+            def __get__(self, server: _Plain, kind: Any = None, /) -> _Hook: ...
+            @overload
+            def __get__(self, server: _Ours, kind: Any = None, /) -> Callable[..., _Result]: ...
+            @overload
+            def __get__(self, server: object, kind: Any = None, /) -> _Callback: ...
+            def __get__(self, server: object, kind: Any = None, /) -> Any: ...
+            def __set__(self, server: object, callback: _Callback | None, /) -> None: ...
+            def __delete__(self, server: object, /) -> None: ...
+
+        class _WithAccept(Protocol):
             @property
             def on_accept(self) -> AcceptHook: ...
 
-        class _Connect(Protocol):
+        class _OursAccept(Protocol):
+            def on_accept(self, conn: Connection, /) -> AcceptAnswer: ...
+
+        class _WithConnect(Protocol):
             @property
             def on_connect(self) -> ConnectHook: ...
 
-        class _Recv(Protocol):
+        class _OursConnect(Protocol):
+            def on_connect(self, conn: Connection, /) -> None: ...
+
+        class _WithRecv(Protocol):
             @property
             def on_recv(self) -> RecvHook: ...
 
-        class _ClientRecv(Protocol):
+        class _OursRecv(Protocol):
+            def on_recv(self, side: Side, data: bytes, /) -> Answer: ...
+
+        class _ViewRecv(Protocol):
+            def on_recv(self, side: Side, data: memoryview, /) -> Answer: ...
+
+        class _WithClientRecv(Protocol):
             @property
             def on_client_recv(self) -> RecvHook: ...
 
-        class _UpstreamRecv(Protocol):
+        class _OursClientRecv(Protocol):
+            def on_client_recv(self, side: Side, data: bytes, /) -> Answer: ...
+
+        class _ViewClientRecv(Protocol):
+            def on_client_recv(self, side: Side, data: memoryview, /) -> Answer: ...
+
+        class _WithUpstreamRecv(Protocol):
             @property
             def on_upstream_recv(self) -> RecvHook: ...
 
-        class _Eof(Protocol):
+        class _OursUpstreamRecv(Protocol):
+            def on_upstream_recv(self, side: Side, data: bytes, /) -> Answer: ...
+
+        class _ViewUpstreamRecv(Protocol):
+            def on_upstream_recv(self, side: Side, data: memoryview, /) -> Answer: ...
+
+        class _WithEof(Protocol):
             @property
             def on_eof(self) -> EofHook: ...
 
-        class _Close(Protocol):
+        class _OursEof(Protocol):
+            def on_eof(self, side: Side, /) -> EofAnswer: ...
+
+        class _WithClose(Protocol):
             @property
             def on_close(self) -> CloseHook: ...
 
-        _Plain = TypeVar("_Plain", contravariant=True)
+        class _OursClose(Protocol):
+            def on_close(self, conn: Connection, /) -> None: ...
 
-        class _Mypy(_Assigned[_Given], Protocol[_Plain, _Read, _Given, _Result]):
-            @overload
-            def __get__(self, server: _Plain, kind: Any = None, /) -> _Read: ...
-            @overload
-            def __get__(self, server: object, kind: Any = None, /) -> Callable[..., _Result]: ...
+        _Accept: TypeAlias = _Mypy[_WithAccept, _OursAccept | _BareAccept, AcceptHook, OnAccept, AcceptAnswer]
+        _Connect: TypeAlias = _Mypy[_WithConnect, _OursConnect, ConnectHook, OnConnection, None]
+        _Recv: TypeAlias = _Mypy[_WithRecv, _OursRecv | _ViewRecv | _BareRecv, RecvHook, OnRecv, Answer]
+        _ClientRecv: TypeAlias = _Mypy[_WithClientRecv, _OursClientRecv | _ViewClientRecv, RecvHook, OnRecv, Answer]
+        _UpstreamRecv: TypeAlias = _Mypy[
+            _WithUpstreamRecv, _OursUpstreamRecv | _ViewUpstreamRecv, RecvHook, OnRecv, Answer
+        ]
+        _Eof: TypeAlias = _Mypy[_WithEof, _OursEof, EofHook, OnEof, EofAnswer]
+        _Close: TypeAlias = _Mypy[_WithClose, _OursClose | _BareClose, CloseHook, OnConnection, None]
 
-        def accept_hook(method: OnAcceptMethod) -> _Mypy[_Accept, AcceptHook, OnAccept | None, AcceptAnswer]: ...
-        def connect_hook(method: OnConnectionMethod) -> _Mypy[_Connect, ConnectHook, OnConnection | None, None]: ...
-        def recv_hook(method: OnRecvMethod) -> _Mypy[_Recv, RecvHook, OnRecv | None, Answer]: ...
-        def client_recv_hook(method: OnRecvMethod) -> _Mypy[_ClientRecv, RecvHook, OnRecv | None, Answer]: ...
-        def upstream_recv_hook(method: OnRecvMethod) -> _Mypy[_UpstreamRecv, RecvHook, OnRecv | None, Answer]: ...
-        def eof_hook(method: OnEofMethod) -> _Mypy[_Eof, EofHook, OnEof | None, EofAnswer]: ...
-        def close_hook(method: OnConnectionMethod) -> _Mypy[_Close, CloseHook, OnConnection | None, None]: ...
+        def accept_hook(method: OnAcceptMethod) -> _Accept: ...
+        def connect_hook(method: OnConnectionMethod) -> _Connect: ...
+        def recv_hook(method: OnRecvMethod) -> _Recv: ...
+        def client_recv_hook(method: OnRecvMethod) -> _ClientRecv: ...
+        def upstream_recv_hook(method: OnRecvMethod) -> _UpstreamRecv: ...
+        def eof_hook(method: OnEofMethod) -> _Eof: ...
+        def close_hook(method: OnConnectionMethod) -> _Close: ...
     else:
-        # Others compare an override with the attribute's own type, which a function has to be assignable to.
-        class _Overriding(Protocol[_Read, _Result]):
-            def __call__(self, *args: Any, **kwargs: Any) -> _Result: ...
+        _Answered = TypeVar("_Answered", covariant=True)
+
+        # Others compare an override with the attribute's own type, of which the function has to be one kind.
+        class _Readable(Protocol[_Read]):
             def __get__(self, server: object, kind: Any = None, /) -> _Read: ...
 
-        class _Descriptor(_Assigned[_Given], Protocol[_Read, _Given]):
-            def __get__(self, server: object, kind: Any = None, /) -> _Read: ...
+        class _Assignable(_Assigned[_Given], _Readable[_Read], Protocol[_Read, _Given]): ...
 
-        _Attribute: TypeAlias = _Descriptor[_Read, _Given] | _Overriding[_Read, _Result]
+        # What is assigned: a lambda takes the types of its parameters from here.
+        class _Function(_Readable[_Read], Protocol[_Parameters, _Answered, _Read]):
+            def __call__(self, *args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Answered: ...
 
-        def accept_hook(method: OnAcceptMethod) -> _Attribute[AcceptHook, OnAccept | None, AcceptAnswer]: ...
-        def connect_hook(method: OnConnectionMethod) -> _Attribute[ConnectHook, OnConnection | None, None]: ...
-        def recv_hook(method: OnRecvMethod) -> _Attribute[RecvHook, OnRecv | None, Answer]: ...
-        def client_recv_hook(method: OnRecvMethod) -> _Attribute[RecvHook, OnRecv | None, Answer]: ...
-        def upstream_recv_hook(method: OnRecvMethod) -> _Attribute[RecvHook, OnRecv | None, Answer]: ...
-        def eof_hook(method: OnEofMethod) -> _Attribute[EofHook, OnEof | None, EofAnswer]: ...
-        def close_hook(method: OnConnectionMethod) -> _Attribute[CloseHook, OnConnection | None, None]: ...
+        # The methods, with their server in front. Written such that no lambda takes its types from them.
+        class _AcceptMethod(_Readable[AcceptHook], Protocol):
+            def __call__(self, *args: *tuple[Any, Connection]) -> AcceptAnswer: ...
+
+        class _ConnectMethod(_Readable[ConnectHook], Protocol):
+            def __call__(self, *args: *tuple[Any, Connection]) -> None: ...
+
+        class _RecvMethod(_Readable[RecvHook], Protocol):
+            def __call__(self, *args: *tuple[Any, Side, bytes]) -> Answer: ...
+
+        class _ViewMethod(_Readable[RecvHook], Protocol):
+            def __call__(self, *args: *tuple[Any, Side, memoryview]) -> Answer: ...
+
+        class _EofMethod(_Readable[EofHook], Protocol):
+            def __call__(self, *args: *tuple[Any, Side]) -> EofAnswer: ...
+
+        class _CloseMethod(_Readable[CloseHook], Protocol):
+            def __call__(self, *args: *tuple[Any, Connection]) -> None: ...
+
+        # Those of the tutorial's form.
+        class _ScriptMethod(_Readable[_Read], Protocol[_Read]):
+            def __call__(self, server: Any, /) -> _Returned: ...
+
+        _AnyAccept: TypeAlias = (
+            _Assignable[AcceptHook, OnAccept | None]
+            | _Function[[Connection], AcceptAnswer, AcceptHook]
+            | _AcceptMethod
+            | _ScriptMethod[AcceptHook]
+        )
+        _AnyConnect: TypeAlias = (
+            _Assignable[ConnectHook, OnConnection | None] | _Function[[Connection], None, ConnectHook] | _ConnectMethod
+        )
+        _AnyClientRecv: TypeAlias = (
+            _Assignable[RecvHook, OnRecv | None]
+            | _Function[[Side, bytes], Answer, RecvHook]
+            | _RecvMethod
+            | _ViewMethod
+        )
+        _AnyUpstreamRecv: TypeAlias = _AnyClientRecv
+        _AnyRecv: TypeAlias = _AnyClientRecv | _ScriptMethod[RecvHook]
+        _AnyEof: TypeAlias = _Assignable[EofHook, OnEof | None] | _Function[[Side], EofAnswer, EofHook] | _EofMethod
+        _AnyClose: TypeAlias = (
+            _Assignable[CloseHook, OnConnection | None]
+            | _Function[[Connection], None, CloseHook]
+            | _CloseMethod
+            | _ScriptMethod[CloseHook]
+        )
+
+        def accept_hook(method: OnAcceptMethod) -> _AnyAccept: ...
+        def connect_hook(method: OnConnectionMethod) -> _AnyConnect: ...
+        def recv_hook(method: OnRecvMethod) -> _AnyRecv: ...
+        def client_recv_hook(method: OnRecvMethod) -> _AnyClientRecv: ...
+        def upstream_recv_hook(method: OnRecvMethod) -> _AnyUpstreamRecv: ...
+        def eof_hook(method: OnEofMethod) -> _AnyEof: ...
+        def close_hook(method: OnConnectionMethod) -> _AnyClose: ...

@@ -11,7 +11,7 @@ import functools
 import inspect
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from ._callbacks import Callbacks
 from ._connection import Side
@@ -23,20 +23,34 @@ from ._hooks import WITHOUT_ARGUMENTS
 from ._script import Listener, Sides
 from ._tutorial_hooks import ScriptHooks
 
+if TYPE_CHECKING:
+    from ._hook_types import BareServer
+
+
+if TYPE_CHECKING:
+    _Value = TypeVar("_Value")
+
+    class _OfScripts(Generic[_Value]):
+        """An attribute of servers of the tutorial's form alone."""
+
+        def __get__(self, server: BareServer, kind: Any = None, /) -> _Value: ...
+        def __set__(self, server: BareServer, value: _Value, /) -> None: ...
+
 
 class TutorialAttributes:
     """What methods of the tutorial's form find on their server."""
 
-    s: Side
-    """The side at hand."""
-    data: bytes
-    """What it has sent, in `on_recv`."""
-    channel: dict[Any, Any]
-    """The other side of each: entering a pair pairs, deleting it unpairs."""
-    input_list: list[Any]
-    """The listener and every side that is read."""
-    server: Listener
-    """The listener; `self.server.accept()` gives the client, in `on_accept`."""
+    if TYPE_CHECKING:
+        s: _OfScripts[Side]
+        """The side at hand."""
+        data: _OfScripts[bytes]
+        """What it has sent, in `on_recv`."""
+        channel: _OfScripts[dict[Any, Any]]
+        """The other side of each: entering a pair pairs, deleting it unpairs."""
+        input_list: _OfScripts[list[Any]]
+        """The listener and every side that is read."""
+        server: _OfScripts[Listener]
+        """The listener; `self.server.accept()` gives the client, in `on_accept`."""
 
     if not TYPE_CHECKING:
 

@@ -98,6 +98,120 @@ def test_the_parameters_of_an_override_are_known_without_annotations(folder: Pat
     assert revealed == ['"Side"', '"bytes"', '"int | Any"', '"Connection"', '"tuple[str, int]"']
 
 
+OVERRIDES = """
+from interpose import Connection, Side, TheServer
+
+
+class OneTooFew(TheServer):
+    def on_recv(self, side: Side) -> None: ...
+
+
+class OfText(TheServer):
+    def on_recv(self, side: Side, data: str) -> None: ...
+
+
+class OfASide(TheServer):
+    def on_close(self, conn: Side) -> None: ...
+
+
+class OneTooMany(TheServer):
+    def on_accept(self, conn: Connection, more: int) -> None: ...
+
+
+class Asynchronous(TheServer):
+    async def on_eof(self, side: Side) -> None: ...
+
+
+class WithoutArguments(TheServer):
+    def on_connect(self) -> None: ...
+    def on_client_recv(self) -> None: ...
+"""
+
+RIGHT = """
+from interpose import Connection, Side, TheServer
+
+
+class OfViews(TheServer):
+    def on_recv(self, side: Side, data: memoryview) -> list[memoryview]:
+        return [data]
+
+
+class OfEither(TheServer):
+    def on_client_recv(self, side: Side, data: bytes | memoryview, more: int = 3) -> None: ...
+
+    def on_accept(self, conn: Connection) -> str | bool:
+        return super().on_accept(conn) is not None and "example.org:80"
+
+    def on_close(self, conn: Connection) -> None:
+        super().on_close(conn)
+
+
+class Tutorial(TheServer):
+    def on_recv(self) -> None:
+        self.channel[self.s].send(self.data)
+        self.input_list += [self.server]
+        super().on_recv()
+        self.on_close()
+
+
+class Longer(Tutorial):
+    def on_recv(self) -> None:
+        super().on_recv()
+        if self.data == b"quit":
+            self.on_close()
+
+    def on_close(self) -> None:
+        super().on_close()
+
+
+server = TheServer("", 0)
+server.on_recv = lambda side, data: data
+server.on_recv = lambda side, data: [data.upper(), data]
+server.on_eof = lambda side: side.is_client
+"""
+
+
+def test_an_override_with_another_signature_is_found_by_both(folder: Path) -> None:
+    """So is a method without arguments where the tutorial has none."""
+    (folder / "overrides.py").write_text(OVERRIDES)
+    lines = {6, 10, 14, 18, 22, 26, 27}
+    assert {int(line.split(":")[1]) for line in mypy(folder).splitlines() if "error:" in line} == lines
+    assert {int(line.split(":")[1]) for line in pyright(folder)} == lines
+
+
+def test_what_is_right_is_right_for_both(folder: Path) -> None:
+    (folder / "right.py").write_text(RIGHT)
+    assert mypy(folder) == ""
+    assert pyright(folder) == []
+
+
+FORMS = """
+from interpose import Side, TheServer
+
+
+class Ours(TheServer):
+    def on_recv(self, side: Side, data: bytes) -> None:
+        print(self.data)
+
+
+class Tutorial(TheServer):
+    def on_recv(self) -> None:
+        print(self.data)
+
+
+print(TheServer("", 0).channel)
+print(Ours("", 0).s)
+print(Tutorial("", 0).s)
+"""
+
+
+def test_what_the_tutorial_has_is_on_servers_of_its_form_alone(folder: Path) -> None:
+    (folder / "forms.py").write_text(FORMS)
+    lines = {7, 15, 16}
+    assert {int(line.split(":")[1]) for line in mypy(folder).splitlines() if "error:" in line} == lines
+    assert {int(line.split(":")[1]) for line in pyright(folder)} == lines
+
+
 WRONG = """
 from interpose import Side, TheServer
 

@@ -53,7 +53,7 @@ class Ours(TheServer):
 
 
 @pytest.mark.parametrize("kind", [Script, InTheClass])
-def test_a_script_may_use_every_name_and_is_served(kind: type[TheServer], echo: Echo) -> None:
+def test_a_script_may_use_every_name_and_is_served(kind: type[Script | InTheClass], echo: Echo) -> None:
     with kind("", 0, echo.address) as server:
         with connect(server.server.getsockname()) as client:
             assert echoed(client, b"abc") == b"abc"

@@ -233,7 +233,7 @@ def test_not_callable(value: Any) -> None:
 
 def test_a_wrong_method_of_a_subclass(echo: Echo) -> None:
     class OneTooFew(TheServer):
-        def on_recv(self, side: Side) -> None: ...
+        def on_recv(self, side: Side) -> None: ...  # type: ignore[override] # pyright: ignore
 
     asynchronous_kind = type("Asynchronous", (TheServer,), {"on_recv": Wrong.method})
 

@@ -24,7 +24,7 @@ from support.tutorial_scripts import BOTH, OnlyRecv, WholeTutorial, unpaired
 
 
 @BOTH
-def test_an_exchange(kind: type[TheServer], echo: Echo) -> None:
+def test_an_exchange(kind: type[OnlyRecv | WholeTutorial], echo: Echo) -> None:
     with kind("", 0, echo.address) as server:
         for _ in range(3):
             with connect(address_of(server)) as client:

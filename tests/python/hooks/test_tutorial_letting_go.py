@@ -83,7 +83,7 @@ def ends_of(server: TheServer, listening: socket.socket, sender: str) -> tuple[s
 
 @SIDES
 @pytest.mark.parametrize("kind", [Parts, Relays])
-def test_sides_that_were_unpaired_live_on(kind: type[TheServer], sender: str, callback_log: CallbackLog) -> None:
+def test_sides_that_were_unpaired_live_on(kind: type[Parts | Relays], sender: str, callback_log: CallbackLog) -> None:
     with listener() as listening, kind("", 0, bound_address(listening)) as server:
         near, far = ends_of(server, listening, sender)
         with near, far:

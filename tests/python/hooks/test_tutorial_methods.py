@@ -17,7 +17,7 @@ from support.peers import bound_address as name_of
 from support.tutorial_scripts import unpaired
 
 
-def both(server: TheServer, client: Any, upstream: Any) -> None:
+def both(server: Any, client: Any, upstream: Any) -> None:
     server.input_list += [client, upstream]
     server.channel[client], server.channel[upstream] = upstream, client
 
