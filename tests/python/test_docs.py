@@ -119,9 +119,8 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}, target
 
 
-@pytest.mark.parametrize("name", interpose.__all__)
-def test_reference_has_every_name(name: str) -> None:
-    assert f"`{name}`" in REFERENCE
+def test_reference_has_every_name() -> None:
+    assert [name for name in interpose.__all__ if f"`{name}`" not in REFERENCE] == []
 
 
 @pytest.mark.parametrize("name", ["TheServer", "Forward", "Connection", "Side"])

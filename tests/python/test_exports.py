@@ -51,12 +51,12 @@ def test_all_is_the_public_api() -> None:
     assert set(dir(interpose)) >= PUBLIC | {"__version__"}
 
 
-@pytest.mark.parametrize("name", sorted(PUBLIC))
-def test_every_name_is_a_documented_class(name: str) -> None:
-    value = getattr(interpose, name)
-    assert isinstance(value, type)
-    assert value.__name__ == name
-    assert value.__doc__
+def test_every_name_is_a_documented_class() -> None:
+    def is_documented_class(name: str) -> bool:
+        value = getattr(interpose, name)
+        return isinstance(value, type) and value.__name__ == name and bool(value.__doc__)
+
+    assert [name for name in sorted(PUBLIC) if not is_documented_class(name)] == []
 
 
 def test_a_star_import_gives_exactly_all() -> None:
