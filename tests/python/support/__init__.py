@@ -7,6 +7,7 @@ The two ends of a connection:
 * `exchanges`: one exchange through a server, an upstream that keeps all it gets, and main_loop() with work beside it.
 * `connection_pairs`: one proxied connection with both its ends at hand, sides swapped or not.
 * `background_traffic`: clients that echo without end while a test stops, forks or leaves.
+* `scale`: many connections, connects or bytes through a proxy; sizes are the caller's.
 * `heavy_load`: thousands of clients and gigabytes, from `load_process`, a program.
 
 Processes:
