@@ -35,6 +35,7 @@ const BATCH: u32 = 64;
 pub(crate) fn spawn(state: Arc<ServerState>, listener: Listener, workers: Workers) {
     let (runtime, seat) = workers.seat();
     let announce = AnnounceOnDrop(Arc::clone(&state));
+    let upkeep = state.config(|config| config.upkeep);
     let listening = workers.commons().hops.listen(&state.shared.address);
     runtime.spawn(async move {
         let _announce = announce;
@@ -47,7 +48,7 @@ pub(crate) fn spawn(state: Arc<ServerState>, listener: Listener, workers: Worker
         tokio::select! {
             biased;
             () = life => {}
-            () = upkeep::run(&state.shared.registry) => {}
+            () = upkeep::run(&state.shared.registry, upkeep) => {}
         }
         log::info!(target: "interpose::listener", "{}: closed", state.shared.address);
         drop(seat);

@@ -6,19 +6,16 @@ use tokio::time::sleep;
 
 use crate::{io::sys::Ticks, live::registry::Registry, threads::reclaim::Burst};
 
-/// The time between two checks of all connections.
-const INTERVAL: Duration = Duration::from_secs(5);
-
-/// Every 5 s, asks each connection to check its peers, and returns memory to the system after a burst. Never completes. Where the system has no
-/// such clock there is nothing to check.
-pub(crate) async fn run(registry: &Registry) {
-    let ticks = Ticks::every(INTERVAL).ok();
+/// Every `interval`, asks each connection to check its peers, and returns memory to the system after a burst. Never
+/// completes. Where the system has no such clock there is nothing to check.
+pub(crate) async fn run(registry: &Registry, interval: Duration) {
+    let ticks = Ticks::every(interval).ok();
     let mut burst = Burst::default();
     loop {
         match &ticks {
             Some(ticks) if ticks.next().await.is_ok() => {}
             // No descriptor was left for a timer of our own: the runtime's clock will do.
-            _ => sleep(INTERVAL).await,
+            _ => sleep(interval).await,
         }
         registry.look_all();
         let (live, peak) = registry.live_and_peak();

@@ -115,6 +115,10 @@ pub struct Config {
     pub listening: Listen,
     /// How bytes are moved.
     pub relay: Relay,
+    /// The time between two checks of all connections, for keepalive, lost peers and memory after a burst. It is for tests,
+    /// which would have to wait for it. Default 5 s.
+    #[doc(hidden)]
+    pub upkeep: Duration,
 }
 
 impl Config {
@@ -127,6 +131,7 @@ impl Config {
             limits: Limits::default(),
             listening: Listen::default(),
             relay: Relay::default(),
+            upkeep: Duration::from_secs(5),
         }
     }
 

@@ -16,6 +16,7 @@ mod loops;
 mod several_addresses;
 mod timeouts;
 mod unix;
+mod upkeep;
 
 mod layering;
 

@@ -18,6 +18,7 @@ pub fn unacknowledged(stream: &TcpStream) -> u64 {
 
 /// States of `/proc/net/tcp`.
 pub const SYN_SENT: &str = "02";
+const ESTABLISHED: &str = "01";
 const LISTEN: &str = "0A";
 
 /// How many IPv4 sockets have this in column `column` of `/proc/net/tcp` (1 is the local, 2 the remote address), and
@@ -47,6 +48,17 @@ pub fn is_listening(at: SocketAddr) -> bool {
     count_ipv4(1, at, LISTEN) > 0
 }
 
+/// How many IPv4 sockets have this address at their end, and a timer that runs while nothing is to be sent, which is
+/// keepalive's.
+pub fn sockets_with_keepalive(local: SocketAddr) -> usize {
+    let (table, wanted) = (fs::read_to_string("/proc/net/tcp").unwrap(), in_table(local));
+    let matches = |line: &&str| {
+        let fields: Vec<_> = line.split_ascii_whitespace().collect();
+        fields[1] == wanted && fields[3] == ESTABLISHED && fields[5].starts_with("02:")
+    };
+    table.lines().filter(|line| line.contains(&wanted)).filter(matches).count()
+}
+
 /// The threads of this process whose name starts with `prefix`.
 pub fn threads_named(prefix: &str) -> Vec<u32> {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
@@ -62,6 +74,13 @@ pub fn descriptors() -> usize {
 
 pub fn threads() -> usize {
     fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+/// Bytes of this process that are in memory.
+pub fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB")).unwrap();
+    kib.trim().parse::<u64>().unwrap() * 1024
 }
 
 /// Whether a thread runs, or would if there were a processor for it, at this moment. One that waits does not.

@@ -27,7 +27,7 @@ def test_backlog_beyond_the_kernels_limit_is_said(echo_upstream: Echo, start: St
     effective = int(Path("/proc/sys/net/core/somaxconn").read_text())
     asked = effective * 2
     proxy = start({"forward": echo_upstream.address, "backlog": asked})
-    warnings = proxy.warned(str(asked), str(effective), "somaxconn")
+    warnings = proxy.warned(str(asked), str(effective), "net.core.somaxconn")
     assert len(warnings) == 1
 
 

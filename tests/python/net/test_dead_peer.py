@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 
 import pytest
 from support.deadline import poll
@@ -94,22 +93,6 @@ def test_dead_client_with_bytes_in_flight(net: Network, start: Start) -> None:
                 assert ending(accepted) == ("reset", b"")
                 assert 0.9 <= time.monotonic() - begin <= NOTICED_WITHIN
         poll(lambda: proxy.closed("client_lost") == 1, 5, f"the reason: {proxy.stats()['closed']}")
-
-
-def _has_keepalive(net: Network, find: tuple[str, ...]) -> bool:
-    return "timer:(keepalive," in net.near.run(*find)
-
-
-def test_both_sides_have_keepalive_on(net: Network, start: Start) -> None:
-    """BP-13, for silent connections: 60 s of silence, then a probe every 10 s, six of them."""
-    with Echo(net.far.listener(net.far_address)) as upstream:
-        proxy = start({"forward": upstream.address, "listen": [net.near_address, 0]}, prefix=net.near.prefix)
-        with net.far.connect(proxy.address) as client:
-            assert echo(client, b"hello") == b"hello"
-            # The upstream's is set when the connection has lived for a few seconds.
-            for which in (("sport", proxy.address[1]), ("dport", upstream.address[1])):
-                find = ("ss", "-Htno", "state", "established", which[0], "=", str(which[1]))
-                poll(partial(_has_keepalive, net, find), 10, f"keepalive: {which}")
 
 
 def test_interface_goes_away_under_listener_and_connections(net: Network, start: Start) -> None:
