@@ -169,7 +169,7 @@ impl Drop for Entry {
 }
 
 fn log_end(shared: &Shared, reason: CloseReason) {
-    let (up, down) = (shared.to_upstream.ledger(), shared.to_client.ledger());
+    let (up, down) = (shared.meters.to_upstream.ledger(), shared.meters.to_client.ledger());
     log::debug!(
         target: "interpose::connection",
         "{}: closed ({}), to_upstream {} of {} bytes, to_client {} of {} bytes",

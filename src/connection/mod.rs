@@ -32,10 +32,10 @@ use crate::{
     relay::{self, Done},
     threads::workers::Workers,
     words::{
+        direction::Direction,
         error::reason_text,
         interest::Interest,
         outcome::{CloseReason, Outcome},
-        stats::Direction,
     },
 };
 
@@ -140,7 +140,7 @@ impl Task {
 
     /// Ends the connection, or goes on with it where it belongs.
     fn follow(mut self, done: Done) {
-        let sides = match done {
+        let detached = match done {
             Done::Over(outcome) => {
                 // Neither peer has done anything.
                 if matches!(outcome.reason, CloseReason::FdExhausted | CloseReason::InternalError) {
@@ -149,7 +149,7 @@ impl Task {
                 self.entry.end(outcome, self.admission);
                 return;
             }
-            Done::Moved(sides) => sides,
+            Done::Migrate(detached) => detached,
         };
         let lane = match &mut self.entry.attendance {
             Some(attendance) if !self.on_lane => {
@@ -162,20 +162,20 @@ impl Task {
         match lane {
             Some(lane) => {
                 self.admission.seat = None;
-                lane.spawn(self.go_on(sides));
+                lane.spawn(self.go_on(detached));
             }
             None => {
                 let (runtime, seat) = self.workers.seat();
                 self.admission.seat = Some(seat);
-                runtime.spawn(self.go_on(sides));
+                runtime.spawn(self.go_on(detached));
             }
         }
     }
 
     /// Boxed, because it ends in a task of the same kind.
-    fn go_on(self, sides: Box<relay::Sides>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn go_on(self, detached: Box<relay::Detached>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
-            let done = relay::go_on(sides, self.order()).await;
+            let done = relay::go_on(detached, self.order()).await;
             self.follow(done);
         })
     }

@@ -14,9 +14,9 @@ use crate::{
     threads::lane::{LaneHandle, Lanes, Place},
     words::{
         chunk::{Chunk, Room},
+        direction::Direction,
         interest::{AtomicInterest, Interest},
         outcome::{CloseReason, Outcome},
-        stats::Direction,
     },
 };
 

@@ -8,7 +8,7 @@ use std::{
 
 use atomic_waker::AtomicWaker;
 
-use crate::words::stats::Direction;
+use crate::words::direction::Direction;
 
 /// An end that is asked for; a later one replaces a weaker one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,10 +30,7 @@ pub(crate) struct Directions(AtomicU8);
 
 impl Directions {
     const fn bit(direction: Direction) -> u8 {
-        match direction {
-            Direction::ToUpstream => 1,
-            Direction::ToClient => 2,
-        }
+        1 << direction as u8
     }
 
     pub(crate) fn has(&self, direction: Direction) -> bool {

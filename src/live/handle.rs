@@ -15,9 +15,10 @@ use crate::{
     },
     threads::workers::Origin,
     words::{
+        direction::Direction,
         interest::Interest,
         outcome::{CloseReason, Outcome},
-        stats::{Direction, Ledger},
+        stats::Ledger,
     },
 };
 
@@ -106,10 +107,7 @@ impl Connection {
 
     /// The bytes of one direction so far.
     pub fn ledger(&self, direction: Direction) -> Ledger {
-        match direction {
-            Direction::ToUpstream => self.0.to_upstream.ledger(),
-            Direction::ToClient => self.0.to_client.ledger(),
-        }
+        self.0.meters[direction].ledger()
     }
 
     /// Sends `data` behind what goes in `direction` already, whole and in the order of the calls.

@@ -18,8 +18,9 @@ use crate::{
         shared::{Shared, SideNames},
     },
     words::{
+        direction::{Both, Direction},
         outcome::{CloseReason, Outcome},
-        stats::{Direction, Ledger, Meter, Totals},
+        stats::{Ledger, Totals},
     },
 };
 
@@ -66,8 +67,7 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 struct Ended {
     by_reason: Vec<u64>,
-    to_upstream: Ledger,
-    to_client: Ledger,
+    bytes: Both<Ledger>,
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -76,8 +76,7 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Registry {
     pub(crate) fn new() -> Self {
-        let ended =
-            Ended { by_reason: vec![0; CloseReason::ALL.len()], to_upstream: Ledger::default(), to_client: Ledger::default() };
+        let ended = Ended { by_reason: vec![0; CloseReason::ALL.len()], bytes: Both::default() };
         Self {
             live: Mutex::default(),
             ended: Mutex::new(ended),
@@ -109,8 +108,7 @@ impl Registry {
             is_adopted,
             client: Box::new(client),
             upstream,
-            to_upstream: Meter::default(),
-            to_client: Meter::default(),
+            meters: Both::default(),
             control: Control::default(),
             outcome: OnceLock::new(),
             told: AtomicBool::new(false),
@@ -129,9 +127,9 @@ impl Registry {
 
     /// Records the end. The first outcome wins; the ledger is balanced by it.
     pub(crate) fn leave(&self, shared: &Shared, outcome: Outcome) {
-        for direction in [Direction::ToUpstream, Direction::ToClient] {
+        for direction in Direction::ALL {
             shared.end_inbox(direction);
-            shared.meter(direction).balance();
+            shared.meters[direction].balance();
         }
         // Ended before not live: a snapshot may never lack a connection, so it takes the locks in the same order.
         let mut ended = held(&self.ended);
@@ -140,8 +138,7 @@ impl Registry {
             if !shared.is_adopted {
                 ended.by_reason[reason as usize] += 1;
             }
-            ended.to_upstream.add(shared.to_upstream.ledger());
-            ended.to_client.add(shared.to_client.ledger());
+            shared.add_bytes_to(&mut ended.bytes);
         }
         let mut live = held(&self.live);
         if live.remove(&shared.id).is_some() && shared.is_adopted {
@@ -181,7 +178,7 @@ impl Registry {
     /// Asks every connection that may have bytes on their way to check whether they are acknowledged.
     pub(crate) fn look_all(&self) {
         for shared in held(&self.live).values() {
-            let delivered = shared.to_upstream.ledger().delivered + shared.to_client.ledger().delivered;
+            let delivered = shared.delivered();
             if shared.control.looks.ask(delivered) {
                 shared.control.wake();
             }
@@ -193,7 +190,7 @@ impl Registry {
         let (live, now) = (held(&self.live), Instant::now());
         delivered.retain(|id, _| live.contains_key(id));
         for shared in live.values() {
-            let bytes = shared.to_upstream.ledger().delivered + shared.to_client.ledger().delivered;
+            let bytes = shared.delivered();
             let known = delivered.entry(shared.id).or_insert((bytes, now));
             if known.0 != bytes {
                 *known = (bytes, now);
@@ -236,18 +233,14 @@ impl Registry {
     pub(crate) fn totals(&self) -> Totals {
         let ended = held(&self.ended);
         let live = held(&self.live);
-        let (mut to_upstream, mut to_client) = (ended.to_upstream, ended.to_client);
-        for shared in live.values() {
-            to_upstream.add(shared.to_upstream.ledger());
-            to_client.add(shared.to_client.ledger());
-        }
+        let mut bytes = ended.bytes;
+        live.values().for_each(|shared| shared.add_bytes_to(&mut bytes));
         let closed = CloseReason::ALL.iter().map(|reason| (*reason, ended.by_reason[*reason as usize])).collect();
         Totals {
             accepted: self.accepted.load(Ordering::Relaxed),
             active: live.len() - self.adopted.load(Ordering::Relaxed),
             closed,
-            to_upstream,
-            to_client,
+            bytes,
         }
     }
 }

@@ -17,8 +17,9 @@ use crate::{
     },
     words::{
         addr::SocketName,
+        direction::{Both, Direction},
         outcome::Outcome,
-        stats::{Direction, Meter},
+        stats::{Ledger, Meter},
     },
 };
 
@@ -41,8 +42,7 @@ pub(crate) struct Shared {
     pub client: Box<SideNames>,
     /// `None` inside: there is no upstream.
     pub upstream: OnceLock<Option<Box<SideNames>>>,
-    pub to_upstream: Meter,
-    pub to_client: Meter,
+    pub meters: Both<Meter>,
     pub control: Control,
     pub outcome: OnceLock<Outcome>,
     /// Its hooks know of the end: none of them asks for it again.
@@ -55,21 +55,11 @@ pub(crate) struct Shared {
 
 #[derive(Debug, Default)]
 pub(super) struct Inboxes {
-    to_upstream: Inbox,
-    to_client: Inbox,
+    pub of: Both<Inbox>,
     /// Whose room the reading of this connection waits for.
     waits_for: Mutex<Vec<(Weak<Shared>, Direction)>>,
     /// Why it is to fail, where something else is the cause.
     cause: OnceLock<Outcome>,
-}
-
-impl Inboxes {
-    pub(super) fn of(&self, direction: Direction) -> &Inbox {
-        match direction {
-            Direction::ToUpstream => &self.to_upstream,
-            Direction::ToClient => &self.to_client,
-        }
-    }
 }
 
 impl Source for Shared {
@@ -83,16 +73,19 @@ impl Shared {
         Arc::downgrade(self) as Weak<dyn Source>
     }
 
-    pub(crate) fn meter(&self, direction: Direction) -> &Meter {
-        match direction {
-            Direction::ToUpstream => &self.to_upstream,
-            Direction::ToClient => &self.to_client,
-        }
+    /// Adds the bytes of both directions so far to `total`.
+    pub(super) fn add_bytes_to(&self, total: &mut Both<Ledger>) {
+        Direction::ALL.into_iter().for_each(|direction| total[direction].add(self.meters[direction].ledger()));
+    }
+
+    /// Returns the number of bytes delivered so far, of both directions.
+    pub(super) fn delivered(&self) -> u64 {
+        Direction::ALL.iter().map(|direction| self.meters[*direction].ledger().delivered).sum()
     }
 
     /// Returns the inbox of `direction`, if anything was ever injected.
     pub(crate) fn inbox(&self, direction: Direction) -> Option<&Inbox> {
-        self.inboxes.get().map(|inboxes| inboxes.of(direction))
+        self.inboxes.get().map(|inboxes| &inboxes.of[direction])
     }
 
     /// Returns true if something injected in `direction` waits.
@@ -147,7 +140,7 @@ impl Shared {
 
     /// The inbox of `direction`, unless that has ended.
     pub(super) fn open_inbox(&self, direction: Direction) -> Result<&Inbox, Refused> {
-        let inbox = self.inboxes.get_or_init(Box::default).of(direction);
+        let inbox = &self.inboxes.get_or_init(Box::default).of[direction];
         // An end that found no inbox to end has been noted before: either it sees the inbox, or it is seen here.
         fence(Ordering::SeqCst);
         if self.control.over.has(direction) { Err(Refused::Ended) } else { Ok(inbox) }
@@ -174,7 +167,7 @@ impl Shared {
     /// Refuses further injections in `direction`, and counts those that waited as undeliverable.
     pub(crate) fn end_inbox(&self, direction: Direction) {
         let lost = self.finish_inbox(direction).iter().map(Bytes::len).sum();
-        self.meter(direction).added(lost);
-        self.meter(direction).undeliverable(lost);
+        self.meters[direction].added(lost);
+        self.meters[direction].undeliverable(lost);
     }
 }

@@ -5,7 +5,7 @@ use pyo3::{prelude::*, types::PyTuple};
 use super::{handle, lane, view};
 use crate::{
     live::handle::Connection,
-    words::{chunk::Chunk, stats::Direction},
+    words::{chunk::Chunk, direction::Direction},
 };
 
 pub(super) fn with_connection<'a>(

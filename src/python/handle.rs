@@ -19,9 +19,10 @@ use crate::{
         inbox::{Patience, Refused, WAITING_ON_LANE},
     },
     words::{
+        direction::Direction,
         error::{Error, ErrorKind},
         outcome::CloseReason,
-        stats::{Direction, Ledger},
+        stats::Ledger,
     },
 };
 

@@ -27,9 +27,9 @@ use crate::{
     live::handle::Connection,
     words::{
         chunk::{Chunk, Room},
+        direction::Direction,
         interest::Interest,
         outcome::CloseReason,
-        stats::Direction,
     },
 };
 

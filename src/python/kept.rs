@@ -5,7 +5,7 @@ use pyo3::{prelude::*, types::PyAny};
 use super::{handle, hooks::Callbacks};
 use crate::{
     live::{handle::Connection, registry::ById},
-    words::stats::Direction,
+    words::direction::Direction,
 };
 
 /// One lane's connections by their id. Each stays until its end was told.

@@ -15,9 +15,10 @@ use crate::{
     live::{control::Command, shared::Shared},
     settings::config::Timeouts,
     words::{
+        direction::{Direction, Side},
         error::reason_text,
         outcome::{CloseReason, Outcome},
-        stats::{Direction, Meter},
+        stats::Meter,
     },
 };
 
@@ -32,16 +33,17 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mil
 
 /// Dropping the relay aborts both sockets, unless it is settled.
 pub(super) async fn finish(mut relay: Relay<'_>, end: End) -> Outcome {
-    for stream in [&mut relay.client, &mut relay.upstream] {
-        stream.raw().map(Socket::clear_low_water);
+    for side in Side::ALL {
+        relay.streams[side].raw().map(Socket::clear_low_water);
     }
     match end {
         End::Finished => Outcome::plain(CloseReason::Finished),
         End::Closed => {
             relay.settle();
-            let shared = relay.shared;
-            let client = discard(&mut relay.client, &shared.to_upstream, LINGER_BYTES, |client| is_let_go(client, shared));
-            let upstream = discard(&mut relay.upstream, &shared.to_client, LINGER_BYTES, |upstream| is_let_go(upstream, shared));
+            let (shared, streams) = (relay.order.shared, &mut relay.streams);
+            let (of_client, of_upstream) = (&shared.meters.to_upstream, &shared.meters.to_client);
+            let client = discard(&mut streams.client, of_client, LINGER_BYTES, |client| is_let_go(client, shared));
+            let upstream = discard(&mut streams.upstream, of_upstream, LINGER_BYTES, |upstream| is_let_go(upstream, shared));
             let both = async { tokio::join!(client, upstream) };
             tokio::select! {
                 _ = deadline::within(LINGER, both) => {}
@@ -59,12 +61,11 @@ pub(super) async fn finish(mut relay: Relay<'_>, end: End) -> Outcome {
         End::Moved => Outcome::plain(CloseReason::InternalError),
         End::FailedLate => failure(&relay),
         End::Failed => {
-            let (shared, limit) = (relay.shared, relay.order.timeouts.half_close);
-            if relay.client_failure.is_none() {
-                wait_acknowledged(&mut relay.client, shared, &shared.to_upstream, limit).await;
-            }
-            if relay.upstream_failure.is_none() {
-                wait_acknowledged(&mut relay.upstream, shared, &shared.to_client, limit).await;
+            let (shared, limit) = (relay.order.shared, relay.order.timeouts.half_close);
+            for side in Side::ALL {
+                if relay.failures[side].is_none() {
+                    wait_acknowledged(&mut relay.streams[side], shared, &shared.meters[side.sends()], limit).await;
+                }
             }
             failure(&relay)
         }
@@ -74,7 +75,7 @@ pub(super) async fn finish(mut relay: Relay<'_>, end: End) -> Outcome {
 /// Delivers to a client without an upstream what was injected for it, then FIN, and listens for a while as after a
 /// `close()`. Gives whether it got that far; the socket is to be aborted otherwise.
 pub(crate) async fn say_goodbye(client: &mut Stream, shared: &Shared, timeouts: &Timeouts) -> bool {
-    let meter = &shared.to_client;
+    let meter = &shared.meters.to_client;
     let words = shared.finish_inbox(Direction::ToClient);
     // All at once: what the client does not take any more is no less lost.
     meter.added(words.iter().map(Bytes::len).sum());
@@ -88,7 +89,7 @@ pub(crate) async fn say_goodbye(client: &mut Stream, shared: &Shared, timeouts: 
             }
         }
         poll_fn(|cx| client.poll_end(cx)).await?;
-        let lingering = discard(client, &shared.to_upstream, LINGER_BYTES, |client| is_let_go(client, shared));
+        let lingering = discard(client, &shared.meters.to_upstream, LINGER_BYTES, |client| is_let_go(client, shared));
         let _ = deadline::within(LINGER, lingering).await;
         Ok::<(), io::Error>(())
     };
@@ -178,15 +179,14 @@ async fn wait_acknowledged(stream: &mut Stream, shared: &Shared, meter: &Meter, 
 
 /// The side that failed first is the reason.
 fn failure(relay: &Relay<'_>) -> Outcome {
-    if let Some(cause) = relay.shared.cause() {
+    if let Some(cause) = relay.order.shared.cause() {
         return cause.clone();
     }
-    let (error, reset, lost, side) = if relay.client_failed_first {
-        (&relay.client_failure, CloseReason::ClientReset, CloseReason::ClientLost, "client")
-    } else {
-        (&relay.upstream_failure, CloseReason::UpstreamReset, CloseReason::UpstreamLost, "upstream")
+    let (reset, lost, side) = match relay.failed_first {
+        Side::Client => (CloseReason::ClientReset, CloseReason::ClientLost, "client"),
+        Side::Upstream => (CloseReason::UpstreamReset, CloseReason::UpstreamLost, "upstream"),
     };
-    match error {
+    match &relay.failures[relay.failed_first] {
         Some(error) if is_reset(error) => Outcome::explained(reset, format!("the {side} reset the connection")),
         Some(error) if is_gone(error) => Outcome::explained(lost, format!("the {side} is gone: {}", reason_text(error))),
         Some(error) => Outcome::explained(lost, format!("the socket of the {side} failed: {}", reason_text(error))),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     io::{errno::is_behind_fin, stream::Stream},
-    words::stats::Direction::{ToClient, ToUpstream},
+    words::direction::{Side, Sides},
 };
 
 impl Relay<'_> {
@@ -19,16 +19,19 @@ impl Relay<'_> {
     /// would not take what is left for it. No progress in the sense of a time limit.
     pub(super) fn discard(&mut self, scratch: &mut [u8], cx: &mut Context<'_>) -> Turn {
         let mut turn = Turn::default();
-        if self.client_failure.is_some() && self.upstream_failure.is_none() && !self.to_upstream.is_over() {
-            turn = self.to_client.discard(&mut self.upstream, &self.shared.to_client, scratch, cx);
-            if let Some(Fault::Source(error)) = turn.fault.take() {
-                turn.failed = self.upstream_failed(error);
-            }
-        } else if self.upstream_failure.is_some() && self.client_failure.is_none() && !self.to_client.is_over() {
-            turn = self.to_upstream.discard(&mut self.client, &self.shared.to_upstream, scratch, cx);
-            if let Some(Fault::Source(error)) = turn.fault.take() {
-                turn.failed = self.client_failed(error);
-            }
+        let alive = match (&self.failures.client, &self.failures.upstream) {
+            (Some(_), None) => Side::Upstream,
+            (None, Some(_)) => Side::Client,
+            _ => return turn,
+        };
+        let direction = alive.sends();
+        if self.pumps[direction.opposite()].is_over() {
+            return turn;
+        }
+        let meter = &self.order.shared.meters[direction];
+        turn = self.pumps[direction].discard(&mut self.streams[alive], meter, scratch, cx);
+        if let Some(Fault::Source(error)) = turn.fault.take() {
+            turn.failed = self.side_failed(alive, error);
         }
         turn
     }
@@ -36,68 +39,56 @@ impl Relay<'_> {
     /// Looks for the failure of a side that is not being read, or that is silent.
     pub(super) fn watch(&mut self, cx: &mut Context<'_>) -> bool {
         let mut failed = self.look();
-        if !self.to_upstream.is_reading()
-            && self.client_failure.is_none()
-            && let Poll::Ready(error) = self.client.poll_failure(cx)
-        {
-            failed |= self.client_failed(error);
-        }
-        if !self.to_client.is_reading()
-            && self.upstream_failure.is_none()
-            && let Poll::Ready(error) = self.upstream.poll_failure(cx)
-        {
-            failed |= self.upstream_failed(error);
+        for side in Side::ALL {
+            if !self.pumps[side.sends()].is_reading()
+                && self.failures[side].is_none()
+                && let Poll::Ready(error) = self.streams[side].poll_failure(cx)
+            {
+                failed |= self.side_failed(side, error);
+            }
         }
         failed
     }
 
-    /// Resets a failed side whose socket goes on: no read would ever tell of its end, and its peer is not to wait for that
-    /// either. What has come from it was read in a turn since it failed. Says whether a pump has something to do for it.
-    pub(super) fn end_survivors(&mut self, had_turn: (bool, bool)) -> bool {
-        let goes_on = |had_turn: bool, stream: &Stream, failure: &Option<io::Error>| {
-            had_turn && failure.as_ref().is_some_and(|error| survives(stream, error))
-        };
-        let client = goes_on(had_turn.0, &self.client, &self.client_failure);
-        let upstream = goes_on(had_turn.1, &self.upstream, &self.upstream_failure);
-        if client {
-            self.client.abort_on_close();
+    /// Returns the sides that have failed.
+    pub(super) fn failed_sides(&self) -> Sides<bool> {
+        Sides { client: self.failures.client.is_some(), upstream: self.failures.upstream.is_some() }
+    }
+
+    /// Resets a side that had failed before this turn and whose socket goes on: no read would ever tell of its end, and its
+    /// peer is not to wait for that either. Returns whether a pump has something to do for it.
+    pub(super) fn end_survivors(&mut self, failed_before: Sides<bool>) -> bool {
+        let mut begins = false;
+        for side in Side::ALL {
+            let survives =
+                failed_before[side] && self.failures[side].as_ref().is_some_and(|error| survives(&self.streams[side], error));
+            if survives {
+                self.streams[side].abort_on_close();
+                begins |= self.pumps[side.sends()].end();
+            }
         }
-        if upstream {
-            self.upstream.abort_on_close();
-        }
-        let (client, upstream) = (client && self.to_upstream.end(), upstream && self.to_client.end());
-        client || upstream
+        begins
     }
 
     /// The side that another connection carries has failed: so does the place that nobody has in this one.
     pub(super) fn fail_alone(&mut self) {
-        let reset = || io::ErrorKind::ConnectionReset.into();
-        if self.client_failure.is_some() || self.upstream_failure.is_some() {
+        if self.has_failed() {
             return;
         }
-        if self.client.is_nowhere() {
-            self.to_upstream.end();
-            self.client_failed(reset());
-        } else {
-            self.to_client.end();
-            self.upstream_failed(reset());
+        let side = if self.streams.client.is_nowhere() { Side::Client } else { Side::Upstream };
+        self.pumps[side.sends()].end();
+        self.side_failed(side, io::ErrorKind::ConnectionReset.into());
+    }
+
+    /// Nothing more reaches this side. What it sent before is still read and delivered, then the other side is aborted.
+    pub(super) fn side_failed(&mut self, side: Side, error: io::Error) -> bool {
+        if !self.has_failed() {
+            self.failed_first = side;
         }
-    }
-
-    /// Nothing more reaches the client. What it sent before is still read and delivered, then the upstream is aborted.
-    pub(super) fn client_failed(&mut self, error: io::Error) -> bool {
-        self.client_failed_first |= self.upstream_failure.is_none();
-        self.to_upstream.source_failed(is_behind_fin(&error) && !survives(&self.client, &error));
-        self.client_failure.get_or_insert(error);
-        self.to_client.cut(self.shared, ToClient);
-        true
-    }
-
-    /// The mirror of [`client_failed`](Self::client_failed).
-    pub(super) fn upstream_failed(&mut self, error: io::Error) -> bool {
-        self.to_client.source_failed(is_behind_fin(&error) && !survives(&self.upstream, &error));
-        self.upstream_failure.get_or_insert(error);
-        self.to_upstream.cut(self.shared, ToUpstream);
+        let sends = side.sends();
+        self.pumps[sends].source_failed(is_behind_fin(&error) && !survives(&self.streams[side], &error));
+        self.failures[side].get_or_insert(error);
+        self.pumps[sends.opposite()].cut(self.order.shared, sends.opposite());
         true
     }
 }

@@ -20,8 +20,8 @@ use crate::{
     settings::config::{Coalesce, Splice},
     words::{
         chunk::{Chunk, Memory, Room},
+        direction::Direction,
         interest::Interest,
-        stats::Direction,
     },
 };
 

@@ -39,13 +39,17 @@ use crate::{
     live::{control::Command, shared::Shared},
     settings::config::{Coalesce, Splice, Timeouts},
     words::{
+        direction::{
+            Both,
+            Direction::{self, ToClient, ToUpstream},
+            Side, Sides,
+        },
         outcome::{CloseReason, Outcome},
-        stats::Direction::{self, ToClient, ToUpstream},
     },
 };
 
 pub(crate) use ending::say_goodbye;
-pub(crate) use moving::{Sides, go_on};
+pub(crate) use moving::{Detached, go_on};
 
 /// Whose connection a relay carries, and within what bounds.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +70,7 @@ pub(crate) enum Done {
     /// The connection is over.
     Over(Outcome),
     /// It goes on: on the lane if it was not there, else on a thread of the native runtime.
-    Moved(Box<Sides>),
+    Migrate(Box<Detached>),
 }
 
 /// Relays between two streams of this thread's runtime until the connection is over, and ends both sockets
@@ -114,36 +118,30 @@ enum End {
 
 #[derive(Debug)]
 struct Relay<'a> {
-    client: Stream,
-    upstream: Stream,
-    to_upstream: Pump,
-    to_client: Pump,
-    /// Why a side failed. The first to fail is the cause.
-    client_failure: Option<io::Error>,
-    upstream_failure: Option<io::Error>,
-    client_failed_first: bool,
+    streams: Sides<Stream>,
+    pumps: Both<Pump>,
+    /// Why a side failed.
+    failures: Sides<Option<io::Error>>,
+    /// The side that failed first, once one has: its failure is the cause.
+    failed_first: Side,
     closing: bool,
     talk: Talk,
-    /// The end was passed on to both sides in order, or as an abort that was seen to.
+    /// True once both sockets may be dropped without a forced reset.
     settled: bool,
     patience: Patience,
     silence: silence::Silence,
     yielding: yielding::Yielding,
     refused: Option<Box<Failed>>,
     order: Order<'a>,
-    shared: &'a Shared,
 }
 
 impl<'a> Relay<'a> {
     fn new(client: Stream, upstream: Stream, order: Order<'a>) -> Self {
         Self {
-            client,
-            upstream,
-            to_upstream: Pump::new(),
-            to_client: Pump::new(),
-            client_failure: None,
-            upstream_failure: None,
-            client_failed_first: false,
+            streams: Sides { client, upstream },
+            pumps: Both { to_upstream: Pump::new(), to_client: Pump::new() },
+            failures: Sides::default(),
+            failed_first: Side::Client,
             closing: false,
             talk: Talk::default(),
             settled: false,
@@ -152,7 +150,6 @@ impl<'a> Relay<'a> {
             yielding: yielding::Yielding::default(),
             refused: None,
             order,
-            shared: order.shared,
         }
     }
 
@@ -182,15 +179,15 @@ impl<'a> Relay<'a> {
         if self.is_misplaced() {
             return Poll::Ready(End::Moved);
         }
-        let held = self.to_client.is_stalled() || self.shared.has_injected_enough(ToClient);
-        let failed_before = (self.client_failure.is_some(), self.upstream_failure.is_some());
+        let held = self.pumps.to_client.is_stalled() || self.order.shared.has_injected_enough(ToClient);
+        let failed_before = self.failed_sides();
         let (up, down, discarded) = scratch::with_buffer(|scratch| {
-            let up = self.turn_to_upstream(scratch, cx);
+            let up = self.turn(ToUpstream, scratch, cx);
             if up.moved {
-                self.to_client.answered(&mut self.upstream);
+                self.pumps.to_client.answered(&mut self.streams.upstream);
             }
-            let mut down = self.turn_to_client(scratch, cx);
-            down.more |= down.moved && self.to_upstream.answered(&mut self.client);
+            let mut down = self.turn(ToClient, scratch, cx);
+            down.more |= down.moved && self.pumps.to_upstream.answered(&mut self.streams.client);
             (up, down, self.discard(scratch, cx))
         });
         if let Some(failed) = self.refused.take() {
@@ -201,8 +198,8 @@ impl<'a> Relay<'a> {
             self.talk.note(&up, &down, talk::now);
         }
         // What held the first direction back may be gone since it had its turn.
-        let let_go = held && !self.to_client.is_stalled() && self.order.attendant.is_some();
-        let ended = failed_before != (false, false) && self.end_survivors(failed_before);
+        let let_go = held && !self.pumps.to_client.is_stalled() && self.order.attendant.is_some();
+        let ended = self.end_survivors(failed_before);
         let more = up.more || down.more || discarded.more || let_go || ended;
         let failed = up.failed || down.failed || discarded.failed || (!self.is_over() && self.watch(cx));
         if self.is_over() {
@@ -220,41 +217,36 @@ impl<'a> Relay<'a> {
         self.poll_patience(moved, cx)
     }
 
-    fn stage(&self, direction: Direction, opposite_stalled: bool) -> Stage<'a> {
+    fn stage(&self, direction: Direction) -> Stage<'a> {
         match self.order.attendant {
-            Some(attendant) if self.order.on_lane => Stage::of(attendant, direction, opposite_stalled, self.order.coalesce),
+            Some(attendant) if self.order.on_lane => {
+                let opposite_stalled = self.pumps[direction.opposite()].is_stalled();
+                Stage::of(attendant, direction, opposite_stalled, self.order.coalesce)
+            }
             elsewhere => Stage::native(elsewhere, direction, self.order.splice, self.order.coalesce),
         }
     }
 
-    /// Ends a direction from outside. What has come and was left to wait for more is read before.
+    /// Ends a direction from outside. Bytes that have come and wait for more are read before.
     fn end_direction(&mut self, direction: Direction, cx: &mut Context<'_>) {
-        let (pump, source) = match direction {
-            ToUpstream => (&self.to_upstream, &mut self.client),
-            ToClient => (&self.to_client, &mut self.upstream),
-        };
-        if pump.phase == Phase::Open && source.raw().is_some_and(Socket::clear_low_water) {
-            scratch::with_buffer(|scratch| match direction {
-                ToUpstream => self.turn_to_upstream(scratch, cx),
-                ToClient => self.turn_to_client(scratch, cx),
-            });
+        if self.pumps[direction].phase == Phase::Open
+            && self.streams[direction.source()].raw().is_some_and(Socket::clear_low_water)
+        {
+            scratch::with_buffer(|scratch| self.turn(direction, scratch, cx));
         }
-        match direction {
-            ToUpstream => self.to_upstream.end(),
-            ToClient => self.to_client.end(),
-        };
+        self.pumps[direction].end();
     }
 
     /// What the outside asked for.
     fn obey(&mut self, cx: &mut Context<'_>) -> Option<End> {
         // Anew each time, and before the look: a command takes the waker with it, and another may follow.
-        self.shared.control.register(cx);
-        for direction in [ToUpstream, ToClient] {
-            if self.shared.control.ended.has(direction) {
+        self.order.shared.control.register(cx);
+        for direction in Direction::ALL {
+            if self.order.shared.control.ended.has(direction) {
                 self.end_direction(direction, cx);
             }
         }
-        match self.shared.control.command()? {
+        match self.order.shared.control.command()? {
             Command::Close => {
                 self.closing = true;
                 self.end_direction(ToUpstream, cx);
@@ -270,48 +262,37 @@ impl<'a> Relay<'a> {
         }
     }
 
-    // A fault is noted before the other direction has its turn. The kernel tells an error once: whichever call meets
-    // it first, the next read of that socket looks like an orderly end.
-
-    fn turn_to_upstream(&mut self, scratch: &mut [u8], cx: &mut Context<'_>) -> Turn {
-        let stage = self.stage(ToUpstream, self.to_client.is_stalled());
-        let (source, destination) = (&mut self.client, &mut self.upstream);
-        let ends = Ends { source, destination, direction: ToUpstream, shared: self.shared };
-        let mut turn = self.to_upstream.turn(ends, &stage, scratch, cx);
-        match turn.fault.take() {
-            None => {}
-            Some(Fault::Source(error)) => turn.failed = self.client_failed(error),
-            Some(Fault::Destination(error)) => turn.failed = self.upstream_failed(error),
-            Some(Fault::Hook(failed)) => self.refused = Some(Box::new(failed)),
-        }
-        turn
-    }
-
-    fn turn_to_client(&mut self, scratch: &mut [u8], cx: &mut Context<'_>) -> Turn {
+    /// Moves what can be moved in one direction. A fault is noted before the other direction has its turn: the kernel tells
+    /// an error once, and whichever call meets it first, the next read of that socket looks like an orderly end.
+    fn turn(&mut self, direction: Direction, scratch: &mut [u8], cx: &mut Context<'_>) -> Turn {
         if self.refused.is_some() {
             return Turn::default();
         }
-        let stage = self.stage(ToClient, self.to_upstream.is_stalled());
-        let (source, destination) = (&mut self.upstream, &mut self.client);
-        let ends = Ends { source, destination, direction: ToClient, shared: self.shared };
-        let mut turn = self.to_client.turn(ends, &stage, scratch, cx);
+        let stage = self.stage(direction);
+        let (source, destination) = self.streams.ends_mut(direction);
+        let ends = Ends { source, destination, direction, shared: self.order.shared };
+        let mut turn = self.pumps[direction].turn(ends, &stage, scratch, cx);
         match turn.fault.take() {
             None => {}
-            Some(Fault::Source(error)) => turn.failed = self.upstream_failed(error),
-            Some(Fault::Destination(error)) => turn.failed = self.client_failed(error),
+            Some(Fault::Source(error)) => turn.failed = self.side_failed(direction.source(), error),
+            Some(Fault::Destination(error)) => turn.failed = self.side_failed(direction.source().opposite(), error),
             Some(Fault::Hook(failed)) => self.refused = Some(Box::new(failed)),
         }
         turn
     }
 
     fn is_over(&self) -> bool {
-        self.to_upstream.is_over() && self.to_client.is_over()
+        self.pumps.to_upstream.is_over() && self.pumps.to_client.is_over()
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failures.client.is_some() || self.failures.upstream.is_some()
     }
 
     fn end(&self) -> End {
-        if self.client_failure.is_some() || self.upstream_failure.is_some() {
+        if self.has_failed() {
             End::Failed
-        } else if self.closing && self.shared.control.command().is_none() {
+        } else if self.closing && self.order.shared.control.command().is_none() {
             End::Left
         } else if self.closing {
             End::Closed
@@ -322,30 +303,25 @@ impl<'a> Relay<'a> {
 
     /// Whether an end is being passed on: then silence is bounded by `half_close`, else by `idle`.
     fn is_ending(&self) -> bool {
-        self.to_upstream.phase != Phase::Open
-            || self.to_client.phase != Phase::Open
-            || self.client_failure.is_some()
-            || self.upstream_failure.is_some()
+        self.pumps.to_upstream.phase != Phase::Open || self.pumps.to_client.phase != Phase::Open || self.has_failed()
     }
 
     fn poll_patience(&mut self, moved: bool, cx: &mut Context<'_>) -> Poll<End> {
         let ending = self.is_ending();
         let timeouts = self.order.timeouts;
         let limit = if ending { timeouts.half_close } else { timeouts.idle };
-        let in_kernel = || (rest::unacknowledged(&self.client), rest::unacknowledged(&self.upstream));
+        let in_kernel = || (rest::unacknowledged(&self.streams.client), rest::unacknowledged(&self.streams.upstream));
         match self.patience.poll(limit, moved, in_kernel, cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Over::Look) => {
-                self.client.ignore_readiness();
-                self.upstream.ignore_readiness();
+                self.streams.client.ignore_readiness();
+                self.streams.upstream.ignore_readiness();
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
             Poll::Ready(Over::End) if !ending => Poll::Ready(End::Abort(CloseReason::IdleTimeout)),
             // A failure stays the cause.
-            Poll::Ready(Over::End) if self.client_failure.is_some() || self.upstream_failure.is_some() => {
-                Poll::Ready(End::FailedLate)
-            }
+            Poll::Ready(Over::End) if self.has_failed() => Poll::Ready(End::FailedLate),
             Poll::Ready(Over::End) => Poll::Ready(End::Abort(CloseReason::HalfCloseTimeout)),
         }
     }
@@ -356,8 +332,8 @@ impl Drop for Relay<'_> {
     /// neither side may take that for an orderly end.
     fn drop(&mut self) {
         if !self.settled {
-            self.client.abort_on_close();
-            self.upstream.abort_on_close();
+            self.streams.client.abort_on_close();
+            self.streams.upstream.abort_on_close();
         }
     }
 }

@@ -16,22 +16,19 @@ use super::{
 use crate::{
     io::stream::{Stream, Unregistered},
     words::{
+        direction::{Both, Direction, Side, Sides},
         interest::Interest,
         outcome::Outcome,
-        stats::Direction::{ToClient, ToUpstream},
     },
 };
 
 /// Both sides and what is between them, on no runtime. Dropped, it is an abort.
 #[derive(Debug)]
-pub(crate) struct Sides {
-    client: Unregistered,
-    upstream: Unregistered,
-    to_upstream: Pump,
-    to_client: Pump,
-    client_failure: Option<io::Error>,
-    upstream_failure: Option<io::Error>,
-    client_failed_first: bool,
+pub(crate) struct Detached {
+    streams: Sides<Unregistered>,
+    pumps: Both<Pump>,
+    failures: Sides<Option<io::Error>>,
+    failed_first: Side,
     closing: bool,
     talk: Talk,
     patience: Patience,
@@ -39,17 +36,13 @@ pub(crate) struct Sides {
 }
 
 /// Goes on with a relay that was moved to this thread.
-pub(crate) async fn go_on(sides: Box<Sides>, order: Order<'_>) -> Done {
-    let Sides { client, upstream, to_upstream, to_client, .. } = *sides;
-    let (client_failure, upstream_failure) = (sides.client_failure, sides.upstream_failure);
-    let (failed_first, closing, talk) = (sides.client_failed_first, sides.closing, sides.talk);
-    let (patience, silence) = (sides.patience, sides.silence);
-    match (client.attach(), upstream.attach()) {
+pub(crate) async fn go_on(detached: Box<Detached>, order: Order<'_>) -> Done {
+    let Detached { streams, pumps, failures, failed_first, closing, talk, patience, silence } = *detached;
+    match (streams.client.attach(), streams.upstream.attach()) {
         (Ok(client), Ok(upstream)) => {
             let mut relay = Relay::new(client, upstream, order);
-            (relay.to_upstream, relay.to_client) = (to_upstream, to_client);
-            (relay.client_failure, relay.upstream_failure) = (client_failure, upstream_failure);
-            (relay.client_failed_first, relay.closing, relay.talk) = (failed_first, closing, talk);
+            (relay.pumps, relay.failures, relay.failed_first) = (pumps, failures, failed_first);
+            (relay.closing, relay.talk) = (closing, talk);
             (relay.patience, relay.silence) = (patience, silence);
             carry(relay).await
         }
@@ -79,36 +72,33 @@ impl Relay<'_> {
 
     /// Returns the hooks that may still be asked.
     fn of_interest(&self) -> Interest {
-        let of = |pump: &Pump, direction| match pump.phase {
-            Phase::Open => Interest::recv(direction).with(Interest::EOF),
+        let asked = |direction: &Direction| match self.pumps[*direction].phase {
+            Phase::Open => Interest::recv(*direction).with(Interest::EOF),
             _ => Interest::NONE,
         };
-        of(&self.to_upstream, ToUpstream).with(of(&self.to_client, ToClient))
+        Direction::ALL.iter().map(asked).fold(Interest::NONE, Interest::with)
     }
 
     /// Takes the sides off this thread's runtime. Where that fails both are aborted.
     pub(super) fn detach(mut self) -> Done {
-        for pump in [&mut self.to_upstream, &mut self.to_client] {
-            if let Err(failed) = pump.leave_thread() {
+        for direction in Direction::ALL {
+            if let Err(failed) = self.pumps[direction].leave_thread() {
                 return Done::Over(failed.into());
             }
         }
         self.patience.leave_thread();
         let take = |stream: &mut Stream| mem::replace(stream, Stream::nowhere()).detach();
-        let (client, upstream) = match (take(&mut self.client), take(&mut self.upstream)) {
-            (Ok(client), Ok(upstream)) => (client, upstream),
+        let streams = match (take(&mut self.streams.client), take(&mut self.streams.upstream)) {
+            (Ok(client), Ok(upstream)) => Sides { client, upstream },
             (client, upstream) => return Done::Over(lost(client.err().or(upstream.err()))),
         };
-        // There is nothing left to be aborted here: the sides see to themselves.
+        // There is nothing left to be aborted here: the detached sides see to themselves.
         self.settle();
-        Done::Moved(Box::new(Sides {
-            client,
-            upstream,
-            to_upstream: mem::replace(&mut self.to_upstream, Pump::new()),
-            to_client: mem::replace(&mut self.to_client, Pump::new()),
-            client_failure: self.client_failure.take(),
-            upstream_failure: self.upstream_failure.take(),
-            client_failed_first: self.client_failed_first,
+        Done::Migrate(Box::new(Detached {
+            streams,
+            pumps: mem::replace(&mut self.pumps, Both { to_upstream: Pump::new(), to_client: Pump::new() }),
+            failures: mem::take(&mut self.failures),
+            failed_first: self.failed_first,
             closing: self.closing,
             talk: self.talk,
             patience: mem::take(&mut self.patience),
@@ -154,7 +144,7 @@ mod tests {
         let (shared, timeouts) = (shared(), Timeouts::default());
         for bytes in [usize::MAX, 10] {
             let mut relay = Relay::new(Stream::nowhere(), Stream::nowhere(), order(&shared, &timeouts));
-            relay.to_client = Pump::holding(Splicer::holding(b"held", bytes));
+            relay.pumps.to_client = Pump::holding(Splicer::holding(b"held", bytes));
             let Done::Over(outcome) = relay.detach() else { panic!("it moves") };
             assert_eq!(outcome.reason, CloseReason::InternalError);
             assert!(outcome.error.unwrap().contains("bytes"));
@@ -171,13 +161,13 @@ mod tests {
         for end in [&sender, &receiver] {
             end.shutdown(Shutdown::Write).unwrap();
         }
-        let Done::Moved(sides) = Relay::new(client, upstream, order).detach() else { panic!("it does not move") };
-        let Done::Over(outcome) = go_on(sides, order).await else { panic!("it does not end") };
+        let Done::Migrate(detached) = Relay::new(client, upstream, order).detach() else { panic!("it does not move") };
+        let Done::Over(outcome) = go_on(detached, order).await else { panic!("it does not end") };
         assert_eq!(outcome.reason, CloseReason::Finished);
         let mut all = String::new();
         receiver.read_to_string(&mut all).unwrap();
         assert_eq!(all, "beforeafter");
-        assert_eq!(shared.to_upstream.ledger().delivered, 11);
+        assert_eq!(shared.meters.to_upstream.ledger().delivered, 11);
     }
 
     #[tokio::test]
@@ -186,10 +176,10 @@ mod tests {
         let order = order(&shared, &timeouts);
         let mut relay = Relay::new(Stream::nowhere(), Stream::nowhere(), order);
         relay.closing = true;
-        relay.to_upstream.end();
-        relay.to_client.end();
-        let Done::Moved(sides) = relay.detach() else { panic!("it does not move") };
-        let Done::Over(outcome) = go_on(sides, order).await else { panic!("it does not end") };
+        relay.pumps.to_upstream.end();
+        relay.pumps.to_client.end();
+        let Done::Migrate(detached) = relay.detach() else { panic!("it does not move") };
+        let Done::Over(outcome) = go_on(detached, order).await else { panic!("it does not end") };
         assert_eq!(outcome.reason, CloseReason::Closed);
     }
 }

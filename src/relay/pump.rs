@@ -20,10 +20,7 @@ use crate::{
     io::stream::{Socket, Stream},
     live::shared::Shared,
     settings::config::MOST_CHUNK,
-    words::{
-        pieces::copied,
-        stats::{Direction, Meter},
-    },
+    words::{direction::Direction, pieces::copied, stats::Meter},
 };
 
 /// One read's most, and so the most a stalled direction holds: half the system calls per GiB of 64 KiB, and
@@ -142,7 +139,7 @@ impl Pump {
     pub(super) fn cut(&mut self, shared: &Shared, direction: Direction) {
         if !self.is_over() {
             let held = self.pending.give_up() + self.splicer.drop_held();
-            shared.meter(direction).undeliverable(held);
+            shared.meters[direction].undeliverable(held);
             shared.end_inbox(direction);
             self.phase = Phase::Cut;
         }

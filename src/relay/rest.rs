@@ -2,13 +2,10 @@
 
 use std::{task::Context, time::Duration};
 
-use super::{
-    Relay,
-    pump::{Phase, Pump},
-};
+use super::{Relay, pump::Phase};
 use crate::{
     io::stream::{Socket, Stream},
-    words::stats::Direction::{ToClient, ToUpstream},
+    words::direction::{Direction, Sides},
 };
 
 /// How long nothing has come from either side of a connection at rest.
@@ -27,34 +24,32 @@ impl Relay<'_> {
     /// Ends both directions, if that was asked for and nothing is under way: what is held here, injected, unread or
     /// unacknowledged, an end that a hook withholds, a word without an answer.
     pub(super) fn rest(&mut self, cx: &Context<'_>) {
-        let Some(still) = self.shared.control.take_leave() else { return };
+        let Some(still) = self.order.shared.control.take_leave() else { return };
         if self.closing || !self.is_at_rest(still) {
             return;
         }
         self.closing = true;
-        self.to_upstream.end();
-        self.to_client.end();
+        Direction::ALL.into_iter().for_each(|direction| _ = self.pumps[direction].end());
         cx.waker().wake_by_ref();
     }
 
     fn is_at_rest(&self, still: Duration) -> bool {
-        let has_none = |pump: &Pump, source: &Stream| match pump.phase {
-            Phase::Open => !pump.is_stalled() && !source.has_unread(),
+        let Sides { client, upstream } = &self.streams;
+        let has_none = |direction: &Direction| match self.pumps[*direction].phase {
+            Phase::Open => !self.pumps[*direction].is_stalled() && !self.streams[direction.source()].has_unread(),
             Phase::Ended => true,
             Phase::Withheld | Phase::Ending | Phase::Cut => false,
         };
-        let injected = || self.shared.has_injected(ToUpstream) || self.shared.has_injected(ToClient);
-        let spoken = last_data(&self.client).or_else(|| last_data(&self.upstream).map(|last| (last.1, last.0)));
+        let injected = || Direction::ALL.into_iter().any(|direction| self.order.shared.has_injected(direction));
+        let spoken = last_data(client).or_else(|| last_data(upstream).map(|last| (last.1, last.0)));
         // Between Unix sockets, or where the system does not tell, only what was delivered since the server was left does.
-        let (upstream, client) = spoken.unwrap_or((still, still));
-        self.client_failure.is_none()
-            && self.upstream_failure.is_none()
-            && is_quiet(client, upstream, self.talk.is_unanswered())
-            && has_none(&self.to_upstream, &self.client)
-            && has_none(&self.to_client, &self.upstream)
+        let (upstream_spoke, client_spoke) = spoken.unwrap_or((still, still));
+        !self.has_failed()
+            && is_quiet(client_spoke, upstream_spoke, self.talk.is_unanswered())
+            && Direction::ALL.iter().all(has_none)
             && !injected()
-            && unacknowledged(&self.client) == 0
-            && unacknowledged(&self.upstream) == 0
+            && unacknowledged(client) == 0
+            && unacknowledged(upstream) == 0
     }
 }
 

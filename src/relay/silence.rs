@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::Relay;
-use crate::io::stream::Stream;
+use crate::words::direction::{Side, Sides};
 
 /// How long nothing may be acknowledged, where `Timeouts::unacknowledged` sets no bound of its own.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -27,8 +27,7 @@ pub(super) struct Silence {
 /// Since when each side has had bytes on their way to it at every look.
 #[derive(Debug, Default)]
 struct Since {
-    client: Option<Instant>,
-    upstream: Option<Instant>,
+    sides: Sides<Option<Instant>>,
     looked: Option<Instant>,
 }
 
@@ -45,43 +44,37 @@ impl Since {
 impl Relay<'_> {
     /// Looks, if that was asked for, after the upstream's keepalive and whether the peers still acknowledge. A side that does not has failed.
     pub(super) fn look(&mut self) -> bool {
-        let looks = &self.shared.control.looks;
+        let looks = &self.order.shared.control.looks;
         if !looks.take() {
             return false;
         }
         if !std::mem::replace(&mut self.silence.kept_alive, true) {
-            self.upstream.transport().inspect(|socket| socket.keep_alive());
+            self.streams.upstream.transport().inspect(|socket| socket.keep_alive());
         }
         if self.order.timeouts.unacknowledged.is_some() {
             // The kernel was told when to give a peer up.
             return false;
         }
-        let unanswered = |stream: &Stream, failure: &Option<io::Error>| {
-            if failure.is_none() { stream.transport()?.unanswered() } else { None }
-        };
-        let client = unanswered(&self.client, &self.client_failure);
-        let upstream = unanswered(&self.upstream, &self.upstream_failure);
-        if client.is_none() && upstream.is_none() {
+        let unanswered = Side::ALL.map(|side| match &self.failures[side] {
+            None => self.streams[side].transport()?.unanswered(),
+            Some(_) => None,
+        });
+        if unanswered == [None, None] {
             self.silence.since = None;
             looks.found(false);
             return false;
         }
         let (now, since) = (Instant::now(), self.silence.since.get_or_insert_default());
         since.look(now);
-        let client = is_lost(&mut since.client, client, now);
-        let upstream = is_lost(&mut since.upstream, upstream, now);
+        let lost = Side::ALL.map(|side| is_lost(&mut since.sides[side], unanswered[side as usize], now));
         looks.found(true);
-        let lost = || io::Error::new(io::ErrorKind::TimedOut, format!("nothing was acknowledged for {} s", LIMIT.as_secs()));
-        // Its socket has not failed, so no read would ever tell of the end.
-        if client {
-            self.to_upstream.end();
-            self.client_failed(lost());
+        for side in Side::ALL.into_iter().filter(|side| lost[*side as usize]) {
+            // Its socket has not failed, so no read would ever tell of the end.
+            self.pumps[side.sends()].end();
+            let error = format!("nothing was acknowledged for {} s", LIMIT.as_secs());
+            self.side_failed(side, io::Error::new(io::ErrorKind::TimedOut, error));
         }
-        if upstream {
-            self.to_client.end();
-            self.upstream_failed(lost());
-        }
-        client || upstream
+        lost != [false, false]
     }
 }
 
@@ -110,7 +103,7 @@ mod tests {
         looks.find(|second| {
             let (unanswered, now) = (unanswered(*second).map(Duration::from_secs), start + Duration::from_secs(*second));
             since.look(now);
-            is_lost(&mut since.client, unanswered, now)
+            is_lost(&mut since.sides.client, unanswered, now)
         })
     }
 

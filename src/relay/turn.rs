@@ -10,10 +10,7 @@ use crate::{
     hooks::Failed,
     io::stream::Stream,
     live::shared::Shared,
-    words::{
-        outcome::CloseReason,
-        stats::{Direction, Meter},
-    },
+    words::{direction::Direction, outcome::CloseReason, stats::Meter},
 };
 
 /// The sockets of a turn, and whose they are.
@@ -26,7 +23,7 @@ pub(super) struct Ends<'a> {
 
 impl Ends<'_> {
     pub(super) fn meter(&self) -> &Meter {
-        self.shared.meter(self.direction)
+        &self.shared.meters[self.direction]
     }
 
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {

@@ -23,9 +23,10 @@ use crate::{
     threads::{lane::LaneHandle, workers::Workers},
     words::{
         addr::SocketName,
+        direction::Direction,
         error::{Error, ErrorKind},
         interest::Interest,
-        stats::{Direction, Stats},
+        stats::Stats,
     },
 };
 
@@ -209,8 +210,8 @@ impl Server {
             accepted: totals.accepted,
             active: totals.active,
             closed: totals.closed,
-            to_upstream: totals.to_upstream,
-            to_client: totals.to_client,
+            to_upstream: totals.bytes.to_upstream,
+            to_client: totals.bytes.to_client,
             accept_errors: state.accept_errors.load(Ordering::Relaxed),
             accept_paused: state.accept_paused.load(Ordering::Relaxed),
             callback_errors: state.shared.hooked.get().map_or(0, |hooked| hooked.hooks.errors()),

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::words::stats::Direction;
+use crate::words::direction::Direction;
 
 /// The set of hooks that are wanted. A hook that is not in it costs nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -2,6 +2,7 @@
 
 pub mod addr;
 pub mod chunk;
+pub mod direction;
 pub mod error;
 pub mod interest;
 pub mod outcome;

@@ -2,27 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::words::outcome::CloseReason;
-
-/// Which way bytes flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// From the client to the upstream.
-    ToUpstream,
-    /// From the upstream to the client.
-    ToClient,
-}
-
-impl Direction {
-    /// The other way.
-    #[must_use]
-    pub fn opposite(self) -> Self {
-        match self {
-            Self::ToUpstream => Self::ToClient,
-            Self::ToClient => Self::ToUpstream,
-        }
-    }
-}
+use crate::words::{direction::Both, outcome::CloseReason};
 
 /// The bytes of one direction. `read + added == delivered + dropped + undeliverable` once the connection is closed;
 /// while it lives, the difference is what interpose holds.
@@ -142,8 +122,7 @@ pub(crate) struct Totals {
     pub accepted: u64,
     pub active: usize,
     pub closed: Vec<(CloseReason, u64)>,
-    pub to_upstream: Ledger,
-    pub to_client: Ledger,
+    pub bytes: Both<Ledger>,
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use interpose::{
     live::{handle::Connection, inbox::Patience},
     settings::config::Coalesce,
     words::{
+        direction::Direction::{self, ToClient, ToUpstream},
         outcome::CloseReason,
-        stats::Direction::{self, ToClient, ToUpstream},
     },
 };
 

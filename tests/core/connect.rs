@@ -9,7 +9,7 @@ use std::{
 
 use interpose::{
     live::handle::{Connection, State},
-    words::{outcome::CloseReason, stats::Direction},
+    words::{direction::Direction, outcome::CloseReason},
 };
 
 use crate::{

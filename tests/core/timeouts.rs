@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use interpose::{
     settings::config::Timeouts,
-    words::{outcome::CloseReason, stats::Direction},
+    words::{direction::Direction, outcome::CloseReason},
 };
 
 use crate::{

@@ -21,9 +21,9 @@ use interpose::{
     settings::{config::Config, forward::Forward},
     words::{
         addr::{Address, SocketName},
+        direction::Direction,
         error::{Error, ErrorKind},
         outcome::CloseReason,
-        stats::Direction,
     },
 };
 

@@ -5,10 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use interpose::words::{
-    outcome::CloseReason,
-    stats::{Direction, Ledger},
-};
+use interpose::words::{direction::Direction, outcome::CloseReason, stats::Ledger};
 
 use super::{Pair, Rig, Setup, whole};
 use crate::support::{

@@ -12,9 +12,10 @@ use interpose::{
     settings::config::{Coalesce, Splice, Timeouts},
     words::{
         chunk::{Chunk, Room},
+        direction::Direction,
         interest::Interest,
         outcome::CloseReason,
-        stats::{Direction, Ledger},
+        stats::Ledger,
     },
 };
 

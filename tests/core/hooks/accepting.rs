@@ -16,9 +16,9 @@ use interpose::{
     settings::forward::Forward,
     words::{
         addr::SocketName,
+        direction::Direction::{ToClient, ToUpstream},
         interest::Interest,
         outcome::CloseReason,
-        stats::Direction::{ToClient, ToUpstream},
     },
 };
 

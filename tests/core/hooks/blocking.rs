@@ -13,9 +13,9 @@ use interpose::{
     hooks::Verdict,
     live::inbox::Patience,
     words::{
+        direction::Direction::{ToClient, ToUpstream},
         interest::Interest,
         outcome::CloseReason,
-        stats::Direction::{ToClient, ToUpstream},
     },
 };
 

@@ -12,12 +12,10 @@ use interpose::{
     server::Server,
     threads::lane::Lane,
     words::{
+        direction::Direction::{ToClient, ToUpstream},
         interest::Interest,
         outcome::CloseReason,
-        stats::{
-            Direction::{ToClient, ToUpstream},
-            Ledger,
-        },
+        stats::Ledger,
     },
 };
 

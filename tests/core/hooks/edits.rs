@@ -11,9 +11,9 @@ use interpose::{
     hooks::{EndVerdict, Verdict},
     live::handle::Connection,
     words::{
+        direction::Direction::{self, ToClient, ToUpstream},
         interest::Interest,
         outcome::CloseReason,
-        stats::Direction::{self, ToClient, ToUpstream},
     },
 };
 

@@ -7,9 +7,9 @@ use interpose::{
     hooks::EndVerdict,
     live::inbox::{Patience, Refused},
     words::{
+        direction::Direction::{ToClient, ToUpstream},
         interest::Interest,
         outcome::CloseReason,
-        stats::Direction::{ToClient, ToUpstream},
     },
 };
 

@@ -8,9 +8,9 @@ use interpose::{
         inbox::{Patience, Refused},
     },
     words::{
+        direction::Direction::{self, ToClient, ToUpstream},
         interest::Interest,
         outcome::CloseReason,
-        stats::Direction::{self, ToClient, ToUpstream},
     },
 };
 

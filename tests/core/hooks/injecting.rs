@@ -14,9 +14,9 @@ use interpose::{
         inbox::{Patience, Refused, WAITING, WAITING_ON_LANE},
     },
     words::{
+        direction::Direction::{self, ToClient, ToUpstream},
         interest::Interest,
         outcome::CloseReason,
-        stats::Direction::{self, ToClient, ToUpstream},
     },
 };
 

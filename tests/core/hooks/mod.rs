@@ -20,12 +20,10 @@ use interpose::{
     settings::config::Config,
     words::{
         chunk::Chunk,
+        direction::Direction::{self, ToClient, ToUpstream},
         interest::Interest,
         outcome::CloseReason,
-        stats::{
-            Direction::{self, ToClient, ToUpstream},
-            Ledger,
-        },
+        stats::Ledger,
     },
 };
 

@@ -14,9 +14,9 @@ use interpose::{
     hooks::{Decision, Verdict},
     live::handle::Connection,
     words::{
+        direction::Direction::{self, ToClient, ToUpstream},
         interest::Interest,
         outcome::CloseReason,
-        stats::Direction::{self, ToClient, ToUpstream},
     },
 };
 

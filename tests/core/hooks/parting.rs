@@ -8,7 +8,7 @@ use interpose::{
     server::Server,
     settings::config::Splice,
     threads::lane::Lane,
-    words::{interest::Interest, outcome::CloseReason, stats::Direction},
+    words::{direction::Direction, interest::Interest, outcome::CloseReason},
 };
 
 use super::{BOTH, Call, DIRECTIONS, Pair, Script, Site, figures, is_silent};

@@ -10,8 +10,8 @@ use interpose::{
     live::handle::Connection,
     words::{
         chunk::{Chunk, Room},
+        direction::Direction,
         interest::Interest,
-        stats::Direction,
     },
 };
 

@@ -6,9 +6,9 @@ use interpose::{
     server::Server,
     settings::config::{Config, Relay},
     words::{
+        direction::Direction::{ToClient, ToUpstream},
         interest::Interest,
         outcome::CloseReason,
-        stats::Direction::{ToClient, ToUpstream},
     },
 };
 

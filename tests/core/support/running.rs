@@ -16,12 +16,7 @@ use interpose::{
         lane::{Lane, LaneHandle},
         workers::Workers,
     },
-    words::{
-        addr::Address,
-        interest::Interest,
-        outcome::CloseReason,
-        stats::{Direction, Ledger},
-    },
+    words::{addr::Address, direction::Direction, interest::Interest, outcome::CloseReason, stats::Ledger},
 };
 
 use super::{
