@@ -67,17 +67,17 @@ def _forward(words: list[str]) -> int:
 
     options = parse(words)
     what = f"forwarding to {address_text(options.forward.address)}"
-    command = options.command
-    return serve(options.bind, what, command.drain, verbose=command.verbose, quiet=command.quiet)
+    return serve(options.bind, what, options.command)
 
 
 def _echo(words: list[str]) -> int:
+    from .._groups import CommandSettings
     from .echo import EchoServer
     from .options import parse_echo
     from .serving import serve
 
     listen = parse_echo(words)
-    return serve(lambda: EchoServer(listen), "sending back what comes", _ECHO_DRAIN_SECONDS)
+    return serve(lambda: EchoServer(listen), "sending back what comes", CommandSettings(drain=_ECHO_DRAIN_SECONDS))
 
 
 __all__ = ["CANNOT_BIND", "FAILED", "OK", "USAGE", "main"]

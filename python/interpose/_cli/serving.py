@@ -10,6 +10,7 @@ from signal import Signals
 
 from .._addresses import address_text
 from .._exceptions import ServerStoppedError
+from .._groups import CommandSettings
 from .._server import TheServer
 from .._signals import SignalThread, stop_signals
 from .console import FAILED, OK, complain, say, take_output
@@ -19,18 +20,18 @@ from .output import LogHandler, Output
 _FIRST_LINE_SECONDS = 0.25
 
 
-def serve(bind: Callable[[], TheServer], what: str, drain: float, *, verbose: bool = False, quiet: bool = False) -> int:
+def serve(bind: Callable[[], TheServer], what: str, command: CommandSettings) -> int:
     """Serve until a signal ends it, and return the exit code."""
     outputs = take_output()
-    _log_to(outputs.err, verbose=verbose, quiet=quiet)
+    _log_to(outputs.err, verbose=command.verbose, quiet=command.quiet)
     _raise_descriptor_limit()
     server = bind()
     # The handlers are there before a client is served, or the first line is, so a signal may follow either.
-    stop = _Stop(server, drain, quiet=quiet)
+    stop = _Stop(server, command.drain, quiet=command.quiet)
     stop.handle_signals()
     try:
         server.start()
-        if not quiet:
+        if not command.quiet:
             say(f"interpose: listening on {address_text(server.address)}, {what}")
             # Before any word on stderr, where both lead to the same place. Clients are served meanwhile.
             outputs.flush(_FIRST_LINE_SECONDS)
@@ -38,7 +39,7 @@ def serve(bind: Callable[[], TheServer], what: str, drain: float, *, verbose: bo
     except ServerStoppedError:
         pass  # a signal can come before the loop does
     # A stop that a signal began must complete; after main_loop() it has.
-    server.stop(drain)
+    server.stop(command.drain)
     if stop.asked == 0:
         complain("listener: it ended by itself; see the messages above, then start again")
         return FAILED

@@ -31,6 +31,7 @@ Surroundings:
 * `namespaces`: network namespaces: two machines with a wire between them.
 * `name_server`: a name server that answers, refuses, or keeps silent.
 * `seccomp`: system calls that this process is refused.
+* `worked_example`: a change that a page shows, made to a copy of the package.
 * `reference_tables`: the tables of docs/reference.md that come from the table of settings; it writes them, too.
 * `payloads`: large random files and their digests.
 * `imports`: the arrows between a package's files, and the circles among those.
