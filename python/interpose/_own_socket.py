@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from . import _native
 from ._connection import Connection, Side
-from ._exceptions import ArgumentTypeError, ConfigError, ConnectError, printable
+from ._exceptions import ArgumentTypeError, ConfigError, printable
 from ._outgoing import Outgoing
 
 
@@ -159,7 +159,7 @@ def take_over(own: socket.socket) -> TakenOver:
 
 
 def check_own(own: socket.socket) -> None:
-    """Raise ArgumentTypeError, ConfigError or ConnectError for a socket that cannot be taken over."""
+    """Raise ArgumentTypeError or ConfigError for a socket that cannot be taken over."""
     if isinstance(own, ssl.SSLSocket):
         raise ArgumentTypeError(
             "socket: it is an ssl.SSLSocket, whose TLS is read above the socket, where the server does not look; "
@@ -173,14 +173,9 @@ def check_own(own: socket.socket) -> None:
         )
     if own.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         raise ConfigError("socket: it listens; give a connected one, as its accept() does")
-    try:
-        own.getpeername()
-    except OSError:
-        # One whose peer has reset it is not connected any more, and has that error pending.
-        if code := own.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            text = f"socket: it has failed since it was connected: {os.strerror(code).lower()}; connect another one"
-            raise ConnectError(text) from None
-        raise ConfigError("socket: it is not connected; connect() it before it is paired") from None
+    # One whose peer has ended or reset it since is as good: what came before is read, and then its end.
+    if not _native.Outgoing.has_been_connected(own.fileno()):
+        raise ConfigError("socket: it is not connected; connect() it before it is paired")
 
 
 def _families() -> tuple[int, ...]:

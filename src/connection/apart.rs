@@ -10,7 +10,8 @@ use socket2::Socket;
 use crate::{
     connection::{self, circle, context::ConnectionContext, entry::Entry},
     io::{
-        connector::{self, Given, Way},
+        connector::Way,
+        given::{self, Given},
         hops::Hop,
         stream::Unregistered,
     },
@@ -52,12 +53,12 @@ impl Apart {
         let origin = client.map(Connection::origin).unwrap_or_default();
         let came = origin.came(&commons.hops);
         let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &context.options, came };
-        let Given { socket, peer, local, hop } = connector::adopt(socket, way).map_err(|outcome| {
+        let Given { socket, peer, local, hop } = given::adopt(socket, way).map_err(|outcome| {
             let message = outcome.error.unwrap_or_else(|| outcome.reason.word().to_owned());
             Error::new(ErrorKind::Connect, message)
         })?;
         if let Some(client) = client
-            && let Err(circle) = circle::refuse_long_way(&context.server, came.passed)
+            && let Err(circle) = circle::refuse_long_way(&context.server, &commons.hops, came.passed)
         {
             client.fail(circle);
         }

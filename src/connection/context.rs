@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     hooks::Hooked,
-    io::{options::SocketOptions, ready::Accepted},
+    io::{hops::LastCircle, options::SocketOptions, ready::Accepted},
     live::{registry::Registry, shared::Shared},
     settings::{
         config::{Coalesce, Config, Splice, Timeouts},
@@ -38,6 +38,7 @@ pub(crate) struct ServerShared {
     pub short_of_descriptors: AtomicBool,
     /// Limits the log lines about connections that failed.
     pub connect_log: Throttle,
+    pub last_circle: LastCircle,
 }
 
 /// The settings that a connection keeps for its life: a snapshot of its server's when it was accepted, shared by all
@@ -62,6 +63,7 @@ impl ServerShared {
             lanes: Arc::default(),
             short_of_descriptors: AtomicBool::new(false),
             connect_log: Throttle::default(),
+            last_circle: LastCircle::default(),
         }
     }
 

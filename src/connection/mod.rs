@@ -16,13 +16,13 @@ use std::{
 use crate::{
     connection::{
         apart::Apart,
-        circle::{note_names, refuse_circle},
         context::ConnectionContext,
         entry::{Admission, Attendance, Entry},
     },
     hooks::Decision,
     io::{
         connector::{self, Connected, Way},
+        given::{self, Given},
         hops::{Came, Hop},
         ready::Accepted,
         reserve::Reserve,
@@ -204,8 +204,13 @@ async fn open(task: &mut Task, client: &Unserved) -> Result<Stream, Outcome> {
     let Entry { context, shared, attendance, .. } = &mut task.entry;
     let commons = task.workers.commons();
     let reserve = task.admission.reserve.take();
-    let passed = refuse_circle(&context.server, &commons.hops, shared)?;
-    let came = Came { passed, client: Some((&shared.client.peer, &shared.client.local)) };
+    circle::identify(&commons.hops, client.0.as_ref(), shared)?;
+    let mut passed = circle::refuse(&context.server, &commons.hops, shared)?;
+    if attendance.is_some() && circle::may_be_late(&context.server, shared) {
+        unless_ended(circle::wait_in_doubt(&commons.hops, shared), shared, client).await?;
+        passed = circle::refuse(&context.server, &commons.hops, shared)?;
+    }
+    let came = Came { passed, client: Some(shared.ends()) };
     let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &context.options, came };
     let reaching = reach(context, way, attendance.as_mut(), task.on_lane, reserve);
     let reached = unless_ended(reaching, shared, client).await?;
@@ -213,7 +218,7 @@ async fn open(task: &mut Task, client: &Unserved) -> Result<Stream, Outcome> {
     if attendance.as_ref().is_some_and(|attendance| attendance.known) {
         // Once more: a connection that a script has made was remembered only after it was accepted here. Each way round that
         // such connections make leads through hooks.
-        let passed = refuse_circle(&context.server, &commons.hops, shared)?;
+        let passed = circle::refuse(&context.server, &commons.hops, shared)?;
         if let Some((_, _, Some(hop))) = &reached {
             hop.raise(passed);
         }
@@ -223,7 +228,7 @@ async fn open(task: &mut Task, client: &Unserved) -> Result<Stream, Outcome> {
         let apart = attendance.as_ref().is_some_and(Attendance::is_apart);
         return Ok(if apart { Stream::nobody() } else { Stream::nowhere() });
     };
-    let hop = note_names(&context.server, shared, names, hop)?;
+    let hop = circle::note_names(&context.server, shared, names, hop)?;
     if attendance.as_ref().is_some_and(Attendance::is_apart) {
         part(task, client, upstream, hop).await?;
         return Ok(Stream::nobody());
@@ -296,13 +301,23 @@ async fn reach(
     on_lane: bool,
     mut reserve: Option<Reserve>,
 ) -> Result<Option<Connected>, Outcome> {
-    let decision = match attendance.and_then(|attendance| attendance.wanted(Interest::ACCEPT)) {
+    let (decision, _early) = match attendance.and_then(|attendance| attendance.wanted(Interest::ACCEPT)) {
         Some(attendant) => {
             // The hook may itself connect the upstream.
             drop(reserve.take());
-            attendant.ask(on_lane, |hooks, connection| hooks.on_accept(connection)).await.map_err(Outcome::from)?
+            let known = Arc::clone(way.hops);
+            let asked = attendant.ask(on_lane, move |hooks, connection| {
+                let decision = hooks.on_accept(connection)?;
+                // Before the next one is asked, whose client may be what this one has connected.
+                let early = match &decision {
+                    Decision::Connected(socket) => given::remember_early(socket, &known, connection.origin().came(&known)),
+                    _ => None,
+                };
+                Ok((decision, early))
+            });
+            asked.await.map_err(Outcome::from)?
         }
-        None => Decision::Default,
+        None => (Decision::Default, None),
     };
     let failed = |error: String| Outcome::explained(CloseReason::ConnectFailed, error);
     match decision {
@@ -314,7 +329,7 @@ async fn reach(
             forward.check().map_err(|error| failed(error.to_string()))?;
             connector::connect(&forward, way, reserve).await.map(Some)
         }
-        Decision::Connected(socket) => connector::adopt(socket, way).and_then(connector::Given::register).map(Some),
+        Decision::Connected(socket) => given::adopt(socket, way).and_then(Given::register).map(Some),
         Decision::Nowhere => Ok(None),
         Decision::Refuse => Err(Outcome::plain(CloseReason::Rejected)),
     }

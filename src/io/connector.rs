@@ -14,15 +14,8 @@ use socket2::{Domain, Protocol, SockRef, Socket};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    deadline,
-    names::socket_name,
-    near_timer,
-    options::SocketOptions,
-    registered,
-    reserve::Reserve,
-    resolver::Resolver,
-    stream::{Stream, Unregistered},
-    sys,
+    deadline, names::socket_name, near_timer, options::SocketOptions, registered, reserve::Reserve, resolver::Resolver,
+    stream::Stream, sys,
 };
 use crate::{
     io::hops::{Came, Hop, Hops},
@@ -171,7 +164,7 @@ async fn connect_tcp(address: SocketAddr, source: Option<IpAddr>, way: Way<'_>) 
     let mut stream = Stream::from(connected);
     let (peer, local) = names.inspect_err(|_| stream.abort_on_close())?;
     if cfg!(not(unix)) {
-        hop = way.hops.remember(&local, &peer, way.came);
+        hop = way.hops.remember((&local, &peer), way.came);
     }
     Ok(Connected { stream, peer, local, hop })
 }
@@ -198,43 +191,6 @@ fn new_socket(address: SocketAddr, source: Option<IpAddr>, options: &SocketOptio
     Ok(socket)
 }
 
-/// A socket that somebody else has connected, on no runtime.
-#[derive(Debug)]
-pub(crate) struct Given {
-    pub socket: Unregistered,
-    pub peer: SocketName,
-    pub local: SocketName,
-    pub hop: Option<Hop>,
-}
-
-/// Takes over a socket that somebody else has connected.
-pub(crate) fn adopt(socket: Socket, way: Way<'_>) -> Result<Given, Outcome> {
-    let adopt = || -> io::Result<Given> {
-        let (peer, local) = (socket_name(&socket.peer_addr()?), socket_name(&socket.local_addr()?));
-        let is_tcp = peer.inet().is_some();
-        if is_tcp {
-            way.options.apply_to_upstream(&SockRef::from(&socket));
-        }
-        socket.set_nonblocking(true)?;
-        let hop = way.hops.remember(&local, &peer, way.came);
-        let of_kind = if is_tcp { Unregistered::of_tcp } else { Unregistered::of_unix };
-        Ok(Given { socket: of_kind(socket), peer, local, hop })
-    };
-    adopt().map_err(given_in_vain)
-}
-
-impl Given {
-    /// Registers it with the runtime of the calling thread.
-    pub(crate) fn register(self) -> Result<Connected, Outcome> {
-        let Self { socket, peer, local, hop } = self;
-        Ok(Connected { stream: socket.attach().map_err(given_in_vain)?, peer, local, hop })
-    }
-}
-
-fn given_in_vain(error: io::Error) -> Outcome {
-    Outcome::explained(CloseReason::ConnectFailed, format!("the upstream that was given: {}", reason_text(&error)))
-}
-
 #[cfg(unix)]
 async fn connect_unix(path: &str, way: Way<'_>) -> Result<Connected, Outcome> {
     let name = path.strip_prefix('@').map_or_else(|| path.to_owned(), |name| format!("\0{name}"));
@@ -257,16 +213,15 @@ async fn connect_unix(path: &str, way: Way<'_>) -> Result<Connected, Outcome> {
     }
 }
 
-/// Binds a socket to a name of the system's before it connects to a listener of ours, so that it is known there. Elsewhere
-/// than on Linux such sockets have no names.
+/// Names a socket before it connects to a listener of ours, so that it is known there.
 #[cfg(unix)]
 fn name_unix(socket: &Socket, peer: &SocketName, way: Way<'_>) -> io::Result<Option<Hop>> {
-    if !sys::UNIX_SOCKETS_GET_NAMES || !way.hops.leads_here(peer) {
+    if !way.hops.leads_here(peer) {
         return Ok(None);
     }
-    socket.bind(&SockAddr::unix("")?)?;
+    sys::name_unix_socket(socket)?;
     let local = socket_name(&socket.local_addr()?);
-    Ok(way.hops.hop(&local, peer, way.came))
+    Ok(way.hops.hop((&local, peer), way.came))
 }
 
 #[cfg(not(unix))]

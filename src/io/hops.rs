@@ -1,22 +1,34 @@
 //! Loops: a connection that leads through listeners of this process again and again.
 //!
 //! An upstream connection that may come to a listener of this process is remembered by both its addresses, as its listener
-//! sees them too: one local address alone may belong to several connections, some of them of other processes. A client with
-//! such addresses is our own, one hop further. Chains are legal; only a long one is cut.
+//! sees them too: one local address alone may belong to several connections, some of them of other processes. A Unix socket
+//! without an address is remembered by its inode. A client with such ends is our own, one hop further. Chains are legal; only
+//! a long one is cut.
 
+mod last_circle;
 mod line;
+mod listening;
 mod slots;
 
 use std::{
     collections::{HashMap, VecDeque, hash_map},
     io,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::Ordering::SeqCst},
     time::{Duration, Instant},
 };
 
-use line::{Line, Place};
-use slots::{Connecting, Slots};
+use tokio::sync::Notify;
 
+pub(crate) use self::{
+    last_circle::LastCircle,
+    line::{Came, Ends},
+    listening::Listening,
+};
+use self::{
+    line::{Line, Place},
+    slots::{Connecting, Slots},
+};
 use crate::words::addr::SocketName;
 
 /// Listeners of this process that one connection may pass.
@@ -36,6 +48,9 @@ pub(crate) struct Hops {
     /// remembered.
     listening: RwLock<HashMap<Place, usize>>,
     slots: Slots,
+    /// Notified when a connection is remembered.
+    news: Notify,
+    pub last_circle: LastCircle,
 }
 
 #[derive(Debug, Default)]
@@ -54,15 +69,6 @@ struct Passed {
     held: u32,
     /// When it is forgotten, since the last memory was dropped.
     until: Option<Instant>,
-}
-
-/// How far a connection has come that is to be continued.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Came<'a> {
-    /// Listeners of this process that its client has passed before.
-    pub passed: u8,
-    /// The address of its client, and ours that this one came to, where a client is known.
-    pub client: Option<(&'a SocketName, &'a SocketName)>,
 }
 
 impl Known {
@@ -119,9 +125,9 @@ impl Hops {
                 .is_some_and(|place| self.listening.read().unwrap_or_else(PoisonError::into_inner).contains_key(&place))
     }
 
-    /// Counts our listeners that a client has passed before which came `from` an address `to` another; 0 for anybody else's.
-    pub(crate) fn passed(&self, from: &SocketName, to: &SocketName) -> u8 {
-        let Some(line) = Line::new(from, to) else { return 0 };
+    /// Counts our listeners that a client with these ends has passed before; 0 for anybody else's.
+    pub(crate) fn passed<'a>(&self, ends: impl Into<Ends<'a>>) -> u8 {
+        let Some(line) = Line::new(ends.into()) else { return 0 };
         let slot = self.slots.of_line(&line);
         // Asked first: a connect that has ended by now is remembered by now.
         let is_connecting = slot.connects.load(SeqCst) > 0;
@@ -137,15 +143,29 @@ impl Hops {
         self.known().passed(&line)
     }
 
+    /// Completes when a client with these ends is known to have passed as many of our listeners as it may.
+    pub(crate) async fn is_found_out(&self, ends: Ends<'_>) {
+        let mut news = pin!(self.news.notified());
+        loop {
+            news.as_mut().enable();
+            if self.passed(ends) >= MOST_HOPS {
+                return;
+            }
+            news.as_mut().await;
+            news.set(self.news.notified());
+        }
+    }
+
     /// Remembers an upstream connection. `None` if it cannot come to one of our listeners.
-    pub(crate) fn remember(self: &Arc<Self>, local: &SocketName, peer: &SocketName, came: Came<'_>) -> Option<Hop> {
-        if self.leads_here(peer) { self.hop(local, peer, came) } else { None }
+    pub(crate) fn remember<'a>(self: &Arc<Self>, ends: impl Into<Ends<'a>>, came: Came<'_>) -> Option<Hop> {
+        let ends = ends.into();
+        if self.leads_here(ends.to) { self.hop(ends, came) } else { None }
     }
 
     /// Remembers an upstream connection that comes to one of our listeners.
-    pub(crate) fn hop(self: &Arc<Self>, local: &SocketName, peer: &SocketName, came: Came<'_>) -> Option<Hop> {
-        let line = Line::new(local, peer)?;
-        let client = came.client.and_then(|(from, to)| Line::new(from, to));
+    pub(crate) fn hop<'a>(self: &Arc<Self>, ends: impl Into<Ends<'a>>, came: Came<'_>) -> Option<Hop> {
+        let line = Line::new(ends.into())?;
+        let client = came.client.and_then(Line::new);
         let mut known = self.known();
         let passed = match known.ours.entry(line.clone()) {
             hash_map::Entry::Occupied(entry) => entry.into_mut(),
@@ -160,6 +180,8 @@ impl Hops {
         passed.hops = passed.hops.max(came.passed.saturating_add(1));
         passed.client = client.or(passed.client.take());
         passed.held += 1;
+        drop(known);
+        self.news.notify_waiters();
         Some(Hop(Box::new((line, Arc::clone(self)))))
     }
 
@@ -179,31 +201,10 @@ impl Hops {
             if listening.contains_key(&place) {
                 let _connecting = Connecting::new(self.slots.of(peer));
                 let (local, peer) = begin()?;
-                return Ok(self.hop(&local, &peer, came));
+                return Ok(self.hop((&local, &peer), came));
             }
         }
         begin().map(|_| None)
-    }
-}
-
-/// A listener of this process, noted until dropped.
-#[derive(Debug)]
-pub(crate) struct Listening {
-    place: Place,
-    name: SocketName,
-    hops: Arc<Hops>,
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        let mut listening = self.hops.listening.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = listening.get_mut(&self.place) {
-            *count -= 1;
-            if *count == 0 {
-                listening.remove(&self.place);
-            }
-        }
-        self.hops.slots.of(&self.name).listeners.fetch_sub(1, SeqCst);
     }
 }
 
@@ -270,14 +271,14 @@ mod tests {
         let (here, there) = (name("127.0.0.1:80"), name("127.0.0.1:81"));
         let _listening = [hops.listen(&here), hops.listen(&there)];
         let (outside, first, second) = (name("127.0.0.1:1000"), name("127.0.0.1:1001"), name("127.0.0.1:1002"));
-        let came = Came { passed: hops.passed(&first, &here), client: Some((&first, &here)) };
-        let _second = hops.remember(&second, &there, came);
-        assert_eq!(hops.passed(&second, &there), 1);
-        let _first = hops.remember(&first, &here, Came { passed: 0, client: Some((&outside, &there)) });
-        assert_eq!(hops.passed(&second, &there), 2);
+        let came = Came { passed: hops.passed((&first, &here)), client: Some((&first, &here).into()) };
+        let _second = hops.remember((&second, &there), came);
+        assert_eq!(hops.passed((&second, &there)), 1);
+        let _first = hops.remember((&first, &here), Came { passed: 0, client: Some((&outside, &there).into()) });
+        assert_eq!(hops.passed((&second, &there)), 2);
         // Addresses that lead to themselves, as those that are used again may, end too.
-        let _outside = hops.remember(&outside, &there, Came { passed: 0, client: Some((&second, &there)) });
-        assert!(hops.passed(&second, &there) > MOST_HOPS);
+        let _outside = hops.remember((&outside, &there), Came { passed: 0, client: Some((&second, &there).into()) });
+        assert!(hops.passed((&second, &there)) > MOST_HOPS);
     }
 
     /// Ports are chosen per destination, so clients of other processes have the local ports of ours.
@@ -287,8 +288,8 @@ mod tests {
         let listeners = [name("127.0.0.1:80"), name("127.0.0.1:81"), name("127.0.0.2:81"), name("127.0.0.1:143")];
         let _listening = listeners.each_ref().map(|listener| hops.listen(listener));
         let port = name("127.0.0.1:40000");
-        let _hop = hops.remember(&port, &listeners[1], Came { passed: 4, client: Some((&port, &listeners[0])) });
-        let passed = listeners.each_ref().map(|listener| hops.passed(&port, listener));
+        let _hop = hops.remember((&port, &listeners[1]), Came { passed: 4, client: Some((&port, &listeners[0]).into()) });
+        let passed = listeners.each_ref().map(|listener| hops.passed((&port, listener)));
         assert_eq!(passed, [0, 5, 0, 0]);
     }
 
@@ -296,12 +297,12 @@ mod tests {
     fn a_connection_to_a_listener_of_ours_is_remembered_whatever_its_addresses_are_spelled_like() {
         let hops = Arc::new(Hops::default());
         let (local, peer) = (name("10.0.0.1:40000"), name("10.0.0.2:80"));
-        assert!(hops.remember(&local, &peer, NEW).is_none(), "nobody listens");
+        assert!(hops.remember((&local, &peer), NEW).is_none(), "nobody listens");
         let _listening = [hops.listen(&name("0.0.0.0:80")), hops.listen(&name("[::1]:80"))];
-        let _hop = hops.remember(&local, &peer, Came { passed: 3, client: None }).unwrap();
-        assert_eq!(hops.passed(&local, &peer), 4);
-        assert_eq!(hops.passed(&name("[::ffff:10.0.0.1]:40000"), &name("[::ffff:10.0.0.2]:80")), 4, "mapped");
-        assert!(hops.remember(&local, &name("10.0.0.2:143"), NEW).is_none(), "another port of the slot");
+        let _hop = hops.remember((&local, &peer), Came { passed: 3, client: None }).unwrap();
+        assert_eq!(hops.passed((&local, &peer)), 4);
+        assert_eq!(hops.passed((&name("[::ffff:10.0.0.1]:40000"), &name("[::ffff:10.0.0.2]:80"))), 4, "mapped");
+        assert!(hops.remember((&local, &name("10.0.0.2:143")), NEW).is_none(), "another port of the slot");
     }
 
     #[test]
@@ -309,16 +310,16 @@ mod tests {
         let hops = Arc::new(Hops::default());
         let (local, peer) = (name("127.0.0.2:40000"), name("127.0.0.1:80"));
         let listening = hops.listen(&peer);
-        let hop = hops.remember(&local, &peer, NEW).unwrap();
+        let hop = hops.remember((&local, &peer), NEW).unwrap();
         hop.raise(5);
-        let again = hops.remember(&local, &peer, NEW).unwrap();
+        let again = hops.remember((&local, &peer), NEW).unwrap();
         drop((hop, listening));
         wait(&hops);
-        assert_eq!(hops.passed(&local, &peer), 6, "it is held still");
+        assert_eq!(hops.passed((&local, &peer)), 6, "it is held still");
         drop(again);
-        assert_eq!(hops.passed(&local, &peer), 6, "for a while");
+        assert_eq!(hops.passed((&local, &peer)), 6, "for a while");
         wait(&hops);
-        assert_eq!(hops.passed(&local, &peer), 0);
+        assert_eq!(hops.passed((&local, &peer)), 0);
         assert!(hops.slots.all(|slot| slot.remembered.load(SeqCst) == 0), "nothing is left");
         assert!(hops.known().ours.is_empty());
     }
@@ -328,12 +329,13 @@ mod tests {
         let hops = Arc::new(Hops::default());
         let (local, peer) = (name("127.0.0.1:40000"), name("127.0.0.1:80"));
         let _listening = hops.listen(&peer);
-        let before = Came { passed: 6, client: Some((&name("127.0.0.1:1"), &peer)) };
-        drop(hops.remember(&local, &peer, before));
-        let _hop = hops.remember(&local, &peer, NEW);
-        assert_eq!(hops.passed(&local, &peer), 1);
+        let outside = name("127.0.0.1:1");
+        let before = Came { passed: 6, client: Some((&outside, &peer).into()) };
+        drop(hops.remember((&local, &peer), before));
+        let _hop = hops.remember((&local, &peer), NEW);
+        assert_eq!(hops.passed((&local, &peer)), 1);
         wait(&hops);
-        assert_eq!(hops.passed(&local, &peer), 1, "the end of the one before is not its own");
+        assert_eq!(hops.passed((&local, &peer)), 1, "the end of the one before is not its own");
     }
 
     #[test]
@@ -341,12 +343,12 @@ mod tests {
         let hops = Arc::new(Hops::default());
         let (listener, nobody) = (unix("@listener"), unix(""));
         let _listening = hops.listen(&listener);
-        let came = Came { passed: 2, client: Some((&nobody, &listener)) };
-        let _ours = hops.remember(&unix("@0001"), &listener, came).unwrap();
-        assert_eq!(hops.passed(&unix("@0001"), &listener), 3);
-        assert!(hops.remember(&nobody, &listener, NEW).is_none());
-        assert_eq!(hops.passed(&nobody, &listener), 0);
-        assert!(hops.remember(&unix("@0002"), &unix("@elsewhere"), NEW).is_none());
+        let came = Came { passed: 2, client: Some((&nobody, &listener).into()) };
+        let _ours = hops.remember((&unix("@0001"), &listener), came).unwrap();
+        assert_eq!(hops.passed((&unix("@0001"), &listener)), 3);
+        assert!(hops.remember((&nobody, &listener), NEW).is_none());
+        assert_eq!(hops.passed((&nobody, &listener)), 0);
+        assert!(hops.remember((&unix("@0002"), &unix("@elsewhere")), NEW).is_none());
     }
 
     /// Accepted by another thread before the call that connects returns.
@@ -357,7 +359,7 @@ mod tests {
         let _listening = hops.listen(&peer);
         let accept = {
             let (hops, local, peer) = (Arc::clone(&hops), local.clone(), peer.clone());
-            move || hops.passed(&local, &peer)
+            move || hops.passed((&local, &peer))
         };
         let mut accepting = None;
         let hop = hops.dial(&peer, NEW, || {

@@ -4,6 +4,7 @@ mod bind_error;
 pub(crate) mod connector;
 pub(crate) mod deadline;
 pub(crate) mod errno;
+pub(crate) mod given;
 pub(crate) mod hops;
 pub(crate) mod last_close;
 mod later;

@@ -82,7 +82,7 @@ impl Connection {
     pub fn origin(&self) -> Origin {
         let SideNames { peer, local } = &*self.0.client;
         let client = (!self.is_adopted()).then(|| (peer.clone(), local.clone()));
-        Origin { passed: self.passed(), client }
+        Origin { passed: self.passed(), client, inode: self.0.inode.load(Ordering::Relaxed) }
     }
 
     /// One line about the end, where there is something to say.

@@ -5,7 +5,7 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -113,6 +113,7 @@ impl Registry {
             outcome: OnceLock::new(),
             told: AtomicBool::new(false),
             passed: AtomicU8::new(0),
+            inode: AtomicU32::new(0),
             inboxes: OnceLock::new(),
         });
         let mut live = held(&self.live);

@@ -4,13 +4,14 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU8, Ordering, fence},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering, fence},
     },
 };
 
 use bytes::Bytes;
 
 use crate::{
+    io::hops::Ends,
     live::{
         control::{Command, Control},
         inbox::{Inbox, Refused, Source},
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     pub(super) told: AtomicBool,
     /// Listeners of this process that the client has passed before this one.
     pub passed: AtomicU8,
+    /// The inode of the client's socket, as [`Ends`] has it.
+    pub inode: AtomicU32,
     /// Made by the first injection: few connections ever see one.
     pub(super) inboxes: OnceLock<Box<Inboxes>>,
 }
@@ -81,6 +84,11 @@ impl Shared {
     /// Returns the number of bytes delivered so far, of both directions.
     pub(super) fn delivered(&self) -> u64 {
         Direction::ALL.iter().map(|direction| self.meters[*direction].ledger().delivered).sum()
+    }
+
+    /// Returns the ends of the client's connection.
+    pub(crate) fn ends(&self) -> Ends<'_> {
+        Ends { from: &self.client.peer, to: &self.client.local, inode: self.inode.load(Ordering::Relaxed) }
     }
 
     /// Returns the inbox of `direction`, if anything was ever injected.

@@ -19,7 +19,7 @@ use super::{
     runtime::{self, Process},
 };
 use crate::{
-    io::{names::socket_name, sys::NO_SIGNAL},
+    io::{given, sys::NO_SIGNAL},
     live::handle::Connection,
     threads::workers::{Dialled, Memory},
     words::{
@@ -64,6 +64,13 @@ pub(super) struct Outgoing {
     memory: Option<Memory>,
     /// In a child that is forked the socket is the parent's, and locks may be held by threads that are not there.
     process: Process,
+}
+
+/// Returns a socket of its own for a descriptor that the caller keeps open meanwhile.
+#[cfg(unix)]
+fn copy_of(fd: std::ffi::c_int) -> io::Result<Socket> {
+    // SAFETY: the caller's descriptor is open for the length of this call; what is kept is a copy of it.
+    unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) }.try_clone_to_owned().map(Socket::from)
 }
 
 impl Outgoing {
@@ -160,11 +167,16 @@ impl Outgoing {
     #[cfg(unix)]
     #[staticmethod]
     fn take_over(fd: std::ffi::c_int) -> PyResult<Self> {
-        // SAFETY: the caller's descriptor is open for the length of this call; what is kept is a copy of it.
-        let copy = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?;
-        let socket = Socket::from(copy);
-        let (peer, local) = (socket_name(&socket.peer_addr()?), socket_name(&socket.local_addr()?));
+        let socket = copy_of(fd)?;
+        let (peer, local) = given::names_of(&socket)?;
         Ok(Self::of_socket(socket, peer, local, None)?)
+    }
+
+    /// Returns true for a socket that is connected, or was until it ended: its error, if it has one, stays for who reads it.
+    #[cfg(unix)]
+    #[staticmethod]
+    fn has_been_connected(fd: std::ffi::c_int) -> PyResult<bool> {
+        Ok(given::has_been_connected(&copy_of(fd)?))
     }
 
     #[getter]

@@ -109,8 +109,9 @@ impl Server {
     /// connect by itself: what earlier ones have connected may have become known since the client was accepted.
     pub fn refuse_circle(&self, client: &Connection) -> Result<(), Failed> {
         let Some(workers) = self.0.workers.get() else { return Ok(()) };
-        let passed = client.origin().came(&workers.commons().hops).passed;
-        circle::refuse_long_way(&self.0.state.shared, passed).map(|_| ()).map_err(Failed::from)
+        let hops = workers.commons().hops;
+        let passed = client.origin().came(&hops).passed;
+        circle::refuse_long_way(&self.0.state.shared, &hops, passed).map(|_| ()).map_err(Failed::from)
     }
 
     /// Which hooks are wanted from now on. Live connections follow before their next chunk.

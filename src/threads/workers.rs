@@ -15,7 +15,7 @@ use std::{
 use tokio::{runtime, sync::oneshot};
 
 use crate::{
-    io::hops::{Came, Hop, Hops},
+    io::hops::{Came, Ends, Hop, Hops},
     io::{
         connector::{self, Connected, Way},
         options::SocketOptions,
@@ -78,13 +78,15 @@ pub struct Origin {
     pub passed: u8,
     /// The address of its client, and ours that this one came to. `None` if it has no client.
     pub client: Option<(SocketName, SocketName)>,
+    /// That of the client's socket, as [`Ends`] has it.
+    pub(crate) inode: u32,
 }
 
 impl Origin {
     /// Looks up how far it has come by now.
     pub(crate) fn came(&self, hops: &Hops) -> Came<'_> {
-        let client = self.client.as_ref().map(|(from, to)| (from, to));
-        let known = client.map_or(0, |(from, to)| hops.passed(from, to));
+        let client = self.client.as_ref().map(|(from, to)| Ends { from, to, inode: self.inode });
+        let known = client.map_or(0, |ends| hops.passed(ends));
         Came { passed: known.max(self.passed), client }
     }
 }

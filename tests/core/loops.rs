@@ -211,6 +211,26 @@ fn a_chain_of_listeners_works() {
     }
 }
 
+/// Also where each is a path of its own: a client without a name is one hop further than nobody.
+#[cfg(unix)]
+#[test]
+fn a_chain_of_unix_listeners_works() {
+    let (echo, folder) = (crate::support::upstreams::Echo::start(), Folder::new());
+    let io = IoThreads::start(1);
+    let names: Vec<String> = (0..6).map(|number| format!("s{number}")).collect();
+    let first = Config::new(folder.address(&names[0]), Forward::to(echo.address()));
+    let next = names.windows(2).map(|pair| Config::new(folder.address(&pair[1]), Forward::to(folder.address(&pair[0]))));
+    let chain: Vec<Running> = std::iter::once(first).chain(next).map(|config| Running::start_on(&io, config)).collect();
+    for _ in 0..3 {
+        let mut client = folder.connect(&names[5]);
+        client.send(b"hello");
+        assert_eq!(client.receive_exactly(5), b"hello");
+    }
+    for running in &chain {
+        running.wait_closed_for(CloseReason::Finished, 3);
+    }
+}
+
 /// Four local ports, one of them the target's: TCP connects to itself soon.
 const FEW_PORTS: &[&str] = &[
     "unshare",

@@ -39,7 +39,7 @@ impl Slots {
     pub(super) fn of_line(&self, line: &Line) -> &Slot {
         self.of_port(match line {
             Line::Inet { to, .. } => Some(to.port()),
-            Line::Unix(_) => None,
+            Line::Unix(_) | Line::Nameless(_) => None,
         })
     }
 

@@ -247,6 +247,11 @@ impl Socket {
         }
     }
 
+    /// Returns the inode of the Unix socket that has connected this one, as [`sys::inode_of_client`] does.
+    pub(crate) fn inode_of_client(&self) -> Option<u32> {
+        sys::inode_of_client(&self.socket())
+    }
+
     /// Returns the peer's name. An error if there is no peer any more.
     pub(crate) fn peer_name(&self) -> io::Result<SocketName> {
         self.socket().peer_addr().map(|address| socket_name(&address))

@@ -23,9 +23,6 @@ pub(crate) const ACCEPTED_HAVE_OPTIONS: bool = true;
 /// calls, and most connections end before.
 pub(crate) const PEERS_ARE_CHECKED: bool = true;
 
-/// A Unix socket that is bound to nothing gets a name of the system's.
-pub(crate) const UNIX_SOCKETS_GET_NAMES: bool = true;
-
 /// Opens a stream socket that does not block.
 pub(crate) fn open(domain: Domain, protocol: Option<Protocol>) -> io::Result<Socket> {
     Socket::new(domain, Type::STREAM.nonblocking(), protocol)
@@ -119,6 +116,22 @@ pub(crate) fn set_low_water(socket: &Socket, bytes: usize) -> bool {
 /// (IP_BIND_ADDRESS_NO_PORT, ip(7)). Otherwise every connection would take a port of its own from the whole range.
 pub(crate) fn bind_address_no_port(socket: &Socket) {
     let _ = set(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1);
+}
+
+/// Returns the process that has connected a Unix socket (SO_PEERCRED, unix(7)); 0 for one outside of this one's PID namespace.
+pub(super) fn peer_process(socket: &Socket) -> io::Result<libc::pid_t> {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut size = libc::socklen_t::try_from(size_of_val(&peer)).unwrap_or(0);
+    // SAFETY: the descriptor is open for the borrow's time, and the option writes no more than `size` bytes, which `peer` has.
+    let status = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut peer).cast(), &raw mut size)
+    };
+    if status < 0 { Err(io::Error::last_os_error()) } else { Ok(peer.pid) }
+}
+
+/// Binds a Unix socket that is about to connect to a name of the system's choice, so that its listener knows it from others.
+pub(crate) fn name_unix_socket(socket: &Socket) -> io::Result<()> {
+    socket.bind(&SockAddr::unix("")?)
 }
 
 /// Sets an option that is one int.

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `linux` | Linux, Android | socket calls and options that other systems do not have |
 //! | `other` | the others | what stands in for those: an option that is left off, a figure that is not known |
-//! | `pipe`, `timer`, `port_owner` | Linux, Android | splice(2), timerfd(2), the tables of `/proc` |
+//! | `pipe`, `timer`, `port_owner`, `unix_peer` | Linux, Android | splice(2), timerfd(2), the tables of `/proc`, sock_diag(7) |
 //! | `unix` | every Unix | signals, forks, readiness of any descriptor |
 //! | `windows` | the others | what stands in for those |
 
@@ -16,6 +16,8 @@ pub(crate) mod pipe;
 mod port_owner;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod timer;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod unix_peer;
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod other;
@@ -30,7 +32,12 @@ pub(crate) use self::unix::*;
 #[cfg(not(unix))]
 pub(crate) use self::windows::*;
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) use self::{linux::*, port_owner::owner_of, timer::Ticks};
+pub(crate) use self::{
+    linux::*,
+    port_owner::owner_of,
+    timer::Ticks,
+    unix_peer::{inode, inode_of_client},
+};
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) use self::{other::pipe, other::*};
 

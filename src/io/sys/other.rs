@@ -16,16 +16,25 @@ pub(crate) const ACCEPTED_HAVE_OPTIONS: bool = false;
 /// Relays are not asked to check their peers, so keepalive is set when a socket is opened.
 pub(crate) const PEERS_ARE_CHECKED: bool = false;
 
-/// A Unix socket that is bound to nothing has no name.
-#[cfg(unix)]
-pub(crate) const UNIX_SOCKETS_GET_NAMES: bool = false;
-
 /// Opens a stream socket that does not block.
 pub(crate) fn open(domain: Domain, protocol: Option<Protocol>) -> io::Result<Socket> {
     let socket = Socket::new(domain, Type::STREAM, protocol)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
+
+/// Returns 0: the system does not name the other end of a Unix socket.
+pub(crate) fn inode(_: &Socket) -> u32 {
+    0
+}
+
+/// Returns `None`, as [`inode`] does 0.
+pub(crate) fn inode_of_client(_: &Socket) -> Option<u32> {
+    None
+}
+
+#[cfg(unix)]
+pub(crate) use super::unix::name_unix_socket_by_file as name_unix_socket;
 
 #[cfg(unix)]
 pub(crate) use self::of_unix::{WATCHED, accept, is_listening, may_have_urgent_byte};

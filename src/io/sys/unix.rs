@@ -37,6 +37,22 @@ pub(crate) fn at_fork(before: extern "C" fn(), in_child: extern "C" fn()) {
     unsafe { libc::pthread_atfork(Some(before), None, Some(in_child)) };
 }
 
+/// Binds a Unix socket that is about to connect to a name that no other has, so that its listener knows it from others. The
+/// file is there for a moment only: the name stays with the socket. Where no file can be made, the socket has no name.
+#[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]
+pub(crate) fn name_unix_socket_by_file(socket: &Socket) -> io::Result<()> {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    static NAMED: AtomicU64 = AtomicU64::new(0);
+    let name = format!("interpose-{}-{}", std::process::id(), NAMED.fetch_add(1, Relaxed));
+    let path = std::env::temp_dir().join(name);
+    if let Ok(name) = socket2::SockAddr::unix(&path)
+        && socket.bind(&name).is_ok()
+    {
+        let _ = std::fs::remove_file(&path);
+    }
+    Ok(())
+}
+
 /// Reads bytes that have come into `buffer`, which need not have been written before (recv(2)).
 pub(crate) fn receive(socket: &Socket, buffer: &mut dyn BufMut) -> io::Result<usize> {
     // SAFETY: the call writes bytes only, so initialized memory stays initialized.

@@ -1,11 +1,5 @@
 //! Where a client goes, and what is asked before the first byte.
 
-use std::{
-    net::TcpStream,
-    os::unix::net::UnixStream,
-    sync::{Arc, Mutex},
-};
-
 use bytes::Bytes;
 use interpose::{
     hooks::{Decision, Verdict},
@@ -15,28 +9,27 @@ use interpose::{
     },
     settings::forward::Forward,
     words::{
-        addr::SocketName,
         direction::Direction::{ToClient, ToUpstream},
         interest::Interest,
         outcome::CloseReason,
     },
 };
 
-use super::{BOTH, Call, Gate, Pair, Script, Site, fails, figures, inject_on_lane, is_silent};
+use super::{BOTH, Call, Gate, Script, Site, fails, figures, inject_on_lane, is_silent};
 use crate::support::{
     peers::{End, Peer, until},
-    running::{Running, to, wait_end},
-    upstreams::{Echo, Unserved, Upstream},
+    running::wait_end,
+    upstreams::{Echo, Unserved},
 };
 
 /// The same for a connection that is on its lane from the start and for one that only asks there.
-const PLACES: [Interest; 2] = [Interest::ACCEPT, Interest::ACCEPT.with(BOTH)];
+pub(super) const PLACES: [Interest; 2] = [Interest::ACCEPT, Interest::ACCEPT.with(BOTH)];
 
-fn deciding(decide: impl Fn() -> Decision + Send + Sync + 'static) -> Script {
+pub(super) fn deciding(decide: impl Fn() -> Decision + Send + Sync + 'static) -> Script {
     Script::new().accept(move |_| Ok(decide()))
 }
 
-fn is_refused_by(script: impl Fn() -> Script, reason: CloseReason) {
+pub(super) fn is_refused_by(script: impl Fn() -> Script, reason: CloseReason) {
     for interest in PLACES {
         let site = Site::start(script(), interest);
         Peer::connect_and_be_reset(site.running.address());
@@ -91,79 +84,6 @@ fn a_forward_that_cannot_work_fails_its_connection_only() {
     is_refused_by(move || deciding(move || Decision::Forward(Forward::to(target))), CloseReason::Refused);
     let nowhere = "127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap();
     is_refused_by(move || deciding(move || Decision::Forward(Forward::to(nowhere))), CloseReason::ConnectFailed);
-}
-
-#[test]
-fn a_connected_socket_is_adopted() {
-    for interest in PLACES {
-        let elsewhere = Upstream::new();
-        let target = elsewhere.address();
-        let names = Arc::new(Mutex::new(None));
-        let given = names.clone();
-        let decide = move || {
-            let socket = TcpStream::connect(target).unwrap();
-            *given.lock().unwrap() = socket.local_addr().ok();
-            Decision::Connected(socket.into())
-        };
-        let site = Site::start(deciding(decide), interest);
-        let (client, connection) = site.client();
-        let mut pair = Pair { client, upstream: elsewhere.accept(), connection };
-        pair.pass(ToUpstream, b"there", b"there");
-        pair.pass(ToClient, b"back", b"back");
-        let upstream = pair.connection.upstream().unwrap();
-        assert_eq!(upstream.peer.inet(), Some(target));
-        assert_eq!(upstream.local.inet(), *names.lock().unwrap());
-        assert_eq!(upstream.local.inet(), Some(pair.upstream.remote()));
-        pair.upstream.reset();
-        pair.client.expect(End::Reset);
-        assert_eq!(wait_end(&pair.connection), CloseReason::UpstreamReset);
-    }
-}
-
-/// Sockets that hooks connect to a listener which leads back here: known only once they are given.
-#[test]
-fn a_loop_of_connected_sockets_is_cut() {
-    for interest in PLACES {
-        let back = Arc::new(Mutex::new(None));
-        let target = Arc::clone(&back);
-        let decide = move || Decision::Connected(TcpStream::connect(target.lock().unwrap().unwrap()).unwrap().into());
-        let hooked = Running::bind_hooked(to(([127, 0, 0, 1], 1).into()), Arc::new(deciding(decide)), interest, 1);
-        let through = Running::start_on(&hooked.io, to(hooked.address()));
-        *back.lock().unwrap() = Some(through.address());
-        hooked.server.start(&hooked.io.workers).unwrap();
-        Peer::connect_and_be_reset(hooked.address());
-        let servers = [&hooked.server, &through.server];
-        until("every connection has ended", || servers.iter().all(|server| server.stats().active == 0));
-        let accepted: u64 = servers.iter().map(|server| server.stats().accepted).sum();
-        assert!(accepted <= 16, "{accepted} connections");
-        assert!(servers.iter().any(|server| server.stats().closed_for(CloseReason::LoopDetected) > 0));
-    }
-}
-
-#[test]
-fn a_connected_unix_socket_is_adopted() {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let given = Mutex::new(Some(ours));
-    let decide = move || Decision::Connected(given.lock().unwrap().take().unwrap().into());
-    let site = Site::start(deciding(decide), PLACES[1]);
-    let (client, connection) = site.client();
-    let mut pair = Pair { client, upstream: Peer::unix(theirs), connection };
-    pair.pass(ToUpstream, b"there", b"there");
-    pair.pass(ToClient, b"back", b"back");
-    let unnamed = SocketName::Unix(String::new());
-    let names = pair.connection.upstream().unwrap();
-    assert_eq!((names.peer, names.local), (unnamed.clone(), unnamed));
-    pair.client.half_close();
-    pair.upstream.expect(End::Eof);
-    pair.upstream.close();
-    pair.client.expect(End::Eof);
-    assert_eq!(wait_end(&pair.connection), CloseReason::Finished);
-}
-
-#[test]
-fn a_socket_that_is_not_connected_fails_its_connection_only() {
-    let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    is_refused_by(move || deciding(move || Decision::Connected(socket())), CloseReason::ConnectFailed);
 }
 
 #[test]

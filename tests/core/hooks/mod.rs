@@ -39,6 +39,7 @@ mod closing;
 mod edits;
 mod ending;
 mod failing;
+mod given;
 mod injecting;
 mod leaving;
 mod moving;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import ssl
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from support.addresses import address_of
 from support.callback_log import CallbackLog
 from support.deadline import poll
 from support.exchanges import exchange, wait_until_idle
-from support.peers import Address, Echo, Served, connect, listener, read_exactly, reset
+from support.peers import Address, Echo, Served, connect, listener, read_exactly
 from support.peers import bound_address as name_of
 from support.peers import echo as echoed
 from support.tutorial_scripts import unpaired
@@ -244,20 +243,3 @@ def test_one_whose_peer_has_gone_ends_at_once() -> None:
         assert client.recv(1) == b""
         client.close()
         assert wait_until_idle(server).stats.callback_errors == 0
-
-
-def test_one_that_was_reset_before_it_is_entered_is_said_to_have_failed(callback_log: CallbackLog) -> None:
-    made: list[socket.socket] = []
-
-    def reset_by_its_peer(conn: Any) -> Any:
-        own = socket.create_connection(name_of(upstream), 10.0)
-        reset(upstream.accept()[0])
-        assert select.select([own], [], [], 10.0)[0]
-        made.append(own)
-        return own
-
-    with listener() as upstream, TheServer("", 0, on_accept=reset_by_its_peer) as server:
-        assert exchange(server)[0] == "reset"
-        line = callback_log.wait("on_accept raised ConnectError")
-        assert "it has failed since it was connected: connection reset by peer; connect another one" in line
-        made[0].close()

@@ -1,0 +1,25 @@
+//! When a circle was last found.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How long what has come round in it may still come to a listener of ours.
+const RECENT: Duration = Duration::from_secs(1);
+
+/// The time at which a circle was last found.
+#[derive(Debug, Default)]
+pub(crate) struct LastCircle(Mutex<Option<Instant>>);
+
+impl LastCircle {
+    /// Notes a circle.
+    pub(crate) fn found(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Returns true if one was found a moment ago.
+    pub(crate) fn is_recent(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|last| last.elapsed() < RECENT)
+    }
+}
