@@ -1,10 +1,10 @@
 //! Data from Python: bytes, and other objects with a buffer of bytes.
-#![allow(unsafe_code)] // The buffer protocol hands out a pointer, and the copy of much memory lets the interpreter go; argued below.
+#![allow(unsafe_code)] // The buffer protocol hands out a pointer, the copy of much memory lets the interpreter go, and lists are walked bare; argued below.
 
 use std::{
     ffi::{CStr, c_char},
     mem::MaybeUninit,
-    ptr,
+    ptr, slice,
 };
 
 use bytes::Bytes;
@@ -88,24 +88,78 @@ pub(super) fn bytes_of<'py>(value: &Bound<'py, PyAny>) -> Result<Bytes, Unfit<'p
     }
 }
 
-/// The bytes of a value, or of those in a list or tuple, small ones joined.
+/// Returns the bytes of a value, or of those in a list or tuple, small ones joined.
 pub(super) fn parts_of<'py>(value: &Bound<'py, PyAny>) -> Result<Vec<Bytes>, Unfit<'py>> {
     let mut parts = Pieces::default();
-    let mut put = |item: Bound<'py, PyAny>| {
-        match item.cast_exact::<PyBytes>() {
-            Ok(bytes) if bytes.as_bytes().len() < KEPT => parts.push_copy(bytes.as_bytes()),
-            _ => parts.push(bytes_of(&item)?),
-        }
-        Ok(())
-    };
-    if let Ok(list) = value.cast::<PyList>() {
-        list.iter().try_for_each(&mut put)?;
-    } else if let Ok(tuple) = value.cast::<PyTuple>() {
-        tuple.iter().try_for_each(&mut put)?;
+    if value.is_instance_of::<PyList>() {
+        // SAFETY: it is a list.
+        unsafe { put_items(value, ffi::PyList_Size, ffi::PyList_GetItem, &mut parts) }?;
+    } else if value.is_instance_of::<PyTuple>() {
+        // SAFETY: it is a tuple.
+        unsafe { put_items(value, ffi::PyTuple_Size, ffi::PyTuple_GetItem, &mut parts) }?;
     } else {
         parts.push(bytes_of(value)?);
     }
     Ok(parts.take().into())
+}
+
+/// Puts the bytes of all items into `parts`. A list may have millions of them, so an item that is a small bytes object is
+/// neither referred to nor wrapped, and looked into once if it follows itself.
+///
+/// # Safety
+/// `size` and `get` are those of what `value` is.
+unsafe fn put_items<'py>(
+    value: &Bound<'py, PyAny>,
+    size: unsafe extern "C" fn(*mut ffi::PyObject) -> ffi::Py_ssize_t,
+    get: unsafe extern "C" fn(*mut ffi::PyObject, ffi::Py_ssize_t) -> *mut ffi::PyObject,
+    parts: &mut Pieces,
+) -> Result<(), Unfit<'py>> {
+    let list = value.as_ptr();
+    let (mut last, mut bytes): (_, &[u8]) = (ptr::null_mut(), &[]);
+    // SAFETY: attached, with a live object of the right kind. Only code of an item's own can change how long it is.
+    let (mut index, mut end) = (0, unsafe { size(list) });
+    while index < end {
+        // SAFETY: the same; the index is within its size, so the item is there, and the list has a reference to it.
+        let item = unsafe { get(list, index) };
+        index += 1;
+        if item != last {
+            // SAFETY: a live object.
+            match unsafe { small_bytes(item) } {
+                Some(small) => (last, bytes) = (item, small),
+                None => {
+                    // The code of its own that it may run can change the list, and end what was in it.
+                    (last, bytes) = (ptr::null_mut(), &[]);
+                    // SAFETY: a live object, to which a reference of our own is taken before anything is done with it.
+                    let item = unsafe { Bound::from_borrowed_ptr(value.py(), item) };
+                    parts.push(bytes_of(&item)?);
+                    // SAFETY: as before.
+                    end = unsafe { size(list) };
+                    continue;
+                }
+            }
+        }
+        parts.push_copy(bytes);
+    }
+    Ok(())
+}
+
+/// Returns the bytes of an object that is exactly of the class bytes and is to be copied, where they lie.
+///
+/// # Safety
+/// Attached, with a live object. The bytes are there for as long as it lives, which the caller sees to.
+unsafe fn small_bytes<'a>(object: *mut ffi::PyObject) -> Option<&'a [u8]> {
+    // SAFETY: a live object.
+    if unsafe { ffi::PyBytes_CheckExact(object) } == 0 {
+        return None;
+    }
+    let (mut start, mut size) = (ptr::null_mut(), 0);
+    // SAFETY: a bytes object, and places for both.
+    if unsafe { ffi::PyBytes_AsStringAndSize(object, &raw mut start, &raw mut size) } != 0 {
+        return None;
+    }
+    let size = usize::try_from(size).ok().filter(|size| *size < KEPT)?;
+    // SAFETY: that many bytes are there, and nobody changes them.
+    Some(unsafe { slice::from_raw_parts(start.cast_const().cast(), size) })
 }
 
 fn copy_of<'py>(value: &Bound<'py, PyAny>) -> Result<Vec<u8>, Unfit<'py>> {

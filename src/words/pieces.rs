@@ -54,7 +54,22 @@ impl Pieces {
     }
 
     /// Copies `bytes` to the end, without a piece of their own.
+    #[inline]
     pub fn push_copy(&mut self, bytes: &[u8]) {
+        let size = self.joined.len() + bytes.len();
+        if self.joined.is_empty() || bytes.len() >= LARGE || size > BLOCK.min(self.joined.capacity()) {
+            return self.push_copy_anew(bytes);
+        }
+        // There are pieces before it to join, and memory for it. A single byte needs no call that copies.
+        match bytes {
+            [byte] => self.joined.push(*byte),
+            bytes => self.joined.extend_from_slice(bytes),
+        }
+        self.length += bytes.len();
+    }
+
+    #[cold]
+    fn push_copy_anew(&mut self, bytes: &[u8]) {
         if bytes.len() >= LARGE || !self.join(bytes) {
             self.push(Bytes::copy_from_slice(bytes));
         }

@@ -52,6 +52,11 @@ RIGHT: dict[str, tuple[Make, bytes]] = {
     "ctypes": (lambda data: ctypes.create_string_buffer(data.upper(), 3), b"ABC"),
     "list": (lambda data: [b"<", data, bytearray(b"-"), memoryview(b">")], b"<abc->"),
     "tuple": (lambda data: (data, data), b"abcabc"),
+    "list of the one object": (
+        lambda data: [data, data, bytearray(b"-"), data, data, (large := b"+" * 5000), large],
+        b"abcabc-abcabc" + b"+" * 10_000,
+    ),
+    "tuple of the one object": (lambda data: (data, data, memoryview(b"-"), data, data), b"abcabc-abcabc"),
     "list with empty ones": (lambda data: [b"", data, b"", b"!"], b"abc!"),
     "b''": (lambda data: b"", b""),
     "bytearray()": (lambda data: bytearray(), b""),
