@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
 import weakref
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 # Loaded for what it has called after a fork and at exit: an upstream may be connected before there is a server.
 from . import (
@@ -24,32 +25,26 @@ from ._side import Buffer
 _SEND_SECONDS = 10.0
 
 
-class _Started(threading.local):
-    """The upstreams that the method running on this thread has connected so far."""
+# The upstreams that belong to no connection yet, by their number and the thread that has connected them.
+_unpaired: weakref.WeakValueDictionary[tuple[int, int], Outgoing] = weakref.WeakValueDictionary()
+_number = itertools.count()
 
-    sides: list[weakref.ref[Outgoing]] | None = None
-
-
-_started = _Started()
-
-
-def swap_started(sides: list[weakref.ref[Outgoing]] | None) -> list[weakref.ref[Outgoing]] | None:
-    """Have what this thread connects from here on noted in `sides`; return what it was noted in."""
-    before, _started.sides = _started.sides, sides
-    return before
+started_before = _number.__next__
+"""Return a number greater than those of all upstreams so far: methods are called too often to have a list for each."""
 
 
-def close_unpaired(started: list[weakref.ref[Outgoing]]) -> None:
-    """Close those that belong to no connection."""
-    for side in filter(None, (one() for one in started)):
-        if not side.is_paired:
+def close_unpaired(since: int) -> None:
+    """Close those without a connection that this thread has connected since started_before() returned `since`."""
+    here = threading.get_ident()
+    for (number, thread), side in list(_unpaired.items()):
+        if number > since and thread == here:
             side.close()
 
 
 class Outgoing(ScriptSide):
     """An upstream's side that was connected before it belongs to a connection."""
 
-    __slots__ = ("native",)
+    __slots__ = ("_number", "native")
 
     native: _native.Outgoing | None
     """The socket, until it belongs to a connection; None for one that the server has connected."""
@@ -58,11 +53,30 @@ class Outgoing(ScriptSide):
         self.native = native
         self._client = False
         self._begin(None)
-        if _started.sides is not None:
-            _started.sides.append(weakref.ref(self))
+        if native is not None:
+            self._number = next(_number), threading.get_ident()
+            _unpaired[self._number] = self
 
-    def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"{name}: this side belongs to no connection until on_accept has paired it in channel")
+    # Not a __getattr__, which would slow down each attribute that is there.
+    def _check_paired(self, name: str) -> None:
+        if not self.is_paired:
+            raise AttributeError(f"{name}: this side belongs to no connection until on_accept has paired it in channel")
+
+    @property
+    def connection(self) -> Connection:
+        """The client's connection; for an upstream that is paired with no client, its own."""
+        self._check_paired("connection")
+        return super().connection
+
+    def half_close(self) -> None:
+        """Send this peer an end of stream after all that is on its way to it; it is read on."""
+        self._check_paired("half_close")
+        super().half_close()
+
+    def passthrough(self) -> None:
+        """Pass on what this side sends without calling a method, from here on."""
+        self._check_paired("passthrough")
+        super().passthrough()
 
     @property
     def is_paired(self) -> bool:
@@ -88,6 +102,8 @@ class Outgoing(ScriptSide):
         """Become the upstream's side of `connection`, which `script` has where that is this upstream's alone."""
         Side.__init__(self, connection, False)
         self.script = script
+        if self.native is not None:
+            _unpaired.pop(self._number, None)
         connection._upstream_side = weakref.ref(self)  # pyright: ignore[reportPrivateUsage]
 
     def getsockname(self) -> tuple[str, int]:
@@ -97,13 +113,9 @@ class Outgoing(ScriptSide):
     def _peer(self) -> SocketName:
         return super()._peer() if self.native is None else self.native.peer
 
-    def send(self, data: Buffer, timeout: float | None = None) -> int:
-        """Send all of `data` to the upstream; return its length.
-
-        Before it belongs to a connection it waits until the system has taken it, at most 10 seconds by default.
-        """
+    def _send_alone(self, data: Buffer, timeout: float | None) -> int:
         if self.native is None or self.is_paired:
-            return super().send(data, timeout)
+            return super()._send_alone(data, timeout)
         limit = _SEND_SECONDS if timeout is None else seconds("timeout", timeout, zero=True)
         sent = self.native.send(data, limit)
         if sent is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ from ._addresses import host_port
 from ._connection import Connection, Side
 from ._containers import Channel, InputList
 from ._exceptions import ConfigError, ConnectionClosedError
-from ._outgoing import Outgoing, close_unpaired, swap_started
+from ._outgoing import Outgoing, close_unpaired, started_before
 from ._own_socket import TakenOver, check_own, side_of, take_over
 from ._script_side import Accepted, ScriptSide
 
@@ -143,18 +142,17 @@ class Sides:
         """Return the side that `one` is, as the script has it."""
         return one if isinstance(one, ScriptSide) else side_of(one)
 
-    def face(self, side: ScriptSide) -> object:
-        """Return what the script has of a side: it, or its own socket."""
-        return side.face if isinstance(side, TakenOver) else side
-
     def other(self, side: ScriptSide) -> Side | None:
         """Return the side that is paired with it."""
         return self.known(self.channel.get(side))
 
     def partner(self, side: ScriptSide) -> ScriptSide | None:
         """Return the side that is paired with it, where both are each other's."""
-        other = self.known(self.channel.get(side))
-        return other if other is not None and self.known(self.channel.get(other)) is side else None
+        other = self.channel.get(side)
+        if other is None or (not isinstance(other, ScriptSide) and (other := side_of(other)) is None):
+            return None
+        back = self.channel.get(other)
+        return other if back is side or self.known(back) is side else None
 
     def is_read(self, side: ScriptSide) -> bool:
         """Return whether `side` is in the server's hands."""
@@ -210,23 +208,24 @@ class Sides:
         elif isinstance(side, Outgoing):
             side.close()
 
-    def run(self, method: Callable[[], object], at_hand: object) -> None:
-        """Run a method with this side at hand. One that raises leaves nothing of what it has entered or connected."""
+    def run(self, method: Callable[[], object], side: ScriptSide | None) -> None:
+        """Run a method with this side at hand, or the listener. One that raises leaves nothing of what it has begun.
+
+        That is what it has entered or connected.
+        """
         attributes = self.attributes
-        attributes["s"] = at_hand
+        attributes["s"] = self.listener if side is None else side.face if isinstance(side, TakenOver) else side
         before, self._entered = self._entered, []
-        started: list[weakref.ref[Outgoing]] = []
-        noted = swap_started(started)
+        since = started_before()
         try:
             method()
         except BaseException:
-            close_unpaired(started)
-            for side in self._entered:
-                self.be_rid(side)
+            close_unpaired(since)
+            for entered in self._entered:
+                self.be_rid(entered)
             raise
         finally:
-            swap_started(noted)
             self._entered = before
             # One that the script refers to no more is closed: the server is not to be what keeps it.
-            if self.known(at_hand) not in self._read:
+            if side not in self._read:
                 attributes["s"] = self.listener

@@ -74,14 +74,14 @@ class ScriptSide(Side):
         """Do what Side.send() does. In a method it never fails for want of room because of what is forwarded.
 
         While too much waits for this peer, the side at hand, whose data the method was called for, is not read.
+        An upstream that belongs to no connection yet waits until the system has taken all of it, at most 10 seconds by
+        default.
         """
-        script = self.script
-        source = None if script is None else script.at_hand
-        if script is None or source is None or timeout is not None:
-            return super().send(data, timeout)
+        if timeout is not None or (script := self.script) is None or (source := script.at_hand) is None:
+            return self._send_alone(data, timeout)
         script.has_sent = True
         try:
-            sent = self._native.send(not self._client, data, None, source._native, source._client)
+            sent = self._native.send_for(data, source._native)
             # None: it is not the method that sends, but another thread meanwhile.
             return super().send(data) if sent is None else sent
         except ConnectionClosedError:
@@ -90,6 +90,10 @@ class ScriptSide(Side):
             # It has just failed, which on_close is about to see, where there is one; a method that sends to many is not
             # to fail for one.
             return memoryview(data).nbytes
+
+    def _send_alone(self, data: Buffer, timeout: float | None) -> int:
+        """Send what no method sends for the side at hand."""
+        return super().send(data, timeout)
 
     def half_close(self) -> None:
         """Send this peer an end of stream after all that is on its way to it; it is read on."""

@@ -55,7 +55,7 @@ class ScriptHooks:
         listener = sides.listener
         listener.offer(conn)
         try:
-            sides.run(self._own["on_accept"], listener)
+            sides.run(self._own["on_accept"], None)
         except BaseException:
             if (client := sides.of(conn)) is not None:
                 sides.be_rid(client)
@@ -108,7 +108,7 @@ class ScriptHooks:
         self._attributes["data"] = data
         partner = sides.partner(side)
         try:
-            sides.run(self._receives, sides.face(side))
+            sides.run(self._receives, side)
         except Exception as error:
             if not self._goes_on("on_recv", error, side, data):
                 self._abandon(partner)
@@ -208,7 +208,7 @@ class ScriptHooks:
         side.is_told = True
         partner = sides.partner(side)
         try:
-            sides.run(self._own["on_close"], sides.face(side))
+            sides.run(self._own["on_close"], side)
         except BaseException as error:
             if isinstance(error, Exception) and self._lost("on_close", error):
                 sides.hang_up(side)

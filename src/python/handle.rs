@@ -152,27 +152,13 @@ impl Connection {
     }
 
     /// Sends `data` in one direction. Returns its length, or None when there was no room within `wait` seconds, which are
-    /// without limit where None; on a lane, which cannot wait, having none is an error at once. There it may be for what
-    /// `source`, a client's side or an upstream's, has sent: then that is not read while too much waits.
-    #[pyo3(signature = (to_upstream, data, wait, source=None, is_client=false))]
-    #[expect(clippy::too_many_arguments, reason = "as Python calls it")]
-    fn send(
-        &self,
-        py: Python<'_>,
-        to_upstream: bool,
-        data: &Bound<'_, PyAny>,
-        wait: Option<f64>,
-        source: Option<&Self>,
-        is_client: bool,
-    ) -> PyResult<Option<usize>> {
+    /// without limit where None; on a lane, which cannot wait, having none is an error at once.
+    fn send(&self, py: Python<'_>, to_upstream: bool, data: &Bound<'_, PyAny>, wait: Option<f64>) -> PyResult<Option<usize>> {
         let wait = convert::seconds(py, "timeout", wait)?;
         let bytes = data::bytes_of(data).map_err(|unfit| unfit.into_error(py))?;
         let (length, direction) = (bytes.len(), direction(to_upstream));
         let sent = if lane::is_here() {
-            match source {
-                Some(source) => self.task(py)?.inject_from(direction, bytes, (&source.0, self::direction(is_client))),
-                None => self.task(py)?.inject(direction, bytes, Patience::OnLane),
-            }
+            self.task(py)?.inject(direction, bytes, Patience::OnLane)
         } else {
             self.put(py, direction, &bytes, wait)?
         };
@@ -180,6 +166,20 @@ impl Connection {
             Ok(()) => Ok(Some(length)),
             Err(Refused::Full) if !lane::is_here() => Ok(None),
             Err(refused) => Err(errors::raise(py, &self.explain(direction, refused))),
+        }
+    }
+
+    /// Sends `data` to the peer of this side, which is carried alone, for what another one, `source`, has sent: that is not read
+    /// while too much waits here. Returns its length, or None off the lane, where nothing is sent.
+    fn send_for(&self, py: Python<'_>, data: &Bound<'_, PyAny>, source: &Self) -> PyResult<Option<usize>> {
+        if !lane::is_here() {
+            return Ok(None);
+        }
+        let bytes = data::bytes_of(data).map_err(|unfit| unfit.into_error(py))?;
+        let (length, to) = (bytes.len(), direction(self.0.is_adopted()));
+        match self.task(py)?.inject_from(to, bytes, (&source.0, direction(!source.0.is_adopted()))) {
+            Ok(()) => Ok(Some(length)),
+            Err(refused) => Err(errors::raise(py, &self.explain(to, refused))),
         }
     }
 

@@ -1,6 +1,9 @@
 //! The Python objects of the connections that a lane's callbacks have seen.
 
-use pyo3::{prelude::*, types::PyAny};
+use pyo3::{
+    prelude::*,
+    types::{PyAny, PyWeakrefMethods, PyWeakrefReference},
+};
 
 use super::{handle, hooks::Callbacks};
 use crate::{
@@ -14,6 +17,7 @@ pub(super) struct Kept(ById<Objects>);
 
 pub(super) struct Objects {
     connection: Py<PyAny>,
+    /// Where each socket is carried alone, weak references.
     client: Option<Py<PyAny>>,
     upstream: Option<Py<PyAny>>,
 }
@@ -51,11 +55,17 @@ impl Kept {
     ) -> PyResult<Bound<'py, PyAny>> {
         let objects = self.objects(py, callbacks, connection)?;
         let is_client = direction == Direction::ToUpstream;
-        if callbacks.apart {
-            // A side that nobody else has any more is closed: it is not to be kept here.
-            return callbacks.side_of(py, objects.connection.bind(py), is_client);
-        }
         let place = if is_client { &mut objects.client } else { &mut objects.upstream };
+        if callbacks.apart {
+            // A side that nobody else has any more is closed: only a weak reference to it is to be kept here.
+            let known = place.as_ref().and_then(|side| side.bind(py).cast::<PyWeakrefReference>().ok()?.upgrade());
+            if let Some(side) = known {
+                return Ok(side);
+            }
+            let side = callbacks.side_of(py, objects.connection.bind(py), is_client)?;
+            *place = PyWeakrefReference::new(&side).ok().map(|side| side.into_any().unbind());
+            return Ok(side);
+        }
         match place {
             Some(side) => Ok(side.bind(py).clone()),
             empty => {
