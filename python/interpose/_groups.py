@@ -57,4 +57,6 @@ def _bullet_of(row: Setting) -> str:
 
 
 for _group in GROUPS:
-    _complete(_group)
+    # After a reload of this module alone they are complete.
+    if not hasattr(_group.kind, "__dataclass_fields__"):
+        _complete(_group)

@@ -22,7 +22,7 @@ class Kind:
 
     metavar = ""
     sample = ""
-    # Whether None is a value of its own, and not the lack of one.
+    # True if None is a value of its own, and not the lack of one.
     none_counts = False
 
     def check(self, name: str, value: object) -> object:

@@ -106,6 +106,8 @@ else:
         """Enter a class into the table of groups."""
 
         def enter(kind: type) -> type:
+            # A reload of the table enters its groups anew.
+            GROUPS[:] = [one for one in GROUPS if one.name != name]
             GROUPS.append(Group(kind, name, title, given_as))
             return kind
 

@@ -130,7 +130,7 @@ class Ledger(_Figures):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Stats(_Figures):
-    """A snapshot of what a server has done so far. Its repr() has the figures that are not zero.
+    """A snapshot of what a server has done so far. Its repr() shows the figures that are not zero.
 
     * `accepted`: connections ever accepted. `active`: those that live.
     * `closed`: how many ended for each CloseReason, zeros included.

@@ -14,7 +14,8 @@ use crate::{
     words::error::{Error, ErrorKind},
 };
 
-/// Everything but where to listen and where to forward. What is not given has the core's default.
+/// The settings of a server, but for where it listens and where it forwards. A setting that is left out has the core's
+/// default.
 #[pyclass(frozen, module = "interpose._native")]
 #[derive(Debug, Clone, Default)]
 pub(super) struct Config {

@@ -22,7 +22,7 @@ ROW = """\
     )
 """
 
-# What the package of a folder makes of a setting: its field, its option, its variable and its key, and the pages.
+# Prints what the package in a folder has of a setting: its field, its option, its variable and its key, and the pages.
 ASK = """
     import contextlib, io, json, sys
     sys.path.insert(0, sys.argv[1])
@@ -123,7 +123,7 @@ def test_the_worked_example_adds_its_setting(changed: Path) -> None:
 
 
 def test_the_worked_example_s_setting_is_used(changed: Path) -> None:
-    """The command waits for the first line as long as it is told to."""
+    """The command waits for its first line as long as the option says."""
     text = """
         import sys
         sys.path.insert(0, sys.argv[1])

@@ -33,7 +33,7 @@ class _Hello(http.server.BaseHTTPRequestHandler):
         self.wfile.write(_BODY)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (its parent's name for it)
-        """Say nothing: the demo tells what flowed."""
+        """Say nothing: the demo itself reports what flowed."""
 
 
 class _Upstream(socketserver.ThreadingTCPServer):
