@@ -8,7 +8,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use socket2::Socket;
 
 use crate::{
-    connection::{self, circle, context::ConnectionContext, entry::Entry},
+    connection::{circle, context::ConnectionContext, entry::Entry},
     io::{
         connector::Way,
         given::{self, Given},
@@ -22,10 +22,10 @@ use crate::{
 
 /// An upstream's socket, entered in its server. Dropped before it is carried, it is aborted.
 pub(crate) struct Apart {
-    entry: Entry,
-    workers: Workers,
-    socket: Unregistered,
-    hop: Option<Hop>,
+    pub(super) entry: Entry,
+    pub(super) workers: Workers,
+    pub(super) socket: Unregistered,
+    pub(super) hop: Option<Hop>,
 }
 
 impl Apart {
@@ -67,13 +67,5 @@ impl Apart {
 
     pub(crate) fn connection(&self) -> Connection {
         Connection::from(Arc::clone(&self.entry.shared))
-    }
-
-    /// Carries it on its lane, to its end.
-    pub(crate) fn carry(self) {
-        let Self { entry, workers, socket, hop } = self;
-        if let Some(lane) = entry.attendant().and_then(|attendant| attendant.lane().cloned()) {
-            lane.spawn(connection::run_alone(entry, workers, socket, hop));
-        }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
         hops::{Hop, Hops, MOST_HOPS},
         stream::{Socket, Stream},
     },
-    live::shared::{Shared, SideNames},
+    live::shared::Shared,
     words::{
         addr::SocketName,
         outcome::{CloseReason, Outcome},
@@ -77,17 +77,16 @@ pub(super) async fn wait_in_doubt(hops: &Hops, shared: &Shared) -> Result<(), Ou
     Ok(())
 }
 
-/// Makes the upstream's names known, and refuses one that is our own listener.
-pub(super) fn note_names(
+/// Refuses an upstream whose socket's names are those of our own listener.
+pub(super) fn refuse_own_listener(
     server: &ServerShared,
-    shared: &Shared,
-    (peer, local): (SocketName, SocketName),
+    (peer, local): (&SocketName, &SocketName),
     hop: Option<Hop>,
 ) -> Result<Option<Hop>, Outcome> {
     let is_here = |(peer, local): (SocketAddr, SocketAddr)| {
         server.is_own_wildcard(peer) && (peer.ip() == local.ip() || peer.ip().to_canonical().is_loopback())
     };
-    if peer == server.address || peer.inet().zip(local.inet()).is_some_and(is_here) {
+    if *peer == server.address || peer.inet().zip(local.inet()).is_some_and(is_here) {
         if let Some(hop) = hop {
             hop.raise(MOST_HOPS);
             // Our listener accepts this connection too, and must know it for what it is, not connect once more.
@@ -96,8 +95,7 @@ pub(super) fn note_names(
                 drop(hop);
             });
         }
-        return Err(Outcome::loop_detected(&peer, "the target is this server's own listener"));
+        return Err(Outcome::loop_detected(peer, "the target is this server's own listener"));
     }
-    let _ = shared.upstream.set(Some(Box::new(SideNames { peer, local })));
     Ok(hop)
 }

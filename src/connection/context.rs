@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    connection::steps::Steps,
     hooks::Hooked,
     io::{hops::LastCircle, options::SocketOptions, ready::Accepted},
     live::{registry::Registry, shared::Shared},
@@ -51,6 +52,10 @@ pub(crate) struct ConnectionContext {
     pub options: SocketOptions,
     pub splice: Splice,
     pub coalesce: Coalesce,
+    /// What a client passes before `on_accept`.
+    pub arrival: Option<Arc<Steps>>,
+    /// What an upstream passes once it is connected.
+    pub outbound: Option<Arc<Steps>>,
 }
 
 impl ServerShared {
@@ -121,7 +126,7 @@ impl ServerShared {
         if let Some(more) = self.connect_log.pass() {
             let why = outcome.error.as_deref().unwrap_or_default();
             let side = if shared.is_adopted { "upstream" } else { "client" };
-            log::warn!(target: "interpose::connection", "{}: {side} {} closed ({}): {why}{more}", shared.id, shared.client.peer, outcome.reason);
+            log::warn!(target: "interpose::connection", "{}: {side} {} closed ({}): {why}{more}", shared.id, shared.client_names().peer, outcome.reason);
         }
     }
 }
@@ -136,6 +141,8 @@ impl ConnectionContext {
             options: SocketOptions { unacknowledged: config.timeouts.unacknowledged },
             splice: config.relay.splice,
             coalesce: config.relay.coalesce,
+            arrival: None,
+            outbound: None,
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::{
 
 /// What a connection holds of the server's bounds until it has ended.
 #[derive(Debug)]
-pub(crate) struct Admission {
+pub(crate) struct Slot {
     /// None for an upstream that is carried alone: its client has one.
     pub _permit: Option<OwnedSemaphorePermit>,
     /// Its place on a thread of the native runtime; none while it is on a lane.
@@ -88,13 +88,13 @@ impl Entry {
     }
 
     /// The end. What the connection holds of the bounds is given back once its hooks know.
-    pub(crate) fn end(mut self, outcome: Outcome, admission: Admission) {
-        self.leave(outcome, Some(admission));
+    pub(crate) fn end(mut self, outcome: Outcome, slot: Slot) {
+        self.leave(outcome, Some(slot));
     }
 
-    fn leave(&mut self, outcome: Outcome, mut admission: Option<Admission>) {
+    fn leave(&mut self, outcome: Outcome, mut slot: Option<Slot>) {
         self.left = true;
-        let message = self.message(&mut admission);
+        let message = self.message(&mut slot);
         // Before it has left: what was said by then is in the log when the server is closed.
         if log::log_enabled!(target: "interpose::connection", log::Level::Debug) {
             log_end(&self.shared, outcome.reason);
@@ -106,7 +106,7 @@ impl Entry {
     }
 
     /// What has to be told to the hooks, if anything. Whoever waits for the last connection waits for it too.
-    fn message(&mut self, admission: &mut Option<Admission>) -> Option<Message> {
+    fn message(&mut self, slot: &mut Option<Slot>) -> Option<Message> {
         let Attendance { attendant, known } = self.attendance.take()?;
         let wanted = attendant.hooked.interest().has(Interest::CLOSE);
         if !known && !wanted {
@@ -114,7 +114,7 @@ impl Entry {
         }
         let lane = attendant.lane()?.clone();
         self.context.server.registry.to_be_told();
-        let told = Told { context: Arc::clone(&self.context), _admission: admission.take() };
+        let told = Told { context: Arc::clone(&self.context), _slot: slot.take() };
         Some(Message { attendant, lane, wanted, told })
     }
 }
@@ -143,7 +143,7 @@ impl Message {
 /// Dropped when the hooks were told, or with the lane that would have told them.
 struct Told {
     context: Arc<ConnectionContext>,
-    _admission: Option<Admission>,
+    _slot: Option<Slot>,
 }
 
 impl Drop for Told {

@@ -90,9 +90,9 @@ impl Connection {
         self.0.outcome.get().and_then(|outcome| outcome.error.clone())
     }
 
-    /// The client's side.
+    /// The client's names: those of its socket, unless it has arrived under others.
     pub fn client(&self) -> SideNames {
-        (*self.0.client).clone()
+        self.0.client_names().clone()
     }
 
     /// The upstream's side, once connected.

@@ -114,7 +114,7 @@ impl Registry {
             told: AtomicBool::new(false),
             passed: AtomicU8::new(0),
             inode: AtomicU32::new(0),
-            inboxes: OnceLock::new(),
+            seldom: OnceLock::new(),
         });
         let mut live = held(&self.live);
         live.insert(id, Arc::clone(&shared));

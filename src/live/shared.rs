@@ -39,7 +39,7 @@ pub(crate) struct Shared {
     pub id: u64,
     /// It is no client's: an upstream's socket alone, with nobody in the client's place.
     pub is_adopted: bool,
-    // Boxed: they fit between what the allocator has to align.
+    /// The names of the client's own socket. Boxed: they fit between what the allocator has to align.
     pub client: Box<SideNames>,
     /// `None` inside: there is no upstream.
     pub upstream: OnceLock<Option<Box<SideNames>>>,
@@ -52,17 +52,20 @@ pub(crate) struct Shared {
     pub passed: AtomicU8,
     /// The inode of the client's socket, as [`Ends`] has it.
     pub inode: AtomicU32,
-    /// Made by the first injection: few connections ever see one.
-    pub(super) inboxes: OnceLock<Box<Inboxes>>,
+    /// Made when first needed: few connections ever do.
+    pub(super) seldom: OnceLock<Box<Seldom>>,
 }
 
+/// State that few connections need: of those that are injected into, made to fail, or named anew.
 #[derive(Debug, Default)]
-pub(super) struct Inboxes {
-    pub of: Both<Inbox>,
+pub(super) struct Seldom {
+    pub inboxes: Both<Inbox>,
     /// Whose room the reading of this connection waits for.
     waits_for: Mutex<Vec<(Weak<Shared>, Direction)>>,
     /// Why it is to fail, where something else is the cause.
     cause: OnceLock<Outcome>,
+    /// The client's names, where a step of arrival has learnt others than those of its socket.
+    client: OnceLock<SideNames>,
 }
 
 impl Source for Shared {
@@ -91,9 +94,21 @@ impl Shared {
         Ends { from: &self.client.peer, to: &self.client.local, inode: self.inode.load(Ordering::Relaxed) }
     }
 
+    /// Returns the client's names as the outside is to know them.
+    pub(crate) fn client_names(&self) -> &SideNames {
+        self.seldom.get().and_then(|seldom| seldom.client.get()).unwrap_or(&self.client)
+    }
+
+    /// Names the client, once. The names of its socket stay what they are.
+    pub(crate) fn name_client(&self, names: SideNames) {
+        if names != *self.client {
+            let _ = self.seldom.get_or_init(Box::default).client.set(names);
+        }
+    }
+
     /// Returns the inbox of `direction`, if anything was ever injected.
     pub(crate) fn inbox(&self, direction: Direction) -> Option<&Inbox> {
-        self.inboxes.get().map(|inboxes| &inboxes.of[direction])
+        self.seldom.get().map(|seldom| &seldom.inboxes[direction])
     }
 
     /// Returns true if something injected in `direction` waits.
@@ -116,7 +131,7 @@ impl Shared {
     ) -> Result<(), Refused> {
         let (source, read) = source;
         if self.open_inbox(direction)?.put_from(data, &source.as_source())? {
-            let waits_for = &source.inboxes.get_or_init(Box::default).waits_for;
+            let waits_for = &source.seldom.get_or_init(Box::default).waits_for;
             let mut waits_for = waits_for.lock().unwrap_or_else(PoisonError::into_inner);
             let this = (Arc::downgrade(this), direction);
             if !waits_for.iter().any(|known| known.0.ptr_eq(&this.0) && known.1 == direction) {
@@ -133,12 +148,12 @@ impl Shared {
         if !this.control.waits.has(direction) {
             return false;
         }
-        let Some(inboxes) = this.inboxes.get() else { return false };
+        let Some(seldom) = this.seldom.get() else { return false };
         let me = this.as_source();
         let full = |(other, direction): &(Weak<Self>, Direction)| {
             other.upgrade().is_some_and(|other| other.inbox(*direction).is_some_and(|inbox| inbox.holds_up(&me)))
         };
-        let mut waits_for = inboxes.waits_for.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waits_for = seldom.waits_for.lock().unwrap_or_else(PoisonError::into_inner);
         waits_for.retain(full);
         if waits_for.is_empty() {
             this.control.waits.remove(direction);
@@ -148,7 +163,7 @@ impl Shared {
 
     /// The inbox of `direction`, unless that has ended.
     pub(super) fn open_inbox(&self, direction: Direction) -> Result<&Inbox, Refused> {
-        let inbox = &self.inboxes.get_or_init(Box::default).of[direction];
+        let inbox = &self.seldom.get_or_init(Box::default).inboxes[direction];
         // An end that found no inbox to end has been noted before: either it sees the inbox, or it is seen here.
         fence(Ordering::SeqCst);
         if self.control.over.has(direction) { Err(Refused::Ended) } else { Ok(inbox) }
@@ -156,13 +171,13 @@ impl Shared {
 
     /// Fails the connection for `cause`: bytes sent to its peer are delivered first.
     pub(super) fn fail(&self, cause: Outcome) {
-        let _ = self.inboxes.get_or_init(Box::default).cause.set(cause);
+        let _ = self.seldom.get_or_init(Box::default).cause.set(cause);
         self.control.request(Command::Fail);
     }
 
     /// Why it was made to fail.
     pub(crate) fn cause(&self) -> Option<&Outcome> {
-        self.inboxes.get()?.cause.get()
+        self.seldom.get()?.cause.get()
     }
 
     /// Refuses further injections in `direction`. Returns those that waited.

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::{
     connection::{
         self,
-        entry::{Admission, Entry},
+        entry::{Entry, Slot},
     },
     io::{
         errno::{is_exhaustion, is_of_one_client},
@@ -277,14 +277,14 @@ fn admit(state: &ServerState, client: Accepted, admitted: Admitted, workers: &Wo
         && let Some(lane) = attendant.lane()
     {
         let lane = lane.clone();
-        let admission = Admission { _permit: Some(permit), seat: None, reserve };
+        let slot = Slot { _permit: Some(permit), seat: None, reserve };
         let workers = workers.clone();
-        lane.bring(Box::new(move || drop(tokio::spawn(connection::run(entry, workers, client, admission)))));
+        lane.bring(Box::new(move || drop(tokio::spawn(connection::run(entry, workers, client, slot)))));
         return;
     }
     let (runtime, seat) = workers.seat();
-    let admission = Admission { _permit: Some(permit), seat: Some(seat), reserve };
-    runtime.spawn(connection::run(entry, workers.clone(), client, admission));
+    let slot = Slot { _permit: Some(permit), seat: Some(seat), reserve };
+    runtime.spawn(connection::run(entry, workers.clone(), client, slot));
 }
 
 /// Keeps what the upstream will need before a client takes a descriptor. Only in a process that is, or has been, short

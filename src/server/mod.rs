@@ -14,7 +14,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    connection::{apart::Apart, circle, context::ServerShared},
+    connection::{self, apart::Apart, circle, context::ServerShared},
     hooks::{Failed, Hooked, Hooks},
     io::{listener::Listener, options::SocketOptions},
     live::handle::Connection,
@@ -101,7 +101,7 @@ impl Server {
         let apart = Apart::of_socket(self.0.state.context(), workers, socket, client)?;
         let connection = apart.connection();
         connection.pause(Direction::ToClient);
-        apart.carry();
+        connection::spawn_apart(apart);
         Ok(connection)
     }
 

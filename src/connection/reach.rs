@@ -1,0 +1,191 @@
+//! From a client that has arrived to its upstream: decide where it goes, connect, let the upstream pass its steps.
+
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use crate::{
+    connection::{
+        apart::Apart,
+        circle,
+        context::ConnectionContext,
+        entry::{Attendance, Entry},
+        steps::Opening,
+        unserved::{Unserved, unless_ended},
+    },
+    hooks::{Decision, Failed},
+    io::{
+        connector::{self, Connected, Way},
+        given::{self, Given},
+        hops::{Came, Hop},
+        reserve::Reserve,
+        stream::Stream,
+    },
+    live::shared::{Shared, SideNames},
+    threads::workers::Workers,
+    words::{
+        error::reason_text,
+        interest::Interest,
+        outcome::{CloseReason, Outcome},
+    },
+};
+
+/// A client that has arrived, on the way to its upstream.
+pub(super) struct Departure<'a> {
+    pub entry: &'a mut Entry,
+    pub client: &'a Unserved,
+    pub workers: &'a Workers,
+    pub reserve: Option<Reserve>,
+    pub on_lane: bool,
+}
+
+/// The upstream of a client.
+pub(super) struct Reached {
+    /// The stream to relay to; a stand-in where there is no upstream, or where that is carried alone.
+    pub upstream: Stream,
+    /// The upstream where hooks have each socket carried alone: to be carried from here on.
+    pub apart: Option<Apart>,
+    /// Marks the upstream's socket as one of this process, if it stays on this machine.
+    pub hop: Option<Hop>,
+}
+
+/// Returns the upstream, unless the client or the outside ends the connection first.
+pub(super) async fn reach(departure: Departure<'_>) -> Result<Reached, Outcome> {
+    let Departure { entry, client, workers, reserve, on_lane } = departure;
+    let Entry { context, shared, attendance, .. } = entry;
+    let commons = workers.commons();
+    circle::identify(&commons.hops, client.0.as_ref(), shared)?;
+    let mut passed = circle::refuse(&context.server, &commons.hops, shared)?;
+    if attendance.is_some() && circle::may_be_late(&context.server, shared) {
+        unless_ended(circle::wait_in_doubt(&commons.hops, shared), shared, Some(client)).await?;
+        passed = circle::refuse(&context.server, &commons.hops, shared)?;
+    }
+    let came = Came { passed, client: Some(shared.ends()) };
+    let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &context.options, came };
+    let reaching = connect(context, way, attendance.as_mut(), on_lane, reserve);
+    let connected = unless_ended(reaching, shared, Some(client)).await?;
+    let connected = connected.map(|Connected { stream, peer, local, hop }| (Unserved(Some(stream)), (peer, local), hop));
+    if attendance.as_ref().is_some_and(|attendance| attendance.known) {
+        // Once more: a connection that a script has made was remembered only after it was accepted here. Each way round that
+        // such connections make leads through hooks.
+        let passed = circle::refuse(&context.server, &commons.hops, shared)?;
+        if let Some((_, _, Some(hop))) = &connected {
+            hop.raise(passed);
+        }
+    }
+    let is_apart = attendance.as_ref().is_some_and(Attendance::is_apart);
+    let Some((mut upstream, (peer, local), hop)) = connected else {
+        let _ = shared.upstream.set(None);
+        let upstream = if is_apart { Stream::nobody() } else { Stream::nowhere() };
+        return Ok(Reached { upstream, apart: None, hop: None });
+    };
+    let hop = circle::refuse_own_listener(&context.server, (&peer, &local), hop)?;
+    let mut names = Box::new(SideNames { peer, local });
+    if let (Some(steps), Some(stream)) = (&context.outbound, &mut upstream.0) {
+        let passing = Box::pin(steps.pass(Opening { stream, names: &mut names }));
+        unless_ended(passing, shared, Some(client)).await?;
+    }
+    let _ = shared.upstream.set(Some(names));
+    if is_apart {
+        return part((entry, workers, on_lane), client, upstream, hop).await;
+    }
+    if let Some(attendant) = attendance.as_mut().and_then(|attendance| attendance.wanted(Interest::CONNECT)) {
+        let asked = attendant.ask(on_lane, |hooks, connection| hooks.on_connect(connection));
+        unless_failed(asked, shared, client).await?;
+    }
+    let upstream = upstream.0.take().ok_or_else(|| Outcome::plain(CloseReason::InternalError))?;
+    Ok(Reached { upstream, apart: None, hop })
+}
+
+/// Makes the upstream of a client a connection of its own, where hooks have each socket carried alone.
+async fn part(
+    (entry, workers, on_lane): (&mut Entry, &Workers, bool),
+    client: &Unserved,
+    mut upstream: Unserved,
+    hop: Option<Hop>,
+) -> Result<Reached, Outcome> {
+    let Entry { context, shared, attendance, .. } = entry;
+    let names = shared.upstream.get().cloned().flatten();
+    let (Some(names), Some(attendance), Some(upstream)) = (names, attendance.as_mut(), upstream.0.take()) else {
+        return Err(Outcome::plain(CloseReason::InternalError));
+    };
+    attendance.known = true;
+    let upstream = upstream.detach().map_err(|error| Outcome::explained(CloseReason::InternalError, reason_text(&error)))?;
+    let apart = Apart::new(Arc::clone(context), workers, (upstream, *names), hop, shared.passed.load(Relaxed));
+    let adopted = apart.connection();
+    let asked = attendance.attendant.ask(on_lane, move |hooks, connection| hooks.on_connect_apart(connection, &adopted));
+    unless_failed(asked, shared, client).await?;
+    Ok(Reached { upstream: Stream::nobody(), apart: Some(apart), hop: None })
+}
+
+/// Waits for a hook that is asked once both sides are there. `close()` meanwhile is left to the relay, which ends both in
+/// order.
+async fn unless_failed(
+    asked: impl Future<Output = Result<(), Failed>>,
+    shared: &Shared,
+    client: &Unserved,
+) -> Result<(), Outcome> {
+    let asked = async { asked.await.map_err(Outcome::from) };
+    match unless_ended(asked, shared, Some(client)).await {
+        Err(outcome) if outcome.reason == CloseReason::Closed => Ok(()),
+        asked => asked,
+    }
+}
+
+/// Asks where the client goes, and connects there. Returns `None` for a client that goes nowhere.
+async fn connect(
+    context: &ConnectionContext,
+    way: Way<'_>,
+    attendance: Option<&mut Attendance>,
+    on_lane: bool,
+    reserve: Option<Reserve>,
+) -> Result<Option<Connected>, Outcome> {
+    let Decided { decision, reserve, _early } = decide(&way, attendance, on_lane, reserve).await?;
+    let failed = |error: String| Outcome::explained(CloseReason::ConnectFailed, error);
+    match decision {
+        Decision::Default => match &context.forward {
+            Some(forward) => connector::connect(forward, way, reserve).await.map(Some),
+            None => Err(failed("there is no forward_to, and on_accept named no target; give one of the two".to_owned())),
+        },
+        Decision::Forward(forward) => {
+            forward.check().map_err(|error| failed(error.to_string()))?;
+            connector::connect(&forward, way, reserve).await.map(Some)
+        }
+        Decision::Connected(socket) => given::adopt(socket, way).and_then(Given::register).map(Some),
+        Decision::Nowhere => Ok(None),
+        Decision::Refuse => Err(Outcome::plain(CloseReason::Rejected)),
+    }
+}
+
+/// The decision about a client, and what serves to carry it out.
+struct Decided {
+    decision: Decision,
+    /// `None` where it was released for the hook.
+    reserve: Option<Reserve>,
+    /// Marks a socket that the hook has connected, until the server has taken it over.
+    _early: Option<Hop>,
+}
+
+/// Asks `on_accept` where the client goes, if that is wanted.
+async fn decide(
+    way: &Way<'_>,
+    attendance: Option<&mut Attendance>,
+    on_lane: bool,
+    mut reserve: Option<Reserve>,
+) -> Result<Decided, Outcome> {
+    let Some(attendant) = attendance.and_then(|attendance| attendance.wanted(Interest::ACCEPT)) else {
+        return Ok(Decided { decision: Decision::Default, reserve, _early: None });
+    };
+    // The hook may itself connect the upstream.
+    drop(reserve.take());
+    let known = Arc::clone(way.hops);
+    let asked = attendant.ask(on_lane, move |hooks, connection| {
+        let decision = hooks.on_accept(connection)?;
+        // Before the next one is asked, whose client may be what this one has connected.
+        let early = match &decision {
+            Decision::Connected(socket) => given::remember_early(socket, &known, connection.origin().came(&known)),
+            _ => None,
+        };
+        Ok((decision, early))
+    });
+    let (decision, early) = asked.await.map_err(Outcome::from)?;
+    Ok(Decided { decision, reserve, _early: early })
+}
