@@ -69,10 +69,10 @@ class Callbacks:
         self._is_connected = False
 
     def take(self, callbacks: Iterable[tuple[str, object]]) -> None:
-        """Set each that is not None, by hook."""
+        """Set each that is not None, by hook. What is read of it later decorates: the next function takes its place."""
         for name, callback in callbacks:
             if callback is not None:
-                self.set(name, callback)
+                self.set(name, callback, is_decorated=True)
 
     def prepare(self, form: Form, errors: str, buffer: str) -> None:
         """Check everything that was given so far, and make the native side's table, empty. Raises what check() raises.
@@ -111,7 +111,7 @@ class Callbacks:
         return self._given.get(name)
 
     def is_decorated(self, name: str) -> bool:
-        """Return whether the callback was given by decorating it."""
+        """Return whether the callback was given by decorating it, or to the constructor: not by an assignment."""
         return name in self._decorated
 
     def set(self, name: str, callback: object, *, is_decorated: bool = False) -> None:

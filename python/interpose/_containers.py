@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, SupportsIndex, overload
@@ -68,10 +70,17 @@ class InputList(MutableSequence[Any]):
             places = self._places.get(key)
             if not places:
                 raise ValueError("input_list.remove(x): x not in list")
-            del self._items[places.pop(0)]
-            if not places:
-                del self._places[key]
-                self._keeper.unlisted(value)
+            self._drop(key, places[0])
+
+    def _drop(self, key: Any, place: int) -> Any:
+        """Take out what is in a place, and return it; it is not read any more unless it is there once more."""
+        places = self._places[key]
+        places.remove(place)
+        value = self._items.pop(place)
+        if not places:
+            del self._places[key]
+            self._keeper.unlisted(value)
+        return value
 
     def discard(self, value: Any) -> None:
         """Take all that are equal out."""
@@ -119,15 +128,39 @@ class InputList(MutableSequence[Any]):
         self._changed(lambda items: items.__setitem__(index, value))
 
     def __delitem__(self, index: SupportsIndex | slice) -> None:
-        self._changed(lambda items: items.__delitem__(index))
+        if isinstance(index, slice):
+            self._changed(lambda items: items.__delitem__(index))
+        else:
+            self.pop(index)
 
     def insert(self, index: SupportsIndex, value: Any) -> None:
         """Put it before the item at `index`."""
-        self._changed(lambda items: items.insert(index, value))
+        with self._lock:
+            if value in self:
+                # Places of equal items are kept in order, so all are numbered anew.
+                self._changed(lambda items: items.insert(index, value))
+                return
+            self._keeper.check(value)
+            self._keeper.enters(value, is_listed=True)
+            items = list(self._items.items())
+            items.insert(operator.index(index), (self._next, value))
+            self._items = dict(items)
+            self._places[self._key(value)] = [self._next]
+            self._next += 1
 
     def pop(self, index: SupportsIndex = -1) -> Any:
         """Take the item at `index` out, and return it."""
-        return self._changed(lambda items: items.pop(index))
+        with self._lock:
+            at, length = operator.index(index), len(self._items)
+            if not -length <= at < length:
+                raise IndexError("pop index out of range" if length else "pop from empty list")
+            places = (
+                itertools.islice(self._items, at, None)
+                if at >= 0
+                else itertools.islice(reversed(self._items), -1 - at, None)
+            )
+            place = next(places)
+            return self._drop(self._key(self._items[place]), place)
 
     def clear(self) -> None:
         """Take all out."""

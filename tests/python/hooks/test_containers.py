@@ -44,13 +44,13 @@ def change(items: Any, chance: random.Random) -> None:
     elif kind == 3 and number in items:
         items.remove(number)
     elif kind == 4:
-        items.insert(chance.randrange(-3, 4), number)
+        items.insert(chance.choice([chance.randrange(-3, 4), len(items) // 2]), number)
     elif kind == 5 and items:
-        items.pop(chance.choice([0, -1]))
+        items.pop(chance.choice([0, -1, chance.randrange(len(items)), -chance.randrange(len(items)) - 1]))
     elif kind == 6:
         items[1:3] = [number]
-    elif kind == 7:
-        del items[:1]
+    elif kind == 7 and items:
+        del items[chance.choice([0, -1, slice(1), len(items) // 2])]
     elif kind == 8:
         items.reverse()
     elif kind == 9:
@@ -127,6 +127,36 @@ def test_the_list_finds_and_turns_round_in_one_pass() -> None:
         items.index(things[5], 6)
     with pytest.raises(ValueError, match="not in list"):
         items.index("no")
+
+
+def test_a_change_in_the_middle_looks_at_no_other_item() -> None:
+    hashed: list[int] = []
+
+    class Item(int):
+        def __hash__(self) -> int:
+            hashed.append(int(self))
+            return int(self)
+
+    items = InputList(Notes(), [])
+    items.extend(map(Item, range(100)))
+    hashed.clear()
+    items.insert(50, Item(1000))
+    assert (items.pop(51), items.pop(0), items.pop(-1)) == (50, 0, 99)
+    del items[1]
+    assert set(hashed) <= {1000, 50, 0, 99, 2}
+    assert items[:2] == [1, 3]
+    assert items[48] == 1000
+
+
+def test_an_index_beyond_the_list_is_an_error() -> None:
+    items = InputList(Notes(), [])
+    items.extend([1, 2])
+    for index in (2, -3):
+        with pytest.raises(IndexError):
+            items.pop(index)
+        with pytest.raises(IndexError):
+            del items[index]
+    assert items == [1, 2]
 
 
 def test_an_assignment_of_itself_rebuilds_nothing() -> None:

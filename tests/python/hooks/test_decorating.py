@@ -11,6 +11,7 @@ import pytest
 from conftest import Serve
 from interpose import ArgumentTypeError, Connection, Forward, Side, TheServer
 from support.callbacks import CloseRecorder, from_data, upper
+from support.deadline import poll
 from support.exchanges import exchange, wait_until_idle
 from support.peers import Echo
 
@@ -63,6 +64,26 @@ def test_the_next_one_replaces_it_and_deleting_takes_it_away(echo: Echo, serve: 
     assert exchange(server) == ("eof", b"abc")
     with pytest.raises(AttributeError, match="on_client_recv: there is no callback"):
         del server.on_client_recv
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("started", [True, False])
+def test_it_replaces_what_the_constructor_was_given(hook: str, started: bool, echo: Echo) -> None:
+    called: list[str] = []
+    first, second = noting(called, "first recv" if hook.endswith("recv") else "first"), noting(called, hook)
+    keywords: Any = {hook: first}
+    with TheServer("", 0, echo.address, **keywords) as server:
+        if started:
+            assert exchange(server) == ("eof", b"abc")
+            wait_until_idle(server)
+            poll(lambda: called, 10.0, "the first was called")
+        assert getattr(server, hook) == first
+        called.clear()
+        assert getattr(server, hook)(second) is second
+        assert getattr(server, hook) == second
+        assert called == []
+        assert exchange(server) == ("eof", b"abc")
+    assert set(called) == {hook}
 
 
 def test_decorating_after_an_assignment_is_assigned_over_by_the_next(echo: Echo, serve: Serve) -> None:

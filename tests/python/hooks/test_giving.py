@@ -90,7 +90,7 @@ def test_a_builtin(echo: Echo, serve: Serve, capsys: pytest.CaptureFixture[str])
 
 def test_given_as_keyword_assigned_and_deleted(echo: Echo, serve: Serve) -> None:
     server = serve(echo.address, on_client_recv=upper)
-    assert server.on_client_recv is upper
+    assert server.on_client_recv == upper
     assert exchange(server) == ("eof", b"ABC")
     server.on_client_recv = from_data(lambda data: data * 2)
     assert exchange(server) == ("eof", b"abcabc")
@@ -99,6 +99,7 @@ def test_given_as_keyword_assigned_and_deleted(echo: Echo, serve: Serve) -> None
     with pytest.raises(AttributeError):
         del server.on_client_recv
     server.on_client_recv = upper
+    assert server.on_client_recv is upper
     assert exchange(server) == ("eof", b"ABC")
 
 
@@ -244,7 +245,8 @@ def test_a_wrong_method_of_a_subclass(echo: Echo) -> None:
 
 
 def test_a_wrong_one_leaves_the_one_before_in_force(echo: Echo, serve: Serve) -> None:
-    server = serve(echo.address, on_client_recv=upper)
+    server = serve(echo.address)
+    server.on_client_recv = upper
     for wrong in (one, asynchronous, 7):
         with pytest.raises(ArgumentTypeError):
             setattr(server, "on_client_recv", wrong)  # noqa: B010
