@@ -56,7 +56,7 @@ class Lanes:
             lane = self._enter()
             self._begun()
             with _wakeups() as woken:
-                lane.run(self._native, self._table, get_ident(), woken)
+                self._native.drive(lane, self._table, get_ident(), woken)
 
     def start(self) -> None:
         """Start the server, with its lanes in threads of their own once there are callbacks."""
@@ -149,7 +149,7 @@ def _driver(native: _native.Server, table: _native.Callbacks, lane: _native.Lane
     # Not a method: a thread that knew the server would keep it alive.
     def run() -> None:
         if gate.pass_through():
-            lane.run(native, table, get_ident())
+            native.drive(lane, table, get_ident())
 
     return run
 

@@ -70,20 +70,24 @@ fn wrong(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, unfit: Unfit<'_>, wa
     PyTypeError::new_err(format!("{name} returned {found}, not {}{hint}", wanted.text))
 }
 
-/// `on_recv`: `arguments` are what it was called with, the chunk last.
-pub(super) fn verdict(name: &dyn fmt::Display, given: Bound<'_, PyAny>, arguments: &Bound<'_, PyTuple>) -> PyResult<Verdict> {
-    if given.is_none() || arguments.get_borrowed_item(1).is_ok_and(|chunk| chunk.is(&given)) {
+/// Makes an answer of what the callback `name` has returned for its arguments.
+pub(super) type Answered<T> =
+    fn(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, arguments: &Bound<'_, PyTuple>) -> PyResult<T>;
+
+/// Returns the answer of `on_recv`, whose arguments are a side and a chunk.
+pub(super) fn verdict(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, arguments: &Bound<'_, PyTuple>) -> PyResult<Verdict> {
+    if given.is_none() || arguments.get_borrowed_item(1).is_ok_and(|chunk| chunk.is(given)) {
         return Ok(Verdict::Pass);
     }
-    match data::parts_of(&given) {
+    match data::parts_of(given) {
         Ok(instead) if instead.is_empty() => Ok(Verdict::Drop),
         Ok(instead) => Ok(Verdict::Replace(instead)),
-        Err(unfit) => Err(wrong(name, &given, unfit, &OF_RECV)),
+        Err(unfit) => Err(wrong(name, given, unfit, &OF_RECV)),
     }
 }
 
-/// `on_eof`.
-pub(super) fn end_verdict(name: &dyn fmt::Display, given: &Bound<'_, PyAny>) -> PyResult<EndVerdict> {
+/// Returns the answer of `on_eof`.
+pub(super) fn end_verdict(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, _: &Bound<'_, PyTuple>) -> PyResult<EndVerdict> {
     if given.is_none() {
         return Ok(EndVerdict::Pass(Vec::new()));
     }
@@ -93,8 +97,8 @@ pub(super) fn end_verdict(name: &dyn fmt::Display, given: &Bound<'_, PyAny>) -> 
     data::parts_of(given).map(EndVerdict::Pass).map_err(|unfit| wrong(name, given, unfit, &OF_EOF))
 }
 
-/// `on_accept`, whose answer the façade has brought into one of these forms.
-pub(super) fn decision(name: &dyn fmt::Display, given: &Bound<'_, PyAny>) -> PyResult<Decision> {
+/// Returns the answer of `on_accept`, which the façade has brought into one of these forms.
+pub(super) fn decision(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, _: &Bound<'_, PyTuple>) -> PyResult<Decision> {
     if given.is_none() {
         return Ok(Decision::Default);
     }
@@ -110,8 +114,8 @@ pub(super) fn decision(name: &dyn fmt::Display, given: &Bound<'_, PyAny>) -> PyR
     Err(wrong(name, given, Unfit::Kind(given.clone()), &OF_ACCEPT))
 }
 
-/// A callback whose answer has no meaning.
-pub(super) fn nothing(name: &dyn fmt::Display, given: &Bound<'_, PyAny>) -> PyResult<()> {
+/// Checks the answer of a callback that has none to give: it may be anything but a coroutine.
+pub(super) fn nothing(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, _: &Bound<'_, PyTuple>) -> PyResult<()> {
     if kind_of(given) == "coroutine" {
         return Err(wrong(name, given, Unfit::Kind(given.clone()), &NOTHING));
     }

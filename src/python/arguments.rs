@@ -2,53 +2,49 @@
 
 use pyo3::{prelude::*, types::PyTuple};
 
-use super::{handle, lane, view};
+use super::{handle, locals::LaneLocals, view};
 use crate::{
     live::handle::Connection,
     words::{chunk::Chunk, direction::Direction},
 };
 
-pub(super) fn with_connection<'a>(
-    connection: &'a Connection,
-) -> impl for<'py> FnOnce(Python<'py>, &lane::Here) -> PyResult<Bound<'py, PyTuple>> + 'a {
-    move |py, here| {
-        let object = here.kept.borrow_mut().connection(py, here.callbacks.get(), connection)?;
-        PyTuple::new(py, [object])
-    }
+/// What a callback is called with.
+pub(super) enum Call<'a> {
+    Connection,
+    /// The connection, and its upstream as a connection of its own.
+    Both(&'a Connection),
+    /// The side that sends in this direction.
+    Side(Direction),
+    /// That side, and what it has sent.
+    Chunk(Direction, &'a Chunk),
 }
 
-pub(super) fn with_both<'a>(
-    connection: &'a Connection,
-    upstream: &'a Connection,
-) -> impl for<'py> FnOnce(Python<'py>, &lane::Here) -> PyResult<Bound<'py, PyTuple>> + 'a {
-    move |py, here| {
-        let object = here.kept.borrow_mut().connection(py, here.callbacks.get(), connection)?;
-        (object, handle::Connection::new(upstream.clone())).into_pyobject(py)
-    }
-}
-
-pub(super) fn with_side<'a>(
-    connection: &'a Connection,
-    direction: Direction,
-) -> impl for<'py> FnOnce(Python<'py>, &lane::Here) -> PyResult<Bound<'py, PyTuple>> + 'a {
-    move |py, here| {
-        let side = here.kept.borrow_mut().source(py, here.callbacks.get(), connection, direction)?;
-        PyTuple::new(py, [side])
-    }
-}
-
-pub(super) fn with_chunk<'a>(
-    connection: &'a Connection,
-    direction: Direction,
-    chunk: &'a Chunk,
-) -> impl for<'py> FnOnce(Python<'py>, &lane::Here) -> PyResult<Bound<'py, PyTuple>> + 'a {
-    move |py, here| {
-        let side = here.kept.borrow_mut().source(py, here.callbacks.get(), connection, direction)?;
-        let data = if here.callbacks.get().views {
-            view::view_of(py, chunk)?
-        } else {
-            view::bytes_of(py, chunk, &mut here.spare.borrow_mut())?
-        };
-        PyTuple::new(py, [side, data])
+impl Call<'_> {
+    /// Returns the arguments as Python objects.
+    pub(super) fn arguments<'py>(
+        self,
+        py: Python<'py>,
+        here: &LaneLocals,
+        connection: &Connection,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let callbacks = here.callbacks.get();
+        let mut objects = here.objects.borrow_mut();
+        match self {
+            Self::Connection => PyTuple::new(py, [objects.connection(py, callbacks, connection)?]),
+            Self::Both(upstream) => {
+                let object = objects.connection(py, callbacks, connection)?;
+                (object, handle::Connection::new(upstream.clone())).into_pyobject(py)
+            }
+            Self::Side(direction) => PyTuple::new(py, [objects.source(py, callbacks, connection, direction)?]),
+            Self::Chunk(direction, chunk) => {
+                let side = objects.source(py, callbacks, connection, direction)?;
+                let data = if callbacks.views {
+                    view::view_of(py, chunk)?
+                } else {
+                    view::bytes_of(py, chunk, &mut here.spare.borrow_mut())?
+                };
+                PyTuple::new(py, [side, data])
+            }
+        }
     }
 }

@@ -8,11 +8,8 @@ use pyo3::{
     types::{PyBool, PyDict, PyFloat},
 };
 
-use super::{convert, errors};
-use crate::{
-    settings::config::{self, Coalesce, Limits, Listen, Relay, Splice, Timeouts},
-    words::error::{Error, ErrorKind},
-};
+use super::{convert, errors::Kind};
+use crate::settings::config::{self, Coalesce, Limits, Listen, Relay, Splice, Timeouts};
 
 /// The settings of a server, but for where it listens and where it forwards. A setting that is left out has the core's
 /// default.
@@ -33,7 +30,7 @@ macro_rules! settings {
                 $($name => config.$group.$field = Value::from_python(name, value)?,)*
                 _ => {
                     let message = format!("{name}: the native side has no such setting; there are {}", [$($name),*].join(", "));
-                    return Err(errors::raise(value.py(), &Error::new(ErrorKind::Type, message)));
+                    return Err(Kind::Type.raise(value.py(), message));
                 }
             }
             Ok(())

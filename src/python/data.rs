@@ -16,11 +16,8 @@ use pyo3::{
     types::{PyBytes, PyList, PyTuple},
 };
 
-use super::errors;
-use crate::words::{
-    error::{Error, ErrorKind, printable},
-    pieces::Pieces,
-};
+use super::errors::Kind;
+use crate::words::{error::printable, pieces::Pieces};
 
 /// A bytes object of this size or more is kept as it is: that costs less than a copy. A smaller one is copied, so that
 /// nothing of Python's waits with it.
@@ -70,7 +67,7 @@ impl<'py> Unfit<'py> {
             },
         };
         let message = format!("data: it is {}, not bytes; give bytes{advice}", self.found());
-        errors::raise(py, &Error::new(ErrorKind::Type, message))
+        Kind::Type.raise(py, message)
     }
 }
 

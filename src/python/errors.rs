@@ -1,40 +1,58 @@
-//! One table from the core's errors to the exceptions of `interpose._exceptions`.
+//! One table from the core's errors, and the binding's own, to the exceptions of `interpose._exceptions`.
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
 use crate::words::error::{Error, ErrorKind};
 
-/// The exception's class, and whether it is an OSError, which wants a number first.
-fn class(kind: ErrorKind) -> (&'static str, bool) {
-    match kind {
-        ErrorKind::Address => ("AddressError", false),
-        ErrorKind::Type => ("ArgumentTypeError", false),
-        ErrorKind::Config => ("ConfigError", false),
-        ErrorKind::Bind => ("BindError", true),
-        ErrorKind::BindPermission => ("BindPermissionError", true),
-        ErrorKind::Resolve => ("ResolveError", true),
-        ErrorKind::Stopped => ("ServerStoppedError", false),
-        ErrorKind::Forked => ("ForkError", false),
-        ErrorKind::Connect => ("ConnectError", false),
-        ErrorKind::Ended => ("ConnectionClosedError", false),
-        ErrorKind::Full => ("SendBufferFullError", false),
-        ErrorKind::Busy => ("LaneError", false),
-        ErrorKind::Runtime => ("RuntimeStartError", false),
+/// The kinds of errors that only Python meets.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    /// A value has the wrong type.
+    Type,
+    /// The object belongs to the process that this one was forked from.
+    Forked,
+    /// The connection has ended, or that direction of it.
+    Ended,
+    /// As much as may waits to be sent already.
+    Full,
+    /// The thread runs callbacks already.
+    Busy,
+}
+
+impl Kind {
+    /// Returns the exception with this message.
+    pub(super) fn raise(self, py: Python<'_>, message: impl Into<String>) -> PyErr {
+        let class = match self {
+            Self::Type => "ArgumentTypeError",
+            Self::Forked => "ForkError",
+            Self::Ended => "ConnectionClosedError",
+            Self::Full => "SendBufferFullError",
+            Self::Busy => "LaneError",
+        };
+        make(py, class, None, message.into())
     }
 }
 
-/// The exception for a core error.
+/// Returns the exception for a core error.
 pub(super) fn raise(py: Python<'_>, error: &Error) -> PyErr {
-    build(py, error).unwrap_or_else(|_| PyRuntimeError::new_err(error.to_string()))
+    // An OSError wants a number first.
+    let (class, number) = match error.kind() {
+        ErrorKind::Address => ("AddressError", None),
+        ErrorKind::Config => ("ConfigError", None),
+        ErrorKind::Bind => ("BindError", Some(error.os_error().unwrap_or(0))),
+        ErrorKind::BindPermission => ("BindPermissionError", Some(error.os_error().unwrap_or(0))),
+        ErrorKind::Resolve => ("ResolveError", Some(error.os_error().unwrap_or(0))),
+        ErrorKind::Connect => ("ConnectError", None),
+        ErrorKind::Stopped => ("ServerStoppedError", None),
+        ErrorKind::Runtime => ("RuntimeStartError", None),
+    };
+    make(py, class, number, error.to_string())
 }
 
-fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
-    let (name, numbered) = class(error.kind());
-    let class = py.import("interpose._exceptions")?.getattr(name)?;
-    let message = error.to_string();
-    let value = match (numbered, error.os_error()) {
-        (true, number) => class.call1((number.unwrap_or(0), message))?,
-        (false, _) => class.call1((message,))?,
-    };
-    Ok(PyErr::from_value(value))
+fn make(py: Python<'_>, class: &str, number: Option<i32>, message: String) -> PyErr {
+    let made = py.import("interpose._exceptions").and_then(|module| module.getattr(class)).and_then(|class| match number {
+        Some(number) => class.call1((number, &message)),
+        None => class.call1((&message,)),
+    });
+    made.map_or_else(|_| PyRuntimeError::new_err(message), PyErr::from_value)
 }

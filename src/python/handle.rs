@@ -9,8 +9,10 @@ use bytes::Bytes;
 use pyo3::prelude::*;
 
 use super::{
+    attach,
     convert::{self, Name},
-    data, errors, lane,
+    data,
+    errors::Kind,
     runtime::Process,
 };
 use crate::{
@@ -18,12 +20,7 @@ use crate::{
         handle::{self, State},
         inbox::{Patience, Refused, WAITING_ON_LANE},
     },
-    words::{
-        direction::Direction,
-        error::{Error, ErrorKind},
-        outcome::CloseReason,
-        stats::Ledger,
-    },
+    words::{direction::Direction, outcome::CloseReason, stats::Ledger},
 };
 
 /// Between two looks at Python's signals while a sender waits.
@@ -48,7 +45,7 @@ impl Connection {
             return Ok(&self.0);
         }
         let message = "connection: it belongs to the process this one was forked from; end it there";
-        Err(errors::raise(py, &Error::new(ErrorKind::Forked, message)))
+        Err(Kind::Forked.raise(py, message))
     }
 
     /// Waits for room for `bytes`, at most `wait`, without the interpreter. Raises what a signal handler raises meanwhile.
@@ -66,7 +63,7 @@ impl Connection {
     }
 
     /// Why an injection was not taken, for its sender.
-    fn explain(&self, direction: Direction, refused: Refused) -> Error {
+    fn explain(&self, py: Python<'_>, direction: Direction, refused: Refused) -> PyErr {
         let (id, peer) = (self.0.id(), if direction == Direction::ToUpstream { "upstream" } else { "client" });
         match refused {
             Refused::Ended => {
@@ -74,14 +71,14 @@ impl Connection {
                 let message = format!(
                     "send: connection {id} takes nothing for its {peer} any more: {why}; look at phase and reason before"
                 );
-                Error::new(ErrorKind::Ended, message)
+                Kind::Ended.raise(py, message)
             }
             Refused::Full => {
                 let most = WAITING_ON_LANE / 1024;
                 let message = format!(
                     "send: {most} KiB wait for the {peer} of connection {id}, which does not read; send less in a callback, or from a thread, where it waits"
                 );
-                Error::new(ErrorKind::Full, message)
+                Kind::Full.raise(py, message)
             }
         }
     }
@@ -157,29 +154,29 @@ impl Connection {
         let wait = convert::seconds(py, "timeout", wait)?;
         let bytes = data::bytes_of(data).map_err(|unfit| unfit.into_error(py))?;
         let (length, direction) = (bytes.len(), direction(to_upstream));
-        let sent = if lane::is_here() {
+        let sent = if attach::is_held() {
             self.task(py)?.inject(direction, bytes, Patience::OnLane)
         } else {
             self.put(py, direction, &bytes, wait)?
         };
         match sent {
             Ok(()) => Ok(Some(length)),
-            Err(Refused::Full) if !lane::is_here() => Ok(None),
-            Err(refused) => Err(errors::raise(py, &self.explain(direction, refused))),
+            Err(Refused::Full) if !attach::is_held() => Ok(None),
+            Err(refused) => Err(self.explain(py, direction, refused)),
         }
     }
 
     /// Sends `data` to the peer of this side, which is carried alone, for what another one, `source`, has sent: that is not read
     /// while too much waits here. Returns its length, or None off the lane, where nothing is sent.
     fn send_for(&self, py: Python<'_>, data: &Bound<'_, PyAny>, source: &Self) -> PyResult<Option<usize>> {
-        if !lane::is_here() {
+        if !attach::is_held() {
             return Ok(None);
         }
         let bytes = data::bytes_of(data).map_err(|unfit| unfit.into_error(py))?;
         let (length, to) = (bytes.len(), direction(self.0.is_adopted()));
         match self.task(py)?.inject_from(to, bytes, (&source.0, direction(!source.0.is_adopted()))) {
             Ok(()) => Ok(Some(length)),
-            Err(refused) => Err(errors::raise(py, &self.explain(to, refused))),
+            Err(refused) => Err(self.explain(py, to, refused)),
         }
     }
 

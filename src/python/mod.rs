@@ -2,10 +2,12 @@
 //!
 //! No thread started here ever attaches to the interpreter, except where pyo3-async-runtimes completes an
 //! awaitable, which is on the control thread's side and never on an I/O thread. Callbacks run on threads of
-//! Python's own, in `lane`.
+//! Python's own: `lane` drives one, `locals` has what its callbacks need, `attach` holds the interpreter for a turn.
 
 mod answers;
 mod arguments;
+mod attach;
+mod callbacks;
 mod calls;
 mod config;
 mod convert;
@@ -14,8 +16,8 @@ mod errors;
 mod forward;
 mod handle;
 mod hooks;
-mod kept;
 mod lane;
+mod locals;
 mod logging;
 mod outgoing;
 mod runtime;
@@ -41,7 +43,7 @@ fn stuck_callbacks(py: Python<'_>, least: f64) -> PyResult<Vec<calls::Stuck>> {
 /// Whether the calling thread runs callbacks.
 #[pyfunction]
 fn on_lane() -> bool {
-    lane::is_here()
+    attach::is_held()
 }
 
 // On a free-threaded interpreter this switches the GIL on: nobody has checked the binding without it yet.
@@ -53,7 +55,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<config::Config>()?;
     module.add_class::<forward::Forward>()?;
     module.add_class::<handle::Connection>()?;
-    module.add_class::<hooks::Callbacks>()?;
+    module.add_class::<callbacks::Callbacks>()?;
     module.add_class::<lane::Lane>()?;
     module.add_class::<outgoing::Outgoing>()?;
     module.add_class::<server::Server>()?;

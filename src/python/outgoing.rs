@@ -3,7 +3,7 @@
 
 use std::{
     cell::RefCell,
-    io::{self, ErrorKind as Kind, Read},
+    io::{self, Read},
     net::Shutdown,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -14,14 +14,14 @@ use socket2::Socket;
 
 use super::{
     convert::{self, Name},
-    data, errors,
+    data,
+    errors::{self, Kind},
     forward::Forward,
     runtime::{self, Process},
 };
 use crate::{
-    io::{given, sys::NO_SIGNAL},
     live::handle::Connection,
-    threads::workers::{Dialled, Memory},
+    threads::workers::{self, Dialled, Memory},
     words::{
         addr::SocketName,
         error::{Error, ErrorKind},
@@ -53,6 +53,11 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Bytes that one recv() returns at most.
 const MOST_RECEIVED: usize = 1024 * 1024;
+
+/// Returns whether a call has ended because its `LOOK` was over, or a signal came.
+fn is_over_time(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+}
 
 #[pyclass(frozen, module = "interpose._native")]
 pub(super) struct Outgoing {
@@ -86,7 +91,7 @@ impl Outgoing {
         let peer = &self.peer;
         let message =
             format!("{what}: the upstream {peer} belongs to the process this one was forked from; use it there, or connect here");
-        Err(errors::raise(py, &Error::new(ErrorKind::Forked, message)))
+        Err(Kind::Forked.raise(py, message))
     }
 
     /// The socket, for the connection that takes it over.
@@ -98,20 +103,21 @@ impl Outgoing {
     /// Sends what the kernel takes of `data` within `LOOK`. `None` if this is closed, or has a connection.
     fn send_some(&self, data: &[u8]) -> Option<io::Result<usize>> {
         let socket = self.socket().clone()?;
-        let sent = match socket.send_with_flags(data, NO_SIGNAL) {
-            Err(error) if matches!(error.kind(), Kind::WouldBlock | Kind::TimedOut | Kind::Interrupted) => Ok(0),
+        let sent = match workers::send(&socket, data) {
+            Err(error) if is_over_time(&error) => Ok(0),
             sent => sent,
         };
         // What has failed after it was closed has failed because of that.
         (sent.is_ok() || self.socket().is_some()).then_some(sent)
     }
 
-    pub(super) fn closed(&self, what: &str) -> Error {
+    pub(super) fn closed(&self, py: Python<'_>, what: &str) -> PyErr {
         let message = format!("{what}: the upstream {} is closed; {what} before close()", self.peer);
-        Error::new(ErrorKind::Ended, message)
+        Kind::Ended.raise(py, message)
     }
 
-    fn of_socket(socket: Socket, peer: SocketName, local: SocketName, memory: Option<Memory>) -> io::Result<Self> {
+    fn new(dialled: Dialled) -> io::Result<Self> {
+        let Dialled { socket, peer, local, memory } = dialled;
         socket.set_nonblocking(false)?;
         socket.set_write_timeout(Some(LOOK))?;
         socket.set_read_timeout(Some(LOOK))?;
@@ -155,7 +161,7 @@ impl Outgoing {
             }
         };
         match connected {
-            Ok(Dialled { socket, peer, local, memory }) => Ok(Self::of_socket(socket, peer, local, memory)?),
+            Ok(dialled) => Ok(Self::new(dialled)?),
             Err(outcome) => {
                 let message = outcome.error.unwrap_or_else(|| outcome.reason.word().to_owned());
                 Err(errors::raise(py, &Error::new(ErrorKind::Connect, message)))
@@ -167,16 +173,14 @@ impl Outgoing {
     #[cfg(unix)]
     #[staticmethod]
     fn take_over(fd: std::ffi::c_int) -> PyResult<Self> {
-        let socket = copy_of(fd)?;
-        let (peer, local) = given::names_of(&socket)?;
-        Ok(Self::of_socket(socket, peer, local, None)?)
+        Ok(Self::new(Dialled::of(copy_of(fd)?)?)?)
     }
 
     /// Returns true for a socket that is connected, or was until it ended: its error, if it has one, stays for who reads it.
     #[cfg(unix)]
     #[staticmethod]
     fn has_been_connected(fd: std::ffi::c_int) -> PyResult<bool> {
-        Ok(given::has_been_connected(&copy_of(fd)?))
+        Ok(workers::has_been_connected(&copy_of(fd)?))
     }
 
     #[getter]
@@ -196,7 +200,7 @@ impl Outgoing {
         let wait = convert::seconds(py, "timeout", Some(wait))?.unwrap_or_default();
         let (begin, mut left) = (Instant::now(), &data[..]);
         loop {
-            let sent = py.detach(|| self.send_some(left)).ok_or_else(|| errors::raise(py, &self.closed("send")))?;
+            let sent = py.detach(|| self.send_some(left)).ok_or_else(|| self.closed(py, "send"))?;
             left = &left[sent?..];
             if left.is_empty() {
                 return Ok(Some(data.len()));
@@ -215,10 +219,10 @@ impl Outgoing {
         let wait = convert::seconds(py, "timeout", wait)?;
         let begin = Instant::now();
         loop {
-            let received = py.detach(|| self.receive_some(most)).ok_or_else(|| errors::raise(py, &self.closed("recv")))?;
+            let received = py.detach(|| self.receive_some(most)).ok_or_else(|| self.closed(py, "recv"))?;
             match received {
                 Ok(data) => return Ok(Some(PyBytes::new(py, &data))),
-                Err(error) if matches!(error.kind(), Kind::WouldBlock | Kind::TimedOut | Kind::Interrupted) => {}
+                Err(error) if is_over_time(&error) => {}
                 Err(error) => return Err(error.into()),
             }
             if wait.is_some_and(|wait| begin.elapsed() >= wait) {

@@ -29,7 +29,7 @@ use super::{errors, logging};
 use crate::{
     server::Server,
     settings::forward::Forward,
-    threads::workers::{Connecting, Origin, Workers},
+    threads::workers::{self, Connecting, Origin, Workers},
     words::error::{Error, ErrorKind},
 };
 
@@ -130,8 +130,7 @@ impl Control {
                 let _ = runtime.block_on(ended);
                 runtime.shutdown_timeout(EXIT_TIME);
             };
-            let builder = thread::Builder::new().name("interpose-control".to_owned());
-            let thread = crate::io::sys::with_signals_blocked(|| builder.spawn(body))?;
+            let thread = workers::spawn("interpose-control".to_owned(), body)?;
             Ok(Self { handle, running, thread })
         };
         start().map_err(|error| {

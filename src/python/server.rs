@@ -1,28 +1,22 @@
 //! A server, as Python holds it.
 
-use std::time::Duration;
+use std::{ffi::c_int, time::Duration};
 
 use pyo3::{prelude::*, types::PyDict};
 
 use super::{
+    callbacks::Callbacks,
     config::Config,
     convert::{self, Name},
-    errors,
+    errors::{self, Kind},
     forward::Forward,
     handle::Connection,
-    hooks::Callbacks,
+    hooks,
     lane::Lane,
     outgoing::{self, Outgoing},
     runtime,
 };
-use crate::{
-    server,
-    settings::config,
-    words::{
-        error::{Error, ErrorKind},
-        stats::Ledger,
-    },
-};
+use crate::{server, settings::config, words::stats::Ledger};
 
 #[pyclass(frozen, module = "interpose._native")]
 pub(super) struct Server {
@@ -33,7 +27,7 @@ pub(super) struct Server {
 
 impl Server {
     /// The server, unless this is a forked child.
-    pub(super) fn here(&self, py: Python<'_>) -> PyResult<&server::Server> {
+    fn here(&self, py: Python<'_>) -> PyResult<&server::Server> {
         if self.process == std::process::id() {
             return Ok(&self.server);
         }
@@ -42,7 +36,7 @@ impl Server {
             self.server.address(),
             self.process
         );
-        Err(errors::raise(py, &Error::new(ErrorKind::Forked, message)))
+        Err(Kind::Forked.raise(py, message))
     }
 }
 
@@ -82,20 +76,27 @@ impl Server {
     /// Registers these callbacks. They run once there are lanes, from this call or from a later one.
     fn hook(&self, py: Python<'_>, callbacks: &Callbacks, lanes: Vec<Bound<'_, Lane>>) -> PyResult<()> {
         let server = self.here(py)?;
-        server.hook(callbacks.hooks(), lanes.iter().filter_map(|lane| lane.get().handle()));
+        server.hook(hooks::of(callbacks), lanes.iter().filter_map(|lane| lane.get().handle()));
         Ok(())
     }
 
-    /// Has what the callbacks want now from now on.
+    /// Updates which hooks are wanted: live connections notice before their next chunk.
     fn rehook(&self, py: Python<'_>, callbacks: &Callbacks) -> PyResult<()> {
         self.here(py)?.set_interest(callbacks.interest());
         Ok(())
     }
 
+    /// Drives `lane` in the calling thread, whose `threading.get_ident()` is `thread`, until the server is closed. `woken`
+    /// is a pipe that every signal writes to.
+    #[pyo3(signature = (lane, callbacks, thread, woken=None))]
+    fn drive(&self, py: Python<'_>, lane: &Lane, callbacks: Py<Callbacks>, thread: u64, woken: Option<c_int>) -> PyResult<()> {
+        lane.run(py, self.here(py)?, callbacks, thread, woken)
+    }
+
     /// Carries what `outgoing` has connected alone, and reads nothing from it yet.
     fn adopt(&self, py: Python<'_>, outgoing: &Outgoing) -> PyResult<Connection> {
         let server = self.here(py)?;
-        let socket = outgoing.take().ok_or_else(|| errors::raise(py, &outgoing.closed("pair it")))?;
+        let socket = outgoing.take().ok_or_else(|| outgoing.closed(py, "pair it"))?;
         server.adopt(socket, outgoing::called().as_ref()).map(Connection::new).map_err(|error| errors::raise(py, &error))
     }
 

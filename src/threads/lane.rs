@@ -17,6 +17,7 @@ use tokio::{
     time::sleep,
 };
 
+pub use crate::io::sys::Ticks;
 use crate::words::error::{Error, ErrorKind, reason_text};
 
 /// A runtime for one thread to drive.

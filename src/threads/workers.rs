@@ -18,8 +18,10 @@ use crate::{
     io::hops::{Came, Ends, Hop, Hops},
     io::{
         connector::{self, Connected, Way},
+        given,
         options::SocketOptions,
         resolver::Resolver,
+        sys,
     },
     settings::forward::Forward,
     words::{
@@ -65,6 +67,24 @@ pub struct Dialled {
     pub local: SocketName,
     /// The memory of it, if it may come to a listener of this process.
     pub memory: Option<Memory>,
+}
+
+impl Dialled {
+    /// Names the two ends of a connected socket that comes from elsewhere.
+    pub fn of(socket: socket2::Socket) -> io::Result<Self> {
+        let (peer, local) = given::names_of(&socket)?;
+        Ok(Self { socket, peer, local, memory: None })
+    }
+}
+
+/// Returns true for a socket that was connected at some time: its end can be read where it is over, without a wait.
+pub fn has_been_connected(socket: &socket2::Socket) -> bool {
+    given::has_been_connected(socket)
+}
+
+/// Sends what the kernel takes of `data`. A peer that is gone is an error, and no SIGPIPE.
+pub fn send(socket: &socket2::Socket, data: &[u8]) -> io::Result<usize> {
+    socket.send_with_flags(data, sys::NO_SIGNAL)
 }
 
 /// Marks a connection as one of this process until dropped.
@@ -155,6 +175,11 @@ impl Workers {
     }
 }
 
+/// Starts a thread in which no signal is handled: those are for the program's own threads.
+pub fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<thread::JoinHandle<()>> {
+    sys::with_signals_blocked(|| thread::Builder::new().name(name).spawn(body))
+}
+
 impl Worker {
     fn start(index: usize) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -166,7 +191,7 @@ impl Worker {
             runtime.shutdown_background();
         };
         let name = format!("interpose-io-{index}");
-        crate::io::sys::with_signals_blocked(|| thread::Builder::new().name(name).spawn(body))?;
+        spawn(name, body)?;
         Ok(Self { runtime: handle, load: Arc::default(), _running: running })
     }
 }

@@ -10,8 +10,6 @@ pub enum ErrorKind {
     Address,
     /// A setting is out of its range, or two settings contradict each other.
     Config,
-    /// A value has the wrong type.
-    Type,
     /// The listening socket cannot be had.
     Bind,
     /// The listening socket needs a privilege this process does not have.
@@ -20,16 +18,8 @@ pub enum ErrorKind {
     Resolve,
     /// The server was stopped before.
     Stopped,
-    /// The object belongs to the process this one was forked from.
-    Forked,
     /// The upstream cannot be connected.
     Connect,
-    /// The connection has ended, or that direction of it.
-    Ended,
-    /// As much as may waits to be sent already.
-    Full,
-    /// The thread is taken.
-    Busy,
     /// The machine refused a thread, a descriptor or memory for the runtime.
     Runtime,
 }

@@ -17,6 +17,12 @@ const LAYERS: &[&str] = &["words", "settings", "io", "threads", "live", "hooks",
 /// Arrows upwards that stand for now, each with the reason.
 const EXCUSED: &[(&str, &str, &str)] = &[];
 
+/// Folders that the binding may not name.
+const PRIVATE: &[&str] = &["io", "relay", "connection"];
+
+/// The files of the binding that may attach a thread to the interpreter.
+const ATTACHING: &[&str] = &["src/python/attach.rs"];
+
 /// The files that may contain `unsafe`, each with the reason it cannot do without.
 const UNSAFE: &[(&str, &str)] = &[
     ("src/io/sys/linux.rs", "socket options and figures that no safe crate offers"),
@@ -27,7 +33,8 @@ const UNSAFE: &[(&str, &str)] = &[
         "the buffer protocol, which hands out a pointer, and bytes objects that are written before they are anybody's",
     ),
     ("src/python/outgoing.rs", "a script's own socket, whose descriptor Python has"),
-    ("src/python/lane.rs", "attaching for the length of a turn, and calls that the interpreter's end may unwind"),
+    ("src/python/attach.rs", "attaching for the length of a turn, and calls that the interpreter's end may unwind"),
+    ("src/python/lane.rs", "the pipe of a signal handler, whose descriptor Python has"),
 ];
 
 const LONGEST_FILE: usize = 400;
@@ -47,6 +54,21 @@ fn the_plan_has_no_module_that_does_not_exist() {
 #[test]
 fn only_the_binding_names_python() {
     assert_none(sources().iter().flat_map(names_of_python));
+}
+
+#[test]
+fn the_binding_reaches_the_core_by_its_public_folders() {
+    assert_none(sources().iter().flat_map(private_paths_of_the_binding));
+    let root = fs::read_to_string(root().join("src/lib.rs")).expect("lib.rs");
+    let public = PRIVATE.iter().filter(|folder| root.contains(&format!("pub mod {folder};")));
+    assert_none(public.map(|folder| format!("{folder}: listed as private, but public")));
+}
+
+#[test]
+fn only_listed_files_of_the_binding_attach() {
+    let sources = sources();
+    assert_none(sources.iter().flat_map(attaching));
+    assert!(ATTACHING.iter().all(|path| sources.iter().any(|source| source.path == *path)));
 }
 
 #[test]
@@ -208,6 +230,33 @@ fn names_of_python(source: &Source) -> Vec<String> {
     tokens.map(|token| source.at(token.line, format!("{} in the core; it belongs into src/python", token.text))).collect()
 }
 
+/// Arrows from the binding to a private folder of the core: what it needs, an embedding program in Rust can have too.
+fn private_paths_of_the_binding(source: &Source) -> Vec<String> {
+    if source.module().as_deref() != Some("python") {
+        return Vec::new();
+    }
+    let private = modules_used(source).into_iter().filter(|(used, _)| PRIVATE.contains(&used.as_str()));
+    private
+        .map(|(used, line)| source.at(line, format!("crate::{used} is private; the core has to offer what is needed")))
+        .collect()
+}
+
+/// Where a file of the binding attaches a thread to the interpreter, but for those that may.
+fn attaching(source: &Source) -> Vec<String> {
+    if !source.path.starts_with("src/python/") || ATTACHING.contains(&source.path.as_str()) {
+        return Vec::new();
+    }
+    let tokens = code_tokens(&source.text);
+    let words = ["attach", "try_attach", "attach_unchecked", "assume_attached", "PyGILState_Ensure", "with_gil"];
+    let is_call = |index: usize| {
+        let before = |back: usize| index.checked_sub(back).map_or("", |at| tokens[at].text.as_str());
+        words.contains(&tokens[index].text.as_str())
+            && (before(2) == "Python" && before(1) == "::" || tokens[index].text.starts_with("PyGIL"))
+    };
+    let found = (0..tokens.len()).filter(|index| is_call(*index));
+    found.map(|index| source.at(tokens[index].line, "attaches; only src/python/attach.rs may")).collect()
+}
+
 fn unsafe_lines(source: &Source) -> Vec<usize> {
     code_tokens(&source.text).iter().filter(|token| token.text == "unsafe").map(|token| token.line).collect()
 }
@@ -295,6 +344,19 @@ mod checker {
         assert!(unsafe_outside(&bad, &[("src/relay/copy.rs", "reason")]).is_empty());
         assert!(names_of_python(&source("src/python/mod.rs", "use pyo3::Python;")).is_empty());
         assert!(names_of_python(&source("src/lib.rs", "mod python;")).is_empty());
+    }
+
+    #[test]
+    fn reports_private_paths_and_attaching_in_the_binding() {
+        let bad =
+            source("src/python/view.rs", "use crate::{io::sys, words};\nfn f() { Python::attach(|py| ()); crate::relay::x() }");
+        assert_eq!(private_paths_of_the_binding(&bad).len(), 2);
+        assert_eq!(attaching(&bad), ["src/python/view.rs:2: attaches; only src/python/attach.rs may"]);
+        assert_eq!(attaching(&source("src/python/lane.rs", "unsafe { raw::PyGILState_Ensure() }")).len(), 1);
+        let good = source("src/python/lane.rs", "use super::attach; use crate::threads::lane; attach::held(f)");
+        assert!(private_paths_of_the_binding(&good).is_empty() && attaching(&good).is_empty());
+        assert!(attaching(&source("src/python/attach.rs", "Python::attach(f)")).is_empty());
+        assert!(private_paths_of_the_binding(&source("src/server/mod.rs", "use crate::io::sys;")).is_empty());
     }
 
     #[test]

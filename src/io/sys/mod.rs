@@ -27,6 +27,10 @@ mod unix;
 #[cfg(not(unix))]
 mod windows;
 
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub use self::other::Ticks;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub use self::timer::Ticks;
 #[cfg(unix)]
 pub(crate) use self::unix::*;
 #[cfg(not(unix))]
@@ -35,7 +39,6 @@ pub(crate) use self::windows::*;
 pub(crate) use self::{
     linux::*,
     port_owner::owner_of,
-    timer::Ticks,
     unix_peer::{inode, inode_of_client},
 };
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

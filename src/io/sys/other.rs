@@ -118,14 +118,14 @@ pub(crate) fn owner_of(_: &Address) -> Option<Owner> {
 
 /// A slow clock that never ticks: what it is for is not done here.
 #[derive(Debug)]
-pub(crate) struct Ticks;
+pub struct Ticks;
 
 impl Ticks {
-    pub(crate) fn every(_: Duration) -> io::Result<Self> {
+    pub fn every(_: Duration) -> io::Result<Self> {
         Ok(Self)
     }
 
-    pub(crate) async fn next(&self) -> io::Result<()> {
+    pub async fn next(&self) -> io::Result<()> {
         std::future::pending().await
     }
 }

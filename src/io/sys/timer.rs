@@ -12,11 +12,11 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 /// A clock of the kernel's (timerfd(2)), watched by the runtime of one thread.
 #[derive(Debug)]
-pub(crate) struct Ticks(AsyncFd<OwnedFd>);
+pub struct Ticks(AsyncFd<OwnedFd>);
 
 impl Ticks {
     /// Starts a clock with the calling thread's runtime.
-    pub(crate) fn every(time: Duration) -> io::Result<Self> {
+    pub fn every(time: Duration) -> io::Result<Self> {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
         let time = Timespec::try_from(time).map_err(|_| io::ErrorKind::InvalidInput)?;
         timerfd_settime(&timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval: time, it_value: time })?;
@@ -24,7 +24,7 @@ impl Ticks {
     }
 
     /// Completes at the next tick. Ticks that nobody waited for count as one.
-    pub(crate) async fn next(&self) -> io::Result<()> {
+    pub async fn next(&self) -> io::Result<()> {
         let mut passed = [0; 8];
         self.0.async_io(Interest::READABLE, |timer| Ok(rustix::io::read(timer.as_fd(), &mut passed)?)).await.map(drop)
     }

@@ -1,0 +1,165 @@
+//! The interpreter held beyond a closure, and calls that survive its end: the raw C calls. It knows no other file.
+#![allow(unsafe_code)] // Attaching for longer than a closure lasts, and calls that the interpreter's end may unwind; argued below.
+
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
+
+use pyo3::{ffi, prelude::*, types::PyTuple};
+
+/// How long a thread stays attached while it has work. Python's own threads let the interpreter go after 5 ms
+/// (sys.getswitchinterval), so others wait for a lane no longer than for each other.
+const HOLD: Duration = Duration::from_millis(5);
+
+thread_local! {
+    static HELD: Cell<Option<Held>> = const { Cell::new(None) };
+}
+
+/// The interpreter, held for the rest of a turn.
+#[derive(Clone, Copy)]
+struct Held {
+    state: ffi::PyGILState_STATE,
+    since: Instant,
+    /// When the last callback ended.
+    last: Instant,
+    /// A callback has run in this turn.
+    used: bool,
+}
+
+/// Returns whether the calling thread holds the interpreter by [`held`]: then it drives a lane, and Python runs in it.
+pub(super) fn is_held() -> bool {
+    HELD.get().is_some()
+}
+
+/// Runs `f` attached, and stays attached until the turn is over, or the interpreter was held for [`HOLD`]. Passes on
+/// whether the thread was not attached before.
+pub(super) fn held<T>(f: impl FnOnce(Python<'_>, bool) -> T) -> T {
+    let fresh = hold();
+    let done = Python::attach(|py| f(py, fresh));
+    if HELD.get().is_some_and(|held| held.last.duration_since(held.since) >= HOLD) {
+        release();
+    }
+    done
+}
+
+/// Attaches the calling thread, unless it is attached already. Returns whether it was not.
+fn hold() -> bool {
+    let fresh = HELD.get().is_none();
+    if fresh {
+        // SAFETY: the thread entered through Python and is detached by its lane, so it has a thread state that outlives
+        // this. Every return from here is matched by `release` on the same thread: when the lane idles, when it has held
+        // the interpreter for long, and before the lane attaches again.
+        let state = unsafe { ensure() };
+        let now = Instant::now();
+        HELD.set(Some(Held { state, since: now, last: now, used: false }));
+    }
+    fresh
+}
+
+/// Detaches the calling thread, if [`held`] has attached it: nothing is ready to run.
+pub(super) fn release() {
+    if let Some(held) = HELD.take() {
+        // SAFETY: matches the one `PyGILState_Ensure` that returned this state, on this thread; no reference that needs the
+        // interpreter is used between here and the next `hold`.
+        unsafe { ffi::PyGILState_Release(held.state) };
+    }
+}
+
+/// Detaches after a turn that did not need the interpreter, or if it was held for long enough.
+pub(super) fn turn_over() {
+    let Some(held) = HELD.get() else { return };
+    if held.used && held.since.elapsed() < HOLD {
+        HELD.set(Some(Held { used: false, ..held }));
+    } else {
+        release();
+    }
+}
+
+/// Returns when the last callback ended, or reads the clock if the thread holds nothing.
+pub(super) fn now() -> Instant {
+    HELD.get().map_or_else(Instant::now, |held| held.last)
+}
+
+/// Notes that a callback has ended at `now`.
+pub(super) fn ran_until(now: Instant) {
+    HELD.set(HELD.get().map(|held| Held { last: now, used: true, ..held }));
+}
+
+/// Calls what may run Python, and so may be where this thread ends.
+pub(super) fn invoke<'py>(callable: &Bound<'py, PyAny>, arguments: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: both are live objects, and the call gives a new reference or NULL with an exception set.
+    unsafe {
+        let result = call_object(callable.as_ptr(), arguments.as_ptr());
+        Bound::from_owned_ptr_or_err(callable.py(), result)
+    }
+}
+
+#[cfg(not(windows))]
+mod raw {
+    use pyo3::ffi::{PyGILState_STATE, PyObject};
+
+    // `pyo3::ffi` has them as functions that do not unwind, which a thread that ends within one does.
+    /// What `PyObject_Call` is.
+    pub(super) type Call = unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject, *mut PyObject) -> *mut PyObject;
+
+    unsafe extern "C-unwind" {
+        pub(super) fn PyGILState_Ensure() -> PyGILState_STATE;
+        pub(super) fn PyObject_Call(callable: *mut PyObject, arguments: *mut PyObject, keywords: *mut PyObject) -> *mut PyObject;
+    }
+}
+
+/// Before Python 3.14, a thread that is in Python, or comes to it, when the interpreter goes is ended by `pthread_exit`,
+/// which unwinds its stack. Rust's frames below must not be: such a thread waits here for the end of the process.
+#[cfg(not(windows))]
+struct StaysInside;
+
+#[cfg(not(windows))]
+impl Drop for StaysInside {
+    fn drop(&mut self) {
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+/// # Safety
+/// As for `PyGILState_Ensure`.
+#[cfg(not(windows))]
+unsafe fn ensure() -> ffi::PyGILState_STATE {
+    let inside = StaysInside;
+    // SAFETY: the caller's.
+    let state = unsafe { raw::PyGILState_Ensure() };
+    std::mem::forget(inside);
+    state
+}
+
+/// # Safety
+/// As for `PyGILState_Ensure`.
+#[cfg(windows)]
+unsafe fn ensure() -> ffi::PyGILState_STATE {
+    // SAFETY: the caller's.
+    unsafe { ffi::PyGILState_Ensure() }
+}
+
+/// # Safety
+/// Attached, with a callable and a tuple.
+#[cfg(not(windows))]
+unsafe fn call_object(callable: *mut ffi::PyObject, arguments: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // Hidden from the optimizer: `pyo3::ffi` declares the same function as one that does not unwind, and linked together
+    // the two are one, for which no guard would be run.
+    let call: raw::Call = std::hint::black_box(raw::PyObject_Call);
+    let inside = StaysInside;
+    // SAFETY: the caller's.
+    let result = unsafe { call(callable, arguments, std::ptr::null_mut()) };
+    std::mem::forget(inside);
+    result
+}
+
+/// # Safety
+/// Attached, with a callable and a tuple.
+#[cfg(windows)]
+unsafe fn call_object(callable: *mut ffi::PyObject, arguments: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the caller's.
+    unsafe { ffi::PyObject_Call(callable, arguments, std::ptr::null_mut()) }
+}
