@@ -28,6 +28,7 @@ use crate::support::{
 
 mod half_close;
 mod integrity;
+mod players;
 mod pressure;
 mod reset;
 mod script;

@@ -6,6 +6,7 @@
 //! | `upstreams` | where a server forwards to: one that is accepted by hand, that echoes, refuses, or keeps silent |
 //! | `running` | a server that runs while a test does, its I/O threads and lanes, and how a connection has ended |
 //! | `pattern` | bytes that are known by their position, and random numbers from a seed |
+//! | `property` | what holds for every random case, tried, and a case that breaks it made small |
 //! | `folder` | a folder for Unix sockets, and peers that meet there |
 //! | `rooms` | memory of a hook's own, into which chunks are read, and a count of it |
 //! | `own_process` | runs one test in a process where nothing else runs |
@@ -18,6 +19,7 @@ pub mod log_lines;
 pub mod own_process;
 pub mod pattern;
 pub mod peers;
+pub mod property;
 pub mod rooms;
 pub mod running;
 pub mod upstreams;

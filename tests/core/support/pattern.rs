@@ -28,11 +28,6 @@ impl Prng {
         low + usize::try_from(self.next() % span).unwrap()
     }
 
-    /// True once in `n` times.
-    pub fn once_in(&mut self, n: usize) -> bool {
-        self.between(1, n) == 1
-    }
-
     /// A size from 1 to `most`; small ones are as likely as large ones.
     pub fn size(&mut self, most: usize) -> usize {
         let bits = self.between(1, usize::BITS as usize - most.leading_zeros() as usize);
