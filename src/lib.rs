@@ -11,6 +11,7 @@
 //! | folder | what stands there |
 //! |---|---|
 //! | [`words`] | values without I/O: addresses, chunks, pieces, close reasons, ledgers, errors |
+//! | [`inspect`] | stages that bytes pass between being read and being written; no socket, no clock |
 //! | [`settings`] | what a user may choose, and where to connect |
 //! | `io` | sockets: listen, connect, resolve, the stream of either kind, pipes, timers |
 //! | [`threads`] | the I/O threads, and lanes: runtimes that somebody else's thread drives |
@@ -24,6 +25,7 @@
 //! Read these five first: `server/mod.rs`, `connection/mod.rs`, `relay/mod.rs`, `relay/pump.rs`, `hooks/mod.rs`.
 
 pub mod hooks;
+pub mod inspect;
 pub mod live;
 pub mod server;
 pub mod settings;

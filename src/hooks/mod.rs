@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 
+pub use crate::words::outcome::Failed;
 use crate::{
     live::handle::Connection,
     settings::forward::Forward,
@@ -16,7 +17,7 @@ use crate::{
         chunk::{Chunk, Room},
         direction::Direction,
         interest::{AtomicInterest, Interest},
-        outcome::{CloseReason, Outcome},
+        outcome::CloseReason,
     },
 };
 
@@ -53,27 +54,6 @@ pub enum EndVerdict {
     Pass(Vec<Bytes>),
     /// It is withheld: the direction stays open for what is injected, until it is ended from outside.
     Withhold,
-}
-
-/// A hook did not answer. Whoever runs it has told its user; the connection ends with this.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
-    /// [`CloseReason::CallbackError`], or [`CloseReason::Stopped`] if the hook ended the server.
-    pub reason: CloseReason,
-    /// One line: which hook, and how.
-    pub error: String,
-}
-
-impl From<Outcome> for Failed {
-    fn from(outcome: Outcome) -> Self {
-        Self { reason: outcome.reason, error: outcome.error.unwrap_or_default() }
-    }
-}
-
-impl From<Failed> for Outcome {
-    fn from(failed: Failed) -> Self {
-        Self::explained(failed.reason, failed.error)
-    }
 }
 
 /// Somebody who sees and changes what flows. Every call is made on the connection's lane, one at a time.

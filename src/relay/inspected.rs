@@ -175,6 +175,7 @@ impl Pump {
         match chunk.into_memory() {
             Memory::Buffer(buffer) => scratch::give_back(buffer),
             Memory::Room(room) => stage.leave(room),
+            Memory::Bytes(_) => {}
         }
         done
     }

@@ -24,7 +24,9 @@ pub trait Room: Any + Send + Sync + fmt::Debug {
 #[derive(Debug, Clone)]
 pub struct Chunk {
     memory: Memory,
-    length: usize,
+    /// Bytes before this one were taken by the destination.
+    start: usize,
+    end: usize,
 }
 
 /// What chunks lie in.
@@ -34,6 +36,8 @@ pub(crate) enum Memory {
     Buffer(Arc<[u8]>),
     /// A hook's own memory.
     Room(Arc<dyn Room>),
+    /// Memory of their own.
+    Bytes(Bytes),
 }
 
 impl Memory {
@@ -41,6 +45,7 @@ impl Memory {
         match self {
             Self::Buffer(buffer) => buffer,
             Self::Room(room) => room.filled(),
+            Self::Bytes(bytes) => bytes,
         }
     }
 }
@@ -48,18 +53,18 @@ impl Memory {
 impl Chunk {
     /// The first `length` bytes of a buffer.
     pub(crate) fn new(buffer: Arc<[u8]>, length: usize) -> Self {
-        Self { length: length.min(buffer.len()), memory: Memory::Buffer(buffer) }
+        Self { start: 0, end: length.min(buffer.len()), memory: Memory::Buffer(buffer) }
     }
 
     /// What was read into a hook's own memory.
     pub(crate) fn within(room: Arc<dyn Room>) -> Self {
-        Self { length: room.filled().len(), memory: Memory::Room(room) }
+        Self { start: 0, end: room.filled().len(), memory: Memory::Room(room) }
     }
 
     /// The hook's own memory, if it lies there.
     pub fn room(&self) -> Option<&dyn Room> {
         match &self.memory {
-            Memory::Buffer(_) => None,
+            Memory::Buffer(_) | Memory::Bytes(_) => None,
             Memory::Room(room) => Some(&**room),
         }
     }
@@ -69,9 +74,23 @@ impl Chunk {
         self.memory
     }
 
+    #[allow(dead_code, reason = "the pump takes it up next")]
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Removes bytes from the beginning.
+    #[allow(dead_code, reason = "the pump takes it up next")]
+    pub(crate) fn advance(&mut self, bytes: usize) {
+        self.start += bytes;
+    }
+
     /// Returns the bytes from `start` on, to be kept: a copy if they are less than half of the buffer. None if
     /// memory for that is refused.
     pub(crate) fn rest(&self, start: usize) -> Option<Bytes> {
+        if let Memory::Bytes(bytes) = &self.memory {
+            return Some(bytes.slice(self.start + start..));
+        }
         let rest = &self[start..];
         if rest.len() * 2 < self.capacity() { copied(rest) } else { Some(Bytes::from_owner(self.clone()).slice(start..)) }
     }
@@ -82,11 +101,17 @@ impl Chunk {
     }
 }
 
+impl From<Bytes> for Chunk {
+    fn from(bytes: Bytes) -> Self {
+        Self { start: 0, end: bytes.len(), memory: Memory::Bytes(bytes) }
+    }
+}
+
 impl Deref for Chunk {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.memory.bytes()[..self.length]
+        &self.memory.bytes()[self.start..self.end]
     }
 }
 

@@ -100,3 +100,24 @@ impl Outcome {
         Self::explained(CloseReason::LoopDetected, error)
     }
 }
+
+/// A connection's end by a hook or a stage that failed. Whoever runs it has reported that; the connection ends with this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// [`CloseReason::CallbackError`], or [`CloseReason::Stopped`] if a hook ended the server.
+    pub reason: CloseReason,
+    /// One line: which hook, and how.
+    pub error: String,
+}
+
+impl From<Outcome> for Failed {
+    fn from(outcome: Outcome) -> Self {
+        Self { reason: outcome.reason, error: outcome.error.unwrap_or_default() }
+    }
+}
+
+impl From<Failed> for Outcome {
+    fn from(failed: Failed) -> Self {
+        Self::explained(failed.reason, failed.error)
+    }
+}

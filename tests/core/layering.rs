@@ -12,7 +12,8 @@ use rust_text::{Token, code_tokens};
 mod rust_text;
 
 /// A folder is a layer. From the lowest to the highest; a file may use its own layer and lower ones.
-const LAYERS: &[&str] = &["words", "settings", "io", "threads", "live", "hooks", "relay", "connection", "server", "python"];
+const LAYERS: &[&str] =
+    &["words", "inspect", "settings", "io", "threads", "live", "hooks", "relay", "connection", "server", "python"];
 
 /// Arrows upwards that stand for now, each with the reason.
 const EXCUSED: &[(&str, &str, &str)] = &[];

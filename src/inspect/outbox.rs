@@ -1,0 +1,286 @@
+//! What stages write into: pieces in order, each now or at an instant, and how the direction ends behind them.
+
+use std::{collections::VecDeque, io::IoSlice, time::Instant};
+
+use bytes::Bytes;
+
+use crate::words::{
+    chunk::{Chunk, Memory},
+    outcome::Failed,
+    pieces::Pieces,
+};
+
+/// Pieces that one write takes. More are no gain: small ones were joined before.
+pub(crate) const SLICES: usize = 16;
+
+/// Bytes of memory that a piece costs beyond its contents.
+const PIECE: usize = 256;
+
+/// How a direction ends behind its last piece.
+#[derive(Debug)]
+pub enum Finish {
+    /// FIN to the destination.
+    Fin,
+    /// RST to both sides, once the destination's system has acknowledged every piece. The connection's end is this one.
+    Reset(Failed),
+}
+
+/// Bytes that go out together, not before they are due.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    pub bytes: Chunk,
+    pub due: Option<Instant>,
+}
+
+/// The output of the stages of one direction, in order: a piece never overtakes another, whatever their instants.
+///
+/// The first piece lies in place: one chunk that passes costs no memory.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    first: Option<Piece>,
+    /// Behind `first`. Empty without it.
+    rest: VecDeque<Piece>,
+    bytes: usize,
+    finish: Option<(Finish, Option<Instant>)>,
+    wake: Option<Instant>,
+    /// Bytes that were not the source's.
+    added: usize,
+    /// Bytes of the source that go no further.
+    dropped: usize,
+    /// A chunk that is done with, whose memory the next read may use.
+    spent: Option<Chunk>,
+    now: Option<Instant>,
+    /// When the piece that is being fed is due: nothing that comes of it is due earlier.
+    floor: Option<Instant>,
+}
+
+impl Outbox {
+    /// Returns an empty outbox, for which it is `now`.
+    pub fn at(now: Instant) -> Self {
+        Self { now: Some(now), ..Self::default() }
+    }
+
+    /// Returns the time. A stage that stands behind a delay is fed at once, and finds the time at which its bytes are due.
+    pub fn now(&self) -> Instant {
+        let now = self.now.unwrap_or_else(Instant::now);
+        self.floor.map_or(now, |floor| floor.max(now))
+    }
+
+    /// Sends bytes of the source on, as they came.
+    pub fn push(&mut self, chunk: impl Into<Chunk>) {
+        self.put(chunk.into(), self.floor);
+    }
+
+    /// Sends bytes of the source on at an instant.
+    pub fn push_at(&mut self, chunk: impl Into<Chunk>, due: Instant) {
+        self.put(chunk.into(), Some(self.floor.map_or(due, |floor| floor.max(due))));
+    }
+
+    /// Sends bytes that are not the source's.
+    pub fn add(&mut self, bytes: impl Into<Chunk>) {
+        let bytes = bytes.into();
+        self.added += bytes.len();
+        self.put(bytes, self.floor);
+    }
+
+    /// Sends bytes that are not the source's, small pieces joined.
+    pub fn add_all(&mut self, pieces: impl IntoIterator<Item = Bytes>) {
+        let mut pieces = pieces.into_iter();
+        let (first, second) = (pieces.next(), pieces.next());
+        let Some(second) = second else {
+            first.into_iter().for_each(|only| self.add(only));
+            return;
+        };
+        let mut joined = Pieces::default();
+        first.into_iter().chain([second]).chain(pieces).for_each(|bytes| joined.push(bytes));
+        joined.take().into_iter().for_each(|bytes| self.add(bytes));
+    }
+
+    /// Lets bytes of the source go no further.
+    pub fn drop(&mut self, chunk: impl Into<Chunk>) {
+        let chunk = chunk.into();
+        self.dropped += chunk.len();
+        self.spend(chunk);
+    }
+
+    /// Ends the direction behind all pieces.
+    pub fn end(&mut self) {
+        self.finish.get_or_insert((Finish::Fin, self.floor));
+    }
+
+    /// Ends the direction behind all pieces, and not before an instant.
+    pub fn end_at(&mut self, due: Instant) {
+        self.finish.get_or_insert((Finish::Fin, Some(self.floor.map_or(due, |floor| floor.max(due)))));
+    }
+
+    /// Resets both sides behind all pieces. Nothing more is read.
+    pub fn reset(&mut self, end: Failed) {
+        self.finish.get_or_insert((Finish::Reset(end), self.floor));
+    }
+
+    /// Asks for [`Stage::resume`](super::Stage::resume) at an instant.
+    pub fn wake_at(&mut self, at: Instant) {
+        self.wake = Some(self.wake.map_or(at, |earlier| earlier.min(at)));
+    }
+}
+
+#[allow(dead_code, reason = "the pump takes it up next")]
+impl Outbox {
+    fn put(&mut self, bytes: Chunk, due: Option<Instant>) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.bytes += bytes.len();
+        let piece = Piece { bytes, due };
+        if self.first.is_none() {
+            self.first = Some(piece);
+        } else {
+            self.rest.push_back(piece);
+        }
+    }
+
+    fn spend(&mut self, chunk: Chunk) {
+        self.spent.get_or_insert(chunk);
+    }
+
+    /// Returns the number of bytes in it.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Returns the memory that it takes.
+    pub(crate) fn cost(&self) -> usize {
+        self.bytes + PIECE * (usize::from(self.first.is_some()) + self.rest.len())
+    }
+
+    /// Returns true if it has no piece.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Returns true if nothing is left of it, neither a piece nor an end nor an instant to wake at.
+    pub(crate) fn is_done(&self) -> bool {
+        self.first.is_none() && self.finish.is_none() && self.wake.is_none()
+    }
+
+    /// Returns the instant before which nothing in it is due, if there is one.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        match (&self.first, &self.finish) {
+            (Some(piece), _) => piece.due,
+            (None, Some((_, due))) => *due,
+            (None, None) => None,
+        }
+    }
+
+    pub(crate) fn wakes_at(&self) -> Option<Instant> {
+        self.wake
+    }
+
+    pub(crate) fn woken(&mut self) {
+        self.wake = None;
+    }
+
+    pub(crate) fn set_now(&mut self, now: Instant) {
+        self.now = Some(now);
+    }
+
+    /// Borrows the pieces that go out next: those due by `now`, or those due at once if that is none. Returns their number.
+    pub(crate) fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES], now: Option<Instant>) -> usize {
+        let due = |piece: &&Piece| piece.due.is_none_or(|due| now.is_some_and(|now| due <= now));
+        let mut count = 0;
+        for piece in self.first.iter().chain(&self.rest).take_while(due).take(SLICES) {
+            slices[count] = IoSlice::new(&piece.bytes);
+            count += 1;
+        }
+        count
+    }
+
+    /// Removes bytes that the destination has taken.
+    pub(crate) fn taken(&mut self, mut bytes: usize) {
+        self.bytes -= bytes;
+        while let Some(first) = &mut self.first {
+            if bytes < first.bytes.len() {
+                first.bytes.advance(bytes);
+                return;
+            }
+            bytes -= first.bytes.len();
+            if let Some(piece) = std::mem::replace(&mut self.first, self.rest.pop_front()) {
+                self.spend(piece.bytes);
+            }
+        }
+    }
+
+    pub(crate) fn take_piece(&mut self) -> Option<Piece> {
+        let piece = std::mem::replace(&mut self.first, self.rest.pop_front())?;
+        self.bytes -= piece.bytes.len();
+        Some(piece)
+    }
+
+    /// Makes its pieces independent of memory that the next read is to use. Returns false if there is no memory for that.
+    pub(crate) fn make_lasting(&mut self) -> bool {
+        for piece in self.first.iter_mut().chain(&mut self.rest) {
+            if !matches!(piece.bytes.memory(), Memory::Bytes(_)) {
+                let Some(kept) = piece.bytes.rest(0) else { return false };
+                let lent = std::mem::replace(&mut piece.bytes, kept.into());
+                self.spent.get_or_insert(lent);
+            }
+        }
+        true
+    }
+
+    /// Drops all pieces. Returns the number of their bytes.
+    pub(crate) fn give_up(&mut self) -> usize {
+        (self.first, self.rest) = (None, VecDeque::new());
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// Returns how the direction ends, once: [`Finish::Fin`], or a reset, with the instant of it.
+    pub fn take_finish(&mut self) -> Option<(Finish, Option<Instant>)> {
+        self.finish.take()
+    }
+
+    /// Returns true if the direction ends behind the pieces.
+    pub fn has_finish(&self) -> bool {
+        self.finish.is_some()
+    }
+
+    /// Returns an empty outbox for a stage that another one stands behind.
+    pub(super) fn between(&self) -> Self {
+        Self { now: self.now, floor: self.floor, ..Self::default() }
+    }
+
+    /// Takes over what is not fed to the stage behind: figures, an instant to wake at, spent memory.
+    pub(super) fn absorb(&mut self, mut between: Self) {
+        let (added, dropped) = between.take_figures();
+        self.note_figures((added, dropped));
+        between.wake.into_iter().for_each(|at| self.wake_at(at));
+        between.spent.take().into_iter().for_each(|chunk| self.spend(chunk));
+    }
+
+    pub(crate) fn set_finish(&mut self, finish: (Finish, Option<Instant>)) {
+        self.finish = Some(finish);
+    }
+
+    /// Returns the bytes added and dropped since the last call.
+    pub fn take_figures(&mut self) -> (usize, usize) {
+        (std::mem::take(&mut self.added), std::mem::take(&mut self.dropped))
+    }
+
+    pub(crate) fn note_figures(&mut self, (added, dropped): (usize, usize)) {
+        self.added += added;
+        self.dropped += dropped;
+    }
+
+    pub(crate) fn take_spent(&mut self) -> Option<Chunk> {
+        self.spent.take()
+    }
+
+    pub(crate) fn set_floor(&mut self, floor: Option<Instant>) {
+        self.floor = floor;
+    }
+
+    /// Removes the first piece, with its instant. For tests that play a stage by hand.
+    pub fn next_piece(&mut self) -> Option<(Bytes, Option<Instant>)> {
+        self.take_piece().map(|piece| (Bytes::copy_from_slice(&piece.bytes), piece.due))
+    }
+}
