@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Serve
-from interpose import CloseReason, Connection, ConnectionPhase, Forward, Limits, Side, TheServer, Timeouts
+from interpose import CloseReason, Connection, ConnectionPhase, Forward, Limits, Listen, Side, TheServer, Timeouts
 from support.addresses import address_of, turned_away
 from support.deadline import poll
 from support.peers import Echo, Served, connect, ending, read_exactly, reset
@@ -212,7 +212,7 @@ def test_ipv6(echo: Echo) -> None:
 def test_a_listener_for_everybody_is_warned_about_once(
     host: str, public: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with TheServer(host, 0, "example.org:80", public=public):
+    with TheServer(host, 0, "example.org:80", listen=Listen(public=public)):
         pass
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == (0 if public else 1)
@@ -225,7 +225,7 @@ def test_the_loopback_is_not_warned_about(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_the_settings_are_in_force(serve: Serve) -> None:
-    server = serve("example.org:80", limits=Limits(max_connections=7), timeouts=Timeouts(idle=1), backlog=5)
+    server = serve("example.org:80", limits=Limits(max_connections=7), timeouts=Timeouts(idle=1))
     assert server.stats.max_connections == 7
 
 
@@ -237,8 +237,8 @@ def test_an_idle_timeout_is_kept(echo: Echo, serve: Serve) -> None:
 
 
 def test_two_servers_share_a_port_when_both_say_so(echo: Echo) -> None:
-    with TheServer("", 0, echo.address, reuse_port=True) as first:
-        TheServer("", address_of(first)[1], echo.address, reuse_port=True).stop()
+    with TheServer("", 0, echo.address, listen=Listen(reuse_port=True)) as first:
+        TheServer("", address_of(first)[1], echo.address, listen=Listen(reuse_port=True)).stop()
 
 
 def test_a_server_says_its_state() -> None:

@@ -70,6 +70,18 @@ def test_the_core_has_the_settings_that_are_native_and_their_defaults() -> None:
     assert _native.Config().values() == defaults
 
 
+def test_no_two_settings_have_a_name_in_common() -> None:
+    rows = rows_of()
+    for names in (
+        [row.key for row in rows],
+        [row.long for row in rows if row.flag],
+        [row.variable for row in rows if row.flag],
+        [row.name for row in rows if row.native],
+    ):
+        assert sorted(set(names)) == sorted(names)
+        assert all(names)
+
+
 def test_a_setting_that_the_core_does_not_know_is_refused() -> None:
     with pytest.raises(ArgumentTypeError, match="idel: the native side has no such setting; there are half_close"):
         _native.Config(idel=3)

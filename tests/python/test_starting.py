@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from interpose import RuntimeStartError, Side, TheServer
+from interpose import Callbacks, RuntimeStartError, Side, TheServer
 from support.addresses import address_of
 from support.deadline import poll
 from support.peers import Echo, connect
@@ -62,7 +62,7 @@ def test_a_start_that_finds_no_thread_can_be_tried_again(
 ) -> None:
     if begin is main_loop and failing == 0:
         pytest.skip("the first lane of a main loop is its own thread")
-    server = TheServer("", 0, echo.address, on_client_recv=upper, callback_threads=4)
+    server = TheServer("", 0, echo.address, on_client_recv=upper, callbacks=Callbacks(threads=4))
     with monkeypatch.context() as patch:
         refuse(patch, f"interpose-lane-{failing}", error)
         with pytest.raises(RuntimeStartError, match="raise the limit of processes"):
@@ -75,7 +75,7 @@ def test_a_start_that_finds_no_thread_can_be_tried_again(
 
 
 def test_an_interrupted_start_can_be_tried_again(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = TheServer("", 0, echo.address, on_client_recv=upper, callback_threads=2)
+    server = TheServer("", 0, echo.address, on_client_recv=upper, callbacks=Callbacks(threads=2))
     with monkeypatch.context() as patch:
         refuse(patch, "interpose-lane-1", KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):

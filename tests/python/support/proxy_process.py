@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from interpose import Forward, InterposeError, Limits, TheServer, Timeouts
+from interpose import Forward, InterposeError, Limits, Listen, Relay, TheServer, Timeouts
 
 Plan = dict[str, Any]
 
@@ -54,10 +54,8 @@ def build(spec: Plan) -> TheServer:
         forward_to=forward,
         timeouts=Timeouts(**spec.get("timeouts", {})),
         limits=Limits(**spec.get("limits", {})),
-        backlog=spec.get("backlog", 1024),
-        splice=spec.get("splice", True),
-        coalesce=spec.get("coalesce", True),
-        public=True,
+        listen=Listen(backlog=spec.get("backlog", 1024), public=True),
+        relay=Relay(splice=spec.get("splice", True), coalesce=spec.get("coalesce", True)),
     )
 
 
