@@ -31,7 +31,7 @@ pub(super) fn identify(hops: &Hops, client: Option<&Stream>, shared: &Shared) ->
     }
     let Some(client) = client else { return Ok(()) };
     match client.transport().and_then(Socket::inode_of_client) {
-        Some(0) if hops.last_circle.is_recent() && !client.has_unread() => {
+        Some(0) if hops.last_circle.is_recent() && !client.has_unread_bytes() => {
             Err(Outcome::explained(CloseReason::ClientGone, "the client closed its socket before it had sent anything"))
         }
         inode => {

@@ -227,6 +227,16 @@ impl Stream {
         }
     }
 
+    /// Returns true if bytes wait to be read; unlike [`has_unread`](Self::has_unread), not for an end or a failure. False
+    /// where the system does not say.
+    pub(crate) fn has_unread_bytes(&self) -> bool {
+        match &self.0 {
+            Kind::Socket(socket) => socket.has_unread_bytes(),
+            Kind::Prefixed(prefixed) => !prefixed.is_empty() || prefixed.socket.has_unread_bytes(),
+            Kind::Nowhere(_) => false,
+        }
+    }
+
     /// Returns true without a socket: nothing comes, and bytes that are written go nowhere.
     pub(crate) fn is_nowhere(&self) -> bool {
         matches!(self.0, Kind::Nowhere(_))

@@ -30,4 +30,9 @@ impl Socket {
             Ok(_) => true,
         }
     }
+
+    /// Returns true if bytes wait to be read. False where the system does not say.
+    pub(super) fn has_unread_bytes(&self) -> bool {
+        sys::has_unread(&self.socket())
+    }
 }

@@ -244,6 +244,28 @@ def test_a_chain_of_a_script_s_unix_sockets_is_none(stack: ExitStack, script: An
 
 
 @UNIX
+def test_a_socket_of_ours_that_was_closed_unused_is_not_asked_about_after_a_circle(
+    stack: ExitStack, tmp_path: Path
+) -> None:
+    """Nobody can tell any more whether it has come round. One that has sent something is served."""
+    asked: list[Connection] = []
+
+    with Echo() as upstream:
+        limits, path = Limits(max_connections=1), f"unix:{tmp_path / 'full'}"
+        server = TheServer(path, forward_to=upstream.address, on_accept=asked.append, limits=limits)
+        stack.enter_context(server)
+        with dial(server.address) as first:
+            poll(lambda: len(asked) == 1, 10.0, "there is room for no other")
+            dial(server.address).close()
+            with dial(server.address) as client:
+                client.sendall(b"hello")
+            assert_cut(ring(stack, [Ours], [f"unix:{tmp_path / 'circle'}"]))
+            first.shutdown(socket.SHUT_WR)
+            poll(lambda: server.stats.accepted == 3 and server.stats.active == 0, 10.0, "all three are over")
+    assert (len(asked), server.stats.closed[CloseReason.CLIENT_GONE]) == (2, 1)
+
+
+@UNIX
 def test_clients_without_a_name_of_their_own_are_none_of_ours(stack: ExitStack, tmp_path: Path) -> None:
     """A script's Unix socket has no name, as those of all other clients have none."""
     first, second = str(tmp_path / "first"), str(tmp_path / "second")
