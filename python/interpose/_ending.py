@@ -74,19 +74,15 @@ class Ending:
         wait_at_most(native, _GRACE_SECONDS)
 
     async def _stop_async(self, drain: float) -> None:
-        import asyncio
-
         native = self._ours()
         native.stop(drain, leave=True)
         try:
-            async with asyncio.timeout(drain + _GRACE_SECONDS):
-                await native.closed()
-        except TimeoutError:
-            return
+            is_closed = await native.closed(drain + _GRACE_SECONDS)
         except BaseException:
             native.stop(0.0)
             raise
-        await _logging.flush_async()
+        if is_closed:
+            await _logging.flush_async()
 
 
 def check_loop(what: str) -> None:

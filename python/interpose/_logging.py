@@ -92,16 +92,8 @@ def flush(most: float = _FLUSH_SECONDS) -> None:
 
 async def flush_async() -> None:
     """Do what flush() does, without blocking the loop."""
-    import asyncio
-
-    if _thread is None:
-        return
-    end = time.monotonic() + _FLUSH_SECONDS
-    while not _is_flushed(0.0):
-        if time.monotonic() >= end:
-            _tell_of_held_up()
-            return
-        await asyncio.sleep(0.001)
+    if _thread is not None and not await _native.logs_flushed(_FLUSH_SECONDS, _STUCK_SECONDS):
+        _tell_of_held_up()
 
 
 def _is_flushed(timeout: float) -> bool:

@@ -70,11 +70,8 @@ fn wrong(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, unfit: Unfit<'_>, wa
     PyTypeError::new_err(format!("{name} returned {found}, not {}{hint}", wanted.text))
 }
 
-/// Makes an answer of what the callback `name` has returned for its arguments.
-pub(super) type Answered<T> =
-    fn(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, arguments: &Bound<'_, PyTuple>) -> PyResult<T>;
-
 /// Returns the answer of `on_recv`, whose arguments are a side and a chunk.
+#[inline]
 pub(super) fn verdict(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, arguments: &Bound<'_, PyTuple>) -> PyResult<Verdict> {
     if given.is_none() || arguments.get_borrowed_item(1).is_ok_and(|chunk| chunk.is(given)) {
         return Ok(Verdict::Pass);

@@ -5,10 +5,11 @@ use std::{fmt, sync::Arc, time::Instant};
 use pyo3::{
     exceptions::{PyKeyboardInterrupt, PySystemExit},
     prelude::*,
+    types::PyTuple,
 };
 
 use super::{
-    answers::{self, Answered},
+    answers,
     arguments::Call,
     attach,
     callbacks::Callbacks,
@@ -42,12 +43,13 @@ struct OnLane {
 
 impl OnLane {
     /// Calls the callback in `slot`, if there is one, and makes `T` of its answer.
+    #[inline]
     fn ask<T>(
         &self,
         slot: Slot,
         connection: &Connection,
         call: Call<'_>,
-        answer: Answered<T>,
+        answer: impl Fn(&dyn fmt::Display, &Bound<'_, PyAny>, &Bound<'_, PyTuple>) -> PyResult<T>,
         otherwise: T,
     ) -> Result<T, Failed> {
         let asked = locals::attached(|py, here| {

@@ -13,6 +13,12 @@ use std::{
 use arc_swap::ArcSwap;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use pyo3::prelude::*;
+use tokio::time::{sleep, timeout};
+
+use super::awaitable::awaitable;
+
+/// Between two looks of what waits for lines without blocking its thread.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Lines that may wait. Beyond it the newest are dropped and counted: the log must not grow without bound.
 const MOST_LINES: usize = 1024;
@@ -72,6 +78,12 @@ impl Ring {
         let held_up = |lines: &mut Lines| lines.done < wanted;
         let waited = self.handed_on.wait_timeout_while(lines, timeout, held_up);
         waited.unwrap_or_else(PoisonError::into_inner).0.done >= wanted
+    }
+
+    /// Returns how many lines have to be handed on until all that were pushed before are.
+    fn pushed(&self) -> u64 {
+        let lines = self.lines();
+        lines.taken + lines.waiting.len() as u64
     }
 
     /// Seconds that the lines taken last are being handed on for, how many wait behind them, and how many were dropped.
@@ -183,6 +195,23 @@ pub(super) fn flush_logs(py: Python<'_>, timeout: f64) -> PyResult<bool> {
     let timeout = super::convert::seconds(py, "timeout", Some(timeout))?.unwrap_or_default();
     let ring = RING.load_full();
     Ok(py.detach(|| ring.flush(timeout)))
+}
+
+/// Returns an awaitable of the running loop: true once every line that was queued before has been handed on, or has been
+/// held up for `stuck` seconds; false after `limit` seconds.
+#[pyfunction]
+pub(super) fn logs_flushed(py: Python<'_>, limit: f64, stuck: f64) -> PyResult<Bound<'_, PyAny>> {
+    let limit = super::convert::seconds(py, "limit", Some(limit))?.unwrap_or_default();
+    let ring = RING.load_full();
+    awaitable(py, async move {
+        let wanted = ring.pushed();
+        let flushed = async {
+            while ring.lines().done < wanted && ring.held_up().0 < stuck {
+                sleep(LOOK).await;
+            }
+        };
+        timeout(limit, flushed).await.is_ok()
+    })
 }
 
 /// Seconds that the lines taken last are being handed on for, how many wait behind them, and how many were dropped.

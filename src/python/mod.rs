@@ -7,6 +7,7 @@
 mod answers;
 mod arguments;
 mod attach;
+mod awaitable;
 mod callbacks;
 mod calls;
 mod config;
@@ -64,6 +65,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(logging::next_logs, module)?)?;
     module.add_function(wrap_pyfunction!(logging::queue_record, module)?)?;
     module.add_function(wrap_pyfunction!(logging::flush_logs, module)?)?;
+    module.add_function(wrap_pyfunction!(logging::logs_flushed, module)?)?;
     module.add_function(wrap_pyfunction!(logging::log_held_up, module)?)?;
     module.add_function(wrap_pyfunction!(stuck_callbacks, module)?)?;
     module.add_function(wrap_pyfunction!(on_lane, module)?)?;

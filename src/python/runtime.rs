@@ -4,25 +4,20 @@
 //! and never kept while detached: `fork` happens while attached too, so a child never inherits it locked.
 
 use std::{
-    future::Future,
     io,
-    pin::Pin,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering::Relaxed},
         mpsc::{Receiver, sync_channel},
     },
-    task::{Context, Poll},
     thread,
     time::{Duration, Instant},
 };
 
 use pyo3::prelude::*;
-use pyo3_async_runtimes::{TaskLocals, generic};
 use tokio::{
     runtime::{self, Handle},
     sync::oneshot,
-    task::{JoinError, JoinHandle},
 };
 
 use super::{errors, logging};
@@ -97,16 +92,9 @@ pub(super) fn connect(py: Python<'_>, forward: Forward, origin: Origin) -> PyRes
     Ok(answered)
 }
 
-/// An awaitable of the running asyncio loop that completes when `future` does.
-pub(super) fn awaitable<F>(py: Python<'_>, future: F) -> PyResult<Bound<'_, PyAny>>
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    with(py, |_| ())?;
-    generic::future_into_py::<ControlRuntime, _, ()>(py, async move {
-        future.await;
-        Ok(())
-    })
+/// Returns the runtime of the control thread, which is started unless it runs.
+pub(super) fn control(py: Python<'_>) -> PyResult<Handle> {
+    with(py, |native| native.control.handle.clone())
 }
 
 impl Native {
@@ -191,74 +179,5 @@ pub(super) fn end_forked_child(lane: Process) {
             "interpose: a process that a callback forked came back from the callback; end it with os._exit() or exec there"
         );
         std::process::abort();
-    }
-}
-
-/// The control thread, as pyo3-async-runtimes wants to see a runtime.
-struct ControlRuntime;
-
-struct Joined(JoinHandle<()>);
-
-struct Failed(JoinError);
-
-impl generic::JoinError for Failed {
-    fn is_panic(&self) -> bool {
-        self.0.is_panic()
-    }
-
-    fn into_panic(self) -> Box<dyn std::any::Any + Send + 'static> {
-        self.0.into_panic()
-    }
-}
-
-impl Future for Joined {
-    type Output = Result<(), Failed>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx).map_err(Failed)
-    }
-}
-
-fn handle() -> Handle {
-    // The first spawn comes from awaitable(), attached, after the runtime was made; the others from tasks on it.
-    Handle::try_current().unwrap_or_else(|_| match &*lock() {
-        Some(native) => native.control.handle.clone(),
-        None => unreachable!("an awaitable is made only while the runtime is there"),
-    })
-}
-
-impl generic::Runtime for ControlRuntime {
-    type JoinError = Failed;
-    type JoinHandle = Joined;
-
-    fn spawn<F>(fut: F) -> Joined
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        Joined(handle().spawn(fut))
-    }
-
-    fn spawn_blocking<F>(f: F) -> Joined
-    where
-        F: FnOnce() + Send + 'static,
-    {
-        Joined(handle().spawn_blocking(f))
-    }
-}
-
-tokio::task_local! {
-    static LOCALS: TaskLocals;
-}
-
-impl generic::ContextExt for ControlRuntime {
-    fn scope<F, R>(locals: TaskLocals, fut: F) -> Pin<Box<dyn Future<Output = R> + Send>>
-    where
-        F: Future<Output = R> + Send + 'static,
-    {
-        Box::pin(LOCALS.scope(locals, fut))
-    }
-
-    fn get_task_locals() -> Option<TaskLocals> {
-        LOCALS.try_with(Clone::clone).ok()
     }
 }

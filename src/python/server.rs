@@ -3,8 +3,10 @@
 use std::{ffi::c_int, time::Duration};
 
 use pyo3::{prelude::*, types::PyDict};
+use tokio::time::timeout;
 
 use super::{
+    awaitable::awaitable,
     callbacks::Callbacks,
     config::Config,
     convert::{self, Name},
@@ -125,9 +127,20 @@ impl Server {
         Ok(py.detach(|| server.wait(timeout)))
     }
 
-    /// An awaitable of the running loop that completes when the server is closed.
-    fn closed<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        runtime::awaitable(py, self.here(py)?.closed())
+    /// Returns an awaitable of the running loop: true once the server is closed, false after `limit` seconds.
+    #[pyo3(signature = (limit=None))]
+    fn closed<'py>(&self, py: Python<'py>, limit: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        let limit = convert::seconds(py, "limit", limit)?;
+        let closed = self.here(py)?.closed();
+        awaitable(py, async move {
+            match limit {
+                Some(limit) => timeout(limit, closed).await.is_ok(),
+                None => {
+                    closed.await;
+                    true
+                }
+            }
+        })
     }
 
     fn connections(&self, py: Python<'_>) -> PyResult<Vec<Connection>> {
