@@ -34,11 +34,16 @@ class Form(Protocol):
         """Return what is kept for a callback that was given to a server with such methods."""
         ...
 
-    def put(self, hooks: dict[str, Callable[..., Any]], given: dict[str, Callable[..., Any]]) -> None:
-        """Put what calls the methods among the callbacks of `hooks`, of which `given` are no methods."""
+    def put(self, hooks: dict[str, Callable[..., Any]], given: dict[str, Callable[..., Any]]) -> dict[str, str]:
+        """Put what calls the methods among the callbacks of `hooks`, of which `given` are no methods.
+
+        Return the names to log hooks by where they are not their own.
+        """
+        ...
 
     def call(self, name: str, *, by_super: bool, is_given: bool) -> object:
         """Do what a call of the hook without arguments does, or raise ArgumentTypeError."""
+        ...
 
 
 class Callbacks:
@@ -178,9 +183,9 @@ class Callbacks:
 
     def _publish(self) -> None:
         """Put what is to be called into the native side's table, all at once."""
-        hooks = self._wanted()
+        hooks, logged_as = self._wanted(), dict[str, str]()
         if self.form is not None and self.form.is_used:
-            self.form.put(hooks, self._given)
+            logged_as = self.form.put(hooks, self._given)
         if is_patched():
             hooks = {name: hub_lets_go(callback) for name, callback in hooks.items()}
-        self.table.fill(places_of(hooks))
+        self.table.fill(places_of(hooks, logged_as))

@@ -93,13 +93,18 @@ def routed(callback: Callable[..., Any]) -> Callable[[Connection], object]:
     return on_accept
 
 
-def places_of(hooks: dict[str, Callable[..., Any]]) -> list[tuple[str, str, Callable[..., Any] | None]]:
-    """Return the native side's places: for each its word, the name for messages, and the callback of `hooks`."""
+def places_of(
+    hooks: dict[str, Callable[..., Any]], logged_as: dict[str, str]
+) -> list[tuple[str, str, Callable[..., Any] | None]]:
+    """Return the native side's places: for each its word, the name for messages, and the callback of `hooks`.
+
+    `logged_as` has the names for messages of hooks that are not logged by their own.
+    """
     places: list[tuple[str, str, Callable[..., Any] | None]] = []
     for place, names in _PLACES.items():
-        name = next((name for name in names if name in hooks), None)
-        callback = None if name is None else hooks[name]
+        name = next((name for name in names if name in hooks), names[0])
+        callback = hooks.get(name)
         if place == "accept" and callback is not None:
             callback = routed(callback)
-        places.append((place, getattr(callback, "shown", name or names[0]), callback))
+        places.append((place, logged_as.get(name, name), callback))
     return places

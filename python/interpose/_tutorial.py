@@ -79,10 +79,11 @@ class Tutorial:
         """Return whether the server's class overrides the hook with a method of no arguments."""
         return name in self._bare
 
-    def put(self, hooks: dict[str, Callable[..., Any]], given: dict[str, Callable[..., Any]]) -> None:
-        """Give the server the tutorial's attributes, and put what calls its methods among `hooks`.
+    def put(self, hooks: dict[str, Callable[..., Any]], given: dict[str, Callable[..., Any]]) -> dict[str, str]:
+        """Set the tutorial's attributes of the server, and put what calls its methods among `hooks`.
 
-        A callback of our form that stands in the place of a method, or beside it, is called as ever.
+        A callback of our form that stands in the place of a method, or beside it, is called as ever. Return the names
+        to log hooks by where they are not their own.
         """
         server, sides = self._server(), self._sides
         if sides is None:
@@ -91,6 +92,8 @@ class Tutorial:
         methods = {name: method_of(server, name) for name in self._bare}
         # A callback takes the place of a method, but for on_close: ours sees connections, the script's sees sides.
         own = {name: method for name, method in methods.items() if name == "on_close" or name not in given}
+        # Where there is no on_eof of our form, an end of stream does nothing but call the script's on_close.
+        logged_as = {"on_eof": "on_close"} if "on_close" in own and "on_eof" not in hooks else {}
         script = ScriptHooks(sides, own, dict(hooks), self._send_on, passes_errors=self._callbacks.passes_errors)
         if "on_accept" in methods or "on_accept" in hooks:
             hooks["on_accept"] = script.on_accept
@@ -101,6 +104,7 @@ class Tutorial:
             if name in hooks:
                 hooks[name] = script.passing(name, hooks[name])
         hooks.setdefault("on_recv", script.on_recv)
+        return logged_as
 
     def adapted(self, name: str, callback: Callable[..., Any]) -> Callable[..., Any]:
         """Return an on_close that tells `callback` of an end, and called without arguments hangs up as a method would.

@@ -41,11 +41,6 @@ class ScriptHooks:
         self._passes_errors = passes_errors
         self._attributes = sides.attributes
         self._receives = methods.get("on_recv", send_on)
-        self.on_eof = self._on_eof
-        if "on_close" in methods and "on_eof" not in given:
-            # This calls the script's on_close, so its exceptions are logged as those of on_close.
-            self.on_eof = functools.partial(self._on_eof)
-            self.on_eof.shown = "on_close"  # type: ignore[attr-defined]
 
     def on_accept(self, conn: Connection) -> object:
         """Have the script accept a client, or ask the callback of our form."""
@@ -168,7 +163,7 @@ class ScriptHooks:
         if other is not None and data:
             other.send(data)
 
-    def _on_eof(self, side: ScriptSide) -> object:
+    def on_eof(self, side: ScriptSide) -> object:
         """See an end of stream: it is passed on, unless the script has an on_close, which is called then."""
         callback = self._given.get("on_eof")
         answer = None if callback is None else callback(side)

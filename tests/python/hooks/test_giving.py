@@ -8,6 +8,7 @@ import gc
 import warnings
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from conftest import Serve
@@ -80,6 +81,12 @@ def test_cb_28_what_may_be_a_callback(callback: Callable[..., Any], echo: Echo, 
     """CB-28: Any callable with room for the arguments may be a callback."""
     server = serve(echo.address, on_client_recv=callback)
     assert exchange(server) == ("eof", b"ABC")
+
+
+def test_a_mock_is_a_callback_whose_attributes_mean_nothing(echo: Echo, serve: Serve) -> None:
+    callback = Mock(return_value=b"mocked")
+    assert exchange(serve(echo.address, on_client_recv=callback)) == ("eof", b"mocked")
+    callback.assert_called_once()
 
 
 def test_a_builtin(echo: Echo, serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
