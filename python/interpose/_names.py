@@ -42,29 +42,32 @@ HOOKS = _table(
 )
 
 
-def others_of(name: str) -> dict[str, str]:
-    """Return what else people write for the settings of the group `name`, and where those of other groups belong.
-
-    >>> others_of("timeouts")["idletimeout"], others_of("timeouts")["maxconnections"]
-    ('idle', 'limits=Limits(max_connections=...)')
-    """
-    own = {_plain(other): row.name for row in rows_of(name) for other in row.others.split()}
-    own.update({_plain(row.name): row.name for row in rows_of(name)})
-    return {"drain": "TheServer(..., drain=...), or stop(drain=...)", **_places(others=False), **own}
-
-
-def _places(*, others: bool) -> dict[str, str]:
-    """Return for each setting of a server, and with `others` for its other names, where it is given."""
+def _places() -> dict[str, str]:
+    """Return for each setting of a server, by all names that it is known by, where it is given."""
     found: dict[str, str] = {}
     for group in GROUPS:
         for row in group.rows if group.given_as else ():
-            names = (row.name, *row.others.split()) if others else (row.name,)
+            names = (row.name, *row.others.split())
             found.update(dict.fromkeys(map(_plain, names), group.given_as.format(row.name)))
     return found
 
 
+def others_of(name: str) -> dict[str, str]:
+    """Return what else people write for the settings of the group `name`, and where other arguments belong.
+
+    >>> others_of("timeouts")["idletimeout"], others_of("timeouts")["maxconnections"]
+    ('idle', 'limits=Limits(max_connections=...)')
+    """
+    found = _places() | dict.fromkeys(("host", "port", "address", "bind"), "TheServer(host, port, ...)")
+    found.update({_plain(hook): f"TheServer(..., {hook}=...)" for hook in HOOKS.values()})
+    found["drain"] = "TheServer(..., drain=...), or stop(drain=...)"
+    for row in rows_of(name):
+        found.update(dict.fromkeys(map(_plain, (row.name, *row.others.split())), row.name))
+    return found
+
+
 SERVER_ARGUMENTS = {
-    **_places(others=True),
+    **_places(),
     **HOOKS,
     **_table(
         {

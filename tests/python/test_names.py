@@ -18,6 +18,7 @@ from interpose import (
     Connection,
     Forward,
     Limits,
+    Listen,
     Relay,
     Side,
     TheServer,
@@ -132,7 +133,13 @@ KEYWORDS: list[tuple[Callable[..., object], str, str]] = [
     (Timeouts, "idle_timeout", "idle"),
     (Timeouts, "halfclose", "half_close"),
     (Timeouts, "drain", "TheServer(..., drain=...), or stop(drain=...)"),
+    (Timeouts, "connect", "forward_to=Forward(host, port, connect_timeout=...)"),
     (Limits, "connections", "max_connections"),
+    (Limits, "timeout", "timeouts=Timeouts(idle=...)"),
+    (Listen, "port", "TheServer(host, port, ...)"),
+    (Listen, "bind", "TheServer(host, port, ...)"),
+    (Callbacks, "on_recv", "TheServer(..., on_recv=...)"),
+    (Callbacks, "on_rcv", "TheServer(..., on_recv=...)"),
 ]
 
 
