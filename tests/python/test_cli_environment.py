@@ -15,6 +15,7 @@ SLIPS = {
     "INTERPOSE_IDEL_TIMEOUT=3": "did you mean INTERPOSE_IDLE_TIMEOUT?",
     "INTERPOSE_IDLE=3": "did you mean INTERPOSE_IDLE_TIMEOUT?",
     "INTERPOSE_NO_SPLICE=1": "write INTERPOSE_SPLICE=no",
+    "INTERPOSE_NO_PUBLIC=1": "write INTERPOSE_PUBLIC=no",
     "INTERPOSE_DRAIN=soon": "INTERPOSE_DRAIN: 'soon' is not a time; write seconds, or 200ms, 10s, 5m or 1h30m",
     "INTERPOSE_DRAIN=none": "INTERPOSE_DRAIN: 'none' would never end",
     "INTERPOSE_MAX_CONNECTIONS=10k": "INTERPOSE_MAX_CONNECTIONS: '10k' is not a whole number; write 10000",

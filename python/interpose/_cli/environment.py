@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping
 
 from .._exceptions import ConfigError, printable
+from .._kinds import Switch
 from .._settings import Setting, rows_of
 
 _PREFIX = "INTERPOSE_"
@@ -28,7 +29,7 @@ def texts(environment: Mapping[str, str]) -> dict[Setting, str]:
 def _check_name(name: str, known: Mapping[str, Setting]) -> None:
     plain = name.removeprefix(_PREFIX)
     positive = _PREFIX + plain.removeprefix("NO_")
-    if positive in known and known[positive].flag.startswith("--no-"):
+    if positive in known and isinstance(known[positive].kind, Switch):
         raise ConfigError(f"{name}: there is no such variable; write {positive}=no")
     rights = [right.removeprefix(_PREFIX) for right in known]
     near = [right for right in rights if right.startswith(plain)] if len(plain) > 3 else []
