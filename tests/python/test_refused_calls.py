@@ -200,3 +200,33 @@ def test_a_listener_that_may_not_be_asked_whether_it_listens_goes_on(tmp_path: P
     if said == "no seccomp\n":
         pytest.skip("seccomp is not to be had here")
     assert said == "b'x'\n"
+
+
+@pytest.mark.parametrize(("call", "third"), [("getsockopt", "SO_PEERCRED"), ("socket", "NETLINK_SOCK_DIAG")])
+def test_a_unix_client_is_served_though_the_system_does_not_say_whose_it_is(
+    tmp_path: Path, call: str, third: str
+) -> None:
+    """It is asked for the sake of loops, and of no connection that is none."""
+    text = f"""
+    import errno
+    from pathlib import Path
+    from interpose import TheServer
+    from support.peers import Echo, echo
+    from support.seccomp import refuse
+    import socket
+    SO_PEERCRED, NETLINK_SOCK_DIAG = 17, 4
+    path = str(Path("listener").resolve())
+    with Echo() as upstream, TheServer("unix:" + path, forward_to=upstream.address) as server:
+        for error in (errno.EPERM, errno.EACCES, errno.EMFILE, errno.ENOBUFS):
+            if not refuse("{call}", error, {third}):
+                print("no seccomp")
+                break
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(10)
+                client.connect(path)
+                print(echo(client, b"x"))
+    """
+    said = passes(tmp_path, text)
+    if said == "no seccomp\n":
+        pytest.skip("seccomp is not to be had here")
+    assert said == "b'x'\n" * 4

@@ -73,7 +73,10 @@ def _opens_hosts(call: Call) -> bool:
     return call.memory(1, 11) == b"/etc/hosts\0"
 
 
-_SO_ERROR, _SO_RCVLOWAT = (1, 4), (1, 18)
+_SO_ERROR, _SO_PEERCRED, _SO_RCVLOWAT = (1, 4), (1, 17), (1, 18)
+_NETLINK = 16
+# The lengths of a question of sock_diag(7), and of the buffer for the answer, which no other call here has.
+_QUESTION, _ANSWER = 40, 512
 _ADD, _DELETE = 1, 2
 _SET_PIPE_SIZE = 1031
 
@@ -96,6 +99,8 @@ _SEND = (
 _SPLICE = "EBADF EINVAL EIO ENOMEM ESPIPE EPERM EINTR ENOSYS"
 _OPTION = "EBADF EFAULT EINVAL ENOPROTOOPT ENOTSOCK EPERM ENOMEM ENOSYS"
 _NAME = "EBADF EFAULT EINVAL ENOBUFS ENOTCONN ENOTSOCK EPERM ENOSYS"
+_QUESTIONS = "EACCES EAGAIN EBADF ECONNREFUSED EINTR EINVAL ENOBUFS ENOMEM EPERM ENOSYS"
+_ANSWERS = "EAGAIN EBADF EINTR EINVAL ENOBUFS ENOMEM ENOTCONN EPERM ENOSYS"
 _EPOLL_ADD = "EBADF EEXIST EINVAL ELOOP ENOENT ENOMEM ENOSPC EPERM ENOSYS"
 
 ROWS = (
@@ -176,5 +181,9 @@ ROWS = (
     ),
     Row("ioctl, SIOCOUTQ", "ioctl", "EBADF EFAULT EINVAL ENOTTY EPERM ENOSYS", "abort", (GOES_ON,), _on_socket),
     Row("shutdown", "shutdown", "EBADF EINVAL ENOTCONN ENOTSOCK EPERM ENOSYS", "serve", (FAILS,)),
+    Row("getsockopt, SO_PEERCRED", "getsockopt", _OPTION, "unix", (GOES_ON,), _option(_SO_PEERCRED)),
+    Row("socket, of sock_diag", "socket", _SOCKET, "unix", (GOES_ON,), lambda call: call.arguments[0] == _NETLINK),
+    Row("sendto, of sock_diag", "sendto", _QUESTIONS, "unix", (GOES_ON,), lambda call: call.arguments[2] == _QUESTION),
+    Row("recvfrom, of sock_diag", "recvfrom", _ANSWERS, "unix", (GOES_ON,), lambda call: call.arguments[2] == _ANSWER),
     Row("write, to wake a thread", "write", "EAGAIN", "serve", (GOES_ON, RETRIED), _on_events),
 )

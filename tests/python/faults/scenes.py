@@ -55,6 +55,7 @@ class Scene:
             "source": {"source": "127.0.0.1"},
             "move": {"hooked": True},
             "pieces": {"pieces": True},
+            "unix": {"unix": str(self.subject.folder / "second")},
             "wildcard": {"forward": ("0.0.0.0", self.subject.upstream.address[1])},
         }
         spec = specs.get(self.row.scene, {})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from interpose import Forward, InterposeError, Side, TheServer, Timeouts
+from interpose import Connection, Forward, InterposeError, Side, TheServer, Timeouts
 
 servers: list[TheServer] = []
 
@@ -33,7 +34,22 @@ def start(spec: dict[str, Any]) -> object:
     except InterposeError as error:
         return type(error).__name__
     servers.append(server)
+    if "unix" in spec:
+        lead_through(server, spec["unix"])
     return server.address
+
+
+def lead_through(first: TheServer, path: str) -> None:
+    """Put a second server behind it, on a Unix path, to which a socket of the script's own leads."""
+    second = TheServer(f"unix:{path}", forward_to=first.forward_to).start()
+
+    def on_accept(_: Connection) -> socket.socket:
+        own = socket.socket(socket.AF_UNIX)
+        own.connect(path)
+        return own
+
+    first.on_accept = on_accept
+    servers.insert(0, second)
 
 
 def see(_side: object, _data: object) -> None:
