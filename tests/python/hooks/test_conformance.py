@@ -1,4 +1,10 @@
-"""The relay's promises, kept beside callbacks that change nothing: each case with the sides swapped too."""
+"""The relay's promises, kept beside callbacks that change nothing: each case with the sides swapped too.
+
+The whole list is in tests/core/conformance, and runs there on every path that bytes can take through the core. Here are
+those of its cases that could come out otherwise through Python: ends and resets, which pass callbacks on their way, and
+the order and sizes of bytes that become Python's objects and come back. What is about pressure and single bytes is
+there alone, and so is a server without callbacks, of which no byte is seen by Python.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +15,7 @@ from typing import Any
 import pytest
 from conftest import Serve
 from interpose import CloseReason, Side
-from support.connection_pairs import BACK, OUT, SECONDS, Pair, Receiving, Sending, Site, fill, held, pattern
+from support.connection_pairs import BACK, OUT, SECONDS, Pair, Receiving, Sending, Site, fill, pattern
 from support.deadline import poll
 from support.peers import ending, read_exactly, reset
 
@@ -27,7 +33,6 @@ def halves(side: Side, data: bytes) -> list[bytes]:
 
 
 CALLBACKS: dict[str, dict[str, Any]] = {
-    "native": {},
     "identity": {"on_recv": identity},
     "views": {"on_recv": identity, "buffer": "view"},
     "halves": {"on_recv": halves},
@@ -41,7 +46,7 @@ def client_acts(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(params=CALLBACKS)
 def site(request: pytest.FixtureRequest, client_acts: bool, serve: Serve) -> Iterator[Site]:
-    """What stands between the ends: nothing of Python, or a callback."""
+    """A server with a callback, between the two ends of each connection."""
     with Site(lambda address: serve(address, **CALLBACKS[request.param]), client_acts) as made:
         yield made
 
@@ -160,34 +165,6 @@ def test_rs_14_abort_resets_both(site: Site) -> None:
     assert pair.back.undeliverable > 0
 
 
-def test_bp_03_both_ways_full(site: Site) -> None:
-    """Each is read to its end afterwards, every byte of it."""
-    pair = site.pair(near=CLAMP, far=CLAMP)
-    out, back = fill(pair.near, OUT, lambda: pair.out), fill(pair.far, BACK, lambda: pair.back)
-    for sock in (pair.near, pair.far):
-        sock.shutdown(socket.SHUT_WR)
-    receiving = Receiving(pair.near)
-    assert ending(pair.far) == ("eof", pattern(out, OUT))
-    assert receiving.wait() == ("eof", pattern(back, BACK))
-    pair.finishes_with(out, back)
-
-
-def test_bp_04_one_way_full_and_the_other_busy(site: Site) -> None:
-    pair = site.pair(far=CLAMP)
-    sent = fill(pair.near, OUT, lambda: pair.out)
-    before = pair.out
-    sending = Sending(pair.far, pattern(4 * MIB, BACK), fin=False)
-    assert read_exactly(pair.near, 4 * MIB) == pattern(4 * MIB, BACK)
-    sending.wait()
-    # What is held of the full one has not grown meanwhile.
-    assert held(pair.out) <= max(held(before), 2 * 65_536)
-    pair.near.shutdown(socket.SHUT_WR)
-    assert ending(pair.far) == ("eof", pattern(sent, OUT))
-    pair.far.close()
-    assert ending(pair.near) == ("eof", b"")
-    pair.finishes_with(sent, 4 * MIB)
-
-
 def test_di_01_both_ways_at_once(site: Site) -> None:
     pair = site.pair()
     out, back = 8 * MIB, 8 * MIB - 7
@@ -200,16 +177,6 @@ def test_di_01_both_ways_at_once(site: Site) -> None:
     for one in sending:
         one.wait()
     pair.finishes_with(out, back)
-
-
-def test_di_02_single_bytes(site: Site) -> None:
-    pair = site.pair()
-    data = pattern(3000)
-    receiving = Receiving(pair.far)
-    for place in range(len(data)):
-        pair.near.sendall(data[place : place + 1])
-    pair.near.shutdown(socket.SHUT_WR)
-    assert receiving.wait() == ("eof", data)
 
 
 def test_di_04_edges_of_buffers(site: Site) -> None:
