@@ -63,15 +63,22 @@ impl Socket {
     }
 
     /// Returns the outcome of a call, or Pending if the system lacked memory for it: then the task is woken to try again.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "each read and write passes here, and a call would cost as much as it does")]
     fn unless_passing(&mut self, done: Poll<io::Result<usize>>, cx: &Context<'_>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Err(error)) = &done
-            && later::again(error, cx)
-        {
+        match done {
+            Poll::Ready(Err(error)) => self.pending_if_passing(error, cx),
+            done => done,
+        }
+    }
+
+    #[cold]
+    fn pending_if_passing(&mut self, error: io::Error, cx: &Context<'_>) -> Poll<io::Result<usize>> {
+        if later::again(&error, cx) {
             self.must_poll_kernel = true;
             return Poll::Pending;
         }
-        done
+        Poll::Ready(Err(error))
     }
 
     /// Writes the bytes that the kernel takes. Tried whatever readiness the runtime believes in, unless the last try found
