@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasherDefault, Hasher},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
@@ -13,6 +12,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     live::{
+        by_id::ById,
         control::{Command, Control},
         handle::Connection,
         shared::{Shared, SideNames},
@@ -23,28 +23,6 @@ use crate::{
         stats::{Ledger, Totals},
     },
 };
-
-/// A map by the number of a connection.
-pub(crate) type ById<T> = HashMap<u64, T, BuildHasherDefault<IdHasher>>;
-
-/// Hashes numbers that are counted here: nobody else chooses them, so there are no collisions to be made with them.
-#[derive(Debug, Default)]
-pub(crate) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        // 2^64 by the golden ratio, which spreads numbers that follow each other over all bits.
-        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
 
 /// The live connections of one server, and the figures of those that ended.
 #[derive(Debug)]

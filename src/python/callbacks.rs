@@ -14,7 +14,7 @@ use super::{
     handle,
 };
 use crate::{
-    live::{handle::Connection, registry::ById},
+    live::{by_id::ById, handle::Connection},
     words::{direction::Direction, interest::Interest},
 };
 

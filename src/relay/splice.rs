@@ -16,8 +16,10 @@ use crate::{
     hooks::Failed,
     io::{
         errno::is_exhaustion,
-        stream::Stream,
-        sys::pipe::{self, Pipe},
+        stream::{
+            Stream,
+            pipe::{self, Pipe},
+        },
     },
     settings::config::Splice,
     words::{error::reason_text, outcome::CloseReason},

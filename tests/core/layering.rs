@@ -9,7 +9,9 @@ use std::{
 
 use rust_text::{Token, code_tokens};
 
+mod reach;
 mod rust_text;
+mod use_graph;
 
 /// A folder is a layer. From the lowest to the highest; a file may use its own layer and lower ones.
 const LAYERS: &[&str] =

@@ -22,6 +22,8 @@ mod unix_peer;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod other;
 
+mod owner;
+
 #[cfg(unix)]
 mod unix;
 #[cfg(not(unix))]
@@ -29,6 +31,7 @@ mod windows;
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub use self::other::Ticks;
+pub(crate) use self::owner::Owner;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use self::timer::Ticks;
 #[cfg(unix)]
@@ -43,11 +46,3 @@ pub(crate) use self::{
 };
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) use self::{other::pipe, other::*};
-
-/// The owner of a listener, for the message of a failed bind.
-pub(crate) enum Owner {
-    /// This process, or one that shares its descriptors.
-    Us,
-    /// `python3 (pid 4711)`
-    Other(String),
-}

@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::Owner;
+use super::owner::Owner;
 use crate::words::addr::Address;
 
 /// The flags of a send.
@@ -121,10 +121,12 @@ pub(crate) fn owner_of(_: &Address) -> Option<Owner> {
 pub struct Ticks;
 
 impl Ticks {
+    /// Returns such a clock.
     pub fn every(_: Duration) -> io::Result<Self> {
         Ok(Self)
     }
 
+    /// Never completes.
     pub async fn next(&self) -> io::Result<()> {
         std::future::pending().await
     }

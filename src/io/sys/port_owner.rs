@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 
-use super::Owner;
+use super::owner::Owner;
 use crate::words::addr::Address;
 
 /// Returns who listens on `address`, as far as the system shows that to this user.

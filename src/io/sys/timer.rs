@@ -20,7 +20,7 @@ impl Ticks {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
         let time = Timespec::try_from(time).map_err(|_| io::ErrorKind::InvalidInput)?;
         timerfd_settime(&timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval: time, it_value: time })?;
-        super::watch(timer, Interest::READABLE).map(Self).map_err(|(_, error)| error)
+        super::unix::watch(timer, Interest::READABLE).map(Self).map_err(|(_, error)| error)
     }
 
     /// Completes at the next tick. Ticks that nobody waited for count as one.
