@@ -1,4 +1,4 @@
-"""What is logged about callbacks: exceptions, with the user's part of the traceback, and those that do not return."""
+"""The log of callbacks: their exceptions, with the user's part of the traceback, and those that do not return."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ._threads import ReentrantLock
 _logger = logging.getLogger("interpose.callback")
 _HERE = str(Path(__file__).parent)
 
-# From here on a callback that has not returned is told of, with its stack.
+# A callback that has run for longer is logged, with its stack.
 _STUCK_SECONDS = 1.0
 # Exceptions of one kind in one callback are logged in full this often; a storm of them is counted.
 _INTERVAL_SECONDS = 1.0
@@ -47,13 +47,13 @@ class Reports:
         self.ends: _native.Server | None = None
         """The server that the first exception ends: its main loop raises it."""
 
-    def __call__(self, name: str, connection: Connection, error: BaseException, only_looks: bool) -> str | None:
+    def __call__(self, name: str, connection: Connection, error: BaseException, never_answered: bool) -> str | None:
         """Log what the callback `name` raised, and return one line about it.
 
-        None says that it is to end nothing: a callback that has never answered anything failed on its own output.
+        None means that nothing ends: a callback that has never answered anything failed on its own output.
         """
         line = f"{name} raised {described(error)}"
-        lost = lost_output(error) if only_looks else ""
+        lost = lost_output(error) if never_answered else ""
         held_back = self._pass(name, type(error).__name__)
         if held_back is not None:
             _log(connection, f"{line}{lost and f': {lost}'}", held_back, error, is_lost=bool(lost))
@@ -64,7 +64,7 @@ class Reports:
         return printable(line)
 
     def take(self) -> BaseException | None:
-        """Return what is kept, once: an exception, or a group of several."""
+        """Return the exception that is kept, or a group of several, and keep them no more."""
         with self._lock:
             kept, more = self._kept, self._more
             self._kept, self._more = [], 0
@@ -112,7 +112,7 @@ def report_stuck() -> None:
 
 
 def _log(connection: Connection, line: str, held_back: int, error: BaseException, *, is_lost: bool) -> None:
-    """Have the exception logged by the log's thread: no handler may hold up the lane."""
+    """Queue the exception for the log's thread: no handler may hold up the lane."""
     level = logging.WARNING if is_lost else logging.ERROR
     if not _logger.isEnabledFor(level):
         return
@@ -206,7 +206,7 @@ def described(error: BaseException) -> str:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException:  # noqa: BLE001
-        # Whatever it is, it is not what the callback has raised.
+        # This exception is another one than the callback has raised.
         return f"{kind} (whose text cannot be had)"
     return f"{kind}: {text[:_MOST_TEXT]}" if text else kind
 

@@ -19,11 +19,11 @@ from ._threads import hub_lets_go, is_patched
 
 
 class Form(Protocol):
-    """Methods of a class that are called in another way than hooks are, and what stands between the two."""
+    """Another form of methods than the hooks of a class, and how these are called as hooks."""
 
     @property
     def is_used(self) -> bool:
-        """The class has such methods: each socket is carried alone."""
+        """True if the class has such methods; each socket is a connection of its own then."""
         ...
 
     def has(self, name: str) -> bool:
@@ -31,7 +31,7 @@ class Form(Protocol):
         ...
 
     def adapted(self, name: str, callback: Callable[..., Any]) -> Callable[..., Any]:
-        """Return what is kept for a callback that was given to a server with such methods."""
+        """Return `callback` as it is kept for a server with such methods."""
         ...
 
     def put(self, hooks: dict[str, Callable[..., Any]], given: dict[str, Callable[..., Any]]) -> dict[str, str]:
@@ -42,7 +42,7 @@ class Form(Protocol):
         ...
 
     def call(self, name: str, *, by_super: bool, is_given: bool) -> object:
-        """Do what a call of the hook without arguments does, or raise ArgumentTypeError."""
+        """Call the hook without arguments, or raise ArgumentTypeError."""
         ...
 
 
@@ -57,11 +57,11 @@ class Callbacks:
     lanes: Lanes
     """The threads that call the callbacks."""
     reports: Reports
-    """What callbacks raise; there from prepare() on, as the next two."""
+    """The exceptions of callbacks; there from prepare() on, as the next two."""
     table: Table
     """The native side's table of callbacks."""
     passes_errors: bool
-    """An exception counts as None."""
+    """True if a callback that raises counts as one that answers None."""
 
     def __init__(self, override: Callable[[str], Callable[..., Any] | None]) -> None:
         self.form: Form | None = None
@@ -74,7 +74,7 @@ class Callbacks:
         self._is_connected = False
 
     def take(self, callbacks: Iterable[tuple[str, object]]) -> None:
-        """Set each that is not None, by hook. What is read of it later decorates: the next function takes its place."""
+        """Set each callback that is not None. Its hook stays a decorator, whose function takes the callback's place."""
         for name, callback in callbacks:
             if callback is not None:
                 self.set(name, callback, is_decorated=True)
@@ -100,7 +100,7 @@ class Callbacks:
         )
 
     def connect(self, native: Server, threads: int) -> None:
-        """Publish to `native` what is there, and from here on every change. `threads` lanes call it."""
+        """Publish the callbacks to `native`, and from here on every change. `threads` lanes call it."""
         self.lanes = Lanes(native, self.table, self.reports, threads)
         self.native = native
         self._is_connected = True
@@ -182,7 +182,7 @@ class Callbacks:
         return {name: check(name, callback) for name, callback in found.items() if callback is not None}
 
     def _publish(self) -> None:
-        """Put what is to be called into the native side's table, all at once."""
+        """Fill the native side's table with the callbacks in force, in one call."""
         hooks, logged_as = self._wanted(), dict[str, str]()
         if self.form is not None and self.form.is_used:
             logged_as = self.form.put(hooks, self._given)

@@ -12,16 +12,16 @@ from ._threads import ReentrantLock
 
 
 class Keeper(Protocol):
-    """Who has to know what comes and goes."""
+    """Checks and follows what enters the containers, and what leaves them."""
 
     def check(self, one: object) -> None:
         """Raise for what cannot be in a container."""
 
     def enters(self, one: object, is_listed: bool) -> None:
-        """Look at what is about to be in a container, which was not in it. What it raises keeps it out."""
+        """Prepare for `one`, which is about to enter a container that it was not in. An exception keeps it out."""
 
     def unlisted(self, one: object) -> None:
-        """Look at what is in `input_list` no more."""
+        """Stop reading `one`, which has left `input_list`."""
 
 
 class InputList(MutableSequence[Any]):
@@ -89,7 +89,7 @@ class InputList(MutableSequence[Any]):
                 del self._items[place]
 
     def replace(self, values: Iterable[Any]) -> None:
-        """Have these items from here on."""
+        """Replace all items by `values`."""
         # An assignment such as `self.input_list += sides` comes with what is there already.
         if values is not self:
             with self._lock:
@@ -235,7 +235,7 @@ class Channel(dict[Any, Any]):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         with self._lock:
-            # What cannot be entered keeps out the other one, too.
+            # If one of the two cannot be entered, neither is.
             for one in (key, value):
                 self._keeper.check(one)
             for one in (key, value):
@@ -304,7 +304,7 @@ class Channel(dict[Any, Any]):
             self[key] = value
 
     def replace(self, pairs: Mapping[Any, Any]) -> None:
-        """Have these pairs from here on."""
+        """Replace all entries by `pairs`."""
         if pairs is not self:
             for key in [key for key in self if key not in pairs]:
                 del self[key]

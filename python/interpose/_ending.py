@@ -1,4 +1,4 @@
-"""A server's end: what waits for it, and what comes out of it."""
+"""The end of a server: waiting for it, and raising what callbacks have raised."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ Forward.NOWHERE = Forward()
 
 
 ForwardTo: TypeAlias = tuple[str, int] | str | Forward
-"""What a server's `forward_to` may be."""
+"""The types of a server's `forward_to`."""
 
 
 def forward_of(value: object, name: str = "forward_to") -> Forward:

@@ -38,7 +38,7 @@ def _complete(group: Group) -> None:
     kind.__post_init__ = check
     first, _, rest = kind.__doc__.partition("\n\n")
     kind.__doc__ = "\n".join([first, "", *map(_bullet_of, group.rows), "", rest])
-    # Where users find it, and pickles look for it.
+    # The module that users import it from, and that pickles name.
     kind.__module__ = __package__
     dataclass(frozen=True)(kind)
     kind.__init__ = names_checked(others_of(group.name))(kind.__init__)

@@ -41,7 +41,7 @@ class Hook:
         if server is None:
             return self.of_class(kind)
         if _found(type(server), self.name) is not self:
-            # Only super() comes here, and that is not to find what was assigned.
+            # Only super() comes here, and it must not find a callback that was assigned.
             return self.of_super(server)
         callbacks: Callbacks | None = vars(server).get(_ATTRIBUTE)
         given = None if callbacks is None else callbacks.given(self.name)
@@ -61,11 +61,11 @@ class Hook:
         callbacks.set(self.name, None)
 
     def of_class(self, kind: type | None) -> Any:  # noqa: ARG002 (a method that overrides it may depend on the class)
-        """Return what the class has."""
+        """Return the function of the class."""
         return self._function
 
     def of_super(self, server: object) -> Any:
-        """Return what `super()` finds."""
+        """Return the attribute that `super()` finds."""
         return BoundHook(server, self, None, by_super=True)
 
     def bind(self, server: object) -> Any:
@@ -78,7 +78,7 @@ class Hook:
         return None
 
     def without_arguments(self, bound: BoundHook) -> object:
-        """Do what another form of methods has for it, or raise ArgumentTypeError."""
+        """Call the hook as another form of methods does, or raise ArgumentTypeError."""
         return bound.call_bare(is_given=False)
 
 
@@ -96,7 +96,7 @@ class Override(Hook):
         self._takes_nothing: bool | None = None
 
     def of_class(self, kind: type | None) -> Any:
-        """Return what the class would have without this."""
+        """Return the attribute that the class would have without this."""
         return self._get(None, kind)
 
     def of_super(self, server: object) -> Any:
@@ -159,7 +159,7 @@ class BoundHook:
         return self.call_bare(is_given=True)
 
     def call_bare(self, *, is_given: bool) -> object:
-        """Do what a call without arguments does in another form, or raise ArgumentTypeError."""
+        """Call the hook without arguments, as another form of methods does, or raise ArgumentTypeError."""
         form = callbacks_of(self.__self__).form
         if form is None:
             refuse_parentheses(self.__name__)
@@ -196,9 +196,9 @@ class BoundHook:
 
 
 def wrap_overrides(kind: type, names: Iterable[str]) -> None:
-    """Have the hooks that a new subclass overrides decorate as well, when they are read on a server.
+    """Make the hooks that a new subclass overrides usable as decorators, when they are read on a server.
 
-    What is put into the class later stays as it is.
+    A method that is put into the class later stays as it is.
     """
     for name in names:
         found = _found(kind, name)

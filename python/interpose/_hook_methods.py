@@ -41,7 +41,7 @@ class HookMethods:
     """
 
     def __init_subclass__(cls, **named: Any) -> None:
-        """Have the methods that override hooks decorate as the hooks do."""
+        """Make the methods that override hooks usable as decorators, as the hooks are."""
         super().__init_subclass__(**named)
         wrap_overrides(cls, HOOKS)
 
@@ -121,7 +121,7 @@ def warn_of_slips(kind: type) -> None:
 def refuse_slip(server: object, name: str) -> None:
     """Raise for an attribute whose name is nearly that of a hook, before it is assigned; only warn in a subclass.
 
-    What a class has declared is its own business.
+    A class may have any attribute that it declares.
     """
     kind = type(server)
     meant = _meant(name)

@@ -90,8 +90,8 @@ else:
         @overload
         def __call__(self, callback: _OnEof, /) -> _OnEof: ...
 
-    # What a script's method returns is nobody's business. But it is less than the hooks return above, when they are
-    # called without arguments: so these are methods of the class, and not hooks of a server of our form.
+    # A script's method may return anything. But these types are narrower than `object`, which the hooks above return
+    # when they are called without arguments: a method of a class matches, and a hook of a server of our form does not.
     _Returned: TypeAlias = int | bytes | str | None
 
     class _BareAccept(Protocol):
@@ -221,7 +221,7 @@ else:
 
         class _Assignable(_Assigned[_Given], _Readable[_Read], Protocol[_Read, _Given]): ...
 
-        # What is assigned: a lambda takes the types of its parameters from here.
+        # A function that is assigned: a lambda takes the types of its parameters from here.
         class _Function(_Readable[_Read], Protocol[_Parameters, _Answered, _Read]):
             def __call__(self, *args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Answered: ...
 

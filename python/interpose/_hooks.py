@@ -51,7 +51,7 @@ def check(name: str, callback: object) -> Callable[..., Any]:
     try:
         inspect.signature(callback).bind(*arguments)
     except ValueError:
-        pass  # A built-in that tells nothing of its arguments.
+        pass  # A built-in without a signature.
     except TypeError:
         shown = printable(getattr(callback, "__qualname__", type(callback).__name__))
         takes = printable(str(inspect.signature(callback)))

@@ -31,7 +31,7 @@ class Lanes:
         self._reports = reports
         self._count = count
         self._made = False
-        # Those that the native side knows and no thread drives: a main loop's, until it runs.
+        # Lanes that the native side has and no thread drives: a main loop's, until it runs.
         self._undriven: list[_native.Lane] = []
         self._entering = False
         self._threads: list[threading.Thread | Greenless] = []
@@ -74,7 +74,7 @@ class Lanes:
             self.on_start()
 
     def follow(self) -> None:
-        """See to it that the callbacks that are there now are called."""
+        """Let the native side call the callbacks that are in force now."""
         with self.lock:
             # A closed server calls nobody any more.
             if self._table.any and not self._made and not self._native.is_closed:
@@ -136,7 +136,7 @@ class Lanes:
         return start_thread(f"interpose-lane-{index}", _driver(self._native, self._table, lane, gate))
 
     def _drive_rest(self) -> None:
-        """Drive what a main loop that could not start has left."""
+        """Start threads for the lanes of a main loop that could not start."""
         while self._undriven:
             gate = Gate()
             gate.is_open = True

@@ -1,4 +1,4 @@
-"""The native side's log, carried into `logging` by a thread; and what this process owes the native side.
+"""The native side's log, carried into `logging` by a thread; and its calls at exit and after a fork.
 
 No native thread ever runs Python, so a record waits in a bounded native queue until the thread
 `interpose-log` takes it. That thread starts with the first server that starts.
@@ -22,13 +22,13 @@ from ._threads import Greenless, ReentrantLock, is_patched, refuse_eventlet, run
 from ._waiting import wait_for
 
 # How often a changed level is noticed, and how long the exit may wait for a handler that does not return.
-_LOOK_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
 # How long stop() waits for the log, and when a handler counts as one that does not return.
 _FLUSH_SECONDS = 0.5
 _STUCK_SECONDS = 1.0
 # How long a lane waits for the log.
 _QUICK_SECONDS = 0.02
-# A handler that takes longer is warned about, so often.
+# A handler that takes longer is warned about, once in this interval.
 _SLOW_SECONDS = 0.1
 _SLOW_INTERVAL_SECONDS = 60.0
 
@@ -69,7 +69,7 @@ def check_each_second(check: Callable[[], None]) -> None:
 
 
 def queue(work: Callable[[], None]) -> None:
-    """Have `work` done by the thread, in its turn; where too much waits it is dropped, and counted."""
+    """Queue `work` for the thread, in order with the records; a full queue drops it and counts it."""
     key = next(_keys)
     _waiting[key] = work
     if not _native.queue_record(key):
@@ -77,30 +77,30 @@ def queue(work: Callable[[], None]) -> None:
 
 
 def flush_if_quick() -> None:
-    """Wait a moment for what was said before to be handed to the loggers, unless they are slow."""
+    """Wait a moment until earlier records are handed to the loggers, unless those are slow."""
     if _native.log_held_up()[0] < _QUICK_SECONDS:
         _native.flush_logs(_QUICK_SECONDS)
 
 
 def flush(most: float = _FLUSH_SECONDS) -> None:
-    """Wait until what was said before is handed to the loggers: not long, if a handler does not return."""
+    """Wait until earlier records are handed to the loggers: not long, if a handler does not return."""
     if _thread is None:
         return
     if not wait_for(_is_flushed, min(most, _FLUSH_SECONDS)) or _native.log_held_up()[0] >= _STUCK_SECONDS:
-        _tell_of_held_up()
+        _report_held_up()
 
 
 async def flush_async() -> None:
     """Do what flush() does, without blocking the loop."""
     if _thread is not None and not await _native.logs_flushed(_FLUSH_SECONDS, _STUCK_SECONDS):
-        _tell_of_held_up()
+        _report_held_up()
 
 
 def _is_flushed(timeout: float) -> bool:
     return _native.flush_logs(timeout) or _native.log_held_up()[0] >= _STUCK_SECONDS
 
 
-def _tell_of_held_up() -> None:
+def _report_held_up() -> None:
     """Say on standard error, once a minute, that the log stands still: through the log it cannot be said."""
     global _held_up_since
     seconds, waiting, dropped = _native.log_held_up()
@@ -114,7 +114,7 @@ def _tell_of_held_up() -> None:
 
 
 def _carry() -> None:
-    while (records := _native.next_logs(_LOOK_SECONDS)) is not None:
+    while (records := _native.next_logs(_CHECK_SECONDS)) is not None:
         for number, name, message in records:
             begin = time.monotonic()
             if name:
@@ -123,9 +123,9 @@ def _carry() -> None:
                 _do(int(message))
             if is_patched():
                 run_hub()
-            _look_after_handlers(name or "interpose.callback", time.monotonic() - begin)
+            _warn_of_slow_handler(name or "interpose.callback", time.monotonic() - begin)
         _check_each()
-        # Not only when it differs from the last look: a server that starts sets it in between.
+        # Every time, not only when it has changed: a server that starts sets it in between.
         _native.start_logging(_level())
 
 
@@ -138,7 +138,7 @@ def _do(key: int) -> None:
             traceback.print_exc()
 
 
-def _look_after_handlers(name: str, taken: float) -> None:
+def _warn_of_slow_handler(name: str, taken: float) -> None:
     global _slow_since
     now = time.monotonic()
     if taken >= _SLOW_SECONDS and now - _slow_since >= _SLOW_INTERVAL_SECONDS:
@@ -151,7 +151,7 @@ def _look_after_handlers(name: str, taken: float) -> None:
 
 
 def _level() -> int:
-    """Give the lowest level that one of the loggers wants; the others drop what they do not."""
+    """Return the lowest level that one of the loggers wants; the others drop the records that they do not want."""
     return min(logger.getEffectiveLevel() for logger in _loggers)
 
 
@@ -177,7 +177,7 @@ def _leave() -> None:
     """At exit: end every server before the interpreter goes, then let the last records out."""
     _native.shutdown()
     if _thread is not None:
-        _thread.join(_LOOK_SECONDS)
+        _thread.join(_CHECK_SECONDS)
         _, waiting, dropped = _native.log_held_up()
         if _thread.is_alive() and waiting + dropped:
             say_aside(f"interpose: {waiting + dropped} log lines are lost: a handler of logging does not return")

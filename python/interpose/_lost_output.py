@@ -1,4 +1,4 @@
-"""Output of a callback's own that is gone: looking at traffic must not end it."""
+"""Output of a callback's own that is gone, such as a closed pipe: printing traffic must not end it."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ _Group = TypeVar("_Group")
 
 
 class OldKeywords(TypedDict, total=False):
-    """What each may be; the groups say what they mean."""
+    """The type of each; the groups document their meaning."""
 
     callback_threads: int
     callback_errors: Literal["close", "pass", "raise"]

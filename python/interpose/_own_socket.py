@@ -134,7 +134,7 @@ def _away(kind: type) -> type:
 
 
 def side_of(one: object) -> TakenOver | None:
-    """Return the side that has taken `one` over, if it is a socket of which that is so."""
+    """Return the side that has taken the socket `one` over, else None."""
     return _sides.get(one) if isinstance(one, _Away) else None
 
 

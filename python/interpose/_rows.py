@@ -1,4 +1,4 @@
-"""What the table of settings is made of: rows, and groups of them. The table itself is in _settings."""
+"""The parts of the table of settings: rows, and groups of them. The table itself is in _settings."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def setting(
 class Group:
     """Rows that belong together, in the order of their class.
 
-    `name` is the table of a settings file, `title` the heading of --help, `given_as` how a program gives one of them.
+    `name` is the table of a settings file, `title` the heading of --help, `given_as` how a program sets one of them.
     """
 
     def __init__(self, kind: type, name: str, title: str, given_as: str) -> None:

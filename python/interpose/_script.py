@@ -24,7 +24,7 @@ class Listener:
         self._address = host_port(native.address)
         self._accepted = accepted
         self._waiting: Connection | None = None
-        # The client that a method has accepted, as long as it runs: what it has done to it is to be known then.
+        # The client that a method has accepted, until the method returns: what became of it is checked then.
         self._taken: Side | None = None
 
     def accept(self) -> tuple[Side, tuple[str, int]]:
@@ -36,11 +36,11 @@ class Listener:
         return client, client.getpeername()
 
     def offer(self, connection: Connection) -> None:
-        """Have `connection` accepted next."""
+        """Let the next accept() return `connection`."""
         self._waiting = connection
 
     def withdraw(self) -> Side | None:
-        """Have nobody accepted next; return the client that was accepted since the offer."""
+        """Let the next accept() find no client; return the one that was accepted since offer()."""
         taken, self._waiting, self._taken = self._taken, None, None
         return taken
 
@@ -111,7 +111,7 @@ class Sides:
             self._pause(side, paused=True)
 
     def _take(self, side: ScriptSide) -> None:
-        """Have what a script has connected carried by the server."""
+        """Let the server carry an upstream that the script has connected."""
         if not isinstance(side, Outgoing) or side.is_paired or side.native is None:
             return
         if self._native.started:
@@ -135,11 +135,11 @@ class Sides:
         if hasattr(side, "_native"):
             side._native.pause(side.is_client, paused)  # pyright: ignore[reportPrivateUsage]
 
-    # Who is who.
+    # Finding sides.
 
     @staticmethod
     def known(one: object) -> ScriptSide | None:
-        """Return the side that `one` is, as the script has it."""
+        """Return `one` if it is a side, else the side that has taken that socket over, else None."""
         return one if isinstance(one, ScriptSide) else side_of(one)
 
     def other(self, side: ScriptSide) -> Side | None:
@@ -159,13 +159,13 @@ class Sides:
         return side in self._read
 
     def accepted(self, connection: Connection) -> Accepted:
-        """Return the client's side, one object while anybody has it."""
+        """Return the client's side: one object, as long as something refers to it."""
         side = self.of(connection)
         return side if isinstance(side, Accepted) else Accepted(connection, self)
 
     @staticmethod
     def of(connection: Connection) -> ScriptSide | None:
-        """Return the one side that a connection has, if anybody has it still."""
+        """Return the side of a connection that is carried alone, as long as something refers to it."""
         side = connection.upstream if connection._native.is_adopted else connection.client  # pyright: ignore[reportPrivateUsage]
         return side if isinstance(side, ScriptSide) else None
 
@@ -181,7 +181,7 @@ class Sides:
         self.channel[client] = upstream
         self.channel[upstream] = client
 
-    # How they go.
+    # Ending sides.
 
     def forget(self, side: ScriptSide) -> None:
         """Take a side out of the containers."""
@@ -209,9 +209,9 @@ class Sides:
             side.close()
 
     def run(self, method: Callable[[], object], side: ScriptSide | None) -> None:
-        """Run a method with this side at hand, or the listener. One that raises leaves nothing of what it has begun.
+        """Run a method with `side` as `self.s`; None is the listener.
 
-        That is what it has entered or connected.
+        If it raises, the sides that it has entered or connected are closed.
         """
         attributes = self.attributes
         attributes["s"] = self.listener if side is None else side.face if isinstance(side, TakenOver) else side

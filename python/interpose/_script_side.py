@@ -19,7 +19,7 @@ class Script(Protocol):
     at_hand: ScriptSide | None
     """The side whose data a method sees just now."""
     has_sent: bool
-    """The method has sent something."""
+    """True once the method has sent something."""
 
     def other(self, side: ScriptSide) -> Side | None:
         """Return the side that is paired with it."""
@@ -36,15 +36,15 @@ class ScriptSide(Side):
     script: Script | None
     """The script that has it; None for one that has none, and for the upstream of a connection of our form."""
     is_told: bool
-    """on_close knows of its end."""
+    """True once nothing more is to be called for its end."""
     is_closed: bool
-    """The script has closed it."""
+    """True once the script has closed it."""
     is_shut: bool
-    """Its peer gets nothing more."""
+    """True once its peer was sent an end of stream."""
     loses: bool
-    """What is sent to it after its end is lost: it has ended by itself, and the script has no on_close to know by."""
+    """True if bytes sent to it after its end are lost in silence: no on_close of the script reports that it ended."""
     was_read: bool
-    """It has been in the server's hands."""
+    """True once the server has read from it."""
     passes: bool
     """True if its bytes are passed on without a callback."""
     timeout: float | None

@@ -149,7 +149,7 @@ class TheServer(Ending, TutorialAttributes, HookMethods, ServerNames):
 
     @shadowable
     def stats(self) -> Stats:
-        """What it has done so far; also after the stop. Raises ForkError.
+        """The counters of the server, so far; also after the stop. Raises ForkError.
 
         >>> from interpose import TheServer
         >>> with TheServer("", 0, "example.org:80") as server:

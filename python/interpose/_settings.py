@@ -35,7 +35,7 @@ __all__ = [
 
 @group("forward", "connecting to TARGET", "forward_to=Forward(host, port, {}=...)")
 class ForwardSettings:
-    """What a Forward has beside its address."""
+    """The settings of a Forward, beside its address."""
 
     connect_timeout: float = setting(
         default=10.0,
@@ -180,7 +180,7 @@ class Relay:
         kind=Count(1, 262144, none="262144"),
         others="bufsize chunksize",
         meaning="the most bytes of one chunk, 1 to 262,144. None takes the server's class attribute `buffer_size`, "
-        "which is 262,144. Directions that nobody looks at have buffers of their own",
+        "which is 262,144. Directions that no callback sees have buffers of their own",
         native=True,
     )
     splice: bool = setting(
@@ -188,7 +188,7 @@ class Relay:
         kind=Switch(),
         flag="--no-splice",
         help="copy every byte, also of directions that stream",
-        meaning="move the bytes of a direction that streams, and that nobody looks at, without copying them "
+        meaning="move the bytes of a direction that streams, and that no callback sees, without copying them "
         "(splice(2), Linux)",
         native=True,
     )
@@ -233,7 +233,7 @@ class Callbacks:
 
 @group("command", "the command")
 class CommandSettings:
-    """What only the command has."""
+    """The settings of the command alone."""
 
     drain: float = setting(
         default=30.0,

@@ -1,4 +1,4 @@
-"""A server's figures, `connections` and the like, whose names a script may have attributes of its own under."""
+"""Properties of a server, such as `connections`, whose names a subclass may use for attributes of its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ else:
             self._name = name
 
         def __get__(self, server: object, kind: type | None = None) -> Any:
-            """Return the attribute that was assigned, else what the property says."""
+            """Return the attribute that was assigned, else the property's value."""
             if server is not None and self._name in vars(server):
                 return vars(server)[self._name]
             return super().__get__(server, kind)

@@ -1,6 +1,6 @@
 """One end of a connection: who is there, and what is sent to it.
 
-What leads from a side to its connection and to its other side is in `_connection`.
+The way from a side to its connection and to its other side is in `_connection`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ._threads import is_cooperative
 from ._waiting import wait_for
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
-"""What can be sent."""
+"""The types that can be sent."""
 
 
 class SideMethods(SideNames):

@@ -1,4 +1,4 @@
-"""Words and figures about connections: where they are, how they ended, what was counted."""
+"""Phases, close reasons and counters of connections."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class CloseReason(enum.StrEnum):
 
 
 class _Figures:
-    """The base of dataclasses that show what is not zero."""
+    """The base of dataclasses whose repr() leaves out zeros."""
 
     __slots__ = ()
 
@@ -92,7 +92,7 @@ class _Figures:
 
 
 class _Closed(dict[CloseReason, int]):
-    """How many connections ended for each reason; shows those that some did."""
+    """How many connections ended for each reason; its repr() leaves out zeros."""
 
     __slots__ = ()
 
@@ -106,7 +106,7 @@ def _is_zero(value: object) -> bool:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Ledger(_Figures):
-    """The bytes of one direction. Shown, it has what is not zero.
+    """The bytes of one direction. Its repr() shows the figures that are not zero.
 
     * `read`: bytes taken from the sending side.
     * `added`: bytes that a callback put in the place of others, or that were sent from outside.

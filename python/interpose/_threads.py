@@ -18,7 +18,7 @@ from typing import Any
 
 from ._exceptions import RuntimeStartError
 
-# Between two looks of a greenlet that waits: at first, and at most.
+# The pause of a waiting greenlet between two checks: the first, and the longest.
 _FIRST_PAUSE_SECONDS = 0.0005
 _LONGEST_PAUSE_SECONDS = 0.02
 
@@ -54,7 +54,7 @@ ReentrantLock: Callable[[], Any] = _module.RLock
 
 
 class Gate:
-    """Holds up threads until it is opened, or they are sent home."""
+    """Holds up threads until decide(); `is_open` then says whether they go on or end."""
 
     def __init__(self) -> None:
         self._lock = _allocate_lock()
@@ -68,12 +68,12 @@ class Gate:
         return self.is_open
 
     def decide(self) -> None:
-        """Let go of those who wait, and of those who come."""
+        """Release the threads that wait, and those that come later."""
         self._lock.release()
 
 
 class Pauses:
-    """The pauses between two looks of a greenlet: ever longer, and others of its thread run meanwhile."""
+    """The pauses of a waiting greenlet between two checks: each longer, and others of its thread run meanwhile."""
 
     def __init__(self) -> None:
         self._next = _FIRST_PAUSE_SECONDS
@@ -139,7 +139,7 @@ def refuse_eventlet() -> None:
 
 
 def hub_lets_go(callback: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `callback`, such that greenlets of other threads hear of the locks that it has released."""
+    """Return `callback`, followed by a turn of gevent's loop: it wakes other threads for locks that were released."""
 
     def call(*arguments: Any) -> Any:
         try:
@@ -151,7 +151,7 @@ def hub_lets_go(callback: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def run_hub() -> None:
-    """Give gevent's loop of the calling thread a turn, if there is one: word for other threads waits there."""
+    """Run gevent's loop of the calling thread once, if there is one: wake-ups of other threads wait there."""
     if _hub() is not None:
         sys.modules["gevent"].sleep(0)
 

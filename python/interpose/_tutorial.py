@@ -38,19 +38,19 @@ if TYPE_CHECKING:
 
 
 class TutorialAttributes:
-    """What methods of the tutorial's form find on their server."""
+    """The attributes that methods of the tutorial's form use on their server."""
 
     if TYPE_CHECKING:
         s: _OfScripts[Side]
         """The side at hand."""
         data: _OfScripts[bytes]
-        """What it has sent, in `on_recv`."""
+        """The chunk that it has sent, in `on_recv`."""
         channel: _OfScripts[dict[Any, Any]]
         """The other side of each: entering a pair pairs, deleting it unpairs."""
         input_list: _OfScripts[list[Any]]
         """The listener and every side that is read."""
         server: _OfScripts[Listener]
-        """The listener; `self.server.accept()` gives the client, in `on_accept`."""
+        """The listener; `self.server.accept()` returns the client and its address, in `on_accept`."""
 
     if not TYPE_CHECKING:
 
@@ -107,7 +107,7 @@ class Tutorial:
         return logged_as
 
     def adapted(self, name: str, callback: Callable[..., Any]) -> Callable[..., Any]:
-        """Return an on_close that tells `callback` of an end, and called without arguments hangs up as a method would.
+        """Return an on_close that calls `callback` at an end; called without arguments, it hangs up as a method would.
 
         Other callbacks are returned as they are.
         """
@@ -136,7 +136,7 @@ class Tutorial:
             refuse_parentheses(name)
         if is_given and self.has(name):
             return method_of(self._server(), name)()
-        # What `super()` finds.
+        # The methods that `super()` finds.
         {"on_accept": self._accept, "on_recv": self._send_on, "on_close": self._hang_up}[name]()
         return None
 

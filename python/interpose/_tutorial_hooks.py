@@ -43,7 +43,7 @@ class ScriptHooks:
         self._receives = methods.get("on_recv", send_on)
 
     def on_accept(self, conn: Connection) -> object:
-        """Have the script accept a client, or ask the callback of our form."""
+        """Call the script's on_accept for a client, or the callback of our form."""
         if "on_accept" not in self._own:
             return self._given_accept(conn)
         sides = self._sides
@@ -76,7 +76,7 @@ class ScriptHooks:
         return answer
 
     def _kept(self, conn: Connection) -> object:
-        """Say what becomes of a client that on_accept was called for."""
+        """Return the answer for a client that the script's on_accept was called for."""
         client = self._sides.of(conn)
         if client is None:
             logging.getLogger("interpose.callback").warning(
@@ -94,7 +94,7 @@ class ScriptHooks:
             callback(conn)
 
     def on_recv(self, side: ScriptSide, data: bytes) -> None:
-        """Have the script see a chunk. What it does not send goes nowhere."""
+        """Call the script's on_recv with a chunk. Bytes that it does not send go nowhere."""
         sides = self._sides
         if side.passes:
             self._pass_on(side, data)
@@ -120,7 +120,7 @@ class ScriptHooks:
         return gone
 
     def _abandon(self, partner: ScriptSide | None) -> None:
-        """Reset what a method that fails was called with a partner of, where it has begun to unpair the two.
+        """Reset `partner`, the other side when a method that fails was called, if the method has unpaired the two.
 
         A pair that is whole ends with the side at hand.
         """
@@ -130,14 +130,14 @@ class ScriptHooks:
 
     @staticmethod
     def _lost(name: str, error: Exception) -> bool:
-        """Say that a method's own output is gone, if that is it: looking ends nothing."""
+        """Log that a method's own output is gone, if that is the failure: lost output ends no connection."""
         gone = lost_output(error)
         if gone:
             logging.getLogger("interpose.callback").warning("%s: %s", name, gone)
         return bool(gone)
 
     def passing(self, name: str, callback: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a hook that does with a chunk what a callback of our form answers."""
+        """Return a hook that treats a chunk as the answer of a callback of our form says."""
 
         @functools.wraps(callback)
         def on_recv(side: ScriptSide, data: bytes) -> None:
@@ -196,7 +196,7 @@ class ScriptHooks:
                 self._sides.forget(one)
 
     def _tell(self, side: ScriptSide) -> None:
-        """Have the script's on_close called for a side that has ended, once, unless it has let go of it before."""
+        """Call the script's on_close for a side that has ended, once, unless the script has let go of it before."""
         sides = self._sides
         if side.is_told or side.is_closed or not sides.is_read(side):
             return
@@ -246,7 +246,7 @@ class ScriptHooks:
 
 
 def parts_of(name: str, answer: object, data: bytes) -> list[Any]:
-    """Return what a callback of our form wants sent in the place of `data`."""
+    """Return the parts that a callback of our form wants sent in the place of `data`."""
     if answer is None:
         return [data]
     parts: list[Any] = list(cast("list[Any]", answer)) if isinstance(answer, (list, tuple)) else [answer]

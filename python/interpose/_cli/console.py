@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 OK, FAILED, USAGE, CANNOT_BIND = 0, 1, 2, 4
 
-# Set while the command serves: then words go through a queue, because nothing may hold up its end.
+# Set while the command serves: then output goes through a queue, because no reader may hold up the end.
 _outputs: Outputs | None = None
 
 
 def say(text: str) -> None:
-    """Print a line. A reader that has gone is not an error of ours."""
+    """Print a line. A closed pipe or terminal is no error."""
     if _outputs is None:
         _write(sys.stdout, text)
     elif _outputs.out:
@@ -48,7 +48,7 @@ def show_traceback(error: Exception) -> None:
 
 
 def take_output() -> Outputs:
-    """From here on no word waits for its reader: see output."""
+    """Queue all output from here on, so that no reader holds up the command; return the queues."""
     global _outputs
     from .output import Outputs, keep_standard_descriptors
 

@@ -1,4 +1,4 @@
-"""The environment variables that say what options say."""
+"""The environment variables that stand for options."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LIKE = 0.8
 
 
 def texts(environment: Mapping[str, str]) -> dict[Setting, str]:
-    """Return what the environment says of each setting. A variable that is empty says nothing.
+    """Return the text of each setting that the environment sets. An empty variable counts as not set.
 
     Raise ConfigError for a name that is nearly one of a setting.
     """

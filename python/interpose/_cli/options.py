@@ -23,7 +23,7 @@ from .slips import check
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command was asked to do: LISTEN, TARGET as `forward`, and the groups of settings."""
+    """The command line, understood: LISTEN, TARGET as `forward`, and the groups of settings."""
 
     address: str
     forward: Forward

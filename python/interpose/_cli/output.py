@@ -1,4 +1,4 @@
-"""Where the command's words go: through a bounded queue and a thread, so that no reader ever holds up the command.
+"""The command's output: a bounded queue and a thread for each stream, so that no reader ever holds up the command.
 
 A pipe that nobody reads, a paused terminal or a full disk blocks or fails that thread alone. Lines that find no room
 are dropped and counted, and the number is written when there is room again.

@@ -1,4 +1,4 @@
-"""Serving until a signal ends it: what the command does after its words are understood."""
+"""Serving until a signal ends it, after the command line was parsed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def serve(bind: Callable[[], TheServer], what: str, command: CommandSettings) ->
 
 
 class _Stop:
-    """Acts on signals: the first that asks for an end drains, the next one stops at once, others ask how it is."""
+    """Acts on signals: the first that asks for an end drains, the next one stops at once; others report."""
 
     def __init__(self, server: TheServer, drain: float, *, quiet: bool) -> None:
         self.asked = 0
