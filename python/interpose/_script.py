@@ -93,7 +93,7 @@ class Sides:
             if not isinstance(one, socket.socket):
                 return
             side = take_over(one)
-        if side.is_told or side in self._read or (side.script is not None and not is_listed and side.was_read):
+        if side.is_over or side in self._read or (side.script is not None and not is_listed and side.was_read):
             return
         self._take(side)
         self._read[side] = one
@@ -202,7 +202,7 @@ class Sides:
     def be_rid(self, side: ScriptSide) -> None:
         """Reset a side, and forget it."""
         self.forget(side)
-        side.is_told = True
+        side.is_over = True
         if hasattr(side, "_native"):
             side._native.abort()  # pyright: ignore[reportPrivateUsage]
         elif isinstance(side, Outgoing):

@@ -31,11 +31,11 @@ class ScriptSide(Side):
     It is the same object for as long as the script has it, so it is a key of the script's own dictionaries.
     """
 
-    __slots__ = ("__weakref__", "is_closed", "is_shut", "is_told", "loses", "passes", "script", "timeout", "was_read")
+    __slots__ = ("__weakref__", "is_closed", "is_over", "is_shut", "loses", "passes", "script", "timeout", "was_read")
 
     script: Script | None
     """The script that has it; None for one that has none, and for the upstream of a connection of our form."""
-    is_told: bool
+    is_over: bool
     """True once nothing more is to be called for its end."""
     is_closed: bool
     """True once the script has closed it."""
@@ -55,7 +55,7 @@ class ScriptSide(Side):
 
     def _begin(self, script: Script | None) -> None:
         self.script = script
-        self.is_told = self.is_closed = self.is_shut = self.was_read = self.passes = False
+        self.is_over = self.is_closed = self.is_shut = self.was_read = self.passes = False
         self.loses = False
         self.timeout = None
 
@@ -85,7 +85,7 @@ class ScriptSide(Side):
             # None: it is not the method that sends, but another thread meanwhile.
             return super().send(data) if sent is None else sent
         except ConnectionClosedError:
-            if not self.loses and (self.is_told or self.is_closed or self.is_shut):
+            if not self.loses and (self.is_over or self.is_closed or self.is_shut):
                 raise
             # It has just failed, which on_close is about to see, where there is one; a method that sends to many is not
             # to fail for one.

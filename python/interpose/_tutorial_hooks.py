@@ -172,9 +172,9 @@ class ScriptHooks:
         for part in parts_of("on_eof", answer, b""):
             self._pass_on(side, part)
         if "on_close" in self._own:
-            self._tell(side)
+            self._call_on_close(side)
         else:
-            side.is_told = side.loses = True
+            side.is_over = side.loses = True
             self._pass_end(side)
         return None
 
@@ -189,18 +189,18 @@ class ScriptHooks:
         if not partner.is_shut:
             partner.half_close()
             partner.loses = True
-        if partner.is_told:
+        if partner.is_over:
             for one in (side, partner):
                 # It ends by itself, once all is delivered.
                 one.is_closed = True
                 self._sides.forget(one)
 
-    def _tell(self, side: ScriptSide) -> None:
+    def _call_on_close(self, side: ScriptSide) -> None:
         """Call the script's on_close for a side that has ended, once, unless the script has let go of it before."""
         sides = self._sides
-        if side.is_told or side.is_closed or not sides.is_read(side):
+        if side.is_over or side.is_closed or not sides.is_read(side):
             return
-        side.is_told = True
+        side.is_over = True
         partner = sides.partner(side)
         try:
             sides.run(self._own["on_close"], side)
@@ -232,7 +232,7 @@ class ScriptHooks:
         if partner is not None and reason is CloseReason.CALLBACK_ERROR:
             partner._native.fail(conn._native)  # pyright: ignore[reportPrivateUsage]
         if "on_close" in self._own:
-            self._tell(side)
+            self._call_on_close(side)
             return
         side.loses = side.loses or not side.is_closed
         if partner is None:

@@ -12,6 +12,7 @@ from support.addresses import address_of
 from support.deadline import poll
 from support.peers import bound_address as name_of
 from support.peers import connect, listener, read_exactly
+from support.tutorial_scripts import Chat
 
 SIZE = 48 << 20
 # Bytes that the kernel's buffers of the two connections, and the proxy, may hold together.
@@ -111,16 +112,6 @@ def test_many_sources_and_one_reader_that_stands_still() -> None:
 
 
 def test_one_source_and_many_readers_of_which_one_stands_still() -> None:
-    class Chat(TheServer):
-        def on_accept(self) -> None:
-            client, _ = self.server.accept()
-            self.input_list.append(client)
-
-        def on_recv(self) -> None:
-            for one in self.input_list:
-                if one not in (self.server, self.s):
-                    one.send(self.data)
-
     with (
         Chat("", 0) as server,
         connect(address_of(server), 60) as source,

@@ -14,7 +14,7 @@ from support.exchanges import exchange, wait_until_idle
 from support.peers import Address, Echo, Served, connect, ending, listener, read_exactly
 from support.peers import bound_address as name_of
 from support.peers import echo as echoed
-from support.tutorial_scripts import OnlyRecv, WholeTutorial, unpaired
+from support.tutorial_scripts import Chat, OnlyRecv, WholeTutorial, unpaired
 
 
 def both(server: Any, client: Any, upstream: Any) -> None:
@@ -197,16 +197,6 @@ def test_one_client_and_three_upstreams(serve: Any) -> None:
 
 
 def test_a_broadcast_to_all_of_input_list() -> None:
-    class Chat(TheServer):
-        def on_accept(self) -> None:
-            client, _ = self.server.accept()
-            self.input_list.append(client)
-
-        def on_recv(self) -> None:
-            for one in self.input_list:
-                if one not in (self.server, self.s):
-                    one.send(self.data)
-
     with (
         Chat("", 0) as server,
         connect(address_of(server)) as a,

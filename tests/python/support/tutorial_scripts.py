@@ -51,9 +51,22 @@ class WholeTutorial(TheServer):
         self.channel[self.s].send(data)
 
 
+class Chat(TheServer):
+    """Sends what comes from a client to all others; there is no upstream."""
+
+    def on_accept(self) -> None:
+        client, _ = self.server.accept()
+        self.input_list.append(client)
+
+    def on_recv(self) -> None:
+        for one in self.input_list:
+            if one not in (self.server, self.s):
+                one.send(self.data)
+
+
 BOTH = pytest.mark.parametrize("kind", [OnlyRecv, WholeTutorial])
 
 
 def unpaired(server: Any) -> bool:
-    """Whether the server knows of no connection any more."""
+    """Return whether the server knows of no connection any more."""
     return bool(server.channel == {} and server.input_list == [server.server])
