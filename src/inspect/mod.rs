@@ -5,6 +5,8 @@
 
 pub mod chain;
 pub mod outbox;
+#[cfg(test)]
+pub(crate) mod playbook;
 
 use std::fmt;
 

@@ -119,6 +119,8 @@ impl Outbox {
     }
 
     /// Asks for [`Stage::resume`](super::Stage::resume) at an instant.
+    ///
+    /// Of several instants the earliest counts, and it is forgotten then. A stage that is resumed before its own asks again.
     pub fn wake_at(&mut self, at: Instant) {
         self.wake = Some(self.wake.map_or(at, |earlier| earlier.min(at)));
     }
