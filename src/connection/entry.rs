@@ -48,7 +48,7 @@ pub(crate) struct Attendance {
 impl Attendance {
     fn new(hooked: &Arc<Hooked>, shared: &Arc<Shared>) -> Self {
         let attendant = Attendant::new(hooked, Connection::from(Arc::clone(shared)));
-        Self { known: attendant.interest() != Interest::NONE && attendant.lane().is_some(), attendant }
+        Self { known: attendant.interest() != Interest::NONE && attendant.can_ask(), attendant }
     }
 
     /// Returns true if the hooks have each socket carried alone.
@@ -58,7 +58,7 @@ impl Attendance {
 
     /// Who is to be asked, if this is of interest now.
     pub(crate) fn wanted(&mut self, hook: Interest) -> Option<&Attendant> {
-        let wanted = self.attendant.interest().has(hook) && self.attendant.lane().is_some();
+        let wanted = self.attendant.interest().has(hook) && self.attendant.can_ask();
         self.known |= wanted;
         wanted.then_some(&self.attendant)
     }
@@ -112,7 +112,10 @@ impl Entry {
         if !known && !wanted {
             return None;
         }
-        let lane = attendant.lane()?.clone();
+        let lane = attendant.lane().cloned();
+        if lane.is_none() && attendant.is_on_lane() {
+            return None;
+        }
         self.context.server.registry.to_be_told();
         let told = Told { context: Arc::clone(&self.context), _slot: slot.take() };
         Some(Message { attendant, lane, wanted, told })
@@ -122,7 +125,8 @@ impl Entry {
 /// A connection's end, on its way to the hooks.
 struct Message {
     attendant: Attendant,
-    lane: LaneHandle,
+    /// None if the hooks are asked on any thread.
+    lane: Option<LaneHandle>,
     wanted: bool,
     told: Told,
 }
@@ -131,12 +135,16 @@ impl Message {
     /// Tells it, on the lane. What waits there is bounded by the permits that wait with it.
     fn send(self) {
         let Self { attendant, lane, wanted, told } = self;
-        lane.tell(Box::new(move || {
+        let tell = move || {
             attendant.hooked.hooks.on_close(&attendant.connection, wanted);
             drop(told);
             // Last: the lane may end when nobody has a place on it.
             drop(attendant);
-        }));
+        };
+        match lane {
+            Some(lane) => lane.tell(Box::new(tell)),
+            None => tell(),
+        }
     }
 }
 

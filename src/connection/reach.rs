@@ -19,6 +19,7 @@ use crate::{
         reserve::Reserve,
         stream::Stream,
     },
+    live::handle::Connection,
     live::shared::{Shared, SideNames},
     threads::workers::Workers,
     words::{
@@ -177,15 +178,15 @@ async fn decide(
     // The hook may itself connect the upstream.
     drop(reserve.take());
     let known = Arc::clone(way.hops);
-    let asked = attendant.ask(on_lane, move |hooks, connection| {
-        let decision = hooks.on_accept(connection)?;
-        // Before the next one is asked, whose client may be what this one has connected.
+    // Before the next hook is asked, whose client may be what this one has connected.
+    let remember = move |decision: Decision, connection: &Connection| {
         let early = match &decision {
             Decision::Connected(socket) => given::remember_early(socket, &known, connection.origin().came(&known)),
             _ => None,
         };
-        Ok((decision, early))
-    });
+        (decision, early)
+    };
+    let asked = attendant.ask_then(on_lane, |hooks, connection| hooks.on_accept(connection), remember);
     let (decision, early) = asked.await.map_err(Outcome::from)?;
     Ok(Decided { decision, reserve, _early: early })
 }

@@ -147,6 +147,11 @@ impl Stages {
         self.hook
     }
 
+    /// Returns true if there is nothing but the hook's place, and nothing waits for that.
+    pub(crate) fn has_only_the_hook(&self) -> bool {
+        matches!(&self.links[..], [hook] if hook.is_at_rest())
+    }
+
     /// Feeds all stages bytes of the source and what lies behind them. `hook` stands in its place.
     pub fn feed(&mut self, hook: &mut dyn Stage, chunk: impl Into<Chunk>, end: End, out: &mut Outbox) -> Progress {
         let chunk = chunk.into();

@@ -126,7 +126,6 @@ impl Outbox {
     }
 }
 
-#[allow(dead_code, reason = "the pump takes it up next")]
 impl Outbox {
     fn put(&mut self, bytes: Chunk, due: Option<Instant>) {
         if bytes.is_empty() {
@@ -230,10 +229,31 @@ impl Outbox {
         true
     }
 
-    /// Drops all pieces. Returns the number of their bytes.
-    pub(crate) fn give_up(&mut self) -> usize {
-        (self.first, self.rest) = (None, VecDeque::new());
-        std::mem::take(&mut self.bytes)
+    /// Puts what another outbox has behind what is in this one.
+    pub(crate) fn append(&mut self, more: &mut Self) {
+        while let Some(Piece { bytes, due }) = more.take_piece() {
+            self.put(bytes, due);
+        }
+        if let Some(finish) = more.finish.take() {
+            self.finish.get_or_insert(finish);
+        }
+        more.wake.take().into_iter().for_each(|at| self.wake_at(at));
+    }
+
+    /// Returns all but the spent memory in another outbox.
+    pub(crate) fn split_off(&mut self) -> Self {
+        let spent = self.spent.take();
+        std::mem::replace(self, Self { spent, ..Self::default() })
+    }
+
+    /// Removes an end that is due behind the pieces and no later.
+    pub(crate) fn forget_plain_end(&mut self) {
+        self.finish.take_if(|finish| matches!(finish, (Finish::Fin, None)));
+    }
+
+    /// Returns memory that the next read may use.
+    pub(crate) fn give_back(&mut self, chunk: Chunk) {
+        self.spend(chunk);
     }
 
     /// Returns how the direction ends, once: [`Finish::Fin`], or a reset, with the instant of it.

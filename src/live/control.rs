@@ -41,6 +41,12 @@ impl Directions {
         self.0.load(Ordering::Acquire) == 0
     }
 
+    /// Returns the directions in it now.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Direction> + use<> {
+        let bits = self.0.load(Ordering::Acquire);
+        Direction::ALL.into_iter().filter(move |direction| bits & Self::bit(*direction) != 0)
+    }
+
     pub(crate) fn add(&self, direction: Direction) {
         self.0.fetch_or(Self::bit(direction), Ordering::AcqRel);
     }
@@ -95,6 +101,8 @@ pub(crate) struct Control {
     pub ended: Directions,
     /// Directions that no hook is to see any more.
     pub passed_through: Directions,
+    /// Directions whose stages are to be changed.
+    pub edited: Directions,
     /// Directions that take nothing any more.
     pub over: Directions,
     /// Directions whose source is not read for now.

@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
+    inspect::Stages,
     live::{
         control::Command,
         inbox::{Patience, Refused},
@@ -166,6 +167,17 @@ impl Connection {
     /// No hook sees `direction` from the next chunk on.
     pub fn pass_through(&self, direction: Direction) {
         self.0.control.pass_through(direction);
+    }
+
+    /// Changes the stages of `direction`, before its next read; changes are made in the order of the calls. No effect once
+    /// the direction has ended. `edit` runs on the connection's thread.
+    pub fn edit_stages(&self, direction: Direction, edit: impl FnOnce(&mut Stages) + Send + 'static) {
+        self.0.edit_stages(direction, Box::new(edit));
+    }
+
+    /// Wakes its task.
+    pub(crate) fn wake(&self) {
+        self.0.control.wake();
     }
 
     /// The hooks that are not asked any more.

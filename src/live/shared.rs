@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering, fence},
@@ -11,6 +12,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
+    inspect::Stages,
     io::hops::Ends,
     live::{
         control::{Command, Control},
@@ -56,16 +58,27 @@ pub(crate) struct Shared {
     pub(super) seldom: OnceLock<Box<Seldom>>,
 }
 
+/// A change of a direction's stages, made by the connection's task.
+pub(crate) type Edit = Box<dyn FnOnce(&mut Stages) + Send>;
+
 /// State that few connections need: of those that are injected into, made to fail, or named anew.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Seldom {
     pub inboxes: Both<Inbox>,
     /// Whose room the reading of this connection waits for.
     waits_for: Mutex<Vec<(Weak<Shared>, Direction)>>,
+    /// Changes of the stages that were asked for.
+    edits: Mutex<Both<Vec<Edit>>>,
     /// Why it is to fail, where something else is the cause.
     cause: OnceLock<Outcome>,
     /// The client's names, where a step of arrival has learnt others than those of its socket.
     client: OnceLock<SideNames>,
+}
+
+impl fmt::Debug for Seldom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seldom").field("inboxes", &self.inboxes).field("cause", &self.cause).finish_non_exhaustive()
+    }
 }
 
 impl Source for Shared {
@@ -173,6 +186,21 @@ impl Shared {
     pub(super) fn fail(&self, cause: Outcome) {
         let _ = self.seldom.get_or_init(Box::default).cause.set(cause);
         self.control.request(Command::Fail);
+    }
+
+    /// Asks the task to change the stages of `direction`.
+    pub(super) fn edit_stages(&self, direction: Direction, edit: Edit) {
+        let edits = &self.seldom.get_or_init(Box::default).edits;
+        edits.lock().unwrap_or_else(PoisonError::into_inner)[direction].push(edit);
+        self.control.edited.add(direction);
+        self.control.wake();
+    }
+
+    /// Returns the changes of stages that were asked for, in their order.
+    pub(crate) fn take_edits(&self, direction: Direction) -> Vec<Edit> {
+        self.control.edited.remove(direction);
+        let Some(seldom) = self.seldom.get() else { return Vec::new() };
+        std::mem::take(&mut seldom.edits.lock().unwrap_or_else(PoisonError::into_inner)[direction])
     }
 
     /// Why it was made to fail.

@@ -18,7 +18,7 @@ use super::{
     outgoing,
 };
 use crate::{
-    hooks::{Decision, EndVerdict, Failed, Hooks, Verdict},
+    hooks::{Answer, Decision, EndVerdict, Failed, Hooks, Verdict},
     live::handle::Connection,
     words::{
         chunk::{Chunk, Room},
@@ -133,34 +133,35 @@ impl fmt::Display for NameOf<'_> {
 }
 
 impl Hooks for OnLane {
-    fn on_accept(&self, connection: &Connection) -> Result<Decision, Failed> {
+    fn on_accept(&self, connection: &Connection) -> Result<Answer<Decision>, Failed> {
         // Attached, and so behind other lanes that have connected and wait to go on.
         locals::attached(|_, here| here.server.refuse_circle(connection)).unwrap_or(Ok(()))?;
-        self.ask(Slot::Accept, connection, Call::Connection, answers::decision, Decision::Default)
+        self.ask(Slot::Accept, connection, Call::Connection, answers::decision, Decision::Default).map(Answer::Now)
     }
 
-    fn on_connect(&self, connection: &Connection) -> Result<(), Failed> {
-        self.ask(Slot::Connect, connection, Call::Connection, answers::nothing, ())
+    fn on_connect(&self, connection: &Connection) -> Result<Answer<()>, Failed> {
+        self.ask(Slot::Connect, connection, Call::Connection, answers::nothing, ()).map(Answer::Now)
     }
 
     fn apart(&self) -> bool {
         self.apart
     }
 
-    fn on_connect_apart(&self, connection: &Connection, upstream: &Connection) -> Result<(), Failed> {
-        self.ask(Slot::Connect, connection, Call::Both(upstream), answers::nothing, ())
+    fn on_connect_apart(&self, connection: &Connection, upstream: &Connection) -> Result<Answer<()>, Failed> {
+        self.ask(Slot::Connect, connection, Call::Both(upstream), answers::nothing, ()).map(Answer::Now)
     }
 
-    fn on_recv(&self, connection: &Connection, direction: Direction, chunk: &Chunk) -> Result<Verdict, Failed> {
+    fn on_recv(&self, connection: &Connection, direction: Direction, chunk: &Chunk) -> Result<Answer<Verdict>, Failed> {
         let slot = match direction {
             Direction::ToUpstream => Slot::ClientRecv,
             Direction::ToClient => Slot::UpstreamRecv,
         };
-        self.ask(slot, connection, Call::Chunk(direction, chunk), answers::verdict, Verdict::Pass)
+        self.ask(slot, connection, Call::Chunk(direction, chunk), answers::verdict, Verdict::Pass).map(Answer::Now)
     }
 
-    fn on_eof(&self, connection: &Connection, direction: Direction) -> Result<EndVerdict, Failed> {
+    fn on_eof(&self, connection: &Connection, direction: Direction) -> Result<Answer<EndVerdict>, Failed> {
         self.ask(Slot::Eof, connection, Call::Side(direction), answers::end_verdict, EndVerdict::Pass(Vec::new()))
+            .map(Answer::Now)
     }
 
     fn on_close(&self, connection: &Connection, wanted: bool) {

@@ -57,16 +57,15 @@ pub(super) async fn finish(mut relay: Relay<'_>, end: End) -> Outcome {
             Outcome::explained(CloseReason::Closed, "the server stopped while nothing was under way")
         }
         End::Abort(reason) => Outcome::plain(reason),
+        End::Reset(failed) => {
+            wait_delivered(&mut relay).await;
+            failed.into()
+        }
         End::Refused(failed) => Outcome::explained(failed.reason, failed.error),
         End::Moved => Outcome::plain(CloseReason::InternalError),
         End::FailedLate => failure(&relay),
         End::Failed => {
-            let (shared, limit) = (relay.order.shared, relay.order.timeouts.half_close);
-            for side in Side::ALL {
-                if relay.failures[side].is_none() {
-                    wait_acknowledged(&mut relay.streams[side], shared, &shared.meters[side.sends()], limit).await;
-                }
-            }
+            wait_delivered(&mut relay).await;
             failure(&relay)
         }
     }
@@ -138,6 +137,16 @@ async fn discard(stream: &mut Stream, meter: &Meter, most: usize, is_enough: imp
                 meter.undeliverable(bytes);
                 dropped += bytes;
             }
+        }
+    }
+}
+
+/// Waits until the kernel of each side that has not failed has everything that was written to it.
+async fn wait_delivered(relay: &mut Relay<'_>) {
+    let (shared, limit) = (relay.order.shared, relay.order.timeouts.half_close);
+    for side in Side::ALL {
+        if relay.failures[side].is_none() {
+            wait_acknowledged(&mut relay.streams[side], shared, &shared.meters[side.sends()], limit).await;
         }
     }
 }

@@ -7,11 +7,17 @@ use std::{
 
 use super::{
     Relay,
-    pump::{Fault, Turn},
+    pump::{Fault, STEPS, TURN, Turn},
 };
 use crate::{
-    io::{errno::is_behind_fin, stream::Stream},
-    words::direction::{Side, Sides},
+    io::{
+        errno::is_behind_fin,
+        stream::{Socket, Stream},
+    },
+    words::{
+        direction::{Side, Sides},
+        stats::Meter,
+    },
 };
 
 impl Relay<'_> {
@@ -29,7 +35,8 @@ impl Relay<'_> {
             return turn;
         }
         let meter = &self.order.shared.meters[direction];
-        turn = self.pumps[direction].discard(&mut self.streams[alive], meter, scratch, cx);
+        let has_ended = &mut self.pumps[direction].source_ended;
+        turn = discard(&mut self.streams[alive], has_ended, meter, scratch, cx);
         if let Some(Fault::Source(error)) = turn.fault.take() {
             turn.failed = self.side_failed(alive, error);
         }
@@ -96,4 +103,33 @@ impl Relay<'_> {
 /// Returns true if a side's socket still works after a call failed with `error`.
 fn survives(stream: &Stream, error: &io::Error) -> bool {
     stream.transport().is_some_and(|socket| socket.survives(error))
+}
+
+/// Reads bytes that cannot be delivered any more.
+fn discard(source: &mut Stream, has_ended: &mut bool, meter: &Meter, buffer: &mut [u8], cx: &mut Context<'_>) -> Turn {
+    let mut turn = Turn::default();
+    let (mut read, mut steps) = (0, 0);
+    source.raw().map(Socket::clear_low_water);
+    while !*has_ended {
+        steps += 1;
+        match source.poll_read(cx, buffer) {
+            Poll::Pending => break,
+            Poll::Ready(Ok(0)) => *has_ended = true,
+            Poll::Ready(Ok(bytes)) => {
+                meter.read(bytes);
+                meter.undeliverable(bytes);
+                read += bytes;
+            }
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            Poll::Ready(Err(error)) => {
+                *has_ended = true;
+                turn.fault = Some(Fault::Source(error));
+            }
+        }
+        if read >= TURN || steps >= STEPS {
+            turn.more = true;
+            break;
+        }
+    }
+    turn
 }

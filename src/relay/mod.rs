@@ -6,9 +6,10 @@
 //! * A side that does not take bytes stops the reading of the other. Nothing else is affected.
 
 mod coalesce;
+mod delivery;
 mod ending;
 mod failing;
-mod inspected;
+mod hook;
 mod moving;
 mod outbox;
 mod patience;
@@ -17,6 +18,7 @@ mod rest;
 mod scratch;
 mod silence;
 mod splice;
+mod stages;
 mod talk;
 mod turn;
 mod yielding;
@@ -28,7 +30,7 @@ use std::{
 };
 
 use self::{
-    inspected::Stage,
+    hook::Hook,
     patience::{Over, Patience},
     pump::{Ends, Fault, Phase, Pump, Turn},
     talk::Talk,
@@ -76,7 +78,13 @@ pub(crate) enum Done {
 /// Relays between two streams of this thread's runtime until the connection is over, and ends both sockets
 /// accordingly, or until it belongs on another thread.
 pub(crate) fn run(client: Stream, upstream: Stream, order: Order<'_>) -> impl Future<Output = Done> {
-    carry(Relay::new(client, upstream, order))
+    let mut relay = Relay::new(client, upstream, order);
+    if let Some(stages) = order.attendant.and_then(|attendant| attendant.hooked.hooks.stages(&attendant.connection)) {
+        let Both { to_upstream, to_client } = stages;
+        relay.pumps.to_upstream.edit_stages(|none| *none = to_upstream);
+        relay.pumps.to_client.edit_stages(|none| *none = to_client);
+    }
+    carry(relay)
 }
 
 #[expect(clippy::manual_async_fn, reason = "an async fn has room for the relay twice, as its argument and as its own")]
@@ -110,8 +118,10 @@ enum End {
     Left,
     /// Abort now, for this reason.
     Abort(CloseReason),
-    /// A hook failed.
+    /// A hook or another stage failed.
     Refused(Failed),
+    /// A stage has asked for a reset, and what it let go before was written.
+    Reset(Failed),
     /// Not an end: it goes on elsewhere.
     Moved,
 }
@@ -131,7 +141,7 @@ struct Relay<'a> {
     patience: Patience,
     silence: silence::Silence,
     yielding: yielding::Yielding,
-    refused: Option<Box<Failed>>,
+    refused: Option<Box<End>>,
     order: Order<'a>,
 }
 
@@ -173,8 +183,8 @@ impl<'a> Relay<'a> {
         if let Some(end) = self.obey(cx) {
             return Poll::Ready(end);
         }
-        if let Some(failed) = self.refused.take() {
-            return Poll::Ready(End::Refused(*failed));
+        if let Some(end) = self.refused.take() {
+            return Poll::Ready(*end);
         }
         if self.is_misplaced() {
             return Poll::Ready(End::Moved);
@@ -190,8 +200,8 @@ impl<'a> Relay<'a> {
             down.more |= down.moved && self.pumps.to_upstream.answered(&mut self.streams.client);
             (up, down, self.discard(scratch, cx))
         });
-        if let Some(failed) = self.refused.take() {
-            return Poll::Ready(End::Refused(*failed));
+        if let Some(end) = self.refused.take() {
+            return Poll::Ready(*end);
         }
         let moved = up.moved || down.moved;
         if moved {
@@ -217,13 +227,16 @@ impl<'a> Relay<'a> {
         self.poll_patience(moved, cx)
     }
 
-    fn stage(&self, direction: Direction) -> Stage<'a> {
-        match self.order.attendant {
-            Some(attendant) if self.order.on_lane => {
+    fn hook(&self, direction: Direction) -> Hook<'a> {
+        let Order { attendant, on_lane, splice, coalesce, .. } = self.order;
+        match attendant {
+            Some(attendant) if on_lane || !attendant.is_on_lane() => {
                 let opposite_stalled = self.pumps[direction.opposite()].is_stalled();
-                Stage::of(attendant, direction, opposite_stalled, self.order.coalesce)
+                // A lane's thread may have SIGPIPE open, which a splice to a peer that has gone would raise.
+                let splice = if on_lane { Splice::Never } else { splice };
+                Hook::of(attendant, direction, opposite_stalled, splice, coalesce)
             }
-            elsewhere => Stage::native(elsewhere, direction, self.order.splice, self.order.coalesce),
+            elsewhere => Hook::native(elsewhere, direction, splice, coalesce),
         }
     }
 
@@ -241,9 +254,12 @@ impl<'a> Relay<'a> {
     fn obey(&mut self, cx: &mut Context<'_>) -> Option<End> {
         // Anew each time, and before the look: a command takes the waker with it, and another may follow.
         self.order.shared.control.register(cx);
-        for direction in Direction::ALL {
-            if self.order.shared.control.ended.has(direction) {
-                self.end_direction(direction, cx);
+        for direction in self.order.shared.control.ended.iter() {
+            self.end_direction(direction, cx);
+        }
+        for direction in self.order.shared.control.edited.iter() {
+            for edit in self.order.shared.take_edits(direction) {
+                self.pumps[direction].edit_stages(edit);
             }
         }
         match self.order.shared.control.command()? {
@@ -268,15 +284,16 @@ impl<'a> Relay<'a> {
         if self.refused.is_some() {
             return Turn::default();
         }
-        let stage = self.stage(direction);
+        let (shared, hook) = (self.order.shared, self.hook(direction));
         let (source, destination) = self.streams.ends_mut(direction);
-        let ends = Ends { source, destination, direction, shared: self.order.shared };
-        let mut turn = self.pumps[direction].turn(ends, &stage, scratch, cx);
+        let ends = Ends { source, destination, direction, shared, hook, received: 0 };
+        let mut turn = self.pumps[direction].turn(ends, scratch, cx);
         match turn.fault.take() {
             None => {}
             Some(Fault::Source(error)) => turn.failed = self.side_failed(direction.source(), error),
             Some(Fault::Destination(error)) => turn.failed = self.side_failed(direction.source().opposite(), error),
-            Some(Fault::Hook(failed)) => self.refused = Some(Box::new(failed)),
+            Some(Fault::Hook(failed)) => self.refused = Some(Box::new(End::Refused(failed))),
+            Some(Fault::Reset(failed)) => self.refused = Some(Box::new(End::Reset(failed))),
         }
         turn
     }

@@ -67,6 +67,9 @@ impl Relay<'_> {
         if self.order.on_lane {
             return !interest.needs_lane();
         }
+        if !attendant.is_on_lane() {
+            return false;
+        }
         interest.needs_lane() && interest.has(self.of_interest())
     }
 

@@ -1,15 +1,20 @@
-//! The bytes that a direction has still to write.
+//! The bytes that a direction has still to write: held within one bound of the process, on one timer.
 
 use std::{
-    collections::VecDeque,
     io::IoSlice,
+    pin::Pin,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    task::{Context, Poll},
+    time::Instant,
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
+use tokio::time::{Sleep, sleep_until};
 
-use super::pump::BUFFER;
-use crate::words::pieces::Pieces;
+use crate::{
+    inspect::outbox::{Finish, Outbox, SLICES},
+    settings::config::MOST_CHUNK,
+};
 
 /// Bytes that all directions of the process may hold before reads become small: a thousand connections that stand still
 /// both ways then hold 64 MiB at most.
@@ -18,92 +23,163 @@ const MUCH: usize = 24 * 1024 * 1024;
 /// A small read.
 const LITTLE: usize = 16 * 1024;
 
-/// Bytes of memory that a piece costs beyond its contents.
-const PIECE: usize = 256;
-
-/// Pieces that one write takes. More are no gain: small ones were joined before.
-pub(super) const SLICES: usize = 16;
+/// Bytes of memory that one direction may hold for later before it is no longer read.
+const DELAYED: usize = 4 * 1024 * 1024;
 
 /// Bytes that all directions of the process hold.
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
-/// The bytes of one direction that wait for its destination, in order. Without memory while there are none.
+/// Returns the most that a read may bring, because it may have to be held.
+pub(super) fn most() -> usize {
+    if HELD.load(Relaxed) > MUCH { LITTLE } else { MOST_CHUNK }
+}
+
+/// Returns the runtime's time, which tests may stop.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// A share in the bytes that the process holds, until it is dropped.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
-    waiting: VecDeque<Bytes>,
-    bytes: usize,
-}
+pub(super) struct Held(usize);
 
-impl Outbox {
-    /// The most that a read may bring, because it may have to be held.
-    pub(super) fn most() -> usize {
-        if HELD.load(Relaxed) > MUCH { LITTLE } else { BUFFER }
+impl Held {
+    pub(super) fn of(bytes: usize) -> Self {
+        HELD.fetch_add(bytes, Relaxed);
+        Self(bytes)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
-    /// Puts `bytes` behind what waits.
-    pub(super) fn push(&mut self, bytes: Bytes) {
-        if !bytes.is_empty() {
-            self.bytes += bytes.len();
-            HELD.fetch_add(bytes.len() + PIECE, Relaxed);
-            self.waiting.push_back(bytes);
-        }
-    }
-
-    /// Puts pieces behind what waits, small ones joined. Returns the number of bytes.
-    pub(super) fn extend(&mut self, pieces: impl IntoIterator<Item = Bytes>) -> usize {
-        let before = self.bytes;
-        let mut pieces = pieces.into_iter();
-        let (first, second) = (pieces.next(), pieces.next());
-        let Some(second) = second else {
-            first.into_iter().for_each(|only| self.push(only));
-            return self.bytes - before;
-        };
-        let mut joined = Pieces::default();
-        first.into_iter().chain([second]).chain(pieces).for_each(|bytes| joined.push(bytes));
-        let mut joined = joined.take();
-        let bytes = joined.iter().map(Bytes::len).sum();
-        self.bytes += bytes;
-        HELD.fetch_add(bytes + PIECE * joined.len(), Relaxed);
-        self.waiting.append(&mut joined);
-        bytes
-    }
-
-    /// The pieces that go out next.
-    pub(super) fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES]) -> usize {
-        let count = self.waiting.len().min(SLICES);
-        slices.iter_mut().zip(&self.waiting).for_each(|(slice, bytes)| *slice = IoSlice::new(bytes));
-        count
-    }
-
-    /// Removes what the destination has taken.
-    pub(super) fn taken(&mut self, mut bytes: usize) {
-        self.bytes -= bytes;
-        HELD.fetch_sub(bytes, Relaxed);
-        while let Some(first) = self.waiting.front_mut() {
-            if bytes < first.len() {
-                first.advance(bytes);
-                return;
-            }
-            bytes -= first.len();
-            self.waiting.pop_front();
-            HELD.fetch_sub(PIECE, Relaxed);
-        }
-        self.waiting = VecDeque::new();
-    }
-
-    /// Drops all bytes. Returns their number.
-    pub(super) fn give_up(&mut self) -> usize {
-        std::mem::take(self).bytes
+    fn set(&mut self, bytes: usize) {
+        HELD.fetch_add(bytes, Relaxed);
+        HELD.fetch_sub(self.0, Relaxed);
+        self.0 = bytes;
     }
 }
 
-impl Drop for Outbox {
+impl Drop for Held {
     fn drop(&mut self) {
-        HELD.fetch_sub(self.bytes + PIECE * self.waiting.len(), Relaxed);
+        HELD.fetch_sub(self.0, Relaxed);
+    }
+}
+
+/// An outbox that could not be written at once. A direction has one only as long as something is left in it.
+#[derive(Debug, Default)]
+pub(super) struct Parked {
+    outbox: Outbox,
+    held: Held,
+    /// Made when something in it is for later. None while it is on no thread.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// The next thing that a parked outbox has for its direction.
+pub(super) enum Next {
+    /// Stages asked to be woken.
+    Wake,
+    /// Pieces may go out. The time is needed, and known, if the first one has an instant.
+    Pieces(Option<Instant>),
+    /// The end of the direction is due.
+    Finish,
+    /// Something waits for its time; more may be read.
+    Later,
+    /// Something waits for its time, and that is as much as may.
+    Full,
+    Nothing,
+}
+
+impl Parked {
+    pub(super) fn new(outbox: Outbox) -> Self {
+        let held = Held::of(outbox.cost());
+        Self { outbox, held, timer: None }
+    }
+
+    /// Returns what is to be done next. Wakes the task when that changes with the time.
+    pub(super) fn next(&mut self, cx: &mut Context<'_>) -> Next {
+        let (has_piece, due, wake) = (!self.outbox.is_empty(), self.outbox.next_due(), self.outbox.wakes_at());
+        let now = match due.into_iter().chain(wake).min() {
+            Some(at) => self.poll_timer(at, cx),
+            None => None,
+        };
+        let is_due = |at: Instant| now.is_some_and(|now| at <= now);
+        if wake.is_some_and(is_due) {
+            self.outbox.woken();
+            return Next::Wake;
+        }
+        match (has_piece, due) {
+            (true, None) => Next::Pieces(None),
+            (true, Some(at)) if is_due(at) => Next::Pieces(now),
+            (true, Some(_)) if self.outbox.cost() >= DELAYED => Next::Full,
+            (true, Some(_)) => Next::Later,
+            (false, _) if !self.outbox.has_finish() => Next::Nothing,
+            (false, Some(at)) if !is_due(at) => Next::Later,
+            (false, _) => Next::Finish,
+        }
+    }
+
+    /// Returns the time once `at` has come.
+    fn poll_timer(&mut self, at: Instant, cx: &mut Context<'_>) -> Option<Instant> {
+        let now = now();
+        if at <= now {
+            return Some(now);
+        }
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at.into())));
+        if timer.deadline().into_std() != at {
+            timer.as_mut().reset(at.into());
+        }
+        match timer.as_mut().poll(cx) {
+            Poll::Ready(()) => Some(self::now()),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Borrows the pieces that go out next.
+    pub(super) fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES], now: Option<Instant>) -> usize {
+        self.outbox.fill(slices, now)
+    }
+
+    /// Removes bytes that the destination has taken.
+    pub(super) fn taken(&mut self, bytes: usize) {
+        self.outbox.taken(bytes);
+        self.held.set(self.outbox.cost());
+    }
+
+    /// Puts what another outbox has behind what is in this one.
+    pub(super) fn append(&mut self, more: &mut Outbox) {
+        self.outbox.append(more);
+        self.held.set(self.outbox.cost());
+    }
+
+    pub(super) fn push(&mut self, bytes: Bytes) {
+        self.outbox.push(bytes);
+        self.held.set(self.outbox.cost());
+    }
+
+    /// Returns how the direction ends, once that is due.
+    pub(super) fn take_finish(&mut self) -> Option<Finish> {
+        self.outbox.take_finish().map(|(finish, _)| finish)
+    }
+
+    /// Returns true while what is in it keeps the direction from being read.
+    pub(super) fn is_blocking(&self) -> bool {
+        !self.outbox.is_empty() && (self.outbox.next_due().is_none() || self.outbox.cost() >= DELAYED)
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.outbox.is_done()
+    }
+
+    /// Returns true if there is nothing more to be written, so that the direction may end.
+    pub(super) fn is_written(&self) -> bool {
+        self.outbox.is_empty() && !self.outbox.has_finish()
+    }
+
+    /// Returns the number of bytes in it.
+    pub(super) fn bytes(&self) -> usize {
+        self.outbox.bytes()
+    }
+
+    /// Gets ready for another thread's clock.
+    pub(super) fn leave_thread(&mut self) {
+        self.timer = None;
     }
 }
 
@@ -111,41 +187,45 @@ impl Drop for Outbox {
 mod tests {
     use super::*;
 
-    fn first(outbox: &Outbox) -> (usize, Vec<u8>) {
+    fn parked(pieces: impl IntoIterator<Item = Bytes>) -> Parked {
+        let mut outbox = Outbox::default();
+        outbox.add_all(pieces);
+        Parked::new(outbox)
+    }
+
+    fn first(parked: &Parked) -> (usize, Vec<u8>) {
         let mut slices = [IoSlice::new(&[]); SLICES];
-        let count = outbox.fill(&mut slices);
+        let count = parked.fill(&mut slices, None);
         (count, slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect())
     }
 
     #[test]
     fn much_that_is_held_makes_reads_small_until_it_is_gone() {
         // The only test that holds much: tests of this binary share the count.
-        let mut outbox = Outbox::default();
-        assert_eq!(Outbox::most(), BUFFER);
-        outbox.push(Bytes::from(vec![0; MUCH - MUCH / 8]));
-        assert_eq!(Outbox::most(), BUFFER);
-        outbox.push(Bytes::from(vec![1; MUCH / 4]));
-        assert_eq!(Outbox::most(), LITTLE);
-        outbox.taken(MUCH / 2);
-        assert_eq!(Outbox::most(), BUFFER);
-        assert_eq!(outbox.give_up(), MUCH - MUCH / 8 + MUCH / 4 - MUCH / 2);
-        assert!(outbox.is_empty());
+        assert_eq!(most(), MOST_CHUNK);
+        let mut held = parked([Bytes::from(vec![0; MUCH - MUCH / 8])]);
+        assert_eq!(most(), MOST_CHUNK);
+        held.push(Bytes::from(vec![1; MUCH / 4]));
+        assert_eq!(most(), LITTLE);
+        held.taken(MUCH / 2);
+        assert_eq!(most(), MOST_CHUNK);
+        assert_eq!(held.bytes(), MUCH - MUCH / 8 + MUCH / 4 - MUCH / 2);
     }
 
     #[test]
     fn pieces_go_out_in_order_however_few_bytes_are_taken_at_once() {
         let all: Vec<u8> = (0..200_000_u32).map(|number| u8::try_from(number % 251).unwrap()).collect();
         for (piece, taken) in [(1, 700), (5000, 1), (5000, 4999), (5000, 12_345), (70_000, 200_000)] {
-            let mut outbox = Outbox::default();
             let some = if taken == 1 { &all[..20_000] } else { &all[..] };
-            assert_eq!(outbox.extend(some.chunks(piece).map(Bytes::copy_from_slice)), some.len());
+            let mut parked = parked(some.chunks(piece).map(Bytes::copy_from_slice));
+            assert_eq!(parked.bytes(), some.len());
             let mut out: Vec<u8> = Vec::new();
-            while !outbox.is_empty() {
-                let (count, bytes) = first(&outbox);
+            while !parked.is_done() {
+                let (count, bytes) = first(&parked);
                 assert!((1..=SLICES).contains(&count));
                 let bytes = &bytes[..bytes.len().min(taken)];
                 out.extend(bytes);
-                outbox.taken(bytes.len());
+                parked.taken(bytes.len());
             }
             assert!(out == some);
         }
@@ -153,12 +233,53 @@ mod tests {
 
     #[test]
     fn many_small_pieces_are_few_writes() {
-        let mut outbox = Outbox::default();
-        assert_eq!(outbox.extend((0..1_000_000).map(|_| Bytes::from_static(b"x"))), 1_000_000);
-        assert!(outbox.waiting.len() <= SLICES + 1, "{} pieces", outbox.waiting.len());
-        assert_eq!(outbox.extend([Bytes::new(), Bytes::new()]), 0);
-        assert_eq!(outbox.give_up(), 1_000_000);
-        assert_eq!(outbox.extend([Bytes::new()]), 0);
-        assert!(outbox.is_empty());
+        let mut many = parked((0..1_000_000).map(|_| Bytes::from_static(b"x")));
+        let mut writes = 0;
+        while !many.is_done() {
+            let bytes = first(&many).1.len();
+            many.taken(bytes);
+            writes += 1;
+        }
+        assert!(writes <= 2, "{writes} writes");
+        assert!(parked([Bytes::new(), Bytes::new()]).is_done());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pieces_and_the_end_go_out_when_they_are_due() {
+        let (start, ms) = (now(), std::time::Duration::from_millis);
+        let mut outbox = Outbox::at(start);
+        outbox.push(Bytes::from_static(b"now"));
+        outbox.push_at(Bytes::from_static(b"later"), start + ms(20));
+        outbox.push(Bytes::from_static(b"behind"));
+        outbox.end_at(start + ms(50));
+        let mut parked = Parked::new(outbox);
+        let mut seen = Vec::new();
+        std::future::poll_fn(|cx| {
+            loop {
+                let elapsed = u64::try_from(now().duration_since(start).as_millis()).unwrap();
+                match parked.next(cx) {
+                    Next::Pieces(at) => {
+                        let mut slices = [IoSlice::new(&[]); SLICES];
+                        let count = parked.fill(&mut slices, at);
+                        let bytes = slices[..count].iter().map(|slice| slice.len()).sum();
+                        seen.push((bytes, elapsed));
+                        parked.taken(bytes);
+                    }
+                    Next::Finish => {
+                        assert!(matches!(parked.take_finish(), Some(Finish::Fin)));
+                        seen.push((0, elapsed));
+                        return Poll::Ready(());
+                    }
+                    Next::Later => return Poll::Pending,
+                    Next::Wake | Next::Full | Next::Nothing => panic!("nothing of that kind"),
+                }
+            }
+        })
+        .await;
+        assert_eq!(seen.iter().map(|(bytes, _)| *bytes).collect::<Vec<_>>(), [3, 11, 0]);
+        // The runtime's timer may be a millisecond late.
+        for ((_, at), due) in seen.iter().zip([0, 20, 50]) {
+            assert!((due..=due + 1).contains(at), "{seen:?}");
+        }
     }
 }

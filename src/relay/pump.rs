@@ -1,26 +1,29 @@
 //! One direction of a relay.
 
 use std::{
-    io::{self, IoSlice},
+    io,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
 
-pub(super) use super::turn::{Ends, Fault, Turn};
+pub(super) use super::turn::{Ends, Fault, Phase, Turn};
 use super::{
     coalesce::Coalescer,
-    inspected::Stage,
-    outbox::{Outbox, SLICES},
-    splice::{Emptied, Filled, Splicer},
+    delivery::Delivery,
+    outbox::{Next, most},
+    scratch,
+    splice::Filled,
+    stages::StageSlot,
 };
 use crate::{
-    hooks::Failed,
-    io::stream::{Socket, Stream},
+    hooks::{Answer, EndVerdict, Failed, Verdict},
+    inspect::{End, Outbox, Progress, Stages, outbox::Finish},
+    io::stream::Stream,
     live::shared::Shared,
     settings::config::MOST_CHUNK,
-    words::{direction::Direction, pieces::copied, stats::Meter},
+    words::{chunk::Chunk, direction::Direction, pieces::copied},
 };
 
 /// One read's most, and so the most a stalled direction holds: half the system calls per GiB of 64 KiB, and
@@ -28,45 +31,31 @@ use crate::{
 pub(super) const BUFFER: usize = MOST_CHUNK;
 
 /// Bytes moved before other connections of the thread get their turn.
-const TURN: usize = 4 * BUFFER;
+pub(super) const TURN: usize = 4 * BUFFER;
 
 /// Steps, however little each moves, before other connections of the thread get their turn. A step is a read, a hook's
 /// answer, a write: 64 take less than a millisecond beside what hooks do, and those are bounded in time as well.
-const STEPS: usize = 64;
+pub(super) const STEPS: usize = 64;
 
 /// Time that hooks take before other connections of the lane get their turn: as long as Python's own threads hold the
 /// interpreter.
 const TIME: Duration = Duration::from_millis(5);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// The source may send more.
-    Open,
-    /// The source has ended, and a hook withholds that from the destination.
-    Withheld,
-    /// The source has ended: what is pending is delivered, then the end itself is.
-    Ending,
-    /// Everything read was delivered, and the end was passed on.
-    Ended,
-    /// The destination failed: nothing can be delivered any more.
-    Cut,
-}
-
+/// Moves the bytes of one direction: delivers what is held, reads, feeds the stages, delivers what they let go.
 #[derive(Debug)]
 pub(super) struct Pump {
     pub phase: Phase,
     /// The source has failed: its end is passed on as an abort, by whoever owns the sockets, not as FIN.
     pub failed_source: bool,
-    /// To be delivered, but not taken by the destination yet. Empty, without memory, while the destination keeps up.
-    pending: Outbox,
-    splicer: Splicer,
-    coalescer: Coalescer,
-    /// Bytes that have come from the source in this turn.
-    came: usize,
+    /// The source has failed behind its end, and a stage has still to say whether that is withheld.
+    failed_if_withheld: bool,
     /// The last chunk was as large as one can be: the next is likely to be, too.
-    pub(super) chunk_was_full: bool,
+    chunk_was_full: bool,
     /// The source has nothing more to read.
-    source_ended: bool,
+    pub source_ended: bool,
+    delivery: Delivery,
+    stages: StageSlot,
+    coalescer: Coalescer,
 }
 
 impl Pump {
@@ -74,12 +63,12 @@ impl Pump {
         Self {
             phase: Phase::Open,
             failed_source: false,
-            pending: Outbox::default(),
-            splicer: Splicer::default(),
-            coalescer: Coalescer::default(),
-            came: 0,
+            failed_if_withheld: false,
             chunk_was_full: false,
             source_ended: false,
+            delivery: Delivery::default(),
+            stages: StageSlot::default(),
+            coalescer: Coalescer::default(),
         }
     }
 
@@ -88,18 +77,30 @@ impl Pump {
     }
 
     #[cfg(test)]
-    pub(super) fn holding(splicer: Splicer) -> Self {
-        Self { splicer, ..Self::new() }
+    pub(super) fn holding(splicer: super::splice::Splicer) -> Self {
+        Self { delivery: Delivery::holding(splicer), ..Self::new() }
     }
 
-    /// Whether its source is being read, so that a read would tell of the source's failure.
+    /// Returns true if its source is being read, so that a read would meet the source's failure.
     pub(super) fn is_reading(&self) -> bool {
-        self.phase == Phase::Open && !self.is_stalled()
+        self.phase == Phase::Open && !self.is_stalled() && !self.stages.waits()
     }
 
-    /// Whether it waits for its destination.
+    /// Returns true if it waits for its destination.
     pub(super) fn is_stalled(&self) -> bool {
-        !self.pending.is_empty() || self.splicer.holds() > 0
+        self.delivery.is_blocked()
+    }
+
+    /// Returns true if nothing is under way in it.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.delivery.is_written() && !self.stages.waits()
+    }
+
+    /// Changes the stages of a live direction.
+    pub(super) fn edit_stages(&mut self, edit: impl FnOnce(&mut Stages)) {
+        if !self.is_over() {
+            self.stages.edit(edit);
+        }
     }
 
     /// The opposite direction has moved something. Gives whether there may be something to read now.
@@ -111,15 +112,17 @@ impl Pump {
     /// which a splice to a peer that has gone would raise.
     pub(super) fn leave_thread(&mut self) -> Result<(), Failed> {
         self.coalescer = Coalescer::default();
-        if let Some(held) = self.splicer.take_out()? {
-            self.pending.push(held);
-        }
-        Ok(())
+        self.delivery.leave_thread()
     }
 
-    /// The source has failed. An end in order that was read before stands and is true, unless a hook withholds it:
+    /// The source has failed. An end in order that was read before stands and is true, unless a stage withholds it:
     /// then there is nobody left who could end the direction in order.
     pub(super) fn source_failed(&mut self, behind_fin: bool) {
+        if behind_fin && self.phase == Phase::Withheld && self.stages.waits() {
+            // The answer decides.
+            self.failed_if_withheld = true;
+            return;
+        }
         self.failed_source |= !behind_fin || self.phase == Phase::Withheld;
         if self.phase == Phase::Withheld {
             self.phase = Phase::Ending;
@@ -138,7 +141,9 @@ impl Pump {
     /// The destination takes nothing any more.
     pub(super) fn cut(&mut self, shared: &Shared, direction: Direction) {
         if !self.is_over() {
-            let held = self.pending.give_up() + self.splicer.drop_held();
+            let held = self.delivery.give_up();
+            // Answers that are out are cancelled.
+            self.stages = StageSlot::default();
             shared.meters[direction].undeliverable(held);
             shared.end_inbox(direction);
             self.phase = Phase::Cut;
@@ -146,15 +151,14 @@ impl Pump {
     }
 
     /// Moves what can be moved now. Without a fault and without `more`, the sockets wake the task.
-    pub(super) fn turn(&mut self, mut ends: Ends<'_>, stage: &Stage<'_>, buffer: &mut [u8], cx: &mut Context<'_>) -> Turn {
+    pub(super) fn turn(&mut self, mut ends: Ends<'_>, buffer: &mut [u8], cx: &mut Context<'_>) -> Turn {
         let mut turn = Turn::default();
         let (mut moved, mut steps, mut dry) = (0, 0, false);
-        self.came = 0;
         while !self.is_over() {
             steps += 1;
-            match self.step(&mut ends, stage, buffer, cx) {
+            match self.step(&mut ends, buffer, cx) {
                 Poll::Pending => {
-                    dry = self.is_reading() && !stage.is_held(ends.shared);
+                    dry = self.is_reading() && !ends.hook.is_held(ends.shared);
                     break;
                 }
                 Poll::Ready(Ok(bytes)) => {
@@ -166,99 +170,86 @@ impl Pump {
                     break;
                 }
             }
-            turn.spent = stage.spent();
+            turn.spent = ends.hook.spent();
             turn.long = turn.spent >= TIME || moved >= TURN || steps >= STEPS;
             // What a hook has answered goes out before it is asked again: so the inbox need not hold more.
-            if turn.long || stage.has_answers(ends.shared) {
+            if turn.long || ends.hook.has_answers(ends.shared) {
                 turn.more = true;
                 break;
             }
         }
-        turn.read = self.came > 0;
-        self.splicer.turn_over(moved);
-        turn.more |= self.coalescer.turn_over(stage.coalesce, self.came, dry, ends.source, cx);
+        turn.read = ends.received > 0;
+        self.delivery.splicer.turn_over(moved);
+        turn.more |= self.coalescer.turn_over(ends.hook.coalesce, ends.received, dry, ends.source, cx);
         turn
     }
 
-    /// Reads what cannot be delivered any more, after [`cut`](Self::cut).
-    pub(super) fn discard(&mut self, source: &mut Stream, meter: &Meter, buffer: &mut [u8], cx: &mut Context<'_>) -> Turn {
-        let mut turn = Turn::default();
-        let (mut read, mut steps) = (0, 0);
-        source.raw().map(Socket::clear_low_water);
-        while !self.source_ended {
-            steps += 1;
-            match source.poll_read(cx, buffer) {
-                Poll::Pending => break,
-                Poll::Ready(Ok(0)) => self.source_ended = true,
-                Poll::Ready(Ok(bytes)) => {
-                    meter.read(bytes);
-                    meter.undeliverable(bytes);
-                    read += bytes;
-                }
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Poll::Ready(Err(error)) => {
-                    self.source_ended = true;
-                    turn.fault = Some(Fault::Source(error));
-                }
-            }
-            if read >= TURN || steps >= STEPS {
-                turn.more = true;
-                break;
-            }
+    fn step(&mut self, ends: &mut Ends<'_>, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
+        if self.delivery.splicer.holds() > 0 {
+            return self.delivery.deliver_spliced(ends, cx);
         }
-        turn
-    }
-
-    fn step(
-        &mut self,
-        ends: &mut Ends<'_>,
-        stage: &Stage<'_>,
-        buffer: &mut [u8],
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<usize, Fault>> {
-        if self.splicer.holds() > 0 {
-            return self.deliver_spliced(ends, cx);
+        let is_full = match self.delivery.next(cx) {
+            Next::Pieces(now) => return self.delivery.deliver_parked(now, ends, cx),
+            Next::Finish => return self.deliver_finish(ends, cx),
+            Next::Wake => return self.resume(ends, cx).map_ok(|_| 0),
+            Next::Full => true,
+            Next::Later | Next::Nothing => false,
+        };
+        if self.stages.waits() && ready!(self.resume(ends, cx))? {
+            return Poll::Ready(Ok(0));
         }
-        if !self.pending.is_empty() {
-            return self.deliver_pending(ends, cx);
+        if is_full {
+            return Poll::Pending;
         }
         if ends.shared.has_injected(ends.direction) {
-            return Poll::Ready(Ok(self.take_injected(ends)));
+            return self.take_injected(ends, cx);
         }
         match self.phase {
-            Phase::Open if stage.is_held(ends.shared) => return Poll::Pending,
+            Phase::Open if self.stages.waits() || ends.hook.is_held(ends.shared) => return Poll::Pending,
             Phase::Open => {}
-            Phase::Ending => return self.pass_end(ends, cx),
+            Phase::Ending => return self.go_on_ending(ends, cx),
             Phase::Withheld | Phase::Ended | Phase::Cut => return Poll::Pending,
         }
-        if self.splicer.wants(stage.splice, ends.source, ends.destination) {
-            match ready!(self.splicer.poll_fill(ends.source, cx)) {
+        let has_chain = self.stages.has_chain();
+        if !has_chain && self.delivery.splicer.wants(ends.hook.splice, ends.source, ends.destination) {
+            match ready!(self.delivery.splicer.poll_fill(ends.source, cx)) {
                 Ok(Filled::Copy) => {}
-                filled => return self.took(filled.map(Filled::bytes), ends, stage).map_ok(|_| 0),
+                filled => return self.took(filled.map(Filled::bytes), ends, cx).map_ok(|_| 0),
             }
         }
-        if let Some(size) = stage.chunk_size() {
-            return self.show_chunk(ends, stage, size, cx);
+        if has_chain || ends.hook.chunks {
+            return self.feed_chunk(ends, cx);
         }
-        let most = Outbox::most().min(buffer.len());
-        let read = ready!(ends.source.poll_read(cx, &mut buffer[..most]));
-        match ready!(self.took(read, ends, stage)) {
+        let size = most().min(buffer.len());
+        let read = ready!(ends.source.poll_read(cx, &mut buffer[..size]));
+        match ready!(self.took(read, ends, cx)) {
             Ok(0) => Poll::Ready(Ok(0)),
-            Ok(bytes) => self.deliver(ends, &buffer[..bytes], cx, |start| copied(&buffer[start..bytes])),
+            Ok(bytes) => self.delivery.deliver(ends, &buffer[..bytes], cx, |start| copied(&buffer[start..bytes])),
             failed => Poll::Ready(failed),
         }
     }
 
-    /// What a read from the source came to: bytes, its end, or its failure.
-    pub(super) fn took(&mut self, read: io::Result<usize>, ends: &Ends<'_>, stage: &Stage<'_>) -> Poll<Result<usize, Fault>> {
+    /// Books a read from the source: bytes, its end, or its failure.
+    fn took(&mut self, read: io::Result<usize>, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
         match read {
             Ok(0) => {
                 self.source_ended = true;
-                self.source_end(ends, stage)
+                self.phase = Phase::Withheld;
+                if !self.stages.is_empty() {
+                    return self.feed(Bytes::new().into(), End::Finished, ends, cx);
+                }
+                let answer = ends.hook.end();
+                if matches!(&answer, Ok(Answer::Now(EndVerdict::Pass(last))) if last.is_empty()) {
+                    self.phase = Phase::Ending;
+                    return Poll::Ready(Ok(0));
+                }
+                let mut out = Outbox::default();
+                let progress = self.stages.take_end_answer(&mut ends.hook, answer, &mut out);
+                self.let_go(progress, &mut out, ends, cx).map_ok(|_| 0)
             }
             Ok(bytes) => {
                 ends.meter().read(bytes);
-                self.came += bytes;
+                ends.received += bytes;
                 Poll::Ready(Ok(bytes))
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Poll::Ready(Ok(0)),
@@ -270,91 +261,133 @@ impl Pump {
         }
     }
 
-    fn deliver_spliced(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
-        match ready!(self.splicer.poll_empty(ends.destination, cx)) {
-            Ok(Emptied::Bytes(0)) => Poll::Ready(Err(Fault::Destination(io::ErrorKind::WriteZero.into()))),
-            Ok(Emptied::Bytes(bytes)) => {
-                ends.meter().delivered(bytes);
-                Poll::Ready(Ok(bytes))
+    /// Reads a chunk and feeds it to the stages.
+    fn feed_chunk(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
+        let size = ends.hook.chunk_size();
+        let room = if self.chunk_was_full { ends.hook.room(size) } else { None };
+        let (read, chunk) = ready!(scratch::read_chunk(ends.source, size, room, |room| ends.hook.leave(room), cx));
+        if matches!(&read, Err(error) if error.kind() == io::ErrorKind::OutOfMemory) {
+            return Poll::Ready(Err(Fault::no_memory(size)));
+        }
+        match (ready!(self.took(read, ends, cx)), chunk) {
+            (Ok(bytes), Some(chunk)) if bytes > 0 => {
+                self.chunk_was_full = bytes == size;
+                if !self.stages.is_empty() {
+                    return self.feed(chunk, End::Open, ends, cx);
+                }
+                let answer = ends.hook.chunk(&chunk);
+                if !matches!(answer, Ok(Answer::Now(Verdict::Pass))) {
+                    let mut out = Outbox::default();
+                    let progress = self.stages.take_answer(&mut ends.hook, answer, chunk, &mut out);
+                    return self.let_go(progress, &mut out, ends, cx).map_ok(|_| bytes);
+                }
+                // The common answer: the chunk goes out from where it lies.
+                let done = self.delivery.deliver(ends, &chunk, cx, |start| chunk.rest(start));
+                scratch::recycle(chunk, |room| ends.hook.leave(room));
+                done
             }
-            Ok(Emptied::Copied(bytes)) => {
-                self.pending.push(bytes);
-                Poll::Ready(Ok(0))
-            }
-            Err(fault) => Poll::Ready(Err(fault)),
+            (nothing, _) => Poll::Ready(nothing),
         }
     }
 
-    /// Puts bytes that were not read behind what is pending.
-    pub(super) fn add(&mut self, ends: &Ends<'_>, data: impl IntoIterator<Item = Bytes>) -> usize {
-        let added = self.pending.extend(data);
-        ends.meter().added(added);
-        added
+    /// Feeds the stages. Returns the number of bytes fed.
+    #[inline(never)]
+    fn feed(&mut self, chunk: Chunk, end: End, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
+        let (bytes, mut out) = (chunk.len(), Outbox::default());
+        let progress = self.stages.feed(&mut ends.hook, chunk, end, &mut out);
+        self.let_go(progress, &mut out, ends, cx).map_ok(|_| bytes)
     }
 
-    fn take_injected(&mut self, ends: &Ends<'_>) -> usize {
-        let injected = ends.shared.inbox(ends.direction).map(crate::live::inbox::Inbox::take);
-        self.add(ends, injected.into_iter().flatten())
+    /// Lets the stages go on that wait, or whose time has come. Returns whether anything came of it.
+    #[inline(never)]
+    fn resume(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<bool, Fault>> {
+        let mut out = Outbox::default();
+        let progress = self.stages.resume(&mut ends.hook, &mut out);
+        let goes_on = !self.stages.waits() || !out.is_done();
+        self.let_go(progress, &mut out, ends, cx).map_ok(|_| goes_on)
     }
 
-    /// Writes `data`; `keep` makes bytes to be kept of what the destination does not take, if there is memory for that.
-    pub(super) fn deliver(
+    /// Delivers what stages have written, as far as the destination takes it now.
+    #[inline(never)]
+    fn let_go(
         &mut self,
+        progress: Progress,
+        out: &mut Outbox,
         ends: &mut Ends<'_>,
-        data: &[u8],
         cx: &mut Context<'_>,
-        keep: impl FnOnce(usize) -> Option<Bytes>,
     ) -> Poll<Result<usize, Fault>> {
-        let mut start = 0;
-        while start < data.len() {
-            match ends.poll_write(cx, &data[start..]) {
-                Poll::Ready(Ok(bytes)) => start += bytes,
-                Poll::Ready(Err(error)) => {
-                    ends.meter().undeliverable(data.len() - start);
-                    return Poll::Ready(Err(Fault::Destination(error)));
-                }
-                Poll::Pending => {
-                    let Some(kept) = keep(start) else {
-                        ends.meter().undeliverable(data.len() - start);
-                        return Poll::Ready(Err(Fault::no_memory(data.len() - start)));
-                    };
-                    self.pending.push(kept);
-                    // Delivered bytes are progress even so; the next step finds the destination busy and waits.
-                    return Poll::Ready(Ok(start));
-                }
-            }
+        if let Progress::Failed(failed) = progress {
+            return Poll::Ready(Err(Fault::Hook(failed)));
         }
-        Poll::Ready(Ok(start))
+        let (added, dropped) = out.take_figures();
+        if added + dropped > 0 {
+            ends.meter().added(added);
+            ends.meter().dropped(dropped);
+        }
+        if out.has_finish() {
+            self.phase = Phase::Ending;
+            out.forget_plain_end();
+        }
+        if self.failed_if_withheld && self.phase == Phase::Withheld && !self.stages.waits() {
+            (self.failed_source, self.phase) = (true, Phase::Ending);
+        }
+        let bytes = out.bytes();
+        self.delivery.deliver_outbox(out, ends, cx)?;
+        if let Some(spent) = out.take_spent() {
+            scratch::recycle(spent, |room| ends.hook.leave(room));
+        }
+        Poll::Ready(Ok(bytes))
     }
 
-    fn deliver_pending(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        let written = match self.pending.fill(&mut slices) {
-            1 => ends.poll_write(cx, &slices[0]),
-            count => ends.poll_write_pieces(cx, &slices[..count]),
-        };
-        match written {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(bytes)) => {
-                self.pending.taken(bytes);
-                Poll::Ready(Ok(bytes))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(Fault::Destination(error))),
+    fn take_injected(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
+        let injected = ends.shared.inbox(ends.direction).map(crate::live::inbox::Inbox::take);
+        self.add(injected.into_iter().flatten(), ends, cx)
+    }
+
+    /// Sends bytes that were not read. Returns their number.
+    #[inline(never)]
+    fn add(
+        &mut self,
+        data: impl IntoIterator<Item = Bytes>,
+        ends: &mut Ends<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<usize, Fault>> {
+        let mut out = Outbox::default();
+        let progress = self.stages.inject(&mut ends.hook, data, &mut out);
+        self.let_go(progress, &mut out, ends, cx)
+    }
+
+    /// Ends the direction as a stage has asked for, now that it is due.
+    fn deliver_finish(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
+        match self.delivery.take_finish() {
+            Some(Finish::Reset(end)) => Poll::Ready(Err(Fault::Reset(end))),
+            Some(Finish::Fin) | None => self.pass_end(ends, cx),
         }
+    }
+
+    /// Has the stages let go of what they keep, waits for them, then passes the end on.
+    fn go_on_ending(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
+        if self.stages.waits() {
+            return Poll::Pending;
+        }
+        if self.stages.is_to_stop() {
+            return self.feed(Bytes::new().into(), End::Stopped, ends, cx);
+        }
+        if self.delivery.is_written() { self.pass_end(ends, cx) } else { Poll::Pending }
     }
 
     fn pass_end(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
-        // What was injected until now goes out before the end; what comes later is refused.
+        // Bytes injected until now go out before the end; later ones are refused.
         let late = ends.shared.finish_inbox(ends.direction);
-        if self.add(ends, late) > 0 {
-            return Poll::Ready(Ok(0));
+        if !late.is_empty() {
+            return self.add(late, ends, cx);
         }
         if !self.failed_source
             && let Err(error) = ready!(ends.destination.poll_end(cx))
         {
             return Poll::Ready(Err(Fault::Destination(error)));
         }
-        self.phase = Phase::Ended;
+        (self.phase, self.stages) = (Phase::Ended, StageSlot::default());
         Poll::Ready(Ok(0))
     }
 }

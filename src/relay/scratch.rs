@@ -1,8 +1,17 @@
 //! What relays read into. It belongs to the thread, so a connection has no memory while it is idle.
 
-use std::{cell::RefCell, sync::Arc};
+use std::{
+    cell::RefCell,
+    io,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use super::pump::BUFFER;
+use crate::{
+    io::stream::Stream,
+    words::chunk::{Chunk, Memory, Room},
+};
 
 /// Size of the buffer on the stack that reads use where there is no memory for more.
 const LEAST: usize = 4096;
@@ -29,7 +38,7 @@ pub(super) fn with_buffer<T>(f: impl FnOnce(&mut [u8]) -> T) -> T {
 }
 
 /// Returns a buffer of this size that nobody else has, or `None` if there is no memory for one.
-pub(super) fn take_chunk(size: usize) -> Option<Arc<[u8]>> {
+fn take_chunk(size: usize) -> Option<Arc<[u8]>> {
     let kept = CHUNK.take().filter(|buffer| buffer.len() == size);
     // Asked for first where it can be refused: an Arc of a slice cannot be. In an Arc of a Vec the bytes would lie 16
     // bytes behind the start of a page, where the kernel's copies of 16 KiB take a tenth longer.
@@ -47,8 +56,75 @@ fn reserved(size: usize) -> Option<Vec<u8>> {
 }
 
 /// Keeps a buffer for the next chunk, unless somebody has kept what is in it.
-pub(super) fn give_back(mut buffer: Arc<[u8]>) {
+fn give_back(mut buffer: Arc<[u8]>) {
     if Arc::get_mut(&mut buffer).is_some() {
         CHUNK.set(Some(buffer));
     }
+}
+
+/// Returns a chunk's memory to the thread, or to the hooks.
+pub(super) fn recycle(chunk: Chunk, leave: impl FnOnce(Arc<dyn Room>)) {
+    match chunk.into_memory() {
+        Memory::Buffer(buffer) => give_back(buffer),
+        Memory::Room(room) => leave(room),
+        Memory::Bytes(_) => {}
+    }
+}
+
+/// The outcome of a read, and its chunk, if any bytes came.
+type Taken = (io::Result<usize>, Option<Chunk>);
+
+/// Reads a chunk: into the hooks' own memory where there is some, which they get back by `leave` if it is not needed.
+pub(super) fn read_chunk(
+    source: &mut Stream,
+    size: usize,
+    room: Option<Arc<dyn Room>>,
+    leave: impl FnOnce(Arc<dyn Room>),
+    cx: &mut Context<'_>,
+) -> Poll<Taken> {
+    match room {
+        Some(room) => read_into_room(source, room, leave, cx),
+        None => read_into_buffer(source, size, cx),
+    }
+}
+
+fn read_into_buffer(source: &mut Stream, size: usize, cx: &mut Context<'_>) -> Poll<Taken> {
+    let Some(mut buffer) = take_chunk(size) else { return Poll::Ready((Err(io::ErrorKind::OutOfMemory.into()), None)) };
+    // Nobody else has it; if somebody had, the next step would take another.
+    let Some(bytes) = Arc::get_mut(&mut buffer) else { return Poll::Ready((Err(io::ErrorKind::Interrupted.into()), None)) };
+    match source.poll_read(cx, bytes) {
+        Poll::Ready(Ok(bytes)) if bytes > 0 => Poll::Ready((Ok(bytes), Some(Chunk::new(buffer, bytes)))),
+        nothing => {
+            give_back(buffer);
+            nothing.map(|read| (read, None))
+        }
+    }
+}
+
+/// Reads into a hook's own memory. It can show that only whole, so less is copied out of it.
+fn read_into_room(
+    source: &mut Stream,
+    mut room: Arc<dyn Room>,
+    leave: impl FnOnce(Arc<dyn Room>),
+    cx: &mut Context<'_>,
+) -> Poll<Taken> {
+    let Some(memory) = Arc::get_mut(&mut room) else { return read_into_buffer(source, room.size(), cx) };
+    let read = memory.fill(&mut |buffer| source.poll_receive(cx, buffer).map_ok(drop));
+    if let Poll::Ready(Ok(bytes)) = read
+        && bytes == room.size()
+    {
+        return Poll::Ready((Ok(bytes), Some(Chunk::within(room))));
+    }
+    let chunk = matches!(read, Poll::Ready(Ok(1..))).then(|| copied_into_buffer(room.filled(), room.size()));
+    leave(room);
+    match chunk {
+        Some(None) => Poll::Ready((Err(io::ErrorKind::OutOfMemory.into()), None)),
+        chunk => read.map(|read| (read, chunk.flatten())),
+    }
+}
+
+fn copied_into_buffer(bytes: &[u8], size: usize) -> Option<Chunk> {
+    let mut buffer = take_chunk(size)?;
+    Arc::get_mut(&mut buffer)?[..bytes.len()].copy_from_slice(bytes);
+    Some(Chunk::new(buffer, bytes.len()))
 }

@@ -148,6 +148,6 @@ mod tests {
     fn it_takes_no_more_than_the_room_that_a_relay_has_for_it() {
         assert_eq!(size_of::<Talk>(), 4);
         #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-        assert_eq!(size_of::<crate::relay::Relay<'_>>(), 360);
+        assert_eq!(size_of::<crate::relay::Relay<'_>>(), 296);
     }
 }

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use super::hook::Hook;
 use crate::{
     hooks::Failed,
     io::stream::Stream,
@@ -13,12 +14,29 @@ use crate::{
     words::{direction::Direction, outcome::CloseReason, stats::Meter},
 };
 
-/// The sockets of a turn, and whose they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The source may send more.
+    Open,
+    /// The source has ended, and a stage withholds that from the destination, or has still to say.
+    Withheld,
+    /// The source has ended, or was ended: what is held is delivered, then the end itself is.
+    Ending,
+    /// Everything read was delivered, and the end was passed on.
+    Ended,
+    /// The destination failed: nothing can be delivered any more.
+    Cut,
+}
+
+/// The sockets of a turn, its hooks, and whose they are.
 pub(super) struct Ends<'a> {
     pub source: &'a mut Stream,
     pub destination: &'a mut Stream,
     pub direction: Direction,
     pub shared: &'a Shared,
+    pub hook: Hook<'a>,
+    /// Bytes that have come from the source in this turn.
+    pub received: usize,
 }
 
 impl Ends<'_> {
@@ -58,7 +76,10 @@ impl Ends<'_> {
 pub(super) enum Fault {
     Source(io::Error),
     Destination(io::Error),
+    /// A hook or another stage has failed: both sides are reset at once.
     Hook(Failed),
+    /// A stage has asked for a reset of both sides, behind bytes that were delivered.
+    Reset(Failed),
 }
 
 impl Fault {

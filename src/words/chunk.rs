@@ -74,13 +74,11 @@ impl Chunk {
         self.memory
     }
 
-    #[allow(dead_code, reason = "the pump takes it up next")]
     pub(crate) fn memory(&self) -> &Memory {
         &self.memory
     }
 
     /// Removes bytes from the beginning.
-    #[allow(dead_code, reason = "the pump takes it up next")]
     pub(crate) fn advance(&mut self, bytes: usize) {
         self.start += bytes;
     }

@@ -14,6 +14,7 @@ mod lifecycle;
 mod limits;
 mod loops;
 mod several_addresses;
+mod staged;
 mod timeouts;
 mod unix;
 mod upkeep;

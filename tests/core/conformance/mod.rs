@@ -5,23 +5,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use interpose::{
-    hooks::{Decision, EndVerdict, Failed, Hooks, Verdict},
     live::handle::{Connection, State},
     settings::config::{Coalesce, Splice, Timeouts},
-    words::{
-        chunk::{Chunk, Room},
-        direction::Direction,
-        interest::Interest,
-        outcome::CloseReason,
-        stats::Ledger,
-    },
+    words::{direction::Direction, interest::Interest, outcome::CloseReason, stats::Ledger},
 };
 
+use self::watching::{Later, WATCHING, Watching};
 use crate::support::{
     peers::{Peer, clamp, until},
-    rooms::Rooms,
     running::{Running, to, wait_end},
     upstreams::Upstream,
 };
@@ -32,6 +24,7 @@ mod players;
 mod pressure;
 mod reset;
 mod script;
+mod watching;
 
 /// The most that interpose may hold of one direction: one read buffer.
 pub const BUFFER: u64 = 256 * 1024;
@@ -47,6 +40,12 @@ pub enum Path {
     Coalesced,
     /// Hooks see every chunk and every end, and let all pass.
     Inspected,
+    /// Stages stand before and behind the hook's place, and let all pass, on the connection's I/O thread.
+    Staged,
+    /// The same stages, and hooks that see everything, on a lane.
+    StagedOnLane,
+    /// Hooks answer later, from another thread, about connections that stay on their I/O threads.
+    Later,
     /// Hooks put a copy in the place of every chunk, have memory of their own for large ones, and wait for many bytes.
     Replaced,
 }
@@ -119,10 +118,20 @@ impl Rig {
                 (config.relay.splice, config.relay.coalesce) = (Splice::Always, Coalesce::Always);
                 Running::start(config)
             }
-            Path::Inspected => Running::start_hooked(config, Arc::new(Watching { replaces: false }), WATCHING),
+            Path::Inspected => Running::start_hooked(config, Arc::new(Watching::default()), WATCHING),
+            Path::Staged => {
+                let hooks = Watching { staged: true, ..Watching::default() };
+                Running::start_hooked(config, Arc::new(hooks), Interest::NONE)
+            }
+            Path::StagedOnLane => {
+                let hooks = Watching { staged: true, ..Watching::default() };
+                Running::start_hooked(config, Arc::new(hooks), WATCHING)
+            }
+            Path::Later => Running::start_hooked(config, Arc::new(Later::default()), WATCHING),
             Path::Replaced => {
                 config.relay.coalesce = Coalesce::Always;
-                Running::start_hooked(config, Arc::new(Watching { replaces: true }), WATCHING)
+                let hooks = Watching { replaces: true, ..Watching::default() };
+                Running::start_hooked(config, Arc::new(hooks), WATCHING)
             }
         };
         Site { rig: *self, setup, upstream, pairing: Mutex::new(()), running }
@@ -188,10 +197,8 @@ impl Link {
     fn ledger(&self, direction: Direction) -> Ledger {
         let ledger = self.connection.ledger(direction);
         match self.rig.path {
-            Path::Native | Path::Spliced | Path::Coalesced | Path::Inspected => {
-                assert_eq!((ledger.added, ledger.dropped), (0, 0))
-            }
             Path::Replaced => assert!(ledger.added <= ledger.dropped && ledger.dropped <= ledger.read, "{ledger:?}"),
+            _ => assert_eq!((ledger.added, ledger.dropped), (0, 0)),
         }
         Ledger { added: 0, dropped: 0, ..ledger }
     }
@@ -311,43 +318,9 @@ path!(spliced Path::Spliced);
 path!(coalesced Path::Coalesced);
 path!(inspected Path::Inspected);
 path!(replaced Path::Replaced);
-
-/// Hooks that change nothing for the peers.
-#[derive(Debug)]
-struct Watching {
-    replaces: bool,
-}
-
-const WATCHING: Interest = Interest::TO_UPSTREAM.with(Interest::TO_CLIENT).with(Interest::EOF);
-
-impl Hooks for Watching {
-    fn on_accept(&self, _: &Connection) -> Result<Decision, Failed> {
-        Ok(Decision::Default)
-    }
-
-    fn on_connect(&self, _: &Connection) -> Result<(), Failed> {
-        Ok(())
-    }
-
-    fn on_recv(&self, _: &Connection, _: Direction, chunk: &Chunk) -> Result<Verdict, Failed> {
-        if !self.replaces {
-            return Ok(Verdict::Pass);
-        }
-        // In two pieces, so that order matters too.
-        let (first, second) = chunk.split_at(chunk.len() / 2);
-        Ok(Verdict::Replace(vec![Bytes::copy_from_slice(first), Bytes::copy_from_slice(second)]))
-    }
-
-    fn on_eof(&self, _: &Connection, _: Direction) -> Result<EndVerdict, Failed> {
-        Ok(EndVerdict::Pass(Vec::new()))
-    }
-
-    fn on_close(&self, _: &Connection, _: bool) {}
-
-    fn room(&self, size: usize) -> Option<Arc<dyn Room>> {
-        self.replaces.then(|| Rooms::default().one(size))
-    }
-}
+path!(staged Path::Staged);
+path!(staged_on_lane Path::StagedOnLane);
+path!(later Path::Later);
 
 fn run(name: &str, path: Path, acting: Acting) {
     let case = CASES.iter().find(|case| case.name == name).unwrap();

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use interpose::{
-    hooks::{Decision, EndVerdict, Failed, Hooks, Verdict},
+    hooks::{Answer, Decision, EndVerdict, Failed, Hooks, Verdict},
     live::{
         handle::{Connection, State},
         inbox::Patience,
@@ -41,6 +41,7 @@ mod ending;
 mod failing;
 mod given;
 mod injecting;
+mod later;
 mod leaving;
 mod moving;
 mod parting;
@@ -200,24 +201,24 @@ impl Drop for Noted<'_> {
 }
 
 impl Hooks for Script {
-    fn on_accept(&self, connection: &Connection) -> Result<Decision, Failed> {
+    fn on_accept(&self, connection: &Connection) -> Result<Answer<Decision>, Failed> {
         let _noted = self.note(connection, Call::Accept);
-        (self.accept)(connection)
+        (self.accept)(connection).map(Answer::Now)
     }
 
-    fn on_connect(&self, connection: &Connection) -> Result<(), Failed> {
+    fn on_connect(&self, connection: &Connection) -> Result<Answer<()>, Failed> {
         let _noted = self.note(connection, Call::Connect);
-        (self.connect)(connection)
+        (self.connect)(connection).map(Answer::Now)
     }
 
-    fn on_recv(&self, connection: &Connection, direction: Direction, chunk: &Chunk) -> Result<Verdict, Failed> {
+    fn on_recv(&self, connection: &Connection, direction: Direction, chunk: &Chunk) -> Result<Answer<Verdict>, Failed> {
         let _noted = self.note(connection, Call::Recv(direction, chunk.len()));
-        (self.recv)(connection, direction, chunk)
+        (self.recv)(connection, direction, chunk).map(Answer::Now)
     }
 
-    fn on_eof(&self, connection: &Connection, direction: Direction) -> Result<EndVerdict, Failed> {
+    fn on_eof(&self, connection: &Connection, direction: Direction) -> Result<Answer<EndVerdict>, Failed> {
         let _noted = self.note(connection, Call::Eof(direction));
-        (self.eof)(connection, direction)
+        (self.eof)(connection, direction).map(Answer::Now)
     }
 
     fn on_close(&self, connection: &Connection, wanted: bool) {

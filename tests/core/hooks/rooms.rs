@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use interpose::{
-    hooks::{Decision, EndVerdict, Failed, Hooks, Verdict},
+    hooks::{Answer, Decision, EndVerdict, Failed, Hooks, Verdict},
     live::handle::Connection,
     words::{
         chunk::{Chunk, Room},
@@ -45,21 +45,21 @@ impl Keeping {
 }
 
 impl Hooks for Keeping {
-    fn on_accept(&self, _: &Connection) -> Result<Decision, Failed> {
-        Ok(Decision::Default)
+    fn on_accept(&self, _: &Connection) -> Result<Answer<Decision>, Failed> {
+        Ok(Decision::Default.into())
     }
 
-    fn on_connect(&self, _: &Connection) -> Result<(), Failed> {
-        Ok(())
+    fn on_connect(&self, _: &Connection) -> Result<Answer<()>, Failed> {
+        Ok(().into())
     }
 
-    fn on_recv(&self, _: &Connection, _: Direction, chunk: &Chunk) -> Result<Verdict, Failed> {
+    fn on_recv(&self, _: &Connection, _: Direction, chunk: &Chunk) -> Result<Answer<Verdict>, Failed> {
         self.kept.lock().unwrap().push(chunk.clone());
-        Ok(Verdict::Pass)
+        Ok(Verdict::Pass.into())
     }
 
-    fn on_eof(&self, _: &Connection, _: Direction) -> Result<EndVerdict, Failed> {
-        Ok(EndVerdict::Pass(Vec::new()))
+    fn on_eof(&self, _: &Connection, _: Direction) -> Result<Answer<EndVerdict>, Failed> {
+        Ok(EndVerdict::Pass(Vec::new()).into())
     }
 
     fn on_close(&self, _: &Connection, _: bool) {}

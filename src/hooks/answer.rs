@@ -1,0 +1,141 @@
+//! Answers of hooks: at once, or later and from any thread.
+
+use std::{
+    fmt, mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
+};
+
+use crate::{
+    live::handle::Connection,
+    words::outcome::{CloseReason, Failed},
+};
+
+/// The answer of a hook.
+#[derive(Debug)]
+pub enum Answer<T> {
+    /// The answer is there.
+    Now(T),
+    /// The answer comes with the ticket's [`Reply`]. Until then nothing more is asked of the hook about that direction, and
+    /// the direction is not read, so its source meets backpressure. The other direction goes on.
+    Later(Ticket<T>),
+}
+
+impl<T> From<T> for Answer<T> {
+    fn from(answer: T) -> Self {
+        Self::Now(answer)
+    }
+}
+
+/// The connection's half of an answer that comes later. Dropped with the connection's end, it cancels the reply.
+pub struct Ticket<T>(Arc<Slot<T>>);
+
+/// The hook's half of an answer that comes later: completes it once, from any thread. Dropped without an answer, it ends the
+/// connection as a hook that failed.
+pub struct Reply<T> {
+    slot: Arc<Slot<T>>,
+    connection: Connection,
+}
+
+struct Slot<T>(Mutex<State<T>>);
+
+enum State<T> {
+    /// With what is to be called if it is cancelled.
+    Asked(Option<Box<dyn FnOnce() + Send>>),
+    Answered(Result<T, Failed>),
+    /// Nobody waits for the answer: it was taken, or the connection has ended.
+    Over,
+}
+
+impl<T> Slot<T> {
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Ticket<T> {
+    /// Returns both halves of an answer about `connection`, which is woken by it.
+    pub fn new(connection: &Connection) -> (Self, Reply<T>) {
+        let slot = Arc::new(Slot(Mutex::new(State::Asked(None))));
+        (Self(Arc::clone(&slot)), Reply { slot, connection: connection.clone() })
+    }
+
+    /// Takes the answer, once it is there. The connection's task is woken by it.
+    pub(crate) fn poll_take(&self) -> Poll<Result<T, Failed>> {
+        let mut state = self.0.state();
+        match mem::replace(&mut *state, State::Over) {
+            State::Answered(answer) => Poll::Ready(answer),
+            asked => {
+                *state = asked;
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<T> Drop for Ticket<T> {
+    fn drop(&mut self) {
+        let before = mem::replace(&mut *self.0.state(), State::Over);
+        // Not under the lock: the reply's owner may look at it.
+        if let State::Asked(Some(on_cancel)) = before {
+            on_cancel();
+        }
+    }
+}
+
+impl<T> Reply<T> {
+    /// Completes the answer. Returns false if the connection has ended meanwhile, so that it comes to nothing.
+    pub fn complete(self, answer: Result<T, Failed>) -> bool {
+        self.put(answer)
+    }
+
+    /// Returns true once the connection has ended, or the direction takes no answer any more.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(*self.slot.state(), State::Over)
+    }
+
+    /// Calls `cancelled` when the connection ends before the answer, on the thread that ends it; at once if it has ended.
+    /// A later call replaces it.
+    pub fn on_cancel(&self, cancelled: impl FnOnce() + Send + 'static) {
+        let mut state = self.slot.state();
+        match &mut *state {
+            State::Asked(on_cancel) => drop(on_cancel.replace(Box::new(cancelled))),
+            State::Answered(_) => {}
+            State::Over => {
+                drop(state);
+                cancelled();
+            }
+        }
+    }
+
+    fn put(&self, answer: Result<T, Failed>) -> bool {
+        let mut state = self.slot.state();
+        if !matches!(*state, State::Asked(_)) {
+            return false;
+        }
+        let before = mem::replace(&mut *state, State::Answered(answer));
+        drop(state);
+        self.connection.wake();
+        drop(before);
+        true
+    }
+}
+
+impl<T> Drop for Reply<T> {
+    fn drop(&mut self) {
+        let error = "a hook that was to answer later has dropped its reply without an answer; complete it";
+        self.put(Err(Failed { reason: CloseReason::CallbackError, error: error.to_owned() }));
+    }
+}
+
+impl<T> fmt::Debug for Ticket<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ticket").field(&Arc::as_ptr(&self.0)).finish()
+    }
+}
+
+impl<T> fmt::Debug for Reply<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("connection", &self.connection.id()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,145 @@
+//! The hooks of a direction, as its pump sees them for a turn.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    hooks::{Answer, Attendant, EndVerdict, Failed, Verdict},
+    live::shared::Shared,
+    settings::config::{Coalesce, MOST_CHUNK, Splice},
+    words::{
+        chunk::{Chunk, Room},
+        direction::Direction,
+        interest::Interest,
+    },
+};
+
+/// The hooks of one direction for the length of a turn.
+#[derive(Debug)]
+pub(super) struct Hook<'a> {
+    /// Who is asked here, if anybody is.
+    attendant: Option<&'a Attendant>,
+    /// Who may come to want the direction seen while this turn lasts, and is asked on another thread.
+    elsewhere: Option<&'a Attendant>,
+    direction: Direction,
+    pub chunks: bool,
+    end: bool,
+    apart: bool,
+    /// The opposite direction waits for its destination.
+    opposite_stalled: bool,
+    /// When the first chunk of the turn was shown.
+    began: Option<Instant>,
+    /// Whether bytes that nobody looks at may be spliced.
+    pub splice: Splice,
+    pub coalesce: Coalesce,
+}
+
+impl<'a> Hook<'a> {
+    /// Returns the view of a direction that nobody looks at.
+    pub(super) fn native(elsewhere: Option<&'a Attendant>, direction: Direction, splice: Splice, coalesce: Coalesce) -> Self {
+        let (chunks, end, apart, opposite_stalled) = (false, false, false, false);
+        Self { attendant: None, elsewhere, direction, chunks, end, apart, opposite_stalled, began: None, splice, coalesce }
+    }
+
+    /// Returns the view of hooks that are asked on this thread.
+    pub(super) fn of(
+        attendant: &'a Attendant,
+        direction: Direction,
+        opposite_stalled: bool,
+        splice: Splice,
+        coalesce: Coalesce,
+    ) -> Self {
+        let interest = attendant.interest();
+        let (chunks, end) = (interest.has(Interest::recv(direction)), interest.has(Interest::EOF));
+        let splice = if chunks { Splice::Never } else { splice };
+        let (attendant, apart) = (Some(attendant), attendant.hooked.apart);
+        Self { attendant, elsewhere: None, direction, chunks, end, apart, opposite_stalled, began: None, splice, coalesce }
+    }
+
+    /// Returns true if a hook is asked at all.
+    fn asks(&self) -> bool {
+        self.chunks || self.end
+    }
+
+    /// Returns true while no more is to be read. A hook may have ended the direction, or all: then nothing more is shown, and
+    /// the task was woken to see to it. Or the bytes that wait for those that it sends to have reached their limit. Where
+    /// nobody looks, a hook may just have been set: the task was woken to move to where that one is asked.
+    pub(super) fn is_held(&self, shared: &Shared) -> bool {
+        let seen = Interest::recv(self.direction).with(Interest::EOF);
+        if self.elsewhere.is_some_and(|attendant| attendant.interest().has(seen)) {
+            return true;
+        }
+        let control = &shared.control;
+        let ended = || control.command().is_some() || control.ended.has(self.direction);
+        self.asks() && (ended() || self.is_paused(shared) || self.has_sent_enough(shared))
+    }
+
+    /// Returns true while hooks that have each socket carried alone read nothing from this one.
+    fn is_paused(&self, shared: &Shared) -> bool {
+        self.apart && shared.control.paused.has(self.direction)
+    }
+
+    /// A hook answers chunks into the opposite direction: while that holds answers enough, or stands still and holds any, no
+    /// more is asked for. Where each socket is carried alone, what waits there is others', and so may its answers be.
+    fn has_sent_enough(&self, shared: &Shared) -> bool {
+        if self.apart {
+            return self.attendant.is_some_and(|attendant| attendant.connection.waits(self.direction));
+        }
+        let answered = || self.chunks && shared.has_injected_enough(self.direction.opposite());
+        self.opposite_stalled && self.has_answers(shared) || answered()
+    }
+
+    /// Returns true if bytes that a hook may have sent wait for the opposite direction.
+    pub(super) fn has_answers(&self, shared: &Shared) -> bool {
+        self.chunks && shared.has_injected(self.direction.opposite())
+    }
+
+    /// Returns the time that the hooks have taken in this turn.
+    pub(super) fn spent(&self) -> Duration {
+        match (self.began, self.attendant) {
+            (Some(began), Some(attendant)) => attendant.hooked.hooks.now().saturating_duration_since(began),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Returns the most bytes of one chunk.
+    pub(super) fn chunk_size(&self) -> usize {
+        self.attendant.map_or(MOST_CHUNK, |attendant| attendant.hooked.chunk).min(super::outbox::most())
+    }
+
+    /// Returns memory of the hooks' own for the next chunk.
+    pub(super) fn room(&self, size: usize) -> Option<Arc<dyn Room>> {
+        self.attendant.filter(|_| self.chunks)?.hooked.hooks.room(size)
+    }
+
+    pub(super) fn leave(&self, room: Arc<dyn Room>) {
+        if let Some(attendant) = self.attendant {
+            attendant.hooked.hooks.leave(room);
+        }
+    }
+
+    pub(super) fn chunk(&mut self, chunk: &Chunk) -> Result<Answer<Verdict>, Failed> {
+        match self.attendant {
+            // Asked anew for each chunk: a hook may just have let the rest pass.
+            Some(attendant) if self.chunks && attendant.interest().has(Interest::recv(self.direction)) => {
+                let hooks = &attendant.hooked.hooks;
+                if self.began.is_none() {
+                    self.began = Some(hooks.now());
+                }
+                hooks.on_recv(&attendant.connection, self.direction, chunk)
+            }
+            _ => Ok(Verdict::Pass.into()),
+        }
+    }
+
+    pub(super) fn end(&self) -> Result<Answer<EndVerdict>, Failed> {
+        match self.attendant {
+            Some(attendant) if self.end && attendant.interest().has(Interest::EOF) => {
+                attendant.hooked.hooks.on_eof(&attendant.connection, self.direction)
+            }
+            _ => Ok(EndVerdict::Pass(Vec::new()).into()),
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The hooks as a stage, and what the stages of a direction wait for.
+
+use std::{mem, task::Poll};
+
+use bytes::Bytes;
+
+use super::{hook::Hook, outbox::Held, turn::no_memory};
+use crate::{
+    hooks::{Answer, EndVerdict, Failed, Ticket, Verdict},
+    inspect::{End, Outbox, Progress, Stage, Stages},
+    words::chunk::Chunk,
+};
+
+/// The question of a hook whose answer is to come.
+#[derive(Debug, Default)]
+enum Asked {
+    #[default]
+    Nothing,
+    /// About bytes, behind which lies an end.
+    Chunk { ticket: Ticket<Verdict>, bytes: Bytes, end: End, _held: Held },
+    /// About the end.
+    End(Ticket<EndVerdict>),
+}
+
+/// The hooks in their place among the stages.
+#[derive(Debug)]
+struct HookStage<'s, 'a> {
+    hook: &'s mut Hook<'a>,
+    asked: &'s mut Asked,
+}
+
+impl HookStage<'_, '_> {
+    /// Does with a chunk what the hook has answered.
+    fn take_answer(&mut self, answer: Result<Answer<Verdict>, Failed>, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
+        match answer {
+            Ok(Answer::Now(verdict)) => pass(verdict, chunk, out),
+            Ok(Answer::Later(ticket)) => {
+                // The buffer is the thread's, and others read into it meanwhile.
+                let Some(bytes) = chunk.rest(0) else { return Progress::Failed(no_memory(chunk.len())) };
+                let held = Held::of(bytes.len());
+                *self.asked = Asked::Chunk { ticket, bytes, end, _held: held };
+                out.give_back(chunk);
+                return Progress::Waiting;
+            }
+            Err(failed) => return Progress::Failed(failed),
+        }
+        self.ask_about_end(end, out)
+    }
+
+    fn ask_about_end(&mut self, end: End, out: &mut Outbox) -> Progress {
+        if end != End::Finished {
+            return Progress::Moved;
+        }
+        let answer = self.hook.end();
+        self.take_end_answer(answer, out)
+    }
+
+    /// Does with the end what the hook has answered.
+    fn take_end_answer(&mut self, answer: Result<Answer<EndVerdict>, Failed>, out: &mut Outbox) -> Progress {
+        match answer {
+            Ok(Answer::Now(verdict)) => pass_end(verdict, out),
+            Ok(Answer::Later(ticket)) => {
+                *self.asked = Asked::End(ticket);
+                Progress::Waiting
+            }
+            Err(failed) => Progress::Failed(failed),
+        }
+    }
+}
+
+impl Stage for HookStage<'_, '_> {
+    fn feed(&mut self, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
+        if chunk.is_empty() {
+            return self.ask_about_end(end, out);
+        }
+        let answer = self.hook.chunk(&chunk);
+        self.take_answer(answer, chunk, end, out)
+    }
+
+    fn resume(&mut self, out: &mut Outbox) -> Progress {
+        match mem::take(self.asked) {
+            Asked::Nothing => Progress::Moved,
+            Asked::Chunk { ticket, bytes, end, _held: held } => match ticket.poll_take() {
+                Poll::Ready(Ok(verdict)) => {
+                    pass(verdict, bytes.into(), out);
+                    self.ask_about_end(end, out)
+                }
+                Poll::Ready(Err(failed)) => Progress::Failed(failed),
+                Poll::Pending => {
+                    *self.asked = Asked::Chunk { ticket, bytes, end, _held: held };
+                    Progress::Waiting
+                }
+            },
+            Asked::End(ticket) => match ticket.poll_take() {
+                Poll::Ready(Ok(verdict)) => pass_end(verdict, out),
+                Poll::Ready(Err(failed)) => Progress::Failed(failed),
+                Poll::Pending => {
+                    *self.asked = Asked::End(ticket);
+                    Progress::Waiting
+                }
+            },
+        }
+    }
+}
+
+fn pass(verdict: Verdict, chunk: Chunk, out: &mut Outbox) {
+    match verdict {
+        Verdict::Pass => out.push(chunk),
+        Verdict::Drop => out.drop(chunk),
+        Verdict::Replace(instead) => {
+            out.drop(chunk);
+            out.add_all(instead);
+        }
+    }
+}
+
+fn pass_end(verdict: EndVerdict, out: &mut Outbox) -> Progress {
+    if let EndVerdict::Pass(last) = verdict {
+        out.add_all(last);
+        out.end();
+    }
+    Progress::Moved
+}
+
+/// The stages of one direction and what they wait for.
+#[derive(Debug, Default)]
+struct DirectionStages {
+    chain: Option<Stages>,
+    asked: Asked,
+    /// They take nothing before they were resumed.
+    waits: bool,
+    /// They were fed that nothing more comes.
+    stopped: bool,
+}
+
+/// A direction's place for stages. Without stages, and without an answer that is out, it has no memory.
+#[derive(Debug, Default)]
+pub(super) struct StageSlot(Option<Box<DirectionStages>>);
+
+impl StageSlot {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Returns true if there are stages beside the hook.
+    pub(super) fn has_chain(&self) -> bool {
+        self.0.as_ref().is_some_and(|stages| stages.chain.is_some())
+    }
+
+    /// Returns true while a stage takes nothing more.
+    pub(super) fn waits(&self) -> bool {
+        self.0.as_ref().is_some_and(|stages| stages.waits)
+    }
+
+    /// Returns true, once, if the stages are still to be fed that nothing more comes.
+    pub(super) fn is_to_stop(&mut self) -> bool {
+        self.0.as_mut().is_some_and(|stages| !mem::replace(&mut stages.stopped, true))
+    }
+
+    /// Changes the stages of a live connection.
+    pub(super) fn edit(&mut self, edit: impl FnOnce(&mut Stages)) {
+        let stages = self.0.get_or_insert_default();
+        edit(stages.chain.get_or_insert_default());
+        // What lies between them may go on now.
+        stages.waits = true;
+    }
+
+    pub(super) fn feed(&mut self, hook: &mut Hook<'_>, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
+        if self.0.is_some() {
+            return self.call(hook, out, |chain, hook, out| match chain {
+                Some(chain) => chain.feed(hook, chunk, end, out),
+                None => hook.feed(chunk, end, out),
+            });
+        }
+        self.begin(hook, |hook| hook.feed(chunk, end, out))
+    }
+
+    /// Does with a chunk what the hook has answered, where there are no stages.
+    pub(super) fn take_answer(
+        &mut self,
+        hook: &mut Hook<'_>,
+        answer: Result<Answer<Verdict>, Failed>,
+        chunk: Chunk,
+        out: &mut Outbox,
+    ) -> Progress {
+        self.begin(hook, |hook| hook.take_answer(answer, chunk, End::Open, out))
+    }
+
+    /// Does with the end what the hook has answered, where there are no stages.
+    pub(super) fn take_end_answer(
+        &mut self,
+        hook: &mut Hook<'_>,
+        answer: Result<Answer<EndVerdict>, Failed>,
+        out: &mut Outbox,
+    ) -> Progress {
+        self.begin(hook, |hook| hook.take_end_answer(answer, out))
+    }
+
+    /// Calls the hook where there are no stages. Needs memory only if it answers later.
+    fn begin(&mut self, hook: &mut Hook<'_>, act: impl FnOnce(&mut HookStage<'_, '_>) -> Progress) -> Progress {
+        let mut asked = Asked::default();
+        let progress = act(&mut HookStage { hook, asked: &mut asked });
+        if matches!(progress, Progress::Waiting) {
+            self.0 = Some(Box::new(DirectionStages { asked, waits: true, ..DirectionStages::default() }));
+        }
+        progress
+    }
+
+    /// Sends bytes that were not read, and that the hook does not see.
+    pub(super) fn inject(&mut self, hook: &mut Hook<'_>, data: impl IntoIterator<Item = Bytes>, out: &mut Outbox) -> Progress {
+        if !self.has_chain() {
+            out.add_all(data);
+            return Progress::Moved;
+        }
+        self.call(hook, out, |chain, hook, out| {
+            let mut progress = Progress::Moved;
+            if let Some(chain) = chain {
+                for bytes in data {
+                    progress = chain.inject(hook, bytes, out);
+                }
+            }
+            progress
+        })
+    }
+
+    /// Lets the stages go on that wait, or whose time has come.
+    pub(super) fn resume(&mut self, hook: &mut Hook<'_>, out: &mut Outbox) -> Progress {
+        let progress = self.call(hook, out, |chain, hook, out| match chain {
+            Some(chain) => chain.resume(hook, out),
+            None => hook.resume(out),
+        });
+        if let Some(stages) = &mut self.0
+            && !stages.waits
+        {
+            if stages.chain.as_ref().is_some_and(Stages::has_only_the_hook) {
+                stages.chain = None;
+            }
+            if stages.chain.is_none() {
+                self.0 = None;
+            }
+        }
+        progress
+    }
+
+    fn call(
+        &mut self,
+        hook: &mut Hook<'_>,
+        out: &mut Outbox,
+        act: impl FnOnce(&mut Option<Stages>, &mut dyn Stage, &mut Outbox) -> Progress,
+    ) -> Progress {
+        let Some(stages) = &mut self.0 else { return Progress::Moved };
+        if stages.chain.is_some() {
+            out.set_now(super::outbox::now());
+        }
+        let progress = act(&mut stages.chain, &mut HookStage { hook, asked: &mut stages.asked }, out);
+        stages.waits = matches!(progress, Progress::Waiting);
+        progress
+    }
+}

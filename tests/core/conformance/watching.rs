@@ -1,0 +1,122 @@
+//! Hooks that change nothing for the peers.
+
+use std::{
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use bytes::Bytes;
+use interpose::{
+    hooks::{Answer, AskedOn, Decision, EndVerdict, Failed, Hooks, Ticket, Verdict},
+    inspect::{Stages, chain::Nothing},
+    live::handle::Connection,
+    words::{
+        chunk::{Chunk, Room},
+        direction::{Both, Direction},
+        interest::Interest,
+    },
+};
+
+use crate::support::{peers::spawn, rooms::Rooms};
+
+/// Hooks that change nothing for the peers.
+#[derive(Debug, Default)]
+pub struct Watching {
+    pub replaces: bool,
+    pub staged: bool,
+}
+
+pub const WATCHING: Interest = Interest::TO_UPSTREAM.with(Interest::TO_CLIENT).with(Interest::EOF);
+
+impl Hooks for Watching {
+    fn stages(&self, _: &Connection) -> Option<Both<Stages>> {
+        let stages = || Stages::default().before_hook(Nothing).after_hook(Nothing);
+        self.staged.then(|| Both { to_upstream: stages(), to_client: stages() })
+    }
+
+    fn on_accept(&self, _: &Connection) -> Result<Answer<Decision>, Failed> {
+        Ok(Decision::Default.into())
+    }
+
+    fn on_connect(&self, _: &Connection) -> Result<Answer<()>, Failed> {
+        Ok(().into())
+    }
+
+    fn on_recv(&self, _: &Connection, _: Direction, chunk: &Chunk) -> Result<Answer<Verdict>, Failed> {
+        if !self.replaces {
+            return Ok(Verdict::Pass.into());
+        }
+        // In two pieces, so that order matters too.
+        let (first, second) = chunk.split_at(chunk.len() / 2);
+        Ok(Verdict::Replace(vec![Bytes::copy_from_slice(first), Bytes::copy_from_slice(second)]).into())
+    }
+
+    fn on_eof(&self, _: &Connection, _: Direction) -> Result<Answer<EndVerdict>, Failed> {
+        Ok(EndVerdict::Pass(Vec::new()).into())
+    }
+
+    fn on_close(&self, _: &Connection, _: bool) {}
+
+    fn room(&self, size: usize) -> Option<Arc<dyn Room>> {
+        self.replaces.then(|| Rooms::default().one(size))
+    }
+}
+
+/// The giving of an answer.
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Hooks whose answers another thread gives.
+#[derive(Debug)]
+pub struct Later {
+    /// Some until it is dropped.
+    work: Option<mpsc::SyncSender<Work>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Default for Later {
+    fn default() -> Self {
+        let (work, asked) = mpsc::sync_channel::<Work>(1024);
+        let thread = spawn(move || asked.into_iter().for_each(|answer| answer()));
+        Self { work: Some(work), thread: Some(thread) }
+    }
+}
+
+impl Later {
+    fn answer<T: Send + 'static>(&self, connection: &Connection, answer: T) -> Answer<T> {
+        let (ticket, reply) = Ticket::new(connection);
+        let work = self.work.as_ref().unwrap();
+        work.send(Box::new(move || _ = reply.complete(Ok(answer)))).unwrap();
+        Answer::Later(ticket)
+    }
+}
+
+impl Drop for Later {
+    fn drop(&mut self) {
+        drop(self.work.take());
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+impl Hooks for Later {
+    fn place(&self) -> AskedOn {
+        AskedOn::AnyThread
+    }
+
+    fn on_accept(&self, connection: &Connection) -> Result<Answer<Decision>, Failed> {
+        Ok(self.answer(connection, Decision::Default))
+    }
+
+    fn on_connect(&self, connection: &Connection) -> Result<Answer<()>, Failed> {
+        Ok(self.answer(connection, ()))
+    }
+
+    fn on_recv(&self, connection: &Connection, _: Direction, _: &Chunk) -> Result<Answer<Verdict>, Failed> {
+        Ok(self.answer(connection, Verdict::Pass))
+    }
+
+    fn on_eof(&self, connection: &Connection, _: Direction) -> Result<Answer<EndVerdict>, Failed> {
+        Ok(self.answer(connection, EndVerdict::Pass(Vec::new())))
+    }
+
+    fn on_close(&self, _: &Connection, _: bool) {}
+}

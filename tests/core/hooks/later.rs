@@ -1,0 +1,269 @@
+//! Hooks that answer later: in order, with backpressure, one direction apart from the other, and cancelled with the connection.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use interpose::{
+    hooks::{Answer, AskedOn, Decision, EndVerdict, Failed, Hooks, Reply, Ticket, Verdict},
+    live::handle::{Connection, State},
+    words::{
+        chunk::Chunk,
+        direction::{
+            Both,
+            Direction::{self, ToClient, ToUpstream},
+        },
+        interest::Interest,
+        outcome::CloseReason,
+    },
+};
+
+use super::{BOTH, DIRECTIONS, Pair, is_silent};
+use crate::support::{
+    peers::{End, Peer, pass, until},
+    running::{Running, to, wait_end},
+    upstreams::Upstream,
+};
+
+/// The bytes asked about, and their answer.
+type AskedChunk = (Vec<u8>, Reply<Verdict>);
+
+/// Hooks that answer when the test does. Questions wait here in the order in which they were asked.
+#[derive(Debug)]
+struct Asking {
+    place: AskedOn,
+    accept: Mutex<Vec<Reply<Decision>>>,
+    chunks: Mutex<Both<Vec<AskedChunk>>>,
+    ends: Mutex<Both<Vec<Reply<EndVerdict>>>>,
+}
+
+impl Asking {
+    fn on(place: AskedOn) -> Arc<Self> {
+        Arc::new(Self { place, accept: Mutex::default(), chunks: Mutex::default(), ends: Mutex::default() })
+    }
+
+    /// Waits for the next question about bytes.
+    fn chunk(&self, direction: Direction) -> (Vec<u8>, Reply<Verdict>) {
+        until("a chunk was asked about", || !self.chunks.lock().unwrap()[direction].is_empty());
+        self.chunks.lock().unwrap()[direction].remove(0)
+    }
+
+    /// Waits for the next question about an end.
+    fn end(&self, direction: Direction) -> Reply<EndVerdict> {
+        until("an end was asked about", || !self.ends.lock().unwrap()[direction].is_empty());
+        self.ends.lock().unwrap()[direction].remove(0)
+    }
+
+    fn accepted(&self) -> Reply<Decision> {
+        until("a client was asked about", || !self.accept.lock().unwrap().is_empty());
+        self.accept.lock().unwrap().remove(0)
+    }
+}
+
+impl Hooks for Asking {
+    fn place(&self) -> AskedOn {
+        self.place
+    }
+
+    fn on_accept(&self, connection: &Connection) -> Result<Answer<Decision>, Failed> {
+        let (ticket, reply) = Ticket::new(connection);
+        self.accept.lock().unwrap().push(reply);
+        Ok(Answer::Later(ticket))
+    }
+
+    fn on_connect(&self, _: &Connection) -> Result<Answer<()>, Failed> {
+        Ok(().into())
+    }
+
+    fn on_recv(&self, connection: &Connection, direction: Direction, chunk: &Chunk) -> Result<Answer<Verdict>, Failed> {
+        let (ticket, reply) = Ticket::new(connection);
+        self.chunks.lock().unwrap()[direction].push((chunk.to_vec(), reply));
+        Ok(Answer::Later(ticket))
+    }
+
+    fn on_eof(&self, connection: &Connection, direction: Direction) -> Result<Answer<EndVerdict>, Failed> {
+        let (ticket, reply) = Ticket::new(connection);
+        self.ends.lock().unwrap()[direction].push(reply);
+        Ok(Answer::Later(ticket))
+    }
+
+    fn on_close(&self, _: &Connection, _: bool) {}
+}
+
+struct Site {
+    hooks: Arc<Asking>,
+    upstream: Upstream,
+    running: Running,
+}
+
+impl Site {
+    fn start(place: AskedOn, interest: Interest) -> Self {
+        let (hooks, upstream) = (Asking::on(place), Upstream::new());
+        let running = Running::start_hooked(to(upstream.address()), hooks.clone(), interest);
+        Self { hooks, upstream, running }
+    }
+
+    fn pair(&self) -> Pair {
+        let client = Peer::connect(self.running.address());
+        let connection = self.running.connection_of(client.name());
+        let upstream = self.upstream.accept();
+        until("the connection is open", || connection.state() == State::Open);
+        Pair { client, upstream, connection }
+    }
+}
+
+const PLACES: [AskedOn; 2] = [AskedOn::Lane, AskedOn::AnyThread];
+
+#[test]
+fn a_direction_whose_answer_is_out_is_not_read_and_the_other_goes_on() {
+    for place in PLACES {
+        let site = Site::start(place, BOTH);
+        for direction in DIRECTIONS {
+            let mut pair = site.pair();
+            pair.ends(direction).0.send(b"first");
+            let (asked, first) = site.hooks.chunk(direction);
+            assert_eq!(asked, b"first");
+            pair.ends(direction).0.send(b"second");
+            // The other direction passes four chunks meanwhile.
+            for _ in 0..4 {
+                pair.ends(direction.opposite()).0.send(b"answer");
+                let (_, reply) = site.hooks.chunk(direction.opposite());
+                assert!(reply.complete(Ok(Verdict::Pass)));
+                assert_eq!(pair.ends(direction.opposite()).1.receive_exactly(6), b"answer");
+            }
+            assert_eq!(pair.connection.ledger(direction).read, 5, "the rest is left to the kernel");
+            assert!(site.hooks.chunks.lock().unwrap()[direction].is_empty() && is_silent(pair.ends(direction).1));
+            assert!(first.complete(Ok(Verdict::Replace(vec![Bytes::from_static(b"1"), Bytes::from_static(b"st")]))));
+            assert_eq!(pair.ends(direction).1.receive_exactly(3), b"1st");
+            let (asked, second) = site.hooks.chunk(direction);
+            assert_eq!(asked, b"second");
+            assert!(second.complete(Ok(Verdict::Drop)));
+            pair.ends(direction).0.send(b"third");
+            let (_, third) = site.hooks.chunk(direction);
+            assert!(third.complete(Ok(Verdict::Pass)));
+            assert_eq!(pair.ends(direction).1.receive_exactly(5), b"third");
+        }
+    }
+}
+
+#[test]
+fn an_end_waits_for_the_answers_before_it_and_for_its_own() {
+    for place in PLACES {
+        let site = Site::start(place, BOTH.with(Interest::EOF));
+        for direction in DIRECTIONS {
+            let mut pair = site.pair();
+            let (source, _) = pair.ends(direction);
+            source.send(b"last");
+            source.half_close();
+            let (_, reply) = site.hooks.chunk(direction);
+            assert!(reply.complete(Ok(Verdict::Pass)));
+            assert_eq!(pair.ends(direction).1.receive_exactly(4), b"last");
+            let end = site.hooks.end(direction);
+            assert!(is_silent(pair.ends(direction).1));
+            assert!(end.complete(Ok(EndVerdict::Pass(vec![Bytes::from_static(b"words")]))));
+            assert_eq!(pair.ends(direction).1.receive_exactly(5), b"words");
+            pair.ends(direction).1.expect(End::Eof);
+            // Half closed, the other direction lives on.
+            pair.ends(direction.opposite()).0.send(b"on");
+            assert!(site.hooks.chunk(direction.opposite()).1.complete(Ok(Verdict::Pass)));
+            assert_eq!(pair.ends(direction.opposite()).1.receive_exactly(2), b"on");
+            pair.ends(direction.opposite()).0.half_close();
+            assert!(site.hooks.end(direction.opposite()).complete(Ok(EndVerdict::Pass(Vec::new()))));
+            pair.ends(direction.opposite()).1.expect(End::Eof);
+            assert_eq!(wait_end(&pair.connection), CloseReason::Finished);
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_ends_cancels_the_answers_that_are_out() {
+    type Ends = fn(&Site, Pair);
+    let ways: [(Ends, CloseReason); 3] = [
+        (|_, pair| pair.connection.abort(), CloseReason::Aborted),
+        (|_, pair| pair.upstream.reset(), CloseReason::UpstreamReset),
+        (|site, _| site.running.server.stop(Duration::ZERO), CloseReason::Stopped),
+    ];
+    for place in PLACES {
+        for (end, reason) in ways {
+            let site = Site::start(place, BOTH);
+            let mut pair = site.pair();
+            pair.client.send(b"asked");
+            let (_, reply) = site.hooks.chunk(ToUpstream);
+            let (told, connection) = (Arc::new(AtomicBool::new(false)), pair.connection.clone());
+            let tell = Arc::clone(&told);
+            reply.on_cancel(move || tell.store(true, SeqCst));
+            assert!(!reply.is_cancelled());
+            end(&site, pair);
+            until("the answer is cancelled", || reply.is_cancelled() && told.load(SeqCst));
+            assert_eq!(wait_end(&connection), reason);
+            let late = Arc::new(AtomicBool::new(false));
+            let tell = Arc::clone(&late);
+            reply.on_cancel(move || tell.store(true, SeqCst));
+            assert!(late.load(SeqCst), "at once");
+            assert!(!reply.complete(Ok(Verdict::Pass)));
+            let ledger = connection.ledger(ToUpstream);
+            assert_eq!((ledger.read, ledger.delivered, ledger.undeliverable), (5, 0, 5));
+        }
+    }
+}
+
+#[test]
+fn a_close_delivers_what_waits_for_its_answer() {
+    for place in PLACES {
+        let site = Site::start(place, BOTH.with(Interest::EOF));
+        let mut pair = site.pair();
+        pair.client.send(b"asked");
+        let (_, reply) = site.hooks.chunk(ToUpstream);
+        pair.connection.close();
+        pair.client.expect(End::Eof);
+        assert!(is_silent(&pair.upstream));
+        assert!(reply.complete(Ok(Verdict::Pass)));
+        assert_eq!(pair.upstream.receive_exactly(5), b"asked");
+        pair.upstream.expect(End::Eof);
+        drop((pair.client, pair.upstream));
+        assert_eq!(wait_end(&pair.connection), CloseReason::Closed);
+    }
+}
+
+#[test]
+fn an_answer_that_never_comes_is_a_hook_that_failed() {
+    for place in PLACES {
+        let site = Site::start(place, BOTH);
+        let mut pair = site.pair();
+        pair.upstream.send(b"asked");
+        drop(site.hooks.chunk(ToClient));
+        pair.client.expect(End::Reset);
+        assert_eq!(wait_end(&pair.connection), CloseReason::CallbackError);
+        assert!(pair.connection.error().unwrap().contains("dropped its reply"));
+    }
+}
+
+#[test]
+fn a_client_waits_for_the_answer_where_it_goes() {
+    for place in PLACES {
+        let site = Site::start(place, Interest::ACCEPT);
+        let client = Peer::connect(site.running.address());
+        let accepted = site.hooks.accepted();
+        pass(Duration::from_millis(5));
+        assert!(site.upstream.is_idle(), "nothing is connected before");
+        assert!(accepted.complete(Ok(Decision::Default)));
+        let mut upstream = site.upstream.accept();
+        let mut client = client;
+        client.send(b"served");
+        assert_eq!(upstream.receive_exactly(6), b"served");
+        let refused = Peer::connect(site.running.address());
+        assert!(site.hooks.accepted().complete(Ok(Decision::Refuse)));
+        site.running.wait_one_closed_for(CloseReason::Rejected);
+        drop(refused);
+        let gone = Peer::connect(site.running.address());
+        let accepted = site.hooks.accepted();
+        gone.reset();
+        until("the answer is cancelled", || accepted.is_cancelled());
+        site.running.wait_one_closed_for(CloseReason::ClientGone);
+    }
+}
