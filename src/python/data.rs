@@ -113,7 +113,8 @@ unsafe fn put_items<'py>(
 ) -> Result<(), Unfit<'py>> {
     let list = value.as_ptr();
     let (mut last, mut bytes): (_, &[u8]) = (ptr::null_mut(), &[]);
-    // SAFETY: attached, with a live object of the right kind. Only code of an item's own can change how long it is.
+    // SAFETY: attached, with a live object of the right kind. The module has the interpreter's lock switched on everywhere
+    // (`gil_used`), so no other thread changes it meanwhile. Only code of an item's own can change how long it is.
     let (mut index, mut end) = (0, unsafe { size(list) });
     while index < end {
         // SAFETY: the same; the index is within its size, so the item is there, and the list has a reference to it.

@@ -47,7 +47,8 @@ fn on_lane() -> bool {
     attach::is_held()
 }
 
-// On a free-threaded interpreter this switches the GIL on: nobody has checked the binding without it yet.
+// On a free-threaded interpreter this switches the GIL on: nobody has checked the binding without it yet, and the walk of a
+// list in `data` relies on it.
 #[pymodule(gil_used = true)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     logging::install();

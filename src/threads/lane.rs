@@ -53,7 +53,7 @@ const BATCH: usize = 32;
 #[derive(Default)]
 struct Calls {
     waiting: Mutex<Vec<Call>>,
-    /// A task is on its way to make them.
+    /// A task is on its way to make them. Cleared under the lock, once nothing waits: so one task at a time makes them.
     gathering: AtomicBool,
 }
 
@@ -66,11 +66,24 @@ impl std::fmt::Debug for Calls {
 }
 
 impl Calls {
-    /// Lets the next call start a task of its own, and returns those that wait. In this order: one that comes in between
-    /// is among them, or starts a task.
+    fn waiting(&self) -> MutexGuard<'_, Vec<Call>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the calls that wait. If that is none, the next call starts a task of its own.
     fn take(&self) -> Vec<Call> {
+        let mut waiting = self.waiting();
+        if waiting.is_empty() {
+            self.gathering.store(false, Ordering::Release);
+        }
+        std::mem::take(&mut waiting)
+    }
+
+    /// Lets the next call start a task of its own, and returns those that wait.
+    fn give_up(&self) -> Vec<Call> {
+        let mut waiting = self.waiting();
         self.gathering.store(false, Ordering::Release);
-        std::mem::take(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut waiting)
     }
 }
 
@@ -78,21 +91,38 @@ impl Calls {
 /// ever runs: the calls are dropped with it. A call holds its connection, and through that the lane's handle, at which it
 /// waits, so it would keep itself alive.
 struct Gathering {
-    load: Option<Arc<Load>>,
+    load: Arc<Load>,
     calls: fn(&Load) -> &Calls,
+    /// No call waits any more.
+    is_done: bool,
 }
 
 impl Gathering {
-    fn finish(mut self) -> Vec<Call> {
-        self.load.take().map_or_else(Vec::new, |load| (self.calls)(&load).take())
+    /// Makes the calls, in their order, and those that come meanwhile.
+    async fn make(mut self) {
+        let mut made = 0;
+        loop {
+            let calls = (self.calls)(&self.load).take();
+            if calls.is_empty() {
+                self.is_done = true;
+                return;
+            }
+            for call in calls {
+                call();
+                made += 1;
+                if made % BATCH == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
     }
 }
 
 impl Drop for Gathering {
     fn drop(&mut self) {
-        if let Some(load) = self.load.take() {
+        if !self.is_done {
             // Not under the lock: what a call holds may ask for another one when it is dropped.
-            drop((self.calls)(&load).take());
+            drop((self.calls)(&self.load).give_up());
         }
     }
 }
@@ -158,22 +188,17 @@ impl LaneHandle {
     }
 
     fn gather(&self, calls: fn(&Load) -> &Calls, moment: Option<Duration>, call: Call) {
-        let Calls { waiting, gathering } = calls(&self.load);
-        waiting.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+        let Calls { gathering, .. } = calls(&self.load);
+        calls(&self.load).waiting().push(call);
         if gathering.swap(true, Ordering::AcqRel) {
             return;
         }
-        let gathering = Gathering { load: Some(Arc::clone(&self.load)), calls };
+        let gathering = Gathering { load: Arc::clone(&self.load), calls, is_done: false };
         self.spawn(async move {
             if let Some(moment) = moment {
                 sleep(moment).await;
             }
-            for (made, call) in gathering.finish().into_iter().enumerate() {
-                call();
-                if made % BATCH == BATCH - 1 {
-                    tokio::task::yield_now().await;
-                }
-            }
+            gathering.make().await;
         });
     }
 
@@ -271,18 +296,25 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_made_in_order_however_many_come_at_once() {
+    fn calls_are_made_in_order_however_many_come_at_once_or_meanwhile() {
         let lane = Lane::new(|| ()).unwrap();
         let (handle, made) = (lane.handle(), Arc::new(Mutex::new(Vec::new())));
-        for number in 0..3 * BATCH {
-            let made = Arc::clone(&made);
-            handle.bring(Box::new(move || made.lock().unwrap().push(number)));
-        }
+        let bring = |number| {
+            let (made, later) = (Arc::clone(&made), handle.clone());
+            handle.bring(Box::new(move || {
+                made.lock().unwrap().push(number);
+                if number == 0 {
+                    later.bring(Box::new(move || made.lock().unwrap().push(3 * BATCH)));
+                }
+            }));
+        };
+        (0..3 * BATCH).for_each(bring);
         lane.run(async {
-            while made.lock().unwrap().len() < 3 * BATCH {
+            while made.lock().unwrap().len() <= 3 * BATCH {
                 tokio::task::yield_now().await;
             }
         });
-        assert_eq!(*made.lock().unwrap(), (0..3 * BATCH).collect::<Vec<_>>());
+        assert_eq!(*made.lock().unwrap(), (0..=3 * BATCH).collect::<Vec<_>>());
+        assert!(!handle.load.arrivals.gathering.load(Relaxed), "the next one wakes the lane again");
     }
 }
