@@ -46,7 +46,7 @@ def _complete(group: Group) -> None:
 
 def native_config(*groups: object) -> _native.Config:
     """Return the native side's twin of `groups`: those of their settings that it knows."""
-    pairs = [(table, group) for table in GROUPS for group in groups if table.kind is type(group)]
+    pairs = [(table, group) for table in GROUPS for group in groups if isinstance(group, table.kind)]
     rows = [(row, getattr(group, row.name)) for table, group in pairs for row in table.rows if row.native]
     # A count that is None is the core's to choose; a time that is None is no limit.
     return _native.Config(**{row.name: value for row, value in rows if value is not None or row.kind.none_counts})

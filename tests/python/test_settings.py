@@ -63,6 +63,14 @@ def test_a_native_setting_reaches_the_core(key: str) -> None:
     assert native_config(group_with(row, value)).values() == {**_native.Config().values(), row.name: value}
 
 
+def test_a_subclass_of_a_group_reaches_the_core_as_the_group_does() -> None:
+    class Patient(Timeouts):
+        pass
+
+    assert native_config(Patient(idle=7)).values() == native_config(Timeouts(idle=7)).values()
+    assert native_config(Patient(idle=7)).values()["idle"] == 7
+
+
 def test_the_core_has_the_settings_that_are_native_and_their_defaults() -> None:
     defaults = {row.name: row.default for row in NATIVE.values()}
     # None is the class attribute.
