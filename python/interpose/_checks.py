@@ -33,11 +33,6 @@ def seconds(name: str, value: object, *, zero: bool = False) -> float:
     return float(value)
 
 
-def optional_seconds(name: str, value: object) -> float | None:
-    """Return `value` as a number of seconds, or None for no limit, or raise."""
-    return None if value is None else seconds(name, value)
-
-
 def count(name: str, value: object, low: int, high: int = MOST_COUNT) -> int:
     """Return `value` as an integer from `low` to `high`, or raise."""
     if isinstance(value, bool) or not isinstance(value, int):
