@@ -1,4 +1,4 @@
-//! The error of a bind that failed: the reason, who is in the way, and what to try.
+//! The error of a bind that failed: the reason, the process that listens there already, and what to try.
 
 use std::io;
 

@@ -27,22 +27,22 @@ use crate::{
     },
 };
 
-/// How long an attempt may be silent before the next address is tried beside it (RFC 8305 section 5).
+/// How long an attempt may go without a result before the next address is tried beside it (RFC 8305 section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Between two attempts at a Unix socket whose backlog is full: such a connect fails at once instead of waiting.
+/// Pause between two attempts at a Unix socket whose backlog is full: such a connect fails at once instead of waiting.
 const UNIX_RETRY: Duration = Duration::from_millis(10);
 
-/// A connected upstream with the names of its socket, which are known from connecting.
+/// A connected upstream, with the names of its socket as the connect determined them.
 pub(crate) struct Connected {
     pub stream: Stream,
     pub peer: SocketName,
     pub local: SocketName,
-    /// The memory of it, if it may come to a listener of this process.
+    /// Marks the connection as one of this process, if it may come to a listener of ours.
     pub hop: Option<Hop>,
 }
 
-/// How far a connection has come, and what connects it further.
+/// The client's history, and the means to connect its upstream.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Way<'a> {
     pub resolver: &'a Resolver,
@@ -51,10 +51,10 @@ pub(crate) struct Way<'a> {
     pub came: Came<'a>,
 }
 
-/// Connects as `forward` says, or gives the reason why not. What is kept in the reserve is used for it.
+/// Connects to the target of `forward`, or returns the reason of the failure. Uses the descriptors of `reserve`.
 pub(crate) async fn connect(forward: &Forward, way: Way<'_>, reserve: Option<Reserve>) -> Result<Connected, Outcome> {
     let attempt = async {
-        // What was kept for the lookup is free for it from here on; what was kept for the socket, once that is opened.
+        // Releases the descriptor reserved for DNS now; the one for the socket just before the socket is opened.
         let kept = reserve.map(Reserve::into_socket);
         let (host, port) = match (&forward.address, forward.address.socket_addr()) {
             (Address::Inet { host, port }, None) => (host, *port),
@@ -83,8 +83,8 @@ pub(crate) async fn connect(forward: &Forward, way: Way<'_>, reserve: Option<Res
     }
 }
 
-/// The order in which addresses are tried: families by turns, the resolver's favourite first (RFC 8305 section 4).
-/// With a source address only its family can work.
+/// Returns the addresses in the order in which they are tried: families in turn, the resolver's first address first (RFC 8305
+/// section 4). With a source address, only addresses of its family.
 fn order(found: &Arc<[SocketAddr]>, port: u16, source: Option<IpAddr>) -> Vec<SocketAddr> {
     let usable = |address: &&SocketAddr| source.is_none_or(|source| source.is_ipv4() == address.is_ipv4());
     let mut addresses: Vec<SocketAddr> = Vec::new();
@@ -110,8 +110,8 @@ fn order(found: &Arc<[SocketAddr]>, port: u16, source: Option<IpAddr>) -> Vec<So
     }
 }
 
-/// Starts an attempt at the next address when the last one failed, or was silent for [`ATTEMPT_DELAY`].
-/// The first connection wins; the others are dropped. If all fail, the first failure is the one told.
+/// Starts an attempt at the next address when the last one failed, or had no result for [`ATTEMPT_DELAY`]. Returns the first
+/// connection and drops the other attempts. If all fail, returns the first failure.
 async fn race(addresses: &[SocketAddr], source: Option<IpAddr>, way: Way<'_>) -> Result<Connected, Outcome> {
     let mut waiting = addresses.iter();
     let mut running = FuturesUnordered::new();
@@ -145,7 +145,7 @@ async fn connect_tcp(address: SocketAddr, source: Option<IpAddr>, way: Way<'_>) 
         let mut pending = Ok(());
         hop = way.hops.dial(&SocketName::Inet(address), way.came, || {
             pending = socket.connect(&target);
-            // Its own address a socket has as soon as the connect has begun.
+            // A socket has a local address as soon as the connect has begun.
             let local = socket_name(&socket.local_addr()?);
             known = cfg!(unix).then(|| local.clone());
             Ok((local.clone(), reached(address, socket, &local)))
@@ -155,9 +155,9 @@ async fn connect_tcp(address: SocketAddr, source: Option<IpAddr>, way: Way<'_>) 
     let connected = registered::connect(socket, &target, dial).await?;
     let names = || -> io::Result<(SocketName, SocketName)> {
         let local = known.map_or_else(|| connected.socket().local_addr().map(|local| socket_name(&local)), Ok)?;
-        // 0.0.0.0 and [::] are connected to as this machine's own address; only the kernel knows which.
+        // A connect to 0.0.0.0 or [::] goes to an address of this machine; only the kernel knows which.
         let peer = if address.ip().is_unspecified() { socket_name(&connected.socket().peer_addr()?) } else { address.into() };
-        // A port of ours that nobody listens on can be chosen as the source: then TCP connects to itself.
+        // The kernel may choose the target's own port as source port where nobody listens on it; then TCP connects to itself.
         if local == peer { Err(io::ErrorKind::ConnectionRefused.into()) } else { Ok((peer, local)) }
     };
     let names = names();
@@ -169,13 +169,14 @@ async fn connect_tcp(address: SocketAddr, source: Option<IpAddr>, way: Way<'_>) 
     Ok(Connected { stream, peer, local, hop })
 }
 
-/// Where a connect to `address` goes: 0.0.0.0 and [::] are this machine, at an address that only the kernel knows.
+/// Returns the address that a connect to `address` reaches: 0.0.0.0 and [::] are this machine, at an address that only the
+/// kernel knows.
 fn reached(address: SocketAddr, socket: &Socket, local: &SocketName) -> SocketName {
     if !address.ip().is_unspecified() {
         return address.into();
     }
     let own = local.inet().map_or(address, |local| SocketAddr::new(local.ip(), address.port()));
-    // Before the handshake it is said of no socket; then the socket's own address is the likely one.
+    // Before the handshake the kernel reports no peer; then the socket's own IP address is the likely one.
     socket.peer_addr().map_or_else(|_| own.into(), |peer| socket_name(&peer))
 }
 
@@ -184,7 +185,7 @@ fn new_socket(address: SocketAddr, source: Option<IpAddr>, options: &SocketOptio
     options.apply_to_upstream(&SockRef::from(&socket));
     if let Some(source) = source {
         sys::bind_address_no_port(&socket);
-        // Not the connect's own failure: EADDRNOTAVAIL means another thing there.
+        // Not passed on as it is: EADDRNOTAVAIL from a connect means that the ports are exhausted.
         let fault = |error| io::Error::other(format!("source {source} cannot be used ({})", reason_text(&error)));
         socket.bind(&SocketAddr::new(source, 0).into()).map_err(fault)?;
     }
@@ -213,7 +214,7 @@ async fn connect_unix(path: &str, way: Way<'_>) -> Result<Connected, Outcome> {
     }
 }
 
-/// Names a socket before it connects to a listener of ours, so that it is known there.
+/// Binds a Unix socket to a name before it connects to a listener of ours, so that the listener recognises it.
 #[cfg(unix)]
 fn name_unix(socket: &Socket, peer: &SocketName, way: Way<'_>) -> io::Result<Option<Hop>> {
     if !way.hops.leads_here(peer) {
@@ -230,7 +231,7 @@ async fn connect_unix(_: &str, _: Way<'_>) -> Result<Connected, Outcome> {
 }
 
 impl Outcome {
-    /// The same, naming the target.
+    /// Returns this outcome with the target named in its error.
     fn about(self, target: &Address) -> Self {
         let error = self.error.unwrap_or_default();
         Self::explained(self.reason, format!("cannot connect to {target}: {error}"))

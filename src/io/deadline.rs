@@ -1,4 +1,4 @@
-//! Limits of time that count only while this process runs: one that is stopped (SIGSTOP, a debugger, a frozen container)
+//! Time limits that count only while this process runs: a process that is stopped (SIGSTOP, a debugger, a frozen container)
 //! does not see what its peers do meanwhile.
 
 use std::time::Duration;
@@ -8,19 +8,19 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// How often the clock is looked at within one limit.
+/// Number of clock checks within one limit.
 const LOOKS: u32 = 4;
 
-/// A timer that comes later than this, for whatever reason, was late. Busy threads are, by less.
+/// A timer that fires later than this was late, for whatever reason. Busy threads delay a timer by less.
 const LATE: Duration = Duration::from_millis(50);
 
-/// The end of a limit. It moves with what its thread has missed: a timer that is much too late starts the limit anew, once
-/// without progress; what later ones are late is only not counted, so that there is an end.
+/// The end of a limit. It moves by the time that the thread has missed: the first timer that is much too late starts the
+/// limit again, once until there is progress; the delay of later ones is only not counted, so that the limit does end.
 #[derive(Debug)]
 pub(crate) struct Deadline {
     limit: Duration,
     by: Instant,
-    /// The time that the timer is set to.
+    /// Time of the next clock check.
     asked: Instant,
     pardoned: bool,
 }
@@ -35,28 +35,29 @@ impl Deadline {
         self.limit
     }
 
-    /// Starts the limit anew, because something has moved. A timer that is set stays as it is.
+    /// Starts the limit again after progress. A timer that is already set stays as it is.
     pub(crate) fn anew(&mut self) {
         self.by = Instant::now() + self.limit;
         self.pardoned = false;
     }
 
-    /// Returns true if it ends later than `left` from now.
+    /// Returns true if the limit ends later than `left` from now.
     pub(crate) fn is_beyond(&self, left: Duration) -> bool {
         self.by > Instant::now() + left
     }
 
-    /// When the next look at the clock is due.
+    /// Returns the time at which the next clock check is due.
     pub(crate) fn next_look(&self) -> Instant {
         self.asked
     }
 
-    /// Sets the next look, unless the limit ends before.
+    /// Sets the time of the next clock check: `at`, or the end of the limit if that is earlier.
     pub(crate) fn look_at(&mut self, at: Instant) {
         self.asked = self.by.min(at);
     }
 
-    /// Forgets when a look was due: the thread is another.
+    /// Makes the next check due now, because the connection moves to another thread: the time until that thread sets its timer
+    /// does not count as late.
     pub(crate) fn leave_thread(&mut self) {
         self.look_at(Instant::now());
     }
@@ -88,11 +89,11 @@ pub(crate) async fn over(limit: Duration) {
             break;
         }
     }
-    // The thread may not have heard yet of what has come in time.
+    // The thread may not have received events yet that arrived in time.
     yield_now().await;
 }
 
-/// The outcome of `work`, unless `limit` is over before. What has come by then is looked at first.
+/// Returns the outcome of `work`, or `None` if `limit` is over first. Events that arrived by then are handled first.
 pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;
@@ -111,7 +112,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Looks when that is due; for the first time after a stop of this length. Says how long the limit was then.
+    /// Checks the clock when due; for the first time after a stop of length `stop`. Returns how long the limit lasted.
     async fn ends_after(stop: Duration, limit: Duration) -> Duration {
         let start = Instant::now();
         let mut deadline = Deadline::after(limit);
@@ -140,7 +141,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_short_stop_is_not_counted() {
-        // 25 s of it are before the look.
+        // 25 s of the stop are before the check is due.
         assert_eq!(ends_after(40 * SECOND, 100 * SECOND).await.as_secs(), 115);
         let little_late = 25 * SECOND + LATE / 2;
         assert_eq!(ends_after(little_late, 100 * SECOND).await.as_secs(), 100);

@@ -1,4 +1,4 @@
-//! The meaning of an error of the system's: whose fault it is, whether it passes, and which close reason it becomes.
+//! The meaning of a system error: whose fault it is, whether it is temporary, and which close reason it becomes.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use crate::words::{
     outcome::{CloseReason, Outcome},
 };
 
-/// Returns true if the system is out of descriptors or memory: a state that passes, and is nobody's fault at the other end.
+/// Returns true if the system is out of descriptors or memory: a temporary state that no peer has caused.
 pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
     #[cfg(unix)]
     {
@@ -21,7 +21,7 @@ pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
     }
 }
 
-/// Returns true for an error of accept(2) that belongs to one client, which has left: the next accept may succeed.
+/// Returns true for an error of accept(2) that concerns one client, which has left: the next accept may succeed.
 pub(crate) fn is_of_one_client(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     if matches!(error.kind(), Kind::ConnectionAborted | Kind::ConnectionReset | Kind::Interrupted | Kind::TimedOut) {
@@ -66,7 +66,7 @@ pub(crate) fn is_of_the_call(error: &io::Error) -> bool {
     is_one_of(error, OF_THE_CALL)
 }
 
-/// Returns true if this system lacks a call, whatever it is given.
+/// Returns true if this system lacks a call, whatever its arguments.
 pub(super) fn is_unknown_call(error: &io::Error) -> bool {
     #[cfg(unix)]
     {
@@ -78,7 +78,7 @@ pub(super) fn is_unknown_call(error: &io::Error) -> bool {
     }
 }
 
-/// Returns true if this machine does not have an address to listen on, or not its family.
+/// Returns true if this machine lacks the address to listen on, or its family.
 pub(super) fn is_absent(error: &io::Error) -> bool {
     #[cfg(unix)]
     if error.raw_os_error() == Some(libc::EAFNOSUPPORT) {
@@ -87,7 +87,7 @@ pub(super) fn is_absent(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
-/// Returns true for an act of the peer's rather than of the network: RST, or an end that makes our writing pointless.
+/// Returns true for an error caused by the peer rather than the network: RST, or an end after which our bytes cannot arrive.
 pub(crate) fn is_reset(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(
@@ -96,8 +96,8 @@ pub(crate) fn is_reset(error: &io::Error) -> bool {
     )
 }
 
-/// Returns true if an error of a Unix socket says that its connection has failed. Such a socket cannot be asked whether it
-/// has a peer.
+/// Returns true if an error of a Unix socket means that its connection has failed. The peer's name does not show that on a
+/// Unix socket.
 pub(super) fn is_unix_failure(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(error.kind(), Kind::BrokenPipe | Kind::ConnectionReset | Kind::NotConnected)
@@ -109,7 +109,8 @@ pub(crate) fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), Kind::TimedOut | Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown)
 }
 
-/// Returns true if a peer had ended its direction in order before it failed: then that end is still to be read, and true.
+/// Returns true if the peer had ended its direction in order before the connection failed: that end can still be read, and is
+/// genuine.
 ///
 /// The kernel reports a reset behind a FIN as EPIPE, another as `ECONNRESET`. (Behind our own FIN as well it is `ECONNRESET`
 /// again: then nothing of ours is left for the peer, and the end that may be hidden there is passed on as a reset.)
@@ -117,7 +118,7 @@ pub(crate) fn is_behind_fin(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe
 }
 
-/// Returns an error of the system once more: `io::Error` has no clone.
+/// Returns a copy of a system error: `io::Error` has no clone.
 pub(super) fn again(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
@@ -136,7 +137,7 @@ impl Outcome {
                 CloseReason::Unreachable
             }
             Kind::TimedOut => CloseReason::ConnectTimeout,
-            // RST in answer to a SYN is a refusal, so this one came behind the handshake.
+            // RST in answer to a SYN is a refusal (ECONNREFUSED), so this RST came after the handshake.
             Kind::ConnectionReset => CloseReason::UpstreamReset,
             Kind::AddrNotAvailable => CloseReason::PortExhausted,
             _ if is_exhaustion(&error) => CloseReason::FdExhausted,
@@ -154,7 +155,7 @@ impl Outcome {
     /// Returns the outcome for a thread that could not take over a connection's sockets.
     pub(crate) fn from_registering(error: &io::Error) -> Self {
         let (reason, hint) = match error.raw_os_error() {
-            // Not the system's: the thread's runtime has ended.
+            // No system error: the thread's runtime has ended.
             None if error.kind() == io::ErrorKind::Other => (CloseReason::Stopped, ""),
             #[cfg(unix)]
             Some(libc::ENOSPC) => (CloseReason::FdExhausted, "; raise fs.epoll.max_user_watches, or lower max_connections"),

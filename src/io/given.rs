@@ -1,4 +1,4 @@
-//! Sockets that somebody else has connected, taken over as upstreams.
+//! Sockets that a script has connected, taken over as upstreams.
 
 use std::{
     io,
@@ -21,7 +21,7 @@ use crate::words::{
     outcome::{CloseReason, Outcome},
 };
 
-/// A socket that somebody else has connected, on no runtime.
+/// A socket that a script has connected, registered with no runtime.
 #[derive(Debug)]
 pub(crate) struct Given {
     pub socket: Unregistered,
@@ -30,8 +30,8 @@ pub(crate) struct Given {
     pub hop: Option<Hop>,
 }
 
-/// Takes over a socket that somebody else has connected. One that its peer has ended or reset meanwhile, or that was shut
-/// down, is one too: what has come from it is read before its end is.
+/// Takes over a socket that a script has connected. Also accepts a socket that its peer has ended or reset meanwhile, or that
+/// was shut down: bytes that came from the peer are read before the end is.
 pub(crate) fn adopt(socket: Socket, way: Way<'_>) -> Result<Given, Outcome> {
     let adopt = || -> io::Result<Given> {
         let (peer, local) = names_of(&socket)?;
@@ -47,7 +47,7 @@ pub(crate) fn adopt(socket: Socket, way: Way<'_>) -> Result<Given, Outcome> {
     adopt().map_err(given_in_vain)
 }
 
-/// Remembers a socket that somebody else has connected, before it is taken over.
+/// Remembers a socket that a script has connected, before it is taken over.
 pub(crate) fn remember_early(socket: &Socket, hops: &Arc<Hops>, came: Came<'_>) -> Option<Hop> {
     let (peer, local) = names_of(socket).ok()?;
     remember(socket, (&local, &peer), hops, came)
@@ -62,8 +62,8 @@ fn remember(socket: &Socket, (local, peer): (&SocketName, &SocketName), hops: &A
     hops.hop(Ends { from: local, to: peer, inode }, came)
 }
 
-/// Returns the names of a connected socket's peer and of itself. The system forgets the peer's once both have ended: then it
-/// is no address of the socket's family.
+/// Returns the names of a connected socket's peer and of the socket itself. The system forgets the peer's name once both have
+/// ended; then the unspecified address of the socket's family stands for it.
 pub(crate) fn names_of(socket: &Socket) -> io::Result<(SocketName, SocketName)> {
     let local = socket_name(&socket.local_addr()?);
     let peer = match socket.peer_addr() {
@@ -78,8 +78,8 @@ pub(crate) fn names_of(socket: &Socket) -> io::Result<(SocketName, SocketName)> 
     Ok((peer, local))
 }
 
-/// Returns true for a socket that was connected at some time: its end can be read where it is over, without a wait. Takes no
-/// error away, which the first read is to find.
+/// Returns true for a socket that was connected at some time, so that a read finds its end without waiting. Leaves a pending
+/// error for the first read.
 #[cfg(unix)]
 pub(crate) fn has_been_connected(socket: &Socket) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -94,7 +94,7 @@ pub(crate) fn has_been_connected(socket: &Socket) -> bool {
 }
 
 impl Given {
-    /// Registers it with the runtime of the calling thread.
+    /// Registers the socket with the runtime of the calling thread.
     pub(crate) fn register(self) -> Result<Connected, Outcome> {
         let Self { socket, peer, local, hop } = self;
         Ok(Connected { stream: socket.attach().map_err(given_in_vain)?, peer, local, hop })

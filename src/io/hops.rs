@@ -1,9 +1,9 @@
-//! Loops: a connection that leads through listeners of this process again and again.
+//! Loops: connections that pass listeners of this process again and again.
 //!
-//! An upstream connection that may come to a listener of this process is remembered by both its addresses, as its listener
-//! sees them too: one local address alone may belong to several connections, some of them of other processes. A Unix socket
-//! without an address is remembered by its inode. A client with such ends is our own, one hop further. Chains are legal; only
-//! a long one is cut.
+//! An upstream connection that may come to a listener of this process is remembered by both its addresses, in the form in
+//! which its listener sees them: one local address alone may belong to several connections, some of them of other processes.
+//! A Unix socket without an address is remembered by its inode. A client with remembered ends is a connection of this
+//! process, one hop further. Chains are legal; only a long chain is cut.
 
 mod last_circle;
 mod line;
@@ -31,21 +31,21 @@ use self::{
 };
 use crate::words::addr::SocketName;
 
-/// Listeners of this process that one connection may pass.
+/// Maximum number of listeners of this process that one connection may pass.
 pub(crate) const MOST_HOPS: u8 = 8;
 
-/// How long a connection that has ended is remembered: it may still wait at our listener to be accepted, and what it led to
-/// counts on from it.
+/// How long a connection is remembered after its end: it may still wait at our listener to be accepted, and the connections
+/// made for it count their hops from it.
 const MEMORY: Duration = Duration::from_secs(1);
 
-/// The connections that this process made to itself, and where it listens.
+/// The connections that this process made to itself, and the places where it listens.
 ///
-/// A connection that has to do with no listener of ours takes no lock here: it looks at the counts of its slot.
+/// A connection that concerns no listener of ours takes no lock here: it reads the counters of its slot.
 #[derive(Debug, Default)]
 pub(crate) struct Hops {
     known: Mutex<Known>,
-    /// How many listeners there are on each place. Held shared from before a connect to one of them until the connection is
-    /// remembered.
+    /// Number of listeners on each place. A connect to one of them holds the lock shared from before the connect until the
+    /// connection is remembered.
     listening: RwLock<HashMap<Place, usize>>,
     slots: Slots,
     /// Notified when a connection is remembered.
@@ -56,23 +56,23 @@ pub(crate) struct Hops {
 #[derive(Debug, Default)]
 struct Known {
     ours: HashMap<Line, Passed>,
-    /// Those that have ended, and when they are forgotten.
+    /// Connections that have ended, and the time at which each is forgotten.
     ended: VecDeque<(Instant, Line)>,
 }
 
 #[derive(Debug, Default)]
 struct Passed {
     hops: u8,
-    /// The connection of the client that it was made for: where that one came from may become known later.
+    /// The client's connection for which this one was made: the hops of that one may become known later.
     client: Option<Line>,
-    /// The memories of it that are held. A script's socket has one more once a connection takes it over.
+    /// Number of `Hop`s of this connection that are held. A script's socket has one more once a connection takes it over.
     held: u32,
-    /// When it is forgotten, since the last memory was dropped.
+    /// The time at which the connection is forgotten; set when its last `Hop` is dropped.
     until: Option<Instant>,
 }
 
 impl Known {
-    /// The hops of a connection, and of those that it was made for.
+    /// Returns the hops of a connection, counted along the chain of clients for which it was made.
     fn passed(&self, line: &Line) -> u8 {
         let (mut line, mut steps, mut most) = (line, 0, 0);
         while steps <= MOST_HOPS
@@ -87,7 +87,7 @@ impl Known {
 }
 
 impl Hops {
-    /// Locks the memory, and drops the entries whose time is over.
+    /// Locks the remembered connections, and drops the entries whose time is over.
     fn known(&self) -> MutexGuard<'_, Known> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.ended.is_empty() {
@@ -96,7 +96,7 @@ impl Hops {
         let now = Instant::now();
         while known.ended.front().is_some_and(|(until, _)| *until <= now) {
             let Some((until, line)) = known.ended.pop_front() else { break };
-            // Unless the addresses have been used again.
+            // Keeps the entry if its addresses have been used again.
             if known.ours.get(&line).is_some_and(|passed| passed.until == Some(until)) {
                 known.ours.remove(&line);
                 self.slots.of_line(&line).remembered.fetch_sub(1, SeqCst);
@@ -105,7 +105,7 @@ impl Hops {
         known
     }
 
-    /// Notes a listener of this process until the guard is dropped.
+    /// Registers a listener of this process until the guard is dropped.
     pub(crate) fn listen(self: &Arc<Self>, name: &SocketName) -> Option<Listening> {
         let place = Place::of(name)?;
         *self.listening.write().unwrap_or_else(PoisonError::into_inner).entry(place.clone()).or_default() += 1;
@@ -113,23 +113,25 @@ impl Hops {
         Some(Listening { place, name: name.clone(), hops: Arc::clone(self) })
     }
 
-    /// Looks, without a lock, for a listener where a connect to `peer` may come. False is certain.
+    /// Returns true if a listener of ours may be where a connect to `peer` comes. Takes no lock. False is certain, true is
+    /// not.
     fn may_lead_here(&self, peer: &SocketName) -> bool {
         self.slots.of(peer).listeners.load(SeqCst) > 0
     }
 
-    /// Looks for a listener of this process to which a connect to `peer` may come.
+    /// Returns true if a listener of this process is where a connect to `peer` comes.
     pub(crate) fn leads_here(&self, peer: &SocketName) -> bool {
         self.may_lead_here(peer)
             && Place::of(peer)
                 .is_some_and(|place| self.listening.read().unwrap_or_else(PoisonError::into_inner).contains_key(&place))
     }
 
-    /// Counts our listeners that a client with these ends has passed before; 0 for anybody else's.
+    /// Returns the number of our listeners that a client with these ends has passed before; 0 for a client of another
+    /// process.
     pub(crate) fn passed<'a>(&self, ends: impl Into<Ends<'a>>) -> u8 {
         let Some(line) = Line::new(ends.into()) else { return 0 };
         let slot = self.slots.of_line(&line);
-        // Asked first: a connect that has ended by now is remembered by now.
+        // Read before `remembered`: a connect that has ended by now is remembered by now.
         let is_connecting = slot.connects.load(SeqCst) > 0;
         if !is_connecting && slot.remembered.load(SeqCst) == 0 {
             return 0;
@@ -138,12 +140,12 @@ impl Hops {
         if passed > 0 || !is_connecting {
             return passed;
         }
-        // It may be one of those that are under way, for the length of one system call.
+        // The client's own connect may be under way, for the length of one system call: wait until it is remembered.
         drop(self.listening.write());
         self.known().passed(&line)
     }
 
-    /// Completes when a client with these ends is known to have passed as many of our listeners as it may.
+    /// Completes when a client with these ends is known to have passed `MOST_HOPS` of our listeners.
     pub(crate) async fn is_found_out(&self, ends: Ends<'_>) {
         let mut news = pin!(self.news.notified());
         loop {
@@ -156,7 +158,7 @@ impl Hops {
         }
     }
 
-    /// Remembers an upstream connection. `None` if it cannot come to one of our listeners.
+    /// Remembers an upstream connection. Returns `None` if it cannot come to one of our listeners.
     pub(crate) fn remember<'a>(self: &Arc<Self>, ends: impl Into<Ends<'a>>, came: Came<'_>) -> Option<Hop> {
         let ends = ends.into();
         if self.leads_here(ends.to) { self.hop(ends, came) } else { None }
@@ -185,9 +187,9 @@ impl Hops {
         Some(Hop(Box::new((line, Arc::clone(self)))))
     }
 
-    /// Does what `begin` does, which starts a connect to `peer` and returns its local address and the one it goes to, and
-    /// remembers the connection as [`remember`](Self::remember) does. A listener of ours that accepts it meanwhile learns that
-    /// it is ours all the same.
+    /// Calls `begin`, which starts a connect to `peer` and returns the socket's local address and the address it connects to;
+    /// then remembers the connection as [`remember`](Self::remember) does. A listener of ours that accepts the connection
+    /// before `begin` returns still learns that it is ours.
     pub(crate) fn dial(
         self: &Arc<Self>,
         peer: &SocketName,
@@ -208,13 +210,13 @@ impl Hops {
     }
 }
 
-/// An upstream connection that may come to one of our listeners, remembered until a while after this is dropped. Boxed,
-/// because few connections have one.
+/// Remembers an upstream connection that may come to one of our listeners, until [`MEMORY`] after the drop. Boxed, because
+/// few connections have one.
 #[derive(Debug)]
 pub(crate) struct Hop(Box<(Line, Arc<Hops>)>);
 
 impl Hop {
-    /// Notes that it has passed more listeners than was known when it was made.
+    /// Raises the number of listeners that its client has passed, where more are known now than when the connection was made.
     pub(crate) fn raise(&self, passed: u8) {
         let (line, hops) = &*self.0;
         if let Some(known) = hops.known().ours.get_mut(line) {
@@ -253,7 +255,7 @@ mod tests {
         SocketName::Unix(name.to_owned())
     }
 
-    /// As if a while had gone by.
+    /// Makes all times of forgetting `MEMORY` earlier, as if that time had passed.
     fn wait(hops: &Hops) {
         let mut known = hops.known();
         let Known { ours, ended } = &mut *known;
@@ -276,12 +278,12 @@ mod tests {
         assert_eq!(hops.passed((&second, &there)), 1);
         let _first = hops.remember((&first, &here), Came { passed: 0, client: Some((&outside, &there).into()) });
         assert_eq!(hops.passed((&second, &there)), 2);
-        // Addresses that lead to themselves, as those that are used again may, end too.
+        // Addresses that form a circle, as reused addresses may, end the count too.
         let _outside = hops.remember((&outside, &there), Came { passed: 0, client: Some((&second, &there).into()) });
         assert!(hops.passed((&second, &there)) > MOST_HOPS);
     }
 
-    /// Ports are chosen per destination, so clients of other processes have the local ports of ours.
+    /// The kernel chooses ports per destination, so clients of other processes can have the same local ports as ours.
     #[test]
     fn a_stranger_that_shares_a_local_address_with_one_of_ours_has_passed_nothing() {
         let hops = Arc::new(Hops::default());
@@ -351,7 +353,7 @@ mod tests {
         assert!(hops.remember((&unix("@0002"), &unix("@elsewhere")), NEW).is_none());
     }
 
-    /// Accepted by another thread before the call that connects returns.
+    /// Another thread accepts the connection before the call that connects returns.
     #[test]
     fn a_connection_that_is_accepted_while_it_is_made_is_known() {
         let hops = Arc::new(Hops::default());
@@ -364,7 +366,7 @@ mod tests {
         let mut accepting = None;
         let hop = hops.dial(&peer, NEW, || {
             let accepting = accepting.insert(thread::Builder::new().spawn(accept).unwrap());
-            // Until it has looked and waits, or has its answer.
+            // Until the accepting thread has read the slot and waits, or has its answer.
             let end = Instant::now() + MEMORY;
             while hops.listening.try_read().is_ok() && !accepting.is_finished() && Instant::now() < end {
                 thread::yield_now();

@@ -1,4 +1,4 @@
-//! Ends that do not wait for the last close of a socket: a forked child holds copies of all descriptors, and may live long.
+//! Ends of sockets that take effect without the last close: a forked child has copies of all descriptors, and may live long.
 
 use std::{
     net::Shutdown,
@@ -13,10 +13,10 @@ use socket2::Socket;
 
 use super::sys;
 
-/// True once this process has forked, so that others may hold copies of its sockets.
+/// True once this process has forked, so that other processes may hold copies of its sockets.
 static FORKED: AtomicBool = AtomicBool::new(false);
 
-/// Notes every fork of the C library's from here on. To be called before the first socket is made.
+/// Records every fork by the C library from here on. Called before the first socket is opened.
 pub(crate) fn watch_forks() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| sys::at_fork(before_fork, in_child));
@@ -26,7 +26,7 @@ extern "C" fn before_fork() {
     FORKED.store(true, Ordering::SeqCst);
 }
 
-/// The child's own sockets, which it makes from here on, are nobody else's.
+/// Clears the flag in the child: no other process has the sockets that it opens from here on.
 extern "C" fn in_child() {
     FORKED.store(false, Ordering::SeqCst);
 }
@@ -36,32 +36,32 @@ pub(super) fn may_be_shared() -> bool {
     FORKED.load(Ordering::Relaxed)
 }
 
-/// Ends a connection at once, to be closed next: RST on TCP, and what the kernel still holds is dropped. A Unix socket has
-/// no RST; its peer finds an end.
+/// Aborts a connection whose close follows: RST on TCP, and bytes that the kernel still holds are dropped. A Unix socket has
+/// no RST; its peer reads an end.
 pub(super) fn reset(socket: &Socket, is_tcp: bool) {
     if !is_tcp {
         leave(socket);
         return;
     }
-    // On Linux to disconnect is what a close with no time to linger does, without waiting for the last close.
+    // On Linux, disconnecting does what a close with linger time zero does, without waiting for the last close.
     if sys::disconnect(socket) {
         return;
     }
     let _ = socket.set_linger(Some(Duration::ZERO));
 }
 
-/// Ends a connect that is under way, or that has just succeeded, to be closed next: nothing more is sent for it, or FIN.
+/// Ends a connect that is under way or has just succeeded, and whose close follows: nothing more is sent for it, or FIN.
 pub(super) fn give_up(socket: &Socket) {
     let _ = socket.shutdown(Shutdown::Both);
 }
 
-/// Clients that can wait for a listener, at the very most.
+/// Maximum number of clients that can wait in a listener's backlog.
 const BACKLOG: usize = 1 << 16;
 
-/// Ends a listener, to be closed next: a connect is refused, and the clients that wait are ended too.
+/// Ends a listener whose close follows: a connect is refused, and waiting clients are ended.
 pub(super) fn stop_listening(socket: &Socket) {
     let _ = socket.shutdown(Shutdown::Both);
-    // TCP has reset them with that. On a Unix socket they would wait for the last close.
+    // On TCP the shutdown has reset waiting clients. On a Unix socket they would wait for the last close.
     if may_be_shared() && socket.local_addr().is_ok_and(|name| name.is_unix()) {
         for _ in 0..BACKLOG {
             let Ok((client, _)) = socket.accept() else { break };
@@ -70,8 +70,8 @@ pub(super) fn stop_listening(socket: &Socket) {
     }
 }
 
-/// Does what the last close of a connected socket does, where the coming close may not be the last: FIN, and RST for
-/// what the peer has sent unread, or sends from here on.
+/// Ends a connected socket as its last close would, where the coming close may not be the last: FIN, and RST for bytes that
+/// the peer has sent and nobody has read, or that it sends from here on.
 pub(super) fn leave(socket: &Socket) {
     if !may_be_shared() {
         return;

@@ -1,4 +1,5 @@
-//! Another try, a moment later: for what the system has no memory for now, and does not tell of when it has.
+//! Retries after a pause, for calls that fail because the system lacks memory: the system reports no event when it has memory
+//! again.
 
 use std::{
     cell::RefCell,
@@ -13,24 +14,25 @@ use tokio::time::sleep;
 use super::errno::is_exhaustion;
 use crate::words::{error::reason_text, throttle::Throttle};
 
-/// How much later.
+/// Pause before a retry.
 const PAUSE: Duration = Duration::from_millis(10);
 
 static LOG: Throttle = Throttle::new();
 
 thread_local! {
-    /// The tasks of this thread that are to try again, each once.
+    /// The tasks of this thread that are to retry, each once.
     static WAITING: RefCell<HashMap<*const (), Waker>> = RefCell::default();
 }
 
-/// Returns true if `error` passes; then the task of `cx` is woken to try again.
+/// Returns true if `error` is temporary; then wakes the task of `cx` after a pause, to retry.
 pub(super) fn again(error: &io::Error, cx: &Context<'_>) -> bool {
     if !is_exhaustion(error) {
         return false;
     }
     let waker = cx.waker();
     let first = WAITING.with_borrow_mut(|waiting| {
-        // Before: one that asks again in the pause is there already, and so is the sleeper.
+        // Read before the insert: while another task waits, the sleeper runs already; a task that asks twice in one pause is
+        // listed once.
         let first = waiting.is_empty();
         waiting.insert(waker.data(), waker.clone());
         first
@@ -48,7 +50,8 @@ pub(super) fn again(error: &io::Error, cx: &Context<'_>) -> bool {
     true
 }
 
-/// Wakes all that wait when it is dropped, be it with its runtime: none is left to a task that never comes.
+/// Wakes all waiting tasks when dropped, also when dropped with its runtime: no task is left waiting for a sleeper that never
+/// ends.
 struct All;
 
 impl Drop for All {
@@ -73,7 +76,7 @@ mod tests {
         poll_fn(|cx| {
             tries += 1;
             let again = again(&io::Error::from_raw_os_error(libc::ENOBUFS), cx);
-            // Twice in one pause is woken once.
+            // Two requests in one pause wake the task once.
             assert!(again && self::again(&io::Error::from_raw_os_error(libc::ENOMEM), cx));
             if tries == 4 { Poll::Ready(()) } else { Poll::Pending }
         })

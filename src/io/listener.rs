@@ -19,14 +19,14 @@ use crate::words::{
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(super) socket: Bound,
-    /// That of the other loopback, for `localhost`.
+    /// The socket of the other loopback address, for `localhost`.
     pub(super) other: Option<Bound>,
     pub(super) name: SocketName,
     pub(super) file: Option<SocketFile>,
 }
 
-/// The socket of a listener. From when it is dropped a connect is refused, and the clients that wait are reset, also
-/// where a forked child has the socket too.
+/// The socket of a listener. Once it is dropped a connect is refused, and waiting clients are reset, also where a forked
+/// child has the socket too.
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) socket: Socket,
@@ -43,7 +43,7 @@ impl Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        // In the child it is the parent's.
+        // In a forked child the listener is the parent's.
         if self.process == std::process::id() {
             super::last_close::stop_listening(&self.socket);
         }
@@ -78,7 +78,7 @@ impl Listener {
         Ok(Self { socket, other, name, file })
     }
 
-    /// What the system makes of a backlog of this length, if it is less.
+    /// Returns the backlog that the system grants, if it is less than `backlog`.
     pub(crate) fn shortened_backlog(backlog: u32) -> Option<u32> {
         sys::most_backlog().filter(|most| *most < backlog)
     }
@@ -87,13 +87,13 @@ impl Listener {
         &self.name
     }
 
-    /// The name of its other socket, where it has two.
+    /// Returns the name of the second socket, if there is one.
     pub(crate) fn other_name(&self) -> Option<SocketName> {
         self.other.as_ref().and_then(|other| other.socket.local_addr().ok()).map(|address| socket_name(&address))
     }
 }
 
-/// The socket of an address; for `localhost` those of both loopbacks, where this machine has them.
+/// Opens the socket of an address; for `localhost` those of both loopback addresses, as far as this machine has them.
 fn bind_inet(
     address: &Address,
     host: &str,
@@ -104,7 +104,8 @@ fn bind_inet(
     let open = |target: SocketAddr| -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP))?;
         if target.is_ipv6() {
-            // Said aloud, because the system's default differs: [::] serves both families, another IPv6 address its own.
+            // Set explicitly, because the system's default differs: [::] serves both families, another IPv6 address only its
+            // own.
             socket.set_only_v6(!target.ip().is_unspecified())?;
         }
         // A restart must not wait for the last run's TIME_WAIT. On Windows the option means something else.
@@ -133,10 +134,10 @@ fn bind_inet(
     open(target).map(|socket| (socket, None)).map_err(fault)
 }
 
-/// How many ports are tried for one that is free on both loopbacks.
+/// Number of ports tried to find one that is free on both loopback addresses.
 const PORTS: usize = 32;
 
-/// Both loopbacks on one port, or the one that there is.
+/// Binds both loopback addresses to one port, or the only one that this machine has.
 fn bind_loopbacks(port: u16, open: impl Fn(SocketAddr) -> io::Result<Socket>) -> io::Result<(Socket, Option<Socket>)> {
     let mut tries = 0..PORTS;
     loop {
@@ -155,7 +156,7 @@ fn bind_loopbacks(port: u16, open: impl Fn(SocketAddr) -> io::Result<Socket>) ->
     }
 }
 
-/// The address a name stands for on this machine. Blocks while it is looked up.
+/// Returns the address of a name on this machine, IPv4 first. Blocks during the lookup.
 fn first_address(address: &Address, host: &str, port: u16) -> Result<SocketAddr, Error> {
     use std::net::ToSocketAddrs;
     let unknown = |why: String| {

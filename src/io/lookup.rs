@@ -1,4 +1,4 @@
-//! One question to the system's own resolver.
+//! One lookup by the system's own resolver.
 
 use std::{io, net::SocketAddr};
 
@@ -10,9 +10,10 @@ use crate::words::{
     outcome::{CloseReason, Outcome},
 };
 
-/// Every address of `host`. Blocks for as long as the system waits for name servers.
+/// Returns every address of `host`. Blocks for as long as the system waits for name servers.
 ///
-/// A descriptor is looked for before and after the question: a system's resolver without one may say that there is no such name.
+/// Checks before and after the lookup that a descriptor is free: without one, a system's resolver may answer that the name
+/// does not exist.
 pub(super) fn look_up(host: &str) -> Answer {
     spare_descriptor(host)?;
     ask_system(host).or_else(|failed| spare_descriptor(host).and(Err(failed)))

@@ -1,4 +1,4 @@
-//! The names asked for lately: their answers, and whose turn it is to be looked up.
+//! Recently requested names: their answers, and the order in which they are looked up.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -15,41 +15,43 @@ pub(super) type Answer = Result<Arc<[SocketAddr]>, Outcome>;
 
 pub(super) type Receiver = watch::Receiver<Option<Answer>>;
 
-/// How long an answer serves further connections. `getaddrinfo` has no TTL to say, so it is short: a change is
-/// followed within a second, and a thousand connections a second cost one lookup.
+/// How long an answer serves further connections. `getaddrinfo` reports no TTL, so the time is short: a change is noticed
+/// within a second, and a thousand connections a second cost one lookup.
 const KEEP: Duration = Duration::from_secs(1);
 
-/// How long a failure that took at least [`KEEP`] to come serves further connections: the next would wait as long, and
-/// keep a thread for it.
+/// How long a failure that took at least [`KEEP`] to arrive serves further connections: the next lookup would take as long,
+/// and occupy a thread meanwhile.
 const KEEP_LATE_FAILURE: Duration = Duration::from_secs(5);
 
-/// Answers remembered at once.
+/// Maximum number of cached answers. Names that wait for an answer count as well.
 const MOST_NAMES: usize = 1024;
 
-/// Names that wait for their turn at once.
+/// Maximum number of names that wait for a lookup.
 const MOST_WAITING: usize = 1024;
 
-/// Lookups at once, each of which keeps a thread waiting: nothing can call the system's resolver back.
+/// Maximum number of running lookups. Each occupies a waiting thread, because the system's resolver has no asynchronous
+/// interface.
 pub(super) const MOST_LOOKUPS: usize = 256;
 
-/// As many of them are for names that had an address when they were last asked for.
+/// Lookups among `MOST_LOOKUPS` that are reserved for names that had an address at their last lookup.
 const RESERVED: usize = 16;
 
-/// Lookups that may be not slow yet at once. Older ones hold up no others.
+/// Maximum number of running lookups that are not slow yet. Slow lookups do not delay others.
 const MOST_YOUNG: usize = 24;
 
-/// From this many slow lookups on, new ones are begun one by one, so that a name asked for later finds a thread as well.
+/// Number of slow lookups from which on new lookups begin one at a time, [`PACE`] apart, so that a name requested later finds
+/// a free thread as well.
 const MANY_SLOW: usize = 208;
 
-/// Between two of those.
+/// Time between two such lookups.
 const PACE: Duration = Duration::from_millis(100);
 
-/// How long a name waits for its turn while many are slow. Then it is refused, so that its client knows.
+/// How long a name waits for its lookup while many are slow. After that it is refused, so that its client gets an answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 enum Entry {
-    /// Waits for its turn, or is being looked up. Without a receiver nobody waits for it any more.
+    /// Waits for its lookup, or is being looked up. Without a receiver, nobody waits for the answer any more.
     Asking(watch::Sender<Option<Answer>>),
     Known {
         answer: Answer,
@@ -60,16 +62,16 @@ enum Entry {
 #[derive(Debug, Default)]
 pub(super) struct Names {
     entries: HashMap<String, Entry>,
-    /// In the order they were asked for, and when that was.
+    /// Names in the order of their requests, with the time of each request.
     waiting: VecDeque<(String, Instant)>,
     running: usize,
-    /// Of those running.
+    /// Number of running lookups that are slow.
     slow: usize,
-    /// No earlier than this is the next begun, while many are slow.
+    /// Earliest time of the next lookup while many are slow.
     next: Option<Instant>,
-    /// Somebody looks again at `next`.
+    /// True while a task is going to call [`look_again`](Self::look_again) at `next`.
     looks: bool,
-    /// The next turn is for the name that was asked for last.
+    /// True if the last lookup was taken from the newest end of the queue.
     last_first: bool,
 }
 
@@ -81,7 +83,7 @@ pub(super) struct Due {
 }
 
 impl Names {
-    /// The answer if it is there, or the channel that will have it, and what is due then.
+    /// Returns the answer if it is cached; otherwise the channel that will receive it, and the work that is due.
     pub(super) fn ask(&mut self, host: &str) -> Result<Answer, (Receiver, Due)> {
         let had_addresses = match self.entries.get(host) {
             Some(Entry::Known { answer, until }) if *until > Instant::now() => return Ok(answer.clone()),
@@ -107,27 +109,27 @@ impl Names {
         Err((receiver, self.due()))
     }
 
-    /// Begins what was due at the time that was to be looked at again.
+    /// Returns the lookups that are due after the pause.
     pub(super) fn look_again(&mut self) -> Due {
         self.looks = false;
         self.due()
     }
 
-    /// A lookup that runs is slow from now on.
+    /// Counts a running lookup as slow from now on. Returns the work that is due.
     pub(super) fn slowed(&mut self) -> Due {
         self.slow += 1;
         self.due()
     }
 
-    /// A lookup has ended.
+    /// Records the end of a lookup. Returns the work that is due.
     pub(super) fn ended(&mut self, slow: bool) -> Due {
         self.running -= 1;
         self.slow -= usize::from(slow);
         self.due()
     }
 
-    /// A lookup has ended without an answer, for want of a thread or of a runtime. Those that wait would have none either:
-    /// their senders go.
+    /// Records the end of a lookup that had no answer, for lack of a thread or a runtime. Drops the channels of all waiting
+    /// names, because their lookups would fail for the same cause.
     pub(super) fn failed(&mut self, name: &str, slow: bool) {
         self.running -= 1;
         self.slow -= usize::from(slow);
@@ -137,13 +139,14 @@ impl Names {
         }
     }
 
-    /// No thread may be taken for a name that had no address before.
+    /// Returns true if no further thread may be used for a name that had no address before.
     fn is_full(&self) -> bool {
         self.running >= MOST_LOOKUPS - RESERVED
     }
 
-    /// Takes the next name that somebody waits for. From both ends by turns: whatever came before or after it in one
-    /// burst, a name at either end has its turn soon. While many are slow, those before it may be as slow.
+    /// Takes the next name for which somebody waits, from both ends of the queue in turn: a name at either end of a burst is
+    /// looked up soon, however many came before or after it. While many lookups are slow, only the newest end is used,
+    /// because the older names may be as slow.
     fn take_waiting(&mut self) -> Option<String> {
         loop {
             self.last_first = !self.last_first || self.slow >= MANY_SLOW;
@@ -155,7 +158,7 @@ impl Names {
         }
     }
 
-    /// Forgets names that nobody waits for any more before they were begun.
+    /// Removes waiting names whose callers have all left.
     fn forget_abandoned(&mut self) {
         let entries = &mut self.entries;
         self.waiting.retain(|(name, _)| {
@@ -167,7 +170,7 @@ impl Names {
         });
     }
 
-    /// The names whose turn has come.
+    /// Returns the lookups that may begin now.
     fn due(&mut self) -> Due {
         let mut due = Due::default();
         while self.running - self.slow < MOST_YOUNG && !self.waiting.is_empty() {
@@ -195,7 +198,7 @@ impl Names {
         due
     }
 
-    /// Refuses those that were asked for at `until` or before.
+    /// Refuses waiting names that were requested at `until` or before.
     fn refuse_waiting(&mut self, until: Instant) {
         while self.waiting.front().is_some_and(|(_, asked)| *asked <= until) {
             let Some((name, _)) = self.waiting.pop_front() else { return };
@@ -214,19 +217,19 @@ impl Names {
         Err(Outcome::explained(CloseReason::ResolveFailed, why))
     }
 
-    /// Answers those who wait for `name`, and remembers the answer for others.
+    /// Sends `answer` to the callers that wait for `name`, and caches it.
     pub(super) fn know(&mut self, name: &str, answer: Answer, took: Duration) {
         if let Some(Entry::Asking(sender)) = self.entries.remove(name) {
             let _ = sender.send(Some(answer.clone()));
         }
-        // That says nothing about the name, and may be over at once.
+        // Exhaustion concerns this process, not the name, and may end at once.
         if matches!(&answer, Err(outcome) if outcome.reason == CloseReason::FdExhausted) {
             return;
         }
         let keep = if answer.is_err() && took >= KEEP { KEEP_LATE_FAILURE } else { KEEP };
         let now = Instant::now();
         if self.entries.len() >= MOST_NAMES {
-            // Stale addresses are worth something: their names need not queue.
+            // Expired addresses are removed last: a name that had an address does not queue.
             for keep_addresses in [true, false] {
                 if self.entries.len() >= MOST_NAMES {
                     self.entries.retain(|_, entry| match entry {

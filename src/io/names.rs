@@ -4,8 +4,8 @@ use socket2::SockAddr;
 
 use crate::words::addr::SocketName;
 
-/// Returns the name for an address of the system's: address and port, a path, or `@` before an abstract name. A Unix socket
-/// without a name, as most clients' are, has the empty path.
+/// Returns the name for an address that the system has returned: address and port, a path, or `@` before an abstract name. An
+/// unnamed Unix socket, as most clients' are, has the empty path.
 pub(crate) fn socket_name(address: &SockAddr) -> SocketName {
     if let Some(address) = address.as_socket() {
         return address.into();

@@ -1,4 +1,4 @@
-//! What every TCP socket of ours is set to.
+//! The options that every TCP socket of ours has.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use socket2::{SockRef, TcpKeepalive};
 
 use super::sys;
 
-/// What every TCP socket of ours is set to.
+/// The options that every TCP socket of ours has.
 #[derive(Debug, Clone)]
 pub(crate) struct SocketOptions {
     pub unacknowledged: Option<Duration>,
@@ -16,9 +16,9 @@ pub(crate) struct SocketOptions {
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(10), 6);
 
 impl SocketOptions {
-    /// Urgent bytes in line, no delay, and the unacknowledged bound.
+    /// Sets urgent bytes in line, no delay, and the limit of unacknowledged bytes.
     ///
-    /// No option is worth a connection: a kernel that lacks one is left at its default.
+    /// A kernel that lacks an option keeps its default: no option is worth a connection.
     fn apply(&self, socket: &SockRef<'_>) {
         // An urgent byte (RFC 6093) is a byte of the stream, and must not be lost.
         let _ = socket.set_out_of_band_inline(true);
@@ -28,8 +28,8 @@ impl SocketOptions {
         }
     }
 
-    /// The same for a socket that is connected to an upstream. Its keepalive costs four system calls more, so on Linux it
-    /// is left to the first look that its relay takes.
+    /// Sets the options of a socket that is to be connected to an upstream. Keepalive costs four more system calls, so on
+    /// Linux it is set at the first peer check of the relay.
     pub(crate) fn apply_to_upstream(&self, socket: &SockRef<'_>) {
         self.apply(socket);
         if !sys::PEERS_ARE_CHECKED {
@@ -37,14 +37,15 @@ impl SocketOptions {
         }
     }
 
-    /// The same for a listener, whose clients' sockets have its options on Linux, and for such a client elsewhere.
+    /// Sets the options of a listener, which its clients' sockets inherit on Linux; elsewhere also called for each such
+    /// client.
     pub(crate) fn apply_to_listener(&self, socket: &SockRef<'_>) {
         self.apply(socket);
         keep_alive(socket);
     }
 }
 
-/// Keepalive: a peer that is gone is found while nothing is sent to it.
+/// Sets keepalive, by which the kernel detects a lost peer while nothing is sent to it.
 pub(super) fn keep_alive(socket: &SockRef<'_>) {
     let (time, interval, retries) = KEEPALIVE;
     let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval);

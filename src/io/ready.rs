@@ -1,4 +1,4 @@
-//! A listener at work: the next client, on the runtime of the thread that accepts.
+//! A registered listener: waits for the next client, on the runtime of the thread that accepts.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use super::{listener::Bound, socket_file::SocketFile};
 use super::{listener::Listener, names::socket_name, options::SocketOptions, stream::Unregistered, sys};
 use crate::words::addr::SocketName;
 
-/// A client as `accept` gave it: not yet known to any runtime.
+/// A client as `accept` returned it: registered with no runtime yet.
 #[derive(Debug)]
 pub(crate) struct Accepted {
     socket: Socket,
@@ -24,7 +24,7 @@ fn accept(listener: &Socket) -> io::Result<Accepted> {
     sys::accept(listener).map(|(socket, peer)| Accepted { socket, peer })
 }
 
-/// Returns true when a client waits to be accepted, and where nobody may ask.
+/// Returns true if a client waits to be accepted, or if the system does not allow the question.
 #[cfg(unix)]
 fn has_client(socket: &Socket) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -43,8 +43,8 @@ pub(crate) struct Ready {
 
 #[cfg(unix)]
 impl Ready {
-    /// Registers with the calling thread's runtime. Only the listener: its clients go to other threads unregistered.
-    /// The listener comes back where that fails.
+    /// Registers the listener with the calling thread's runtime. Its clients go to other threads unregistered. Returns the
+    /// listener with the error where that fails.
     pub(crate) fn new(listener: Listener) -> Result<Self, (Listener, io::Error)> {
         let Listener { socket, other, name, file } = listener;
         let watch = |socket| sys::watch(socket, Interest::READABLE);
@@ -58,7 +58,7 @@ impl Ready {
         }
     }
 
-    /// The next client, of either socket.
+    /// Waits for the next client, of either socket.
     pub(crate) async fn accept(&self) -> io::Result<Accepted> {
         let of = |watched| AsyncFd::async_io(watched, Interest::READABLE, |bound: &Bound| accept(&bound.socket));
         match &self.other {
@@ -78,14 +78,14 @@ impl Ready {
         }
     }
 
-    /// Completes when a client waits to be accepted, which the runtime alone does not know: it keeps "ready" from the last
-    /// client that it heard of until an accept finds nobody.
+    /// Completes when a client waits to be accepted. The runtime alone does not know that: it keeps "ready" from the last
+    /// client's event until an accept finds nobody.
     pub(crate) async fn has_client(&self) {
         let of = async |watched: &AsyncFd<Bound>| {
             let asked = watched.async_io(Interest::READABLE, |bound| {
                 if has_client(&bound.socket) { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
             });
-            // The runtime ends, and this with it.
+            // The runtime has ended, and drops this task.
             if asked.await.is_err() {
                 std::future::pending::<()>().await;
             }
@@ -99,7 +99,7 @@ impl Ready {
         }
     }
 
-    /// Returns true while clients can come: not once somebody else has ended the socket.
+    /// Returns true while clients can come; false once the socket was ended from outside.
     pub(crate) fn is_listening(&self) -> bool {
         let listens = |watched: &AsyncFd<Bound>| sys::is_listening(&watched.get_ref().socket);
         listens(&self.socket) && self.other.as_ref().is_none_or(listens)
@@ -113,14 +113,14 @@ pub(crate) struct Ready(tokio::net::TcpListener);
 
 #[cfg(not(unix))]
 impl Ready {
-    /// Registers with the calling thread's runtime. The listener comes back where that fails.
+    /// Registers the listener with the calling thread's runtime. Returns the listener with the error where that fails.
     pub(crate) fn new(listener: Listener) -> Result<Self, (Listener, io::Error)> {
         let socket = listener.socket.socket.try_clone();
         let registered = socket.and_then(|socket| tokio::net::TcpListener::from_std(socket.into()));
         registered.map(Self).map_err(|error| (listener, error))
     }
 
-    /// The next client, taken back from this thread's runtime because another's may get it.
+    /// Waits for the next client, and takes it from this thread's runtime, because another thread may serve it.
     pub(crate) async fn accept(&self) -> io::Result<Accepted> {
         let (stream, peer) = self.0.accept().await?;
         Ok(Accepted { socket: stream.into_std()?.into(), peer: peer.into() })
@@ -132,18 +132,18 @@ impl Ready {
         self.accept().now_or_never().unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
     }
 
-    /// Completes at once: here the system does not say whether a client waits to be accepted.
+    /// Completes at once: this system does not report whether a client waits to be accepted.
     pub(crate) async fn has_client(&self) {}
 
-    /// Returns true: nobody else ends the socket here.
+    /// Returns true: on this system the socket is not ended from outside.
     pub(crate) fn is_listening(&self) -> bool {
         true
     }
 }
 
 impl Accepted {
-    /// The socket, for the runtime of any thread.
-    /// Linux's accepted sockets have the listener's options; elsewhere they are set again.
+    /// Returns the socket, for the runtime of any thread. On Linux an accepted socket has the listener's options; elsewhere
+    /// they are set again.
     pub(crate) fn into_unregistered(self, options: &SocketOptions) -> Unregistered {
         let is_tcp = !self.peer.is_unix();
         if is_tcp && !sys::ACCEPTED_HAVE_OPTIONS {
@@ -152,12 +152,12 @@ impl Accepted {
         if is_tcp { Unregistered::of_tcp(self.socket) } else { Unregistered::of_unix(self.socket) }
     }
 
-    /// Ends it with RST.
+    /// Closes the client's socket with RST.
     pub(crate) fn reset(self) {
         super::last_close::reset(&self.socket, !self.peer.is_unix());
     }
 
-    /// The number of its descriptor. Where there are none, 0.
+    /// Returns the number of the socket's descriptor; 0 on systems without descriptors.
     pub(crate) fn descriptor(&self) -> u64 {
         #[cfg(unix)]
         {

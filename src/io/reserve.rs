@@ -1,8 +1,8 @@
-//! Descriptors kept for what a client needs once it is let in: without them it is worth nothing.
+//! Descriptors reserved for a client before it is accepted: a client for which none is left cannot be served.
 
 use std::io;
 
-/// Kept for one client: one descriptor for the upstream's socket, and one for the lookup of the upstream's name.
+/// Reserved for one client: one descriptor for the upstream's socket, and one for the lookup of the upstream's name.
 #[derive(Debug)]
 pub(crate) struct Reserve {
     socket: Descriptor,
@@ -16,13 +16,14 @@ impl Reserve {
         Ok(Self { socket, _lookup: lookup })
     }
 
-    /// Gives up what was kept for the lookup. What is kept for the socket goes with what this gives.
+    /// Releases the descriptor reserved for the lookup. Returns the one reserved for the socket; dropping it releases that
+    /// one.
     pub(super) fn into_socket(self) -> Descriptor {
         self.socket
     }
 }
 
-/// A descriptor that nobody else gets.
+/// An open descriptor that keeps its place free for a later use.
 #[derive(Debug)]
 pub(super) struct Descriptor {
     #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! Name lookup: each name is asked once at a time, and names without an answer hold up no others.
+//! Name lookup: one lookup per name at a time; names without an answer do not delay other names.
 
 use std::{
     fmt,
@@ -20,13 +20,13 @@ use super::{
 };
 use crate::words::outcome::{CloseReason, Outcome};
 
-/// Completes with nothing if the system refused a thread.
+/// A running lookup. Completes with `None` if the system refused a thread.
 type Asked = Pin<Box<dyn Future<Output = Option<Answer>> + Send>>;
 
-/// The age at which a lookup gives up its place among the young.
+/// The age at which a lookup counts as slow and no longer takes one of the places of young lookups.
 const SLOW: Duration = Duration::from_millis(100);
 
-/// The names asked for lately. Clones share them.
+/// Looks up names, and keeps recent answers. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Resolver(Arc<Shared>);
 
@@ -43,14 +43,14 @@ impl fmt::Debug for Shared {
 }
 
 impl Resolver {
-    /// One whose lookups have a thread each, of which there are no more than `name_cache::MOST_LOOKUPS`; what waits for them runs on
-    /// this runtime.
+    /// Returns a resolver that runs each lookup on a thread of its own, at most `name_cache::MOST_LOOKUPS` at once. The tasks
+    /// that wait for these threads run on `runtime`.
     pub(crate) fn on(runtime: Handle) -> Self {
         Self::with(runtime, |name| {
             Box::pin(async move {
                 let (answer, answered) = oneshot::channel();
                 let ask = move || drop(answer.send(lookup::look_up(&name)));
-                // The runtime's own threads for what blocks are a panic where none can be had.
+                // Not the runtime's blocking pool: it panics where the system refuses a thread.
                 thread::Builder::new().name("interpose-dns".to_owned()).spawn(ask).ok()?;
                 answered.await.ok()
             })
@@ -65,10 +65,10 @@ impl Resolver {
         self.0.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Every address of `host`, in the system's order (RFC 6724), with port 0.
+    /// Returns every address of `host`, in the system's order (RFC 6724), with port 0.
     ///
-    /// A lookup that was begun goes on when its caller leaves, for the others who wait for it; one that was not is dropped
-    /// once nobody waits for it.
+    /// A running lookup goes on when its caller leaves, for the other callers of the same name; a lookup that has not begun
+    /// is dropped once nobody waits for it.
     pub(crate) async fn resolve(&self, host: &str) -> Answer {
         let asked = self.names().ask(host);
         let (mut receiver, due) = match asked {
@@ -86,7 +86,8 @@ impl Resolver {
         })
     }
 
-    /// Does what is due. Without the lock: a task that a runtime at its end does not take is dropped here.
+    /// Starts the lookups and the timer that are due. Called without the lock: a runtime that has ended drops a spawned task
+    /// here, and that drop takes the lock.
     fn go_on(&self, due: Due) {
         for name in due.begin {
             let running = Running { resolver: self.clone(), name, slow: false, answered: false };
@@ -103,7 +104,7 @@ impl Resolver {
     }
 }
 
-/// A lookup that has begun: counted until it is dropped, also by a thread that could not be had or a runtime that ends.
+/// A lookup that has begun. Counted as running until dropped, also where no thread was available or the runtime has ended.
 struct Running {
     resolver: Resolver,
     name: String,
@@ -153,7 +154,7 @@ mod tests {
 
     use super::{super::name_cache::MOST_LOOKUPS, *};
 
-    /// The queries that a test's name server has answered.
+    /// The lookups that a test has answered.
     #[derive(Debug, Default)]
     struct Asked {
         names: Vec<String>,
@@ -161,7 +162,7 @@ mod tests {
         most: usize,
     }
 
-    /// Names that begin with `slow` have no answer for 30 s, and fail then; the others have one at once.
+    /// Returns a resolver for which names that begin with `slow` fail after 30 s, and all others have an answer after 1 ms.
     fn resolver() -> (Resolver, Arc<Mutex<Asked>>) {
         let asked = Arc::new(Mutex::new(Asked::default()));
         let of = Arc::clone(&asked);
@@ -183,7 +184,7 @@ mod tests {
         (Resolver::with(Handle::current(), look_up), asked)
     }
 
-    /// Clients who wait for `count` names without an answer, within a connect timeout of 10 s.
+    /// Starts clients that wait for `count` names without an answer, with a connect timeout of 10 s each.
     fn hang(resolver: &Resolver, from: usize, count: usize) -> Vec<tokio::task::JoinHandle<Option<Answer>>> {
         let wait = |name: String| {
             let resolver = resolver.clone();
@@ -239,10 +240,10 @@ mod tests {
         for client in waiting {
             assert!(client.await.unwrap().is_none(), "given up after its connect timeout");
         }
-        // It still runs, and serves those who come now.
+        // The lookup still runs, and serves later callers.
         assert!(resolver.resolve("slow0").await.is_err());
         assert_eq!(asked.lock().unwrap().names, ["slow0"]);
-        // Its failure was long in coming, so it is believed for a while.
+        // The failure took long, so it is kept for 5 s.
         sleep(Duration::from_secs(4)).await;
         let begun = Instant::now();
         assert!(resolver.resolve("slow0").await.is_err());
@@ -275,7 +276,7 @@ mod tests {
         }
         assert!(!full.is_empty(), "the bound is reached");
         assert!(asked.lock().unwrap().most <= MOST_LOOKUPS);
-        // And it is over when the lookups are.
+        // Names are accepted again once those lookups have ended.
         sleep(Duration::from_secs(31)).await;
         assert!(time_for(&resolver, "new").await < Duration::from_secs(1));
     }

@@ -11,16 +11,16 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::bind_error::bind_error;
 use crate::words::{addr::Address, error::Error};
 
-/// Removes the socket's file if it is still ours.
+/// Removes the socket's file when dropped, if it is still ours.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
-    /// A forked child has the listener too, and must leave the file to its parent.
+    /// The process that bound it: a forked child has the listener too, and must leave the file to its parent.
     process: u32,
 }
 
-/// Device and inode: another file under the same name has others.
+/// Returns device and inode: another file under the same name has different ones.
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
 }
@@ -46,12 +46,14 @@ pub(super) fn bind_unix(path: &str) -> Result<(Socket, Option<SocketFile>), Erro
     remove_stale(&file);
     socket.bind(&SockAddr::unix(&file).map_err(fault)?).map_err(fault)?;
     let identity = identity(&file).map_err(fault)?;
-    // The program may change its folder before the file is to go. The socket's own name stays as it was given.
+    // Absolute, because the program may change its working directory before the file is removed. The socket's own name stays
+    // as it was given.
     let path = std::path::absolute(&file).unwrap_or(file);
     Ok((socket, Some(SocketFile { path, identity, process: std::process::id() })))
 }
 
-/// Removes what a killed program left: a socket that nobody listens on. Anything else stays, and makes the bind fail.
+/// Removes the file that a killed program left: a socket on which nobody listens. Any other file stays, and makes the bind
+/// fail.
 fn remove_stale(path: &Path) {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
     let nobody = || probe(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
@@ -60,7 +62,7 @@ fn remove_stale(path: &Path) {
     }
 }
 
-/// A connect that does not wait, because an owner whose backlog is full may let it wait for ever.
+/// Connects without waiting, because a listener whose backlog is full may make a connect wait for ever.
 fn probe(path: &Path) -> io::Result<()> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;

@@ -1,11 +1,11 @@
-//! When a circle was last found.
+//! The time at which a circle was last found.
 
 use std::{
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-/// How long what has come round in it may still come to a listener of ours.
+/// How long connections of a circle may still come to a listener of ours after it was found.
 const RECENT: Duration = Duration::from_secs(1);
 
 /// The time at which a circle was last found.
@@ -13,12 +13,12 @@ const RECENT: Duration = Duration::from_secs(1);
 pub(crate) struct LastCircle(Mutex<Option<Instant>>);
 
 impl LastCircle {
-    /// Notes a circle.
+    /// Records that a circle was found now.
     pub(crate) fn found(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// Returns true if one was found a moment ago.
+    /// Returns true if a circle was found less than `RECENT` ago.
     pub(crate) fn is_recent(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|last| last.elapsed() < RECENT)
     }

@@ -1,15 +1,15 @@
-//! The names that connections and listeners are known by.
+//! The keys by which connections and listeners are remembered.
 
 use std::net::SocketAddr;
 
 use crate::words::addr::SocketName;
 
-/// The ends of a connection, from where it was made to the listener that it has come to.
+/// The two ends of a connection: the socket that connected, and the listener that it has come to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ends<'a> {
     pub from: &'a SocketName,
     pub to: &'a SocketName,
-    /// The inode of a Unix socket that connects and has no name, where this process has it. 0 if there is none.
+    /// The inode of an unnamed Unix socket that connects, if this process knows it; otherwise 0.
     pub inode: u32,
 }
 
@@ -26,7 +26,7 @@ impl<'a> From<(&'a SocketName, &'a SocketName)> for Ends<'a> {
     }
 }
 
-/// How far a connection has come that is to be continued.
+/// The history of a client whose connection is to be continued to an upstream.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Came<'a> {
     /// Listeners of this process that its client has passed before.
@@ -35,26 +35,26 @@ pub(crate) struct Came<'a> {
     pub client: Option<Ends<'a>>,
 }
 
-/// A connection, by its addresses.
+/// The key of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Line {
     Inet {
         from: SocketAddr,
         to: SocketAddr,
     },
-    /// The name of the socket that connects, which no other socket has.
+    /// The name of the socket that connects; no other socket has this name.
     Unix(String),
-    /// The inode of the socket that connects, which has no name.
+    /// The inode of the socket that connects; that socket has no name.
     Nameless(u32),
 }
 
-/// Where a connect comes to a listener of ours, by whatever address it was made.
+/// The place of a listener of ours: equal for all addresses by which a connect reaches it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Place {
     Port(u16),
     /// An abstract name.
     Name(String),
-    /// A socket's file: device and inode, for a path has many spellings.
+    /// A socket's file, by device and inode, because a path has many spellings.
     File(u64, u64),
 }
 
@@ -75,7 +75,7 @@ impl Place {
 }
 
 impl Line {
-    /// Returns the name of a connection. `None` for a Unix socket of another process that has no name.
+    /// Returns the key of a connection. `None` for an unnamed Unix socket of another process.
     pub(super) fn new(ends: Ends<'_>) -> Option<Self> {
         match (ends.from, ends.to, ends.inode) {
             (SocketName::Inet(from), SocketName::Inet(to), _) => Some(Self::Inet { from: plain(*from), to: plain(*to) }),
@@ -86,7 +86,7 @@ impl Line {
     }
 }
 
-/// One spelling for each: IPv4 addresses that IPv6 maps are IPv4 addresses, and a scope is no part of a name here.
+/// Returns the one spelling of an address: an IPv4-mapped IPv6 address becomes the IPv4 address, and the scope is removed.
 fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }

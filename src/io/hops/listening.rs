@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, atomic::Ordering::SeqCst};
 use super::{Hops, line::Place};
 use crate::words::addr::SocketName;
 
-/// A listener of this process, noted until dropped.
+/// Registers a listener of this process until dropped.
 #[derive(Debug)]
 pub(crate) struct Listening {
     pub(super) place: Place,

@@ -1,4 +1,4 @@
-//! Counts per port, to be looked at without a lock.
+//! Counters per port, read without a lock.
 
 use std::{
     array,
@@ -8,17 +8,17 @@ use std::{
 use super::line::Line;
 use crate::words::addr::SocketName;
 
-/// Several ports share one slot. The last is for Unix sockets.
+/// Number of slots; several ports share one. The last slot is for Unix sockets.
 const SLOTS: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Slots([Slot; SLOTS]);
 
-/// Counts of what has to do with the ports of one slot.
+/// Counters for the ports of one slot.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     pub listeners: AtomicUsize,
-    /// Connects that are under way to a listener, and not remembered yet.
+    /// Connects to a listener that are under way and not remembered yet.
     pub connects: AtomicUsize,
     /// Connections that are remembered.
     pub remembered: AtomicUsize,
@@ -31,7 +31,7 @@ impl Default for Slots {
 }
 
 impl Slots {
-    /// The slot of a listener, or of what connects there.
+    /// Returns the slot of a listener, and of the connections made to it.
     pub(super) fn of(&self, name: &SocketName) -> &Slot {
         self.of_port(name.inet().map(|address| address.port()))
     }
@@ -53,7 +53,7 @@ impl Slots {
     }
 }
 
-/// A connect that is under way to a listener of ours.
+/// Counts a connect to a listener of ours as under way until dropped.
 pub(super) struct Connecting<'a>(&'a Slot);
 
 impl<'a> Connecting<'a> {

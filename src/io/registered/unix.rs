@@ -1,4 +1,4 @@
-//! On a Unix, any descriptor can be watched.
+//! Registration on a Unix: any descriptor can be watched.
 
 use std::{
     future::poll_fn,
@@ -78,7 +78,7 @@ impl Registered {
             match fetch(self.socket.get_ref()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
                 Ok(bytes) => {
-                    // A read that did not fill its memory has taken everything: the next need not ask the kernel to learn that.
+                    // A read that did not fill the buffer has taken everything: the next read need not ask the kernel.
                     if 0 < bytes && bytes < room && !self.may_stop_short() {
                         ready.clear_ready();
                     }
@@ -108,8 +108,8 @@ impl Registered {
         }
     }
 
-    /// Returns true if a read may end before the bytes do that the kernel holds, and no event report the rest. A read ends
-    /// before an urgent byte, even one that is in line, and on a Unix socket behind bytes that descriptors came with.
+    /// Returns true if a read may end before all bytes that the kernel holds, without an event for the rest. A read ends
+    /// before an urgent byte, even one in line, and on a Unix socket after bytes that came with descriptors.
     pub(in crate::io) fn may_stop_short(&self) -> bool {
         !self.is_tcp || sys::may_have_urgent_byte(&self.socket)
     }
@@ -130,8 +130,8 @@ fn unless_blocked(done: io::Result<usize>) -> Option<io::Result<usize>> {
     (!matches!(&done, Err(error) if error.kind() == io::ErrorKind::WouldBlock)).then_some(done)
 }
 
-/// A connect under way. Dropped, nobody waits for it any more: it must not go on, nor its connection live, where a forked
-/// child has the socket too.
+/// A connect under way. When dropped, nobody waits for the connection any more, so it is ended, also where a forked child has
+/// the socket too.
 struct Attempt(Option<Registered>);
 
 impl Drop for Attempt {
@@ -150,17 +150,17 @@ pub(in crate::io) async fn connect(
 ) -> io::Result<Registered> {
     match dial(&socket) {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => {
-            // The connect may be on its way all the same.
+            // The connect may have begun all the same.
             last_close::reset(&socket, !to.is_unix());
             return Err(error);
         }
         _ => {}
     }
-    // Not before the connect: a socket that is not connected counts as one that was hung up.
+    // Registered after the connect has begun: a socket that is not connected counts as hung up.
     let mut attempt = Attempt(Some(Registered::new(socket, !to.is_unix())?));
     let Some(registered) = &attempt.0 else { return Err(io::ErrorKind::NotConnected.into()) };
     let hung_up = poll_fn(|cx| registered.socket.poll_write_ready(cx).map_ok(|guard| guard.ready().is_write_closed())).await?;
-    // A connect that has failed counts as hung up; only then is there an error to ask for.
+    // A failed connect counts as hung up; only then is there an error to read.
     let failure = if hung_up { registered.socket().take_error()? } else { None };
     match failure {
         Some(error) => Err(error),

@@ -1,4 +1,4 @@
-//! Elsewhere the runtime watches its own kind of socket only.
+//! Registration on other systems: the runtime watches only sockets of its own type.
 
 use std::{
     io,
@@ -49,7 +49,7 @@ impl Registered {
         must_poll_kernel: bool,
         buf: &mut dyn BufMut,
     ) -> Poll<io::Result<usize>> {
-        // This system's calls are not made here, so the bytes are copied once.
+        // The runtime makes the system calls here, so the bytes are copied once.
         let mut bytes = [0; 16 * 1024];
         let most = bytes.len().min(buf.chunk_mut().len());
         let read = ready!(self.poll_read(cx, must_poll_kernel, &mut bytes[..most]))?;

@@ -1,4 +1,4 @@
-//! The owner of an error: the socket, which has failed then, or a call that the system refuses.
+//! The cause of an error: the socket, which has failed then, or a call that the system refuses.
 
 use std::{io, mem::MaybeUninit};
 
@@ -12,15 +12,15 @@ impl Socket {
         if self.is_tcp() { self.peer_name().is_ok() } else { !is_unix_failure(error) }
     }
 
-    /// Returns the failure behind an error of splice(2), which was to read from this socket; none if only that call has
-    /// failed. Then an ordinary read finds the rest: bytes, the end, or the failure.
+    /// Returns the connection's failure behind an error of splice(2) that was to read from this socket; `None` if only that
+    /// call has failed. Then an ordinary read finds the rest: bytes, the end, or the failure.
     pub(crate) fn failure_of_read(&self, error: &io::Error) -> Option<io::Error> {
         let peeked = self.socket().peek(&mut [MaybeUninit::uninit()]);
         match peeked {
             Ok(1..) => None,
             Err(nothing) if matches!(nothing.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => None,
             Err(failure) => Some(failure),
-            // An end in order, or one behind a failure that the kernel reported to the splice.
+            // An end in order, or an end after a failure that the kernel reported to the splice.
             Ok(0) => (!is_of_the_call(error) && !self.survives(error)).then(|| again(error)),
         }
     }
@@ -72,7 +72,7 @@ mod tests {
         assert!(socket(&stream).failure_of_read(&error(libc::EPERM)).is_none(), "bytes, and an end");
     }
 
-    /// The last state of a socket is the same after ends in order both ways as after a failure.
+    /// After orderly ends of both directions, the state of a socket equals that after a failure.
     #[tokio::test]
     async fn an_end_in_order_is_no_failure() {
         let (mut stream, peer) = pair();

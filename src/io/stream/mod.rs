@@ -35,15 +35,15 @@ pub(crate) use self::{socket::Socket, unregistered::Unregistered};
 use super::registered::Registered;
 pub(crate) use super::sys::pipe;
 
-/// One side of a connection, registered with the runtime of the thread that made it. Dropped, it is closed: with FIN, or
-/// with RST after [`abort_on_close`](Self::abort_on_close).
+/// One side of a connection, registered with the runtime of the thread that made it. The drop closes it: with FIN, or with
+/// RST after [`abort_on_close`](Self::abort_on_close).
 #[derive(Debug)]
 pub(crate) struct Stream(Kind);
 
 #[derive(Debug)]
 enum Kind {
     Socket(Socket),
-    /// Boxed: few connections have one, and not for long.
+    /// Boxed: few connections have a prefix, and not for long.
     Prefixed(Box<Prefixed>),
     Nowhere(Nowhere),
 }
@@ -181,16 +181,16 @@ impl Stream {
     }
 
     /// Makes the coming close an abort: RST, and bytes that the kernel still holds are dropped. A Unix socket has no RST;
-    /// there the close is the end. A stream that is not aborted is closed as it is: after an end of both directions in
-    /// order, or with bytes unread, which is RST as well.
+    /// there the close is the end. A stream that is not aborted is closed as it is: after orderly ends of both directions, or
+    /// with unread bytes, which is an RST as well.
     pub(crate) fn abort_on_close(&mut self) {
         if let Some(socket) = self.transport_mut() {
             socket.abort_on_close();
         }
     }
 
-    /// Takes the stream from its runtime, for that of another thread. Everything that the stream has beside its socket goes
-    /// along: bytes that were put back, an end that was passed on. Where this fails the connection is lost.
+    /// Takes the stream from its runtime, for the runtime of another thread. The state beside the socket goes along: bytes
+    /// that were put back, an end that was passed on. The connection is lost if this fails.
     pub(crate) fn detach(mut self) -> io::Result<Unregistered> {
         let bare = match mem::replace(&mut self.0, Kind::Nowhere(Nowhere::Open)) {
             Kind::Socket(socket) => {
@@ -207,12 +207,13 @@ impl Stream {
         Ok(bare.into())
     }
 
-    /// Returns the socket, for a caller that goes on with it by hand.
+    /// Returns the socket, for a caller that uses it directly from here on.
     pub(crate) fn into_socket(self) -> io::Result<socket2::Socket> {
         self.detach()?.into_socket()
     }
 
-    /// Makes the next read and the next write try, even without an event of the runtime's: bytes may have come without one.
+    /// Makes the next read and the next write try the socket even without an event from the runtime: bytes may have come
+    /// without one.
     pub(crate) fn ignore_readiness(&mut self) {
         if let Some(socket) = self.transport_mut() {
             socket.ignore_readiness();

@@ -5,16 +5,16 @@ use std::{io, task::Poll};
 /// The place of a side that a connection does not have. Nothing wakes a task for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Nowhere {
-    /// Reads as nothing until it is ended.
+    /// A read is pending until the stream is ended.
     Open,
-    /// Reads as an end, because it was ended.
+    /// A read returns the end, because the stream was ended.
     Ended,
-    /// Reads as nothing for good: the peer of a side that is carried alone.
+    /// A read is pending for ever: the peer of a side that is carried alone.
     Endless,
 }
 
 impl Nowhere {
-    /// Returns the end, or nothing.
+    /// Returns the end, or Pending.
     pub(super) fn poll_read(self) -> Poll<io::Result<usize>> {
         match self {
             Self::Ended => Poll::Ready(Ok(0)),
@@ -22,7 +22,7 @@ impl Nowhere {
         }
     }
 
-    /// Notes that it was ended, unless that changes nothing.
+    /// Records that the stream was ended; an endless stream stays as it is.
     pub(super) fn end(&mut self) {
         if *self == Self::Open {
             *self = Self::Ended;

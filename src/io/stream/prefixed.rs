@@ -1,11 +1,11 @@
-//! A socket behind bytes that were read from it before the relay: the rest behind a header, or a first message that had to
-//! be seen to know where it goes.
+//! A socket with bytes in front that were read from it before the relay: the rest after a header, or a first message that had
+//! to be read to choose the upstream.
 
 use bytes::{Buf, BufMut, Bytes};
 
 use super::socket::Socket;
 
-/// A socket, and the bytes that are read before its own.
+/// A socket, and the bytes that are read before the socket's own.
 #[derive(Debug)]
 pub(super) struct Prefixed {
     prefix: Bytes,
@@ -26,14 +26,14 @@ impl Prefixed {
         self.prefix.is_empty()
     }
 
-    /// Takes the next bytes of the prefix, as many as `buf` has room for.
+    /// Takes the next bytes of the prefix, up to the length of `buf`.
     pub(super) fn take(&mut self, buf: &mut [u8]) -> usize {
         let bytes = buf.len().min(self.prefix.len());
         self.prefix.copy_to_slice(&mut buf[..bytes]);
         bytes
     }
 
-    /// Takes the next bytes of the prefix, as many as `buf` has room for at its next place.
+    /// Appends the next bytes of the prefix to `buf`, up to the free part of its current chunk.
     pub(super) fn put(&mut self, buf: &mut dyn BufMut) -> usize {
         let bytes = buf.chunk_mut().len().min(self.prefix.len());
         buf.put_slice(&self.prefix[..bytes]);
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(read(&mut stream, 10).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
     }
 
-    /// A mark counts the kernel's bytes, and a splice moves them: either would pass by those in front.
+    /// A low-water mark counts the kernel's bytes, and a splice moves them: both would skip the bytes in front.
     #[tokio::test]
     async fn the_socket_is_reached_once_they_are_read() {
         let (mut stream, mut peer) = prefixed(b"before");

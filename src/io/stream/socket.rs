@@ -18,13 +18,13 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Socket {
     registered: Registered,
-    /// The last write found no room, and the runtime has reported none since.
+    /// True if the last write found no room, and the runtime has reported none since.
     blocked: bool,
-    /// The kernel reports bytes only once there are many.
+    /// True while SO_RCVLOWAT is set: the kernel reports bytes only once there are many.
     low_water: bool,
-    /// Readable bytes may exist without a readiness event, so the next read tries the socket first.
+    /// True if readable bytes may exist without a readiness event, so the next read tries the socket first.
     must_poll_kernel: bool,
-    /// The close is to be an abort, and nothing is ended in order before it.
+    /// True if the close is to be an abort, without an orderly end before it.
     aborted: bool,
 }
 
@@ -35,7 +35,7 @@ impl From<Registered> for Socket {
 }
 
 impl Socket {
-    /// Takes the socket from its runtime. Returns whether it is a TCP socket, too.
+    /// Takes the socket from its runtime. Also returns true for a TCP socket.
     pub(super) fn detach(mut self) -> io::Result<(socket2::Socket, bool)> {
         self.clear_low_water();
         let is_tcp = self.is_tcp();
@@ -148,12 +148,12 @@ impl Socket {
                 // A splice that met a failure behind the bytes it moved has taken the error from the socket and not reported
                 // it; a read would find an orderly end then. So it goes on until there is no room, or it has failed again.
                 Poll::Ready(Ok(more)) if more > 0 && more < left => taken += more,
-                // What the first failure was nobody knows. "Closed" alone would say that an end came before it; where one did,
-                // unread, it is passed on as a reset.
+                // The first failure is not known. "Closed" alone would mean that an orderly end came before it; where one
+                // did, unread, it is passed on as a reset.
                 Poll::Ready(Err(error)) if taken > 0 && error.kind() == io::ErrorKind::BrokenPipe => {
                     return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
                 }
-                // The call alone has failed. The next one reports that; the bytes that were moved count.
+                // Only the call has failed. The next call reports that; the bytes that were moved count.
                 Poll::Ready(Err(error)) if taken > 0 && self.survives(&error) => return Poll::Ready(Ok(taken)),
                 Poll::Ready(Ok(more)) => return Poll::Ready(Ok(taken + more)),
                 Poll::Pending if taken > 0 => return Poll::Ready(Ok(taken)),
@@ -169,7 +169,7 @@ impl Socket {
         self.low_water
     }
 
-    /// Makes every byte wake the task again. Returns whether that was not so; bytes that came meanwhile are to be read then.
+    /// Makes every byte wake the task again. Returns whether the mark was set; bytes that came meanwhile are to be read then.
     pub(crate) fn clear_low_water(&mut self) -> bool {
         let was_set = std::mem::take(&mut self.low_water);
         if was_set {
@@ -190,7 +190,7 @@ impl Socket {
     /// Sends FIN. The kernel sends it after everything that was written.
     pub(super) fn end(&self) -> io::Result<()> {
         if self.aborted && self.is_tcp() {
-            // As the kernel says it where it could disconnect the socket. Where it could not, FIN would come before RST.
+            // The error that the kernel returns after a disconnect. Where it could not disconnect, FIN would come before RST.
             return Err(io::ErrorKind::NotConnected.into());
         }
         let socket = self.socket();
@@ -240,7 +240,7 @@ impl Socket {
         last_close::reset(&self.socket(), self.is_tcp());
     }
 
-    /// Does at a close that may not be the last what the last one does, unless the socket was aborted.
+    /// Ends the socket as its last close would, where the coming close may not be the last; not after an abort.
     pub(super) fn leave(&self) {
         if !self.aborted {
             last_close::leave(&self.socket());

@@ -37,16 +37,16 @@ impl Unregistered {
         Bare::Socket { socket, is_tcp: false }.into()
     }
 
-    /// Takes the parts out, which nobody aborts from here on.
+    /// Takes the parts out; they are not aborted on drop any more.
     pub(super) fn take(&mut self) -> io::Result<Bare> {
         self.0.take().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// Returns the socket, for a caller that goes on with it by hand.
+    /// Returns the socket, for a caller that uses it directly from here on.
     pub(super) fn into_socket(mut self) -> io::Result<Socket> {
         match self.take()? {
             Bare::Socket { socket, .. } => Ok(socket),
-            // Bytes that were read from it would be missing.
+            // The bytes that were read from the socket would be missing.
             bare @ Bare::Prefixed { .. } => {
                 self.0 = Some(bare);
                 Err(io::ErrorKind::Unsupported.into())

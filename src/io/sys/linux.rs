@@ -37,7 +37,8 @@ pub(crate) fn accept(listener: &Socket) -> io::Result<(Socket, SockAddr)> {
 pub(crate) fn is_listening(listener: &Socket) -> bool {
     match listener.is_listener() {
         Ok(listens) => listens,
-        // Refused (seccomp) or not known here says nothing of the socket. That there is none under its number does.
+        // An error such as EPERM (seccomp) or ENOPROTOOPT does not concern the socket. EBADF and ENOTSOCK mean that it is
+        // gone.
         Err(error) => !matches!(error.raw_os_error(), Some(libc::EBADF | libc::ENOTSOCK)),
     }
 }
@@ -47,7 +48,7 @@ pub(crate) fn most_backlog() -> Option<u32> {
     std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()
 }
 
-/// Returns true if an urgent byte may lie ahead. Nobody clears this readiness, so it is there at any time before the byte.
+/// Returns true if an urgent byte may lie ahead. Nothing clears this readiness, so it is set at any time before the byte.
 pub(crate) fn may_have_urgent_byte(socket: &AsyncFd<Socket>) -> bool {
     socket.try_io(Interest::PRIORITY, |_| Ok(())).is_ok()
 }
@@ -58,7 +59,7 @@ pub(crate) fn disconnect(socket: &Socket) -> bool {
     rustix::net::connect_unspec(socket).is_ok()
 }
 
-/// Returns true if bytes have come that nobody has read.
+/// Returns true if unread bytes wait in the kernel.
 pub(crate) fn has_unread(socket: &Socket) -> bool {
     rustix::io::ioctl_fionread(socket).is_ok_and(|unread| unread > 0)
 }
@@ -69,9 +70,9 @@ pub(crate) fn set_unacknowledged_limit(socket: &Socket, limit: Duration) {
     let _ = socket.set_tcp_user_timeout(Some(limit));
 }
 
-/// Returns the number of bytes that the peer's kernel has not acknowledged yet (SIOCOUTQ, tcp(7)); for a Unix socket, that
-/// the peer has not read yet. Where that is refused, the number of segments of them that are on their way. 0 if the system
-/// says neither.
+/// Returns the number of bytes that the peer's kernel has not acknowledged yet (SIOCOUTQ, tcp(7)); for a Unix socket, of
+/// bytes that the peer has not read yet. Where that call is refused, returns the number of segments in flight; 0 if that is
+/// unknown too.
 pub(crate) fn unacknowledged(socket: &Socket) -> usize {
     let socket = socket.as_fd();
     let mut bytes: libc::c_int = 0;
@@ -129,7 +130,7 @@ pub(super) fn peer_process(socket: &Socket) -> io::Result<libc::pid_t> {
     if status < 0 { Err(io::Error::last_os_error()) } else { Ok(peer.pid) }
 }
 
-/// Binds a Unix socket that is about to connect to a name of the system's choice, so that its listener knows it from others.
+/// Binds a Unix socket to a name of the system's choice before it connects, so that its listener can tell it from others.
 pub(crate) fn name_unix_socket(socket: &Socket) -> io::Result<()> {
     socket.bind(&SockAddr::unix("")?)
 }
@@ -142,7 +143,7 @@ fn set(socket: &Socket, level: libc::c_int, option: libc::c_int, value: libc::c_
     if status < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Returns memory that the allocator keeps for later to the system (malloc_trim(3)). Takes milliseconds.
+/// Returns unused memory of the allocator to the system (malloc_trim(3)). Takes milliseconds.
 #[cfg(target_env = "gnu")]
 pub(crate) fn give_back_memory() {
     // SAFETY: the call takes the allocator's own locks, and has no other condition.

@@ -1,4 +1,4 @@
-//! What differs between systems. `linux` and `other` have the same names: callers need not know which of them they have.
+//! Calls that differ between systems. `linux` and `other` have the same names: callers need not know which file they use.
 //!
 //! | file | for | what stands there |
 //! |---|---|---|

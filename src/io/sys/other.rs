@@ -1,4 +1,4 @@
-//! Stand-ins for what only Linux has: an option is left off, a figure is not known, and bytes are copied.
+//! Stand-ins for calls that only Linux has: an option is left off, a figure is unknown, and bytes are copied.
 
 use std::{io, time::Duration};
 
@@ -28,7 +28,7 @@ pub(crate) fn inode(_: &Socket) -> u32 {
     0
 }
 
-/// Returns `None`, as [`inode`] does 0.
+/// Returns `None`: the system does not name the other end of a Unix socket.
 pub(crate) fn inode_of_client(_: &Socket) -> Option<u32> {
     None
 }
@@ -116,12 +116,12 @@ pub(crate) fn owner_of(_: &Address) -> Option<Owner> {
     None
 }
 
-/// A slow clock that never ticks: what it is for is not done here.
+/// A slow clock that never ticks: the work of its users is not needed on this system.
 #[derive(Debug)]
 pub struct Ticks;
 
 impl Ticks {
-    /// Returns such a clock.
+    /// Returns a clock that never ticks.
     pub fn every(_: Duration) -> io::Result<Self> {
         Ok(Self)
     }
@@ -132,7 +132,7 @@ impl Ticks {
     }
 }
 
-/// Pipes that there are none of: bytes are copied.
+/// No pipes: bytes are copied on this system.
 pub(crate) mod pipe {
     use std::io;
 
@@ -165,6 +165,6 @@ pub(crate) mod pipe {
         }
     }
 
-    /// Takes no note: nothing is spliced.
+    /// Does nothing: nothing is spliced.
     pub(crate) fn refused(_: &io::Error) {}
 }

@@ -1,4 +1,5 @@
-//! Pipes for `splice`, which moves bytes between sockets without copying them (splice(2)): few, shared, given back.
+//! Pipes for splice(2), which moves bytes between sockets without copying them. Their number is bounded; the directions of a
+//! thread share them.
 
 use std::{
     cell::{Cell, RefCell},
@@ -21,22 +22,22 @@ use crate::{
     words::error::reason_text,
 };
 
-/// What a pipe is asked to hold. A kernel gives less to an ordinary user who has many (fs.pipe-user-pages-soft).
+/// Requested size of a pipe. A kernel grants less to an ordinary user who has many pipes (fs.pipe-user-pages-soft).
 const SIZE: usize = MOST_CHUNK;
 
-/// Less than this is not worth the two calls it takes.
+/// Minimum size of a pipe: moving less than this is not worth two system calls.
 const LEAST: usize = 128 * 1024;
 
-/// How long an unused pipe is kept, and how long none is asked for after the system has refused one.
+/// How long an unused pipe is kept, and how long no pipe is requested after the system has refused one.
 const KEEP: Duration = Duration::from_secs(1);
 
-/// Pipes of this process, each of two descriptors.
+/// Number of pipes of this process, each of two descriptors.
 static PIPES: AtomicUsize = AtomicUsize::new(0);
 
-/// The system has no splice(2), or keeps it from this process.
+/// True if the system has no splice(2), or forbids it to this process.
 static NO_SPLICE: AtomicBool = AtomicBool::new(false);
 
-/// Takes note of a splice that has failed. Said once: bytes that are copied instead arrive no less.
+/// Records a splice that has failed. Logged once: the bytes are copied instead, and still arrive.
 pub(crate) fn refused(error: &io::Error) {
     static SAID: Once = Once::new();
     if crate::io::errno::is_unknown_call(error) {
@@ -52,7 +53,7 @@ thread_local! {
     static POOL: Pool = const { Pool { idle: RefCell::new(Vec::new()), used: Cell::new(false), tended: Cell::new(false), refused: Cell::new(None) } };
 }
 
-/// A pipe that is empty, or has what was spliced into it last.
+/// A pipe: empty, or with the bytes of the last splice into it.
 #[derive(Debug)]
 pub(crate) struct Pipe {
     reader: OwnedFd,
@@ -63,15 +64,15 @@ pub(crate) struct Pipe {
 /// The unused pipes of one thread.
 struct Pool {
     idle: RefCell<Vec<Pipe>>,
-    /// Whether one was taken since the pool was last looked after.
+    /// True if a pipe was taken since the last check by [`tend`].
     used: Cell<bool>,
-    /// Whether a task looks after it.
+    /// True while a [`tend`] task runs.
     tended: Cell<bool>,
     refused: Cell<Option<Instant>>,
 }
 
 impl Pipe {
-    /// An empty pipe. `None`: there are as many as may be, or the system gives none that is worth it.
+    /// Returns an empty pipe. `None` if the limit is reached, or the system grants none of a useful size.
     pub(crate) fn take() -> Option<Self> {
         if NO_SPLICE.load(Relaxed) {
             return None;
@@ -99,14 +100,14 @@ impl Pipe {
             PIPES.fetch_sub(1, Relaxed);
             return None;
         };
-        // Refused or not, what counts is what it has then.
+        // A refusal is no failure: only the size that the pipe has afterwards counts.
         let _ = fcntl_setpipe_size(&writer, SIZE);
         let size = fcntl_getpipe_size(&writer).unwrap_or(0);
         let pipe = Self { reader, writer, size };
         (size >= LEAST).then_some(pipe)
     }
 
-    /// Gives it back, empty. Kept for a while, for another direction of this thread.
+    /// Returns the pipe, which is empty, to the pool of this thread. It is kept for [`KEEP`], for another direction.
     pub(crate) fn give_back(self) {
         POOL.with(|pool| {
             pool.idle.borrow_mut().push(self);
@@ -116,19 +117,20 @@ impl Pipe {
         });
     }
 
-    /// Moves bytes that `source` has, as many as the pipe holds, into the pipe, which is empty.
+    /// Moves bytes from `source` into the pipe, which is empty, up to the pipe's size.
     pub(crate) fn fill(&self, source: &Socket) -> io::Result<usize> {
         move_bytes(source.as_fd(), self.writer.as_fd(), self.size)
     }
 
-    /// Moves up to `bytes` out of the pipe. The thread has SIGPIPE blocked, as every I/O thread has every signal.
+    /// Moves up to `bytes` bytes from the pipe to `destination`. The thread has SIGPIPE blocked: I/O threads block all
+    /// signals.
     pub(crate) fn empty(&self, destination: &Socket, bytes: usize) -> io::Result<usize> {
         move_bytes(self.reader.as_fd(), destination.as_fd(), bytes)
     }
 }
 
 impl Pipe {
-    /// Copies the `bytes` that are in it out of it.
+    /// Copies the `bytes` bytes of the pipe into memory.
     pub(crate) fn take_out(&self, bytes: usize) -> io::Result<Bytes> {
         let (mut out, mut taken) = (Vec::new(), 0);
         out.try_reserve_exact(bytes).map_err(|_| io::ErrorKind::OutOfMemory)?;
@@ -147,7 +149,7 @@ impl Pipe {
 
 #[cfg(test)]
 impl Pipe {
-    /// One that no splice goes through, with these bytes in it.
+    /// Returns a pipe on which every splice fails, with these bytes in it.
     pub(crate) fn unfit(bytes: &[u8]) -> Self {
         use std::io::Write;
         let (reader, mut writer) = std::os::unix::net::UnixStream::pair().expect("a pair");
@@ -164,7 +166,8 @@ impl Drop for Pipe {
     }
 }
 
-/// Pipes at once, of two descriptors each: half of the reserve of a process with few descriptors, more for one with many.
+/// Returns the maximum number of pipes of this process, of two descriptors each: half of the reserve where few descriptors
+/// are allowed, more where many are.
 fn most_pipes() -> usize {
     const OF_DESCRIPTORS: u64 = 64;
     let fit = descriptor_limit().map_or(u64::MAX, |limit| limit / OF_DESCRIPTORS);
@@ -175,7 +178,7 @@ fn move_bytes(from: BorrowedFd<'_>, to: BorrowedFd<'_>, bytes: usize) -> io::Res
     Ok(splice(from, None, to, None, bytes, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)?)
 }
 
-/// Closes the pipes of this thread once nobody has used one for a while.
+/// Closes the pipes of this thread once none was used for [`KEEP`].
 async fn tend() {
     loop {
         sleep(KEEP).await;
@@ -203,14 +206,14 @@ mod tests {
     use super::*;
     use crate::io::stream::{Stream, pair::pair};
 
-    /// A pipe with bytes in it, and how many.
+    /// Returns a pipe with bytes in it, and their number.
     fn filled() -> (Pipe, usize) {
         let pipe = Pipe::new().expect("a pipe");
         let bytes = rustix::io::write(&pipe.writer, &vec![7; SIZE]).expect("room");
         (pipe, bytes)
     }
 
-    /// Writes through pipes until that fails or the peer's end can be read; gives the failure.
+    /// Writes through pipes until a write fails or the peer's end can be read. Returns the failure.
     async fn splice_until_failure(stream: &mut Stream) -> Option<io::Error> {
         let mut cx = Context::from_waker(Waker::noop());
         loop {

@@ -1,11 +1,11 @@
-//! The owner of a listener, as far as this user may see it: for the message of a failed bind.
+//! The owner of a listener, as far as this user may see it, for the message of a failed bind.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 
 use super::owner::Owner;
 use crate::words::addr::Address;
 
-/// Returns who listens on `address`, as far as the system shows that to this user.
+/// Returns the process that listens on `address`, as far as the system shows it to this user.
 pub(crate) fn owner_of(address: &Address) -> Option<Owner> {
     let inodes: Vec<String> = match address {
         Address::Inet { port, .. } => tcp_inodes(&wanted(address), *port),
@@ -32,7 +32,7 @@ fn owns(pid: u32, inodes: &[String]) -> bool {
     })
 }
 
-/// The IP addresses that a bind to `address` takes. Blocks while a name is looked up.
+/// Returns the IP addresses that a bind to `address` takes. Blocks during a lookup of a name.
 fn wanted(address: &Address) -> Vec<IpAddr> {
     let Address::Inet { host, port } = address else { return Vec::new() };
     match address.ip() {
@@ -42,8 +42,8 @@ fn wanted(address: &Address) -> Vec<IpAddr> {
     }
 }
 
-/// The inodes of the sockets that listen on `port` and are in the way of one of these addresses, by the kernel's tables
-/// (proc_pid_net(5)). Those most likely in the way, where some are more so than others.
+/// Returns the inodes of the sockets that listen on `port` and conflict with one of these addresses, from the kernel's tables
+/// (proc_pid_net(5)): only those with the smallest [`distance`].
 fn tcp_inodes(wanted: &[IpAddr], port: u16) -> Vec<String> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| std::fs::read_to_string(table).unwrap_or_default());
     let rows = tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(|line| listener_in(line, port));
@@ -55,7 +55,7 @@ fn tcp_inodes(wanted: &[IpAddr], port: u16) -> Vec<String> {
     found.into_iter().map(|(_, inode)| inode).collect()
 }
 
-/// The address and the inode of a table's line, if it is that of a listener on `port`.
+/// Returns the address and the inode in a line of a table, if it describes a listener on `port`.
 fn listener_in(line: &str, port: u16) -> Option<(IpAddr, &str)> {
     const LISTEN: &str = "0A";
     let mut columns = line.split_ascii_whitespace();
@@ -65,7 +65,7 @@ fn listener_in(line: &str, port: u16) -> Option<(IpAddr, &str)> {
     Some((address_in(ip)?, inode))
 }
 
-/// An address as the tables have it: its words of 32 bits as numbers of this machine, in hexadecimal digits.
+/// Parses an address of the tables: 32-bit words as numbers in this machine's byte order, in hexadecimal digits.
 fn address_in(digits: &str) -> Option<IpAddr> {
     let word = |at: usize| Some(u32::from_str_radix(digits.get(8 * at..8 * at + 8)?, 16).ok()?.to_ne_bytes());
     if digits.len() == 8 {
@@ -75,7 +75,8 @@ fn address_in(digits: &str) -> Option<IpAddr> {
     Some(IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?).to_canonical())
 }
 
-/// Returns how far a listener's address is from one that cannot be bound. `None`: it is not in the way.
+/// Returns how far a listener's address is from an address that cannot be bound: 0 is equal. `None` if the two do not
+/// conflict.
 fn distance(taken: IpAddr, wanted: IpAddr) -> Option<u8> {
     let of_one_family = taken.is_ipv4() == wanted.is_ipv4();
     if taken == wanted {
@@ -89,7 +90,7 @@ fn distance(taken: IpAddr, wanted: IpAddr) -> Option<u8> {
     }
 }
 
-/// The inodes of the Unix sockets that are bound to `path`.
+/// Returns the inodes of the Unix sockets that are bound to `path`.
 fn unix_inodes(path: &str) -> Vec<String> {
     let text = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
     let bound = |line: &str| {

@@ -1,5 +1,5 @@
-//! A slow clock that costs an I/O thread nothing between two ticks: a timer of the runtime's would put a bound, and with it
-//! a timer of the kernel's, on every wait for the sockets.
+//! A slow clock that costs an I/O thread nothing between two ticks: a timer of the runtime would set a timeout, and with it a
+//! kernel timer, on every wait for the sockets.
 
 use std::{
     io,
@@ -10,7 +10,7 @@ use std::{
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime};
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// A clock of the kernel's (timerfd(2)), watched by the runtime of one thread.
+/// A kernel timer (timerfd(2)), watched by the runtime of one thread.
 #[derive(Debug)]
 pub struct Ticks(AsyncFd<OwnedFd>);
 
@@ -23,7 +23,7 @@ impl Ticks {
         super::unix::watch(timer, Interest::READABLE).map(Self).map_err(|(_, error)| error)
     }
 
-    /// Completes at the next tick. Ticks that nobody waited for count as one.
+    /// Completes at the next tick. Ticks that passed without a waiting task count as one.
     pub async fn next(&self) -> io::Result<()> {
         let mut passed = [0; 8];
         self.0.async_io(Interest::READABLE, |timer| Ok(rustix::io::read(timer.as_fd(), &mut passed)?)).await.map(drop)

@@ -37,8 +37,8 @@ pub(crate) fn at_fork(before: extern "C" fn(), in_child: extern "C" fn()) {
     unsafe { libc::pthread_atfork(Some(before), None, Some(in_child)) };
 }
 
-/// Binds a Unix socket that is about to connect to a name that no other has, so that its listener knows it from others. The
-/// file is there for a moment only: the name stays with the socket. Where no file can be made, the socket has no name.
+/// Binds a Unix socket to a unique name before it connects, so that its listener can tell it from others. The file exists for
+/// a moment only: the socket keeps the name. Where no file can be made, the socket has no name.
 #[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]
 pub(crate) fn name_unix_socket_by_file(socket: &Socket) -> io::Result<()> {
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -1,7 +1,7 @@
-//! Sockets of this process at both ends of a Unix connection: how one end finds the other.
+//! Unix connections with both ends in this process: how one end finds the other.
 //!
 //! A Unix socket that connects has no name unless it is bound, so its listener cannot tell it from any other. The system
-//! knows both: who has connected (SO_PEERCRED), and the inode of the socket at the other end (sock_diag(7)).
+//! knows the connecting process (SO_PEERCRED), and the inode of the socket at the other end (sock_diag(7)).
 
 use std::{io, io::Read, os::fd::AsFd};
 
@@ -11,13 +11,13 @@ use super::linux::peer_process;
 
 /// Returns the inode of a socket, by which the other end knows it; 0 if the system does not say.
 pub(crate) fn inode(socket: &Socket) -> u32 {
-    // The kernel counts those of sockets in 32 bits, from 1.
+    // The kernel numbers the inodes of sockets in 32 bits, from 1.
     rustix::fs::fstat(socket.as_fd()).ok().and_then(|status| u32::try_from(status.st_ino).ok()).unwrap_or(0)
 }
 
-/// Returns the inode of the socket that has connected `accepted`, which is a Unix socket: 0 once that is closed. `None` if
-/// it is none of this process's, or if the system does not say. For those of other processes, which nearly all are,
-/// this is one system call.
+/// Returns the inode of the socket that has connected `accepted`, a Unix socket; 0 once that socket is closed. `None` if it
+/// belongs to another process, or if the system does not say. For clients of other processes, which nearly all are, this is
+/// one system call.
 pub(crate) fn inode_of_client(accepted: &Socket) -> Option<u32> {
     let ours = i32::try_from(std::process::id()).ok();
     if peer_process(accepted).ok() != ours {
@@ -26,17 +26,17 @@ pub(crate) fn inode_of_client(accepted: &Socket) -> Option<u32> {
     inode_of_peer(accepted).ok()
 }
 
-/// Asks the kernel for the other end of a Unix socket (sock_diag(7)). An error where that is forbidden, or unknown.
+/// Asks the kernel for the other end of a Unix socket (sock_diag(7)). Returns an error where that is forbidden, or unknown.
 fn inode_of_peer(socket: &Socket) -> io::Result<u32> {
     let asks = Socket::new(Domain::from(libc::AF_NETLINK), Type::DGRAM.nonblocking(), Some(Protocol::from(SOCK_DIAG)))?;
     asks.send(&question(inode(socket)))?;
     let mut answer = [0; 512];
-    // It is there when the question is: the kernel answers in the call.
+    // Does not block: the kernel has queued the answer when the write of the request returns.
     let length = (&asks).read(&mut answer)?;
     peer_in(answer.get(..length).unwrap_or_default()).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
-// Of linux/netlink.h, linux/sock_diag.h and linux/unix_diag.h, which libc lacks in part.
+// Constants of linux/netlink.h, linux/sock_diag.h and linux/unix_diag.h, which libc lacks in part.
 const SOCK_DIAG: i32 = 4;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const NLM_F_REQUEST: u16 = 1;
@@ -76,7 +76,7 @@ fn peer_in(answer: &[u8]) -> Option<u32> {
         if kind == UNIX_DIAG_PEER {
             return Some(u32::from_ne_bytes(answer.get(at + 4..at + 8)?.try_into().ok()?));
         }
-        // Attributes are aligned to four bytes, and have a header of as many.
+        // Attributes are aligned to four bytes, and have a header of four bytes.
         at += length.max(4).next_multiple_of(4);
     }
 }
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(inode_of_client(&SockRef::from(&accepted)), Some(0), "it is gone");
     }
 
-    /// As systems without abstract names need it; what it relies on holds here, too.
+    /// Used on systems without abstract names; its assumptions hold here, too.
     #[test]
     fn a_socket_that_was_named_by_a_file_keeps_its_name_and_leaves_no_file() {
         let path = std::env::temp_dir().join(format!("interpose-named-{}", std::process::id()));

@@ -1,4 +1,4 @@
-//! Stand-ins for what only a Unix has.
+//! Stand-ins for calls that only a Unix has.
 
 /// Runs `f`: there are no signals that a thread could block.
 pub(crate) fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
