@@ -8,7 +8,7 @@ use std::{
 /// A map by the number of a connection.
 pub type ById<T> = HashMap<u64, T, BuildHasherDefault<IdHasher>>;
 
-/// Hashes numbers that are counted here: nobody else chooses them, so there are no collisions to be made with them.
+/// Hashes connection numbers. The process counts them itself, so nobody can choose numbers that collide.
 #[derive(Debug, Default)]
 pub struct IdHasher(u64);
 
@@ -18,7 +18,7 @@ impl Hasher for IdHasher {
     }
 
     fn write_u64(&mut self, number: u64) {
-        // 2^64 by the golden ratio, which spreads numbers that follow each other over all bits.
+        // 2^64 divided by the golden ratio: spreads consecutive numbers over all bits.
         self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 

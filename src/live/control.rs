@@ -1,4 +1,4 @@
-//! What the outside asks of the task that owns a connection.
+//! Requests from outside to the task that owns a connection.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
@@ -10,17 +10,18 @@ use atomic_waker::AtomicWaker;
 
 use crate::words::direction::Direction;
 
-/// An end that is asked for; a later one replaces a weaker one.
+/// A requested end. A stronger request replaces a weaker one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Command {
-    /// Deliver what was read, then FIN both ways.
+    /// Delivers all bytes that were read, then sends FIN both ways.
     Close = 1,
-    /// Deliver what was read, then RST: what this side, carried alone, is paired with has failed.
+    /// Delivers all bytes that were read, then sends RST: the connection that this side, carried alone, is paired with has
+    /// failed.
     Fail = 2,
-    /// RST both ways now.
+    /// Sends RST both ways now.
     Abort = 3,
-    /// The same, because the server stops.
+    /// Sends RST both ways now, because the server stops.
     Stop = 4,
 }
 
@@ -56,22 +57,22 @@ impl Directions {
     }
 }
 
-/// Looks at whether the peers still acknowledge what is sent to them. They are asked for from outside, now and then, so
-/// that a connection needs no clock for them.
+/// Requests for checks that the peers still acknowledge the bytes sent to them. The server's upkeep requests them, so that a
+/// connection needs no clock of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Looks {
     asked: AtomicBool,
-    /// Bytes delivered both ways when the last look was due.
+    /// Bytes delivered both ways at the last call of [`ask`](Self::ask).
     delivered: AtomicU64,
-    /// The last look found bytes on their way.
+    /// True if the last check found unacknowledged bytes.
     found: AtomicBool,
-    /// One was asked for before.
+    /// True once a check was requested.
     before: AtomicBool,
 }
 
 impl Looks {
-    /// Asks for a look: for the first, and then unless nothing can be on its way, because nothing was the last time, and
-    /// nothing was delivered since.
+    /// Requests a keepalive check. Skipped when the last check found nothing in flight and nothing was delivered since.
+    /// Returns whether a check was requested.
     pub(crate) fn ask(&self, delivered: u64) -> bool {
         let moved = self.delivered.swap(delivered, Ordering::Relaxed) != delivered;
         let first = !self.before.swap(true, Ordering::Relaxed);
@@ -82,38 +83,38 @@ impl Looks {
         due
     }
 
-    /// Whether a look was asked for.
+    /// Returns true if a check is requested, and clears the request.
     pub(crate) fn take(&self) -> bool {
         self.asked.load(Ordering::Relaxed) && self.asked.swap(false, Ordering::Relaxed)
     }
 
-    /// Says what it found.
+    /// Records whether a check found unacknowledged bytes.
     pub(crate) fn found(&self, under_way: bool) {
         self.found.store(under_way, Ordering::Relaxed);
     }
 }
 
-/// One word from the outside to the task that owns a connection.
+/// The requests to the task that owns a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Control {
     command: AtomicU8,
-    /// Directions to be ended: no more is read, what was read is delivered, FIN.
+    /// Directions to be ended: no more is read, bytes that were read are delivered, then FIN.
     pub ended: Directions,
-    /// Directions that no hook is to see any more.
+    /// Directions that no hook sees any more.
     pub passed_through: Directions,
     /// Directions whose stages are to be changed.
     pub edited: Directions,
-    /// Directions that take nothing any more.
+    /// Directions that accept no injected bytes any more.
     pub over: Directions,
-    /// Directions whose source is not read for now.
+    /// Directions whose source is paused.
     pub paused: Directions,
-    /// Directions whose source is not read until other connections have taken what was sent to them.
+    /// Directions whose source is not read until other connections have taken the bytes sent to them.
     pub waits: Directions,
     pub looks: Looks,
-    /// The server is left, and asks whether nothing is under way: for how long nothing was delivered, in units of 10 ms,
-    /// and one; or nothing.
+    /// The request of a server that ends idle connections to end if nothing is under way: 1 plus the time without a delivery,
+    /// in units of 10 ms; 0 without a request.
     leave: AtomicU8,
-    /// Set once the server is left.
+    /// True once the server ends idle connections.
     left: AtomicBool,
     waker: AtomicWaker,
 }
@@ -129,12 +130,12 @@ impl Control {
         }
     }
 
-    /// Wakes the task of `cx` at the next word.
+    /// Wakes the task of `cx` at the next request.
     pub(crate) fn register(&self, cx: &Context<'_>) {
         self.waker.register(cx.waker());
     }
 
-    /// Has the task look around.
+    /// Wakes the task, which reads all requests.
     pub(crate) fn wake(&self) {
         self.waker.wake();
     }
@@ -144,7 +145,7 @@ impl Control {
         self.waker.wake();
     }
 
-    /// Asks a connection of a server that is left whether nothing is under way. Nothing was delivered for `still`.
+    /// Asks the connection to end if nothing is under way. Nothing was delivered for `still`.
     pub(crate) fn leave(&self, still: Duration) {
         let units = u8::try_from(still.as_millis() / 10).unwrap_or(u8::MAX);
         self.left.store(true, Ordering::Relaxed);
@@ -152,12 +153,12 @@ impl Control {
         self.waker.wake();
     }
 
-    /// Returns true once the server is left.
+    /// Returns true once the server ends idle connections.
     pub(crate) fn is_left(&self) -> bool {
         self.left.load(Ordering::Relaxed)
     }
 
-    /// For how long nothing was delivered, if the server is left and asks again.
+    /// Takes the request to end if nothing is under way. Returns for how long nothing was delivered.
     pub(crate) fn take_leave(&self) -> Option<Duration> {
         if self.leave.load(Ordering::Relaxed) == 0 {
             return None;

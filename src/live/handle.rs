@@ -1,4 +1,4 @@
-//! A connection, as the outside has it in hand.
+//! The handle of a connection, for users outside of its task.
 
 use std::{
     hash::{Hash, Hasher},
@@ -23,18 +23,18 @@ use crate::{
     },
 };
 
-/// A connection's life as the outside sees it.
+/// The stage of a connection's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// The upstream is not connected yet.
     Connecting,
     /// Bytes flow.
     Open,
-    /// It has ended; its reason is known.
+    /// The connection has ended; its close reason is known.
     Closed,
 }
 
-/// A handle of one connection: valid after its end, when it still tells how it went.
+/// A handle of one connection. Still valid after its end, with its outcome.
 #[derive(Debug, Clone)]
 pub struct Connection(pub(super) Arc<Shared>);
 
@@ -45,12 +45,12 @@ impl From<Arc<Shared>> for Connection {
 }
 
 impl Connection {
-    /// Unique within its server, counted from 1.
+    /// Returns the connection's number: unique within its server, counted from 1.
     pub fn id(&self) -> u64 {
         self.0.id
     }
 
-    /// Where in its life it is.
+    /// Returns the stage of the connection's life.
     pub fn state(&self) -> State {
         match (self.0.outcome.get(), self.0.upstream.get()) {
             (Some(_), _) => State::Closed,
@@ -59,59 +59,59 @@ impl Connection {
         }
     }
 
-    /// Why it ended, once it has.
+    /// Returns the close reason, once the connection has ended.
     pub fn reason(&self) -> Option<CloseReason> {
         self.0.outcome.get().map(|outcome| outcome.reason)
     }
 
-    /// Notes that its hooks know of the end.
+    /// Records that the hooks have seen the end of the connection.
     pub fn tell(&self) {
         self.0.told.store(true, Ordering::Release);
     }
 
-    /// Returns true once its hooks know of the end.
+    /// Returns true once the hooks have seen the end of the connection.
     pub fn is_told(&self) -> bool {
         self.0.told.load(Ordering::Acquire)
     }
 
-    /// How many listeners of this process its client has passed before this one.
+    /// Returns how many listeners of this process its client has passed before this one.
     pub fn passed(&self) -> u8 {
         self.0.passed.load(Ordering::Relaxed)
     }
 
-    /// Returns what is known of its way to here, for what is connected on its behalf.
+    /// Returns the known history of the client, for connections made on its behalf.
     pub fn origin(&self) -> Origin {
         let SideNames { peer, local } = &*self.0.client;
         let client = (!self.is_adopted()).then(|| (peer.clone(), local.clone()));
         Origin { passed: self.passed(), client, inode: self.0.inode.load(Ordering::Relaxed) }
     }
 
-    /// One line about the end, where there is something to say.
+    /// Returns one line about the end, if it needs an explanation.
     pub fn error(&self) -> Option<String> {
         self.0.outcome.get().and_then(|outcome| outcome.error.clone())
     }
 
-    /// The client's names: those of its socket, unless it has arrived under others.
+    /// Returns the client's names: those of its socket, unless a step of arrival has set others.
     pub fn client(&self) -> SideNames {
         self.0.client_names().clone()
     }
 
-    /// The upstream's side, once connected.
+    /// Returns the names of the upstream's socket, once connected.
     pub fn upstream(&self) -> Option<SideNames> {
         self.0.upstream.get()?.as_deref().cloned()
     }
 
-    /// Returns true from when there is an upstream on.
+    /// Returns true once the upstream is connected, also after its end.
     pub fn has_upstream(&self) -> bool {
         matches!(self.0.upstream.get(), Some(Some(_)))
     }
 
-    /// The bytes of one direction so far.
+    /// Returns the byte counts of one direction so far.
     pub fn ledger(&self, direction: Direction) -> Ledger {
         self.0.meters[direction].ledger()
     }
 
-    /// Sends `data` behind what goes in `direction` already, whole and in the order of the calls.
+    /// Sends `data` behind the bytes already on their way in `direction`, whole and in the order of the calls.
     pub fn inject(&self, direction: Direction, data: Bytes, patience: Patience) -> Result<(), Refused> {
         if data.is_empty() {
             return if self.0.control.over.has(direction) { Err(Refused::Ended) } else { Ok(()) };
@@ -121,8 +121,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends `data` in `direction`, for what `source` has sent in its direction, where both are on the calling lane: while
-    /// too much waits here, `source` is not read.
+    /// Sends `data` in `direction`, made by a hook from bytes that `source` has sent in its direction; both connections are
+    /// on the calling lane. While too many bytes wait here, `source` is not read.
     pub fn inject_from(&self, direction: Direction, data: Bytes, source: (&Self, Direction)) -> Result<(), Refused> {
         self.0.inject_from(&self.0, direction, data, (&source.0.0, source.1))
     }
@@ -137,34 +137,34 @@ impl Connection {
         self.0.is_adopted
     }
 
-    /// Reads no more of what comes in `direction` for now; takes effect where hooks see that direction.
+    /// Stops reading the source of `direction` for now. Takes effect in directions that hooks see.
     pub fn pause(&self, direction: Direction) {
         self.0.control.pause(direction);
     }
 
-    /// Reads on.
+    /// Resumes reading the source of `direction`.
     pub fn resume(&self, direction: Direction) {
         self.0.control.resume(direction);
     }
 
-    /// Fails a side that is carried alone as the side that it is paired with has failed: bytes sent to its peer are delivered,
-    /// then the peer gets RST. Its reason is that of `cause`.
+    /// Fails a side that is carried alone because the side that it is paired with has failed: bytes sent to its peer are
+    /// delivered, then the peer gets RST. The close reason is that of `cause`.
     pub fn fail_with(&self, cause: &Self) {
         let reset = || Outcome::plain(CloseReason::Aborted);
         self.0.fail(cause.0.outcome.get().cloned().unwrap_or_else(reset));
     }
 
-    /// Fails a side that is carried alone: what was sent to its peer is delivered, then that gets RST.
+    /// Fails a side that is carried alone: bytes sent to its peer are delivered, then the peer gets RST.
     pub(crate) fn fail(&self, outcome: Outcome) {
         self.0.fail(outcome);
     }
 
-    /// Ends one direction in order: no more of its source is read, what was read is delivered, then FIN.
+    /// Ends one direction in order: its source is read no more, bytes that were read are delivered, then FIN.
     pub fn half_close(&self, direction: Direction) {
         self.0.control.end(direction);
     }
 
-    /// No hook sees `direction` from the next chunk on.
+    /// Hides `direction` from hooks from the next chunk on.
     pub fn pass_through(&self, direction: Direction) {
         self.0.control.pass_through(direction);
     }
@@ -175,12 +175,12 @@ impl Connection {
         self.0.edit_stages(direction, Box::new(edit));
     }
 
-    /// Wakes its task.
+    /// Wakes the connection's task.
     pub(crate) fn wake(&self) {
         self.0.control.wake();
     }
 
-    /// The hooks that are not asked any more.
+    /// Returns the hooks that are not called any more.
     pub(crate) fn passed_through(&self) -> Interest {
         let passed = &self.0.control.passed_through;
         if passed.is_empty() {
@@ -188,16 +188,18 @@ impl Connection {
         }
         let of = |direction| if passed.has(direction) { Interest::recv(direction) } else { Interest::NONE };
         let both = of(Direction::ToUpstream).with(of(Direction::ToClient));
-        // An end is only worth asking about while some direction is seen.
+        // `on_eof` is only called while a hook sees at least one direction.
         if passed.has(Direction::ToUpstream) && passed.has(Direction::ToClient) { both.with(Interest::EOF) } else { both }
     }
 
-    /// Ends it in order: what was read is delivered, then both sides get FIN. No effect once it has ended.
+    /// Ends the connection in order: bytes that were read are delivered, then both sides get FIN. No effect once it has
+    /// ended.
     pub fn close(&self) {
         self.0.control.request(Command::Close);
     }
 
-    /// Ends it at once: both sides get RST, and what was read and not delivered is counted undeliverable.
+    /// Ends the connection at once: both sides get RST, and bytes that were read and not delivered are counted as
+    /// undeliverable.
     pub fn abort(&self) {
         self.0.control.request(Command::Abort);
     }

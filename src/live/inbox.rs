@@ -1,4 +1,4 @@
-//! What is injected into a live connection, until its relay takes it.
+//! Bytes injected into a live connection, until its relay takes them.
 
 use std::{
     collections::VecDeque,
@@ -14,40 +14,40 @@ use bytes::Bytes;
 
 use crate::words::pieces::Pieces;
 
-/// Bytes of memory that may wait before a sender has to wait as well. A call is taken whole as long as fewer wait.
+/// Bytes of memory that may wait before a sender has to wait as well. A call is taken whole while fewer wait.
 pub const WAITING: usize = 256 * 1024;
 
-/// The same for a sender that cannot wait, because the relay itself runs on its thread.
+/// The limit of waiting bytes for a sender that cannot wait, because the relay itself runs on its thread.
 pub const WAITING_ON_LANE: usize = 1024 * 1024;
 
-/// Why an injection was not taken.
+/// The reason why an injection was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
     /// That direction has ended.
     Ended,
-    /// As much waits as may.
+    /// The limit of waiting bytes is reached.
     Full,
 }
 
 /// How long a sender waits for room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// Not at all: it runs where the relay does.
+    /// Does not wait: the sender runs on the thread of the relay.
     OnLane,
-    /// At most this long; `None` is no limit.
+    /// Waits at most this long; `None` is no limit.
     Wait(Option<Duration>),
 }
 
 /// A connection whose hook sends into another one's inbox.
 pub(crate) trait Source: Send + Sync + fmt::Debug {
-    /// Wakes its task: an inbox that it waited for has room.
+    /// Wakes the connection's task: an inbox that it waited for has room.
     fn wake(&self);
 }
 
 /// The injections of one direction that wait for its relay, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    /// Whether anything waits, so that a relay need not look.
+    /// True if anything waits, so that a relay need not take the lock.
     flagged: AtomicBool,
     state: Mutex<State>,
     room: Condvar,
@@ -62,7 +62,7 @@ struct State {
 }
 
 impl State {
-    /// Enters `source` among those that wait, if as much waits as is to.
+    /// Registers `source` as waiting if the inbox is full. Returns whether it is.
     fn has_source_wait(&mut self, source: &Weak<dyn Source>) -> bool {
         let waits = self.waiting.cost() >= WAITING && !self.ended;
         if waits && !self.waiting_sources.iter().any(|known| known.ptr_eq(source)) {
@@ -77,7 +77,7 @@ impl Inbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts `data` behind what waits, once there is room. Nothing needs no room.
+    /// Appends `data` once there is room. Empty data needs no room.
     pub(crate) fn put(&self, data: Bytes, patience: Patience) -> Result<(), Refused> {
         let (most, deadline) = match patience {
             Patience::OnLane => (WAITING_ON_LANE, Some(Instant::now())),
@@ -102,8 +102,8 @@ impl Inbox {
         Ok(())
     }
 
-    /// Puts `data`, which a hook sends for what `source` has sent, behind what waits. Returns whether `source` is not to be
-    /// read before there is room: so each source adds no more than what its hook sends at once.
+    /// Appends `data`, which a hook sends in reply to bytes of `source`. Returns whether `source` must not be read before
+    /// there is room: so each source adds no more than one call's data of its hook.
     pub(crate) fn put_from(&self, data: Bytes, source: &Weak<dyn Source>) -> Result<bool, Refused> {
         let mut state = self.state();
         if state.ended {
@@ -125,17 +125,17 @@ impl Inbox {
         self.has_some() && self.state().has_source_wait(source)
     }
 
-    /// Whether something waits.
+    /// Returns true if anything waits.
     pub(crate) fn has_some(&self) -> bool {
         self.flagged.load(Ordering::Acquire)
     }
 
-    /// Whether so much waits that a sender off the lane would have to wait.
+    /// Returns true if a sender off the lane would have to wait.
     pub(crate) fn has_enough(&self) -> bool {
         self.has_some() && self.state().waiting.cost() >= WAITING
     }
 
-    /// All that waits.
+    /// Takes all waiting bytes, and wakes the senders that wait for room.
     pub(crate) fn take(&self) -> VecDeque<Bytes> {
         let mut state = self.state();
         self.flagged.store(false, Ordering::Release);
@@ -146,7 +146,7 @@ impl Inbox {
         waiting
     }
 
-    /// Takes nothing any more. Gives what was waiting.
+    /// Refuses further injections. Returns the bytes that waited.
     pub(crate) fn end(&self) -> VecDeque<Bytes> {
         self.state().ended = true;
         self.take()
@@ -211,7 +211,7 @@ mod tests {
         full().unwrap();
         std::thread::scope(|scope| {
             let waiting = std::thread::Builder::new().spawn_scoped(scope, full).unwrap();
-            // Whether it waits already or comes to wait: the room is there either way.
+            // The thread may wait already or come to wait: there is room in both cases.
             while !inbox.has_some() {}
             inbox.take();
             assert_eq!(waiting.join().unwrap(), Ok(()));

@@ -1,4 +1,4 @@
-//! Live connections, as the outside sees them: the list of them, handles, requests to them, bytes sent into them.
+//! Live connections, for users outside of their tasks: the registry, handles, requests to a connection, injected bytes.
 
 pub mod by_id;
 pub(crate) mod control;

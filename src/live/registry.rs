@@ -1,4 +1,4 @@
-//! Live connections, and the handles the outside has of them.
+//! The live connections of a server, and the totals of its ended ones.
 
 use std::{
     collections::HashMap,
@@ -24,19 +24,19 @@ use crate::{
     },
 };
 
-/// The live connections of one server, and the figures of those that ended.
+/// The live connections of one server, and the figures of its ended ones.
 #[derive(Debug)]
 pub(crate) struct Registry {
     live: Mutex<ById<Arc<Shared>>>,
     ended: Mutex<Ended>,
     accepted: AtomicU64,
-    /// How many have been entered, clients or not: the number of the last.
+    /// Number of connections entered, adopted ones included: the number of the last.
     entered: AtomicU64,
-    /// Those of the live ones that are no client's.
+    /// Number of live connections without a client.
     adopted: AtomicUsize,
-    /// The most that lived at once since that was last asked for.
+    /// Maximum number of live connections since the last call of [`live_and_peak`](Self::live_and_peak).
     peak: AtomicUsize,
-    /// Connections that have ended, and whose on_close has not returned yet.
+    /// Number of ended connections whose on_close has not returned yet.
     untold: AtomicUsize,
     /// Notified when the last live connection ends.
     empty: Notify,
@@ -73,7 +73,8 @@ impl Registry {
         self.enter_side(client, false, OnceLock::new())
     }
 
-    /// Enters an upstream's socket that is carried alone. Figures of connections count clients only; those of bytes count it.
+    /// Enters an upstream's socket that is carried alone. The counts of connections cover clients only; those of bytes cover
+    /// it too.
     pub(crate) fn adopt(&self, upstream: SideNames) -> Arc<Shared> {
         let names = OnceLock::from(Some(Box::new(upstream.clone())));
         self.enter_side(upstream, true, names)
@@ -104,13 +105,14 @@ impl Registry {
         shared
     }
 
-    /// Records the end. The first outcome wins; the ledger is balanced by it.
+    /// Records the end of a connection. The first outcome counts; bytes that went nowhere are counted as undeliverable.
     pub(crate) fn leave(&self, shared: &Shared, outcome: Outcome) {
         for direction in Direction::ALL {
             shared.end_inbox(direction);
             shared.meters[direction].balance();
         }
-        // Ended before not live: a snapshot may never lack a connection, so it takes the locks in the same order.
+        // Listed as ended before it leaves the live ones, and both under locks in the order of `totals`: no snapshot may lack
+        // a connection.
         let mut ended = held(&self.ended);
         if shared.outcome.set(outcome).is_ok() {
             let reason = shared.outcome.get().map_or(CloseReason::InternalError, |outcome| outcome.reason);
@@ -154,7 +156,7 @@ impl Registry {
         }
     }
 
-    /// Asks every connection that may have bytes on their way to check whether they are acknowledged.
+    /// Requests a keepalive check from every connection that may have bytes in flight.
     pub(crate) fn look_all(&self) {
         for shared in held(&self.live).values() {
             let delivered = shared.delivered();
@@ -164,7 +166,8 @@ impl Registry {
         }
     }
 
-    /// Ends in order every connection in which nothing is under way. `delivered` is kept from one call to the next.
+    /// Asks every connection to end in order if nothing is under way. `delivered` is the caller's memory from one call to the
+    /// next.
     pub(crate) fn leave_all(&self, delivered: &mut HashMap<u64, (u64, Instant)>) {
         let (live, now) = (held(&self.live), Instant::now());
         delivered.retain(|id, _| live.contains_key(id));
@@ -184,7 +187,7 @@ impl Registry {
         }
     }
 
-    /// How many connections live, and the most that did since this was last asked for.
+    /// Returns the number of live connections, and its maximum since the last call.
     pub(crate) fn live_and_peak(&self) -> (usize, usize) {
         let live = held(&self.live).len();
         (live, self.peak.swap(live, Ordering::Relaxed))
@@ -195,7 +198,7 @@ impl Registry {
         (held(&self.live).len(), self.untold.load(Ordering::Acquire))
     }
 
-    /// Completes when no connection lives, and on_close has returned for all.
+    /// Completes when no connection lives and on_close has returned for all.
     pub(crate) async fn emptied(&self) {
         loop {
             let notified = self.empty.notified();
@@ -208,7 +211,7 @@ impl Registry {
         }
     }
 
-    /// Accepted, active, closed by reason, and the bytes of both directions.
+    /// Returns the totals: accepted, active, closed by reason, and the bytes of both directions.
     pub(crate) fn totals(&self) -> Totals {
         let ended = held(&self.ended);
         let live = held(&self.live);

@@ -29,9 +29,9 @@ use crate::{
 /// The names of one side's socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SideNames {
-    /// `getpeername`: the other machine's end.
+    /// `getpeername`: the remote end.
     pub peer: SocketName,
-    /// `getsockname`: our end.
+    /// `getsockname`: the local end.
     pub local: SocketName,
 }
 
@@ -39,39 +39,41 @@ pub struct SideNames {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub id: u64,
-    /// It is no client's: an upstream's socket alone, with nobody in the client's place.
+    /// True for an upstream's socket that is carried alone, with nobody in the client's place.
     pub is_adopted: bool,
-    /// The names of the client's own socket. Boxed: they fit between what the allocator has to align.
+    /// The names of the client's own socket. Boxed: in an allocation of their own they lose less to the allocator's
+    /// alignment.
     pub client: Box<SideNames>,
-    /// `None` inside: there is no upstream.
+    /// Set once known; `None` inside for a client without an upstream.
     pub upstream: OnceLock<Option<Box<SideNames>>>,
     pub meters: Both<Meter>,
     pub control: Control,
     pub outcome: OnceLock<Outcome>,
-    /// Its hooks know of the end: none of them asks for it again.
+    /// True once the hooks have seen the end of the connection: no hook runs for it any more.
     pub(super) told: AtomicBool,
     /// Listeners of this process that the client has passed before this one.
     pub passed: AtomicU8,
     /// The inode of the client's socket, as [`Ends`] has it.
     pub inode: AtomicU32,
-    /// Made when first needed: few connections ever do.
+    /// Allocated when first needed: few connections need it.
     pub(super) seldom: OnceLock<Box<Seldom>>,
 }
 
 /// A change of a direction's stages, made by the connection's task.
 pub(crate) type Edit = Box<dyn FnOnce(&mut Stages) + Send>;
 
-/// State that few connections need: of those that are injected into, made to fail, or named anew.
+/// State that few connections need: those with injected bytes, with a failure from outside, or with other names than their
+/// socket's.
 #[derive(Default)]
 pub(super) struct Seldom {
     pub inboxes: Both<Inbox>,
-    /// Whose room the reading of this connection waits for.
+    /// The directions of other connections whose inboxes must have room before this connection is read.
     waits_for: Mutex<Vec<(Weak<Shared>, Direction)>>,
-    /// Changes of the stages that were asked for.
+    /// Requested changes of the stages.
     edits: Mutex<Both<Vec<Edit>>>,
-    /// Why it is to fail, where something else is the cause.
+    /// The outcome that another connection's failure causes.
     cause: OnceLock<Outcome>,
-    /// The client's names, where a step of arrival has learnt others than those of its socket.
+    /// The client's names, if a step of arrival has set others than those of its socket.
     client: OnceLock<SideNames>,
 }
 
@@ -92,7 +94,7 @@ impl Shared {
         Arc::downgrade(self) as Weak<dyn Source>
     }
 
-    /// Adds the bytes of both directions so far to `total`.
+    /// Adds the byte counts of both directions to `total`.
     pub(super) fn add_bytes_to(&self, total: &mut Both<Ledger>) {
         Direction::ALL.into_iter().for_each(|direction| total[direction].add(self.meters[direction].ledger()));
     }
@@ -107,12 +109,12 @@ impl Shared {
         Ends { from: &self.client.peer, to: &self.client.local, inode: self.inode.load(Ordering::Relaxed) }
     }
 
-    /// Returns the client's names as the outside is to know them.
+    /// Returns the client's names as hooks, handles and logs show them.
     pub(crate) fn client_names(&self) -> &SideNames {
         self.seldom.get().and_then(|seldom| seldom.client.get()).unwrap_or(&self.client)
     }
 
-    /// Names the client, once. The names of its socket stay what they are.
+    /// Sets the client's names, once. The names of its socket stay as they are.
     pub(crate) fn name_client(&self, names: SideNames) {
         if names != *self.client {
             let _ = self.seldom.get_or_init(Box::default).client.set(names);
@@ -124,7 +126,7 @@ impl Shared {
         self.seldom.get().map(|seldom| &seldom.inboxes[direction])
     }
 
-    /// Returns true if something injected in `direction` waits.
+    /// Returns true if injected bytes wait in `direction`.
     pub(crate) fn has_injected(&self, direction: Direction) -> bool {
         self.inbox(direction).is_some_and(Inbox::has_some)
     }
@@ -134,7 +136,7 @@ impl Shared {
         self.inbox(direction).is_some_and(Inbox::has_enough)
     }
 
-    /// Sends `data`, which a hook sends for what `source` has sent in its direction, in `direction` of this one.
+    /// Sends `data` in `direction` of this connection; a hook has made it from bytes that `source` has sent in its direction.
     pub(crate) fn inject_from(
         &self,
         this: &Arc<Self>,
@@ -174,10 +176,11 @@ impl Shared {
         !waits_for.is_empty()
     }
 
-    /// The inbox of `direction`, unless that has ended.
+    /// Returns the inbox of `direction`, or an error if that has ended.
     pub(super) fn open_inbox(&self, direction: Direction) -> Result<&Inbox, Refused> {
         let inbox = &self.seldom.get_or_init(Box::default).inboxes[direction];
-        // An end that found no inbox to end has been noted before: either it sees the inbox, or it is seen here.
+        // An end that found no inbox was recorded in `over` before: either that call sees the inbox, or this call sees the
+        // end.
         fence(Ordering::SeqCst);
         if self.control.over.has(direction) { Err(Refused::Ended) } else { Ok(inbox) }
     }
@@ -196,26 +199,26 @@ impl Shared {
         self.control.wake();
     }
 
-    /// Returns the changes of stages that were asked for, in their order.
+    /// Takes the requested changes of the stages of `direction`, in their order.
     pub(crate) fn take_edits(&self, direction: Direction) -> Vec<Edit> {
         self.control.edited.remove(direction);
         let Some(seldom) = self.seldom.get() else { return Vec::new() };
         std::mem::take(&mut seldom.edits.lock().unwrap_or_else(PoisonError::into_inner)[direction])
     }
 
-    /// Why it was made to fail.
+    /// Returns the outcome that another connection's failure causes.
     pub(crate) fn cause(&self) -> Option<&Outcome> {
         self.seldom.get()?.cause.get()
     }
 
-    /// Refuses further injections in `direction`. Returns those that waited.
+    /// Refuses further injections in `direction`. Returns the bytes that waited.
     pub(crate) fn finish_inbox(&self, direction: Direction) -> VecDeque<Bytes> {
         self.control.over.add(direction);
         fence(Ordering::SeqCst);
         self.inbox(direction).map(Inbox::end).unwrap_or_default()
     }
 
-    /// Refuses further injections in `direction`, and counts those that waited as undeliverable.
+    /// Refuses further injections in `direction`, and counts bytes that waited as undeliverable.
     pub(crate) fn end_inbox(&self, direction: Direction) {
         let lost = self.finish_inbox(direction).iter().map(Bytes::len).sum();
         self.meters[direction].added(lost);

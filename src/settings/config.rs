@@ -10,19 +10,19 @@ use crate::{
     },
 };
 
-/// One read's most, and so a chunk's.
+/// Maximum bytes of one read, and so of a chunk.
 pub(crate) const MOST_CHUNK: usize = 256 * 1024;
 
 /// How long a connection may stay without progress. `None` is no limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
-    /// After one direction has ended: how long the other may stand still. Default 120 s.
+    /// How long the other direction may make no progress after one has ended. Default 120 s.
     pub half_close: Option<Duration>,
-    /// How long both directions may stand still. Default none: a relay cannot know what silence means.
+    /// How long both directions may make no progress. Default none: a relay cannot know the meaning of silence.
     pub idle: Option<Duration>,
-    /// How long sent bytes may stay unacknowledged, or wait for a closed window (TCP_USER_TIMEOUT, RFC 5482).
-    /// Default none: it would also end a peer that is alive and merely does not read. On Linux one that acknowledges nothing
-    /// at all for 120 s is given up then.
+    /// How long sent bytes may stay unacknowledged, or wait for a closed window (TCP_USER_TIMEOUT, RFC 5482). Default none: a
+    /// limit would also end a living peer that merely does not read. On Linux a peer that acknowledges nothing at all for 120
+    /// s is given up in that case.
     pub unacknowledged: Option<Duration>,
 }
 
@@ -32,11 +32,11 @@ impl Default for Timeouts {
     }
 }
 
-/// How much a server may take.
+/// Quantity limits of a server.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Limits {
-    /// Connections at once; more wait in the listener's backlog.
-    /// Default: half of the descriptors the process may open, less a reserve, and at most 10,000.
+    /// Maximum number of connections at once; further clients wait in the listener's backlog. Default: half of the
+    /// descriptors the process may open, less a reserve, and at most 10,000.
     pub max_connections: Option<usize>,
 }
 
@@ -88,9 +88,9 @@ pub struct Relay {
     /// Maximum bytes of one chunk that a hook sees, 1 to 256 KiB, which is the default: fewer system calls and calls of
     /// hooks for large transfers, and no difference to small ones.
     pub chunk: usize,
-    /// Whether native directions are spliced. Default: while they stream.
+    /// When native directions are spliced. Default: while they stream.
     pub splice: Splice,
-    /// Whether directions that stream are woken for many bytes at once. Default: they are.
+    /// When directions wait for more bytes before they are woken. Default: while they stream.
     pub coalesce: Coalesce,
 }
 
@@ -105,7 +105,7 @@ impl Default for Relay {
 pub struct Config {
     /// Where to listen.
     pub listen: Address,
-    /// Where to connect. Without it, the hook `on_accept` has to say.
+    /// Where to connect. Without it, the hook `on_accept` has to decide.
     pub forward: Option<Forward>,
     /// Time limits.
     pub timeouts: Timeouts,
@@ -115,14 +115,14 @@ pub struct Config {
     pub listening: Listen,
     /// How bytes are moved.
     pub relay: Relay,
-    /// The time between two checks of all connections, for keepalive, lost peers and memory after a burst. It is for tests,
-    /// which would have to wait for it. Default 5 s.
+    /// The time between two checks of all connections, for keepalive, lost peers and memory after a burst. A setting only for
+    /// tests, which would otherwise have to wait for it. Default 5 s.
     #[doc(hidden)]
     pub upkeep: Duration,
 }
 
 impl Config {
-    /// The default settings for one listener and one target.
+    /// Returns the default settings for one listener and one target.
     pub fn new(listen: Address, forward: impl Into<Option<Forward>>) -> Self {
         Self {
             listen,
@@ -135,7 +135,7 @@ impl Config {
         }
     }
 
-    /// Refuses what cannot work, before a socket is made.
+    /// Checks the settings before a socket is opened.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let wrong = |message: &str| Err(Error::new(ErrorKind::Config, message));
         self.forward.as_ref().map_or(Ok(()), Forward::check)?;

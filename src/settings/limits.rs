@@ -1,27 +1,27 @@
-//! How many connections the process can carry.
+//! The number of connections that the process can carry.
 
-/// Descriptors left to the rest of the program: its files, its other sockets, our own listeners and runtimes.
+/// Descriptors reserved for the rest of the program: its files, its other sockets, our own listeners and runtimes.
 const RESERVE: u64 = 64;
 
 /// Descriptors of one connection: the client's socket and the upstream's.
 const PER_CONNECTION: u64 = 2;
 
-/// The most by default, however many descriptors there are.
+/// Maximum of the default, however many descriptors there are.
 const DEFAULT_MOST: u64 = 10_000;
 
-/// Connections at once when nothing else is asked for.
+/// Returns the default of `max_connections`.
 pub(crate) fn default_max_connections() -> usize {
     from_descriptors(descriptor_limit())
 }
 
-/// The descriptor from which on the process is about to run out: the kernel gives the lowest that is free.
+/// Returns the descriptor number from which on the process is about to run out: the kernel returns the lowest free number.
 pub(crate) fn scarce_from() -> u64 {
     descriptor_limit().map_or(u64::MAX, |limit| limit.saturating_sub(RESERVE))
 }
 
 fn from_descriptors(limit: Option<u64>) -> usize {
     let fit = limit.map_or(DEFAULT_MOST, |limit| limit.saturating_sub(RESERVE) / PER_CONNECTION);
-    // A tiny limit still lets one connection try.
+    // A tiny limit still allows one connection to try.
     usize::try_from(fit.clamp(1, DEFAULT_MOST)).unwrap_or(usize::MAX)
 }
 

@@ -1,4 +1,4 @@
-//! Settings: what a user may choose, with its defaults and checks.
+//! Settings: the choices of a user, with defaults and checks.
 
 pub mod config;
 pub mod forward;

@@ -1,6 +1,6 @@
 //! Lanes: threads of the embedding program on which hooks run, together with the connections that need them.
 //!
-//! A lane is a runtime of one thread. Who drives it decides what that thread is; the core only spawns onto it.
+//! A lane is a runtime of one thread. The program decides which thread drives it; the core only spawns tasks onto it.
 
 use std::{
     io,
@@ -27,7 +27,7 @@ pub struct Lane {
     handle: LaneHandle,
 }
 
-/// A way to give a lane work.
+/// A handle for sending work to a lane.
 #[derive(Debug, Clone)]
 pub struct LaneHandle {
     runtime: Handle,
@@ -42,18 +42,18 @@ struct Load {
     notices: Calls,
 }
 
-/// How long a notice may wait for others. To wake a thread for each would cost more than the notice.
+/// How long a notice may wait for further ones. Waking a thread for each would cost more than the notice.
 const GATHER: Duration = Duration::from_millis(1);
 
-/// Calls made before the lane's connections get their turn.
+/// Number of calls made before the lane's connections run.
 const BATCH: usize = 32;
 
-/// Calls that are to be made on a lane without anybody waiting for them. The first of several wakes the lane's thread, which
-/// takes a system call and a switch of threads; the others join it.
+/// Closures queued for the lane; the sender does not wait. The first of several wakes the lane's thread, which costs a system
+/// call and a switch of threads; the others join it.
 #[derive(Default)]
 struct Calls {
     waiting: Mutex<Vec<Call>>,
-    /// A task is on its way to make them. Cleared under the lock, once nothing waits: so one task at a time makes them.
+    /// True while a task is on its way to make the calls.
     gathering: AtomicBool,
 }
 
@@ -70,7 +70,7 @@ impl Calls {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the calls that wait. If that is none, the next call starts a task of its own.
+    /// Takes the waiting calls. If there are none, lets the next call start a task of its own.
     fn take(&self) -> Vec<Call> {
         let mut waiting = self.waiting();
         if waiting.is_empty() {
@@ -79,7 +79,7 @@ impl Calls {
         std::mem::take(&mut waiting)
     }
 
-    /// Lets the next call start a task of its own, and returns those that wait.
+    /// Takes the waiting calls, and lets the next call start a task of its own.
     fn give_up(&self) -> Vec<Call> {
         let mut waiting = self.waiting();
         self.gathering.store(false, Ordering::Release);
@@ -87,18 +87,18 @@ impl Calls {
     }
 }
 
-/// Part of the task that is on its way to make the calls. When the lane's runtime has ended it drops the task, and no other
-/// ever runs: the calls are dropped with it. A call holds its connection, and through that the lane's handle, at which it
-/// waits, so it would keep itself alive.
+/// Held by the task that makes the calls. An ended runtime drops that task, and no other will run, so the drop of this value
+/// drops the calls. Without it a call would keep itself alive: it holds its connection, and through that the lane's handle,
+/// in which it waits.
 struct Gathering {
     load: Arc<Load>,
     calls: fn(&Load) -> &Calls,
-    /// No call waits any more.
+    /// True once no call waits any more.
     is_done: bool,
 }
 
 impl Gathering {
-    /// Makes the calls, in their order, and those that come meanwhile.
+    /// Makes the calls in their order, and the calls that arrive meanwhile.
     async fn make(mut self) {
         let mut made = 0;
         loop {
@@ -121,13 +121,13 @@ impl Gathering {
 impl Drop for Gathering {
     fn drop(&mut self) {
         if !self.is_done {
-            // Not under the lock: what a call holds may ask for another one when it is dropped.
+            // Dropped after the lock is released: the drop of a call may take another lane's lock.
             drop((self.calls)(&self.load).give_up());
         }
     }
 }
 
-/// A place on one lane: counts as its load until it is dropped.
+/// A place on one lane. Counts as its load until dropped.
 #[derive(Debug)]
 pub(crate) struct LaneSeat(Arc<Load>);
 
@@ -140,7 +140,7 @@ impl Drop for LaneSeat {
 }
 
 impl Lane {
-    /// A lane that nobody drives yet. `idle` is called on its thread whenever nothing is ready to run there.
+    /// Creates a lane that no thread drives yet. `idle` is called on its thread whenever no task is ready to run.
     pub fn new(idle: impl Fn() + Send + Sync + 'static) -> Result<Self, Error> {
         let build = || -> io::Result<Runtime> {
             let mut builder = runtime::Builder::new_current_thread();
@@ -154,17 +154,17 @@ impl Lane {
         Ok(Self { runtime, handle })
     }
 
-    /// How to give it work.
+    /// Returns a handle for sending work to the lane.
     pub fn handle(&self) -> LaneHandle {
         self.handle.clone()
     }
 
-    /// Drives it in this thread until `end` completes; gives what that gives.
+    /// Drives the lane in this thread until `end` completes. Returns its result.
     pub fn run<T>(&self, end: impl Future<Output = T>) -> T {
         self.runtime.block_on(end)
     }
 
-    /// Ends it, and what still runs on it, without waiting for anything.
+    /// Ends the lane and the tasks on it, without waiting for them.
     pub fn shut_down(self) {
         self.runtime.shutdown_background();
     }
@@ -176,13 +176,13 @@ impl LaneHandle {
         self.runtime.spawn(task);
     }
 
-    /// Has a connection that has come, or whatever else must not wait, taken in by `call` on the lane, in order. The caller
-    /// bounds how many wait.
+    /// Queues `call` for the lane, to run as soon as possible and in order: an arrived connection, or other urgent work. The
+    /// caller bounds the number of waiting calls.
     pub(crate) fn bring(&self, call: Call) {
         self.gather(|load| &load.arrivals, None, call);
     }
 
-    /// Has `notice` called on the lane within a moment, in order. The caller bounds how many wait.
+    /// Queues `notice` for the lane, to run within [`GATHER`] and in order. The caller bounds the number of waiting notices.
     pub(crate) fn tell(&self, notice: Call) {
         self.gather(|load| &load.notices, Some(GATHER), notice);
     }
@@ -207,12 +207,12 @@ impl LaneHandle {
         LaneSeat(Arc::clone(&self.load))
     }
 
-    /// Connections that have a place on it.
+    /// Returns the number of connections with a place on the lane.
     pub fn seats(&self) -> usize {
         self.load.seats.load(Relaxed)
     }
 
-    /// Completes when no connection has a place on it.
+    /// Completes when no connection has a place on the lane.
     pub async fn emptied(&self) {
         while self.load.seats.load(Relaxed) > 0 {
             self.load.empty.notified().await;
@@ -238,7 +238,7 @@ enum State {
     Empty,
     /// At least one.
     Entered(Vec<LaneHandle>),
-    /// For good.
+    /// The server is closed. Final.
     Left,
 }
 
@@ -247,7 +247,7 @@ impl Lanes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes these, unless there are some already or they were left.
+    /// Sets the lanes, unless there are some already or the server is closed.
     pub(crate) fn enter(&self, lanes: Vec<LaneHandle>) {
         if lanes.is_empty() {
             return;
@@ -258,13 +258,13 @@ impl Lanes {
         }
     }
 
-    /// Lets them go, and takes no others from here on.
+    /// Drops the lanes, and refuses others from here on.
     pub(crate) fn leave(&self) {
         let before = std::mem::replace(&mut *self.state(), State::Left);
         drop(before);
     }
 
-    /// A place on the lane with the fewest connections.
+    /// Takes a place on the lane with the fewest connections.
     pub(crate) fn place(&self) -> Option<Place> {
         let State::Entered(lanes) = &*self.state() else { return None };
         let lane = lanes.iter().min_by_key(|lane| lane.load.seats.load(Relaxed))?;

@@ -1,4 +1,4 @@
-//! Threads: the I/O threads that all servers share, and lanes, the runtimes that somebody else's thread drives.
+//! Threads: the I/O threads that all servers share, and lanes, the runtimes that threads of the embedding program drive.
 
 pub mod lane;
 pub(crate) mod reclaim;

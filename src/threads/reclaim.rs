@@ -1,24 +1,25 @@
-//! After a burst of connections the allocator keeps their memory for later. Most of it is never needed again.
+//! Return of memory after a burst of connections: the allocator keeps it for later, and most of it is never needed again.
 
 use std::thread;
 
 use crate::io::sys::{give_back_memory, with_signals_blocked};
 
-/// Connections that make a burst.
+/// Number of connections that count as a burst.
 const MANY: usize = 1000;
 
-/// The most connections there were lately.
+/// The recent maximum of live connections.
 #[derive(Debug, Default)]
 pub(crate) struct Burst {
     most: usize,
 }
 
 impl Burst {
-    /// Looks at how many live now, and did at most since the last look. Once most of a burst are gone, their memory is given back, in a thread of its own.
+    /// Takes the number of live connections, and its maximum since the last call. Once most of a burst are gone, returns
+    /// their memory to the system, in a thread of its own.
     pub(crate) fn look(&mut self, live: usize, peak: usize) {
         if self.is_over(live, peak) {
             let give_back = || with_signals_blocked(give_back_memory);
-            // Without a thread to be had the memory is kept, which is no harm.
+            // If no thread can be started the memory is kept, which does no harm.
             let _ = thread::Builder::new().name("interpose-trim".to_owned()).spawn(give_back);
         }
     }

@@ -1,7 +1,7 @@
 //! The native runtime: I/O threads, each with a runtime of its own, that never touch an interpreter.
 //!
-//! A connection stays on the worker it is given to, so nothing of it is shared between threads and no
-//! task is stolen: a work-stealing runtime costs 5 to 9 % more per small message.
+//! A connection stays on the worker on which it begins, so threads share none of its state and no task is stolen: a
+//! work-stealing runtime costs 5 to 9 % more per small message.
 
 use std::{
     io,
@@ -31,7 +31,7 @@ use crate::{
     },
 };
 
-/// A set of I/O threads. Clones share it; when the last is dropped the threads end, and with them what runs there.
+/// A set of I/O threads. Clones share it; when the last is dropped the threads end, and their tasks with them.
 #[derive(Debug, Clone)]
 pub struct Workers(Arc<Pool>);
 
@@ -41,7 +41,7 @@ struct Pool {
     commons: Commons,
 }
 
-/// What all connections on one set of workers share. Not of the process: a forked child starts afresh.
+/// State that all connections on one set of workers share. Not global: a forked child starts with a new one.
 #[derive(Debug, Clone)]
 pub(crate) struct Commons {
     pub resolver: Resolver,
@@ -56,33 +56,33 @@ struct Worker {
     _running: oneshot::Sender<()>,
 }
 
-/// A socket that somebody connects by hand.
+/// A socket that a script has connected, or that was connected for it.
 #[derive(Debug)]
 pub struct Dialled {
-    /// Connected, and on no runtime.
+    /// The connected socket, registered with no runtime.
     pub socket: socket2::Socket,
-    /// Its peer's name.
+    /// The name of the socket's peer.
     pub peer: SocketName,
-    /// Its own.
+    /// The name of the socket itself.
     pub local: SocketName,
-    /// The memory of it, if it may come to a listener of this process.
+    /// Marks the connection as one of this process, if it may come to a listener of ours.
     pub memory: Option<Memory>,
 }
 
 impl Dialled {
-    /// Names the two ends of a connected socket that comes from elsewhere.
+    /// Takes a connected socket from elsewhere, and reads the names of its two ends.
     pub fn of(socket: socket2::Socket) -> io::Result<Self> {
         let (peer, local) = given::names_of(&socket)?;
         Ok(Self { socket, peer, local, memory: None })
     }
 }
 
-/// Returns true for a socket that was connected at some time: its end can be read where it is over, without a wait.
+/// Returns true for a socket that was connected at some time, so that a read finds its end without waiting.
 pub fn has_been_connected(socket: &socket2::Socket) -> bool {
     given::has_been_connected(socket)
 }
 
-/// Sends what the kernel takes of `data`. A peer that is gone is an error, and no SIGPIPE.
+/// Sends as many bytes of `data` as the kernel takes. A closed connection is an error, and no SIGPIPE.
 pub fn send(socket: &socket2::Socket, data: &[u8]) -> io::Result<usize> {
     socket.send_with_flags(data, sys::NO_SIGNAL)
 }
@@ -91,19 +91,19 @@ pub fn send(socket: &socket2::Socket, data: &[u8]) -> io::Result<usize> {
 #[derive(Debug)]
 pub struct Memory(#[expect(dead_code, reason = "held for its drop")] Hop);
 
-/// The connection for which another one is made.
+/// The connection on whose behalf another one is made.
 #[derive(Debug, Clone, Default)]
 pub struct Origin {
-    /// Listeners of this process that it is known to have passed.
+    /// Number of listeners of this process that it is known to have passed.
     pub passed: u8,
-    /// The address of its client, and ours that this one came to. `None` if it has no client.
+    /// The address of its client, and the address of ours to which that connected. `None` without a client.
     pub client: Option<(SocketName, SocketName)>,
-    /// That of the client's socket, as [`Ends`] has it.
+    /// The inode of the client's socket, as in [`Ends`].
     pub(crate) inode: u32,
 }
 
 impl Origin {
-    /// Looks up how far it has come by now.
+    /// Returns the client's history as it is known now.
     pub(crate) fn came(&self, hops: &Hops) -> Came<'_> {
         let client = self.client.as_ref().map(|(from, to)| Ends { from, to, inode: self.inode });
         let known = client.map_or(0, |ends| hops.passed(ends));
@@ -111,10 +111,10 @@ impl Origin {
     }
 }
 
-/// A connected socket, or why there is none.
+/// A connected socket, or the outcome of the failed connect.
 pub type Connecting = Result<Dialled, Outcome>;
 
-/// A place on one worker: counts as its load until it is dropped.
+/// A place on one worker. Counts as its load until dropped.
 #[derive(Debug)]
 pub(crate) struct Seat(Arc<AtomicUsize>);
 
@@ -139,13 +139,13 @@ impl Workers {
         Ok(Self(Arc::new(Pool { workers, commons })))
     }
 
-    /// As many as the processors this thread may run on.
+    /// Starts one I/O thread per processor that this thread may run on.
     pub fn per_core() -> Result<Self, Error> {
         Self::start(thread::available_parallelism().map_or(1, usize::from))
     }
 
-    /// Connects as `forward` says, on behalf of `origin`. Calls `done` with the socket, or with the reason why there is
-    /// none.
+    /// Connects to the target of `forward`, on behalf of `origin`. Calls `done` with the socket or the outcome of the
+    /// failure.
     pub fn connect(&self, forward: Forward, origin: Origin, done: impl FnOnce(Connecting) + Send + 'static) {
         let (runtime, seat) = self.seat();
         let Commons { resolver, hops } = self.commons();
@@ -166,7 +166,7 @@ impl Workers {
         self.0.commons.clone()
     }
 
-    /// The worker with the fewest seats taken.
+    /// Takes a seat on the worker with the fewest.
     pub(crate) fn seat(&self) -> (runtime::Handle, Seat) {
         // The pool is never empty: start() makes at least one.
         let worker = self.0.workers.iter().min_by_key(|worker| worker.load.load(Relaxed)).unwrap_or(&self.0.workers[0]);
@@ -175,7 +175,7 @@ impl Workers {
     }
 }
 
-/// Starts a thread in which no signal is handled: those are for the program's own threads.
+/// Starts a thread with all signals blocked: they are for the program's own threads.
 pub fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<thread::JoinHandle<()>> {
     sys::with_signals_blocked(|| thread::Builder::new().name(name).spawn(body))
 }
@@ -187,7 +187,7 @@ impl Worker {
         let (running, ended) = oneshot::channel::<()>();
         let body = move || {
             let _ = runtime.block_on(ended);
-            // Not drop: a resolver thread may be stuck, and nobody is to wait for it.
+            // Not dropped: the drop would wait for a resolver thread, which may be stuck.
             runtime.shutdown_background();
         };
         let name = format!("interpose-io-{index}");
@@ -206,7 +206,7 @@ mod tests {
         let loads = || workers.0.workers.iter().map(|worker| worker.load.load(Relaxed)).collect::<Vec<_>>();
         let mut seats: Vec<Seat> = (0..400).map(|_| workers.seat().1).collect();
         assert_eq!(loads(), [100; 4]);
-        // Every fourth is of the same worker.
+        // Every fourth seat is on the same worker.
         seats.truncate(200);
         assert_eq!(loads(), [50; 4]);
         let left: Vec<Seat> = seats.drain(..).step_by(4).collect();

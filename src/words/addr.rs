@@ -1,4 +1,4 @@
-//! Addresses: the text a person writes, and the name a socket has.
+//! Addresses: the text that a person writes, and the name of a socket.
 
 mod slip;
 
@@ -10,9 +10,9 @@ use std::{
 
 use crate::words::error::{Error, ErrorKind, printable};
 
-/// Where to listen or connect, as it was asked for. A host may be a name; nothing is resolved here.
+/// Where to listen or connect, as the user has written it. A host may be a name; nothing is looked up here.
 ///
-/// The grammar, the same for API and command line:
+/// The grammar, which API and command line share:
 ///
 /// | text | means |
 /// |---|---|
@@ -34,25 +34,25 @@ pub enum Address {
     Inet {
         /// Name, IPv4 or IPv6 address.
         host: String,
-        /// TCP port; 0 asks for any free one and has a meaning for a listener only.
+        /// TCP port; 0 requests any free port, and is valid for a listener only.
         port: u16,
     },
     /// A path, or `@` and an abstract name.
     Unix(String),
 }
 
-/// The host that a port alone stands for.
+/// The host of an address that is a port alone.
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 impl Address {
-    /// A host as users write it (a name, an IP address with or without brackets) and a port.
+    /// Returns the address of a host as users write it (a name, an IP address with or without brackets) and a port.
     pub fn inet(host: &str, port: u16) -> Result<Self, Error> {
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
         check_host(bare, host).map_err(|error| slip::of_host(host, port).map_or(error, |why| wrong(host, &why)))?;
         Ok(Self::Inet { host: bare.to_owned(), port })
     }
 
-    /// The IP address, if the host is one.
+    /// Returns the IP address, if the host is one.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
             Self::Inet { host, .. } => host.parse().ok(),
@@ -65,12 +65,12 @@ impl Address {
         matches!(self, Self::Inet { host, .. } if host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case("localhost"))
     }
 
-    /// Whether it has to be looked up.
+    /// Returns true if the host has to be looked up.
     pub(crate) fn is_name(&self) -> bool {
         matches!(self, Self::Inet { .. }) && self.ip().is_none()
     }
 
-    /// The socket address, if the host is an IP address.
+    /// Returns the socket address, if the host is an IP address.
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         match self {
             Self::Inet { host, port } => host.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, *port)),
@@ -84,7 +84,7 @@ fn wrong(text: &str, why: &str) -> Error {
     Error::new(ErrorKind::Address, message)
 }
 
-/// What a host may be: an IP address (IPv6 with an optional zone) or a name a resolver could know.
+/// Checks that a host is an IP address (IPv6 with an optional zone) or a name that a resolver could know.
 fn check_host(host: &str, whole: &str) -> Result<(), Error> {
     if host.is_empty() {
         return Err(wrong(whole, "the host is empty (127.0.0.1 is this machine only, 0.0.0.0 or [::] is every interface)"));
@@ -126,7 +126,7 @@ fn parse_port(port: &str, whole: &str) -> Result<u16, Error> {
     port.parse().map_err(|_| wrong(whole, "the port is not between 0 and 65535"))
 }
 
-/// A Unix socket's path: what `sun_path` can hold (108 bytes with the closing NUL on Linux).
+/// Parses the path of a Unix socket, which has to fit `sun_path` (108 bytes with the closing NUL on Linux).
 fn parse_unix(path: &str, whole: &str) -> Result<Address, Error> {
     if matches!(path, "" | "@") {
         return Err(wrong(whole, "the path is empty (unix:/run/app.sock, or unix:@name in Linux's abstract namespace)"));
@@ -149,7 +149,7 @@ impl FromStr for Address {
 }
 
 impl Address {
-    /// The address that `text` is, or the rule it breaks.
+    /// Parses `text`, or returns an error that names the broken rule.
     fn read(text: &str) -> Result<Self, Error> {
         if let Some(path) = text.strip_prefix("unix:") {
             return parse_unix(path, text);
@@ -186,17 +186,17 @@ impl fmt::Display for Address {
     }
 }
 
-/// The name a socket has: what `getsockname` or `getpeername` said.
+/// The name of a socket, as `getsockname` or `getpeername` returns it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SocketName {
     /// IP address and port.
     Inet(SocketAddr),
-    /// A path, `@` and an abstract name, or nothing for an unnamed Unix socket.
+    /// A path, `@` and an abstract name, or an empty text for an unnamed Unix socket.
     Unix(String),
 }
 
 impl SocketName {
-    /// The IP address and port, unless this is a Unix socket.
+    /// Returns the IP address and port, unless this is a Unix socket.
     pub fn inet(&self) -> Option<SocketAddr> {
         match self {
             Self::Inet(address) => Some(*address),
@@ -215,7 +215,7 @@ impl fmt::Display for SocketName {
 }
 
 impl From<SocketAddr> for SocketName {
-    /// An IPv4 client of a dual-stack listener is named by its IPv4 address (RFC 4291 section 2.5.5.2).
+    /// Names an IPv4 client of a dual-stack listener by its IPv4 address (RFC 4291 section 2.5.5.2).
     fn from(address: SocketAddr) -> Self {
         Self::Inet(SocketAddr::new(address.ip().to_canonical(), address.port()).with_scope_of(address))
     }

@@ -6,37 +6,37 @@ use bytes::{BufMut, Bytes};
 
 use crate::words::pieces::copied;
 
-/// Memory of a hook's own, into which a chunk is read so that the hook need not copy it.
+/// Memory of a hook, into which a chunk is read so that the hook need not copy it.
 pub trait Room: Any + Send + Sync + fmt::Debug {
-    /// Returns the number of bytes that it takes.
+    /// Returns the size of the memory in bytes.
     fn size(&self) -> usize;
 
-    /// Calls `read` with this memory, which it fills from the beginning. Returns the number of bytes that came.
+    /// Calls `read` with this memory, which it fills from the beginning. Returns the number of bytes that were read.
     fn fill(&mut self, read: &mut dyn FnMut(&mut dyn BufMut) -> Poll<io::Result<()>>) -> Poll<io::Result<usize>>;
 
-    /// Returns the bytes that were read into it.
+    /// Returns the bytes that were read into the memory.
     fn filled(&self) -> &[u8];
 }
 
-/// The bytes of one read. Its borders mean nothing.
+/// The bytes of one read. Its boundaries have no meaning.
 ///
-/// A clone keeps the bytes as they are: the buffer is used again only when nobody has one.
+/// A clone keeps the bytes unchanged: the buffer is reused only once no clone is left.
 #[derive(Debug, Clone)]
 pub struct Chunk {
     memory: Memory,
-    /// Bytes before this one were taken by the destination.
+    /// The index of the first byte; the destination has taken the bytes before it.
     start: usize,
     end: usize,
 }
 
-/// What chunks lie in.
+/// The memory of a chunk.
 #[derive(Debug, Clone)]
 pub(crate) enum Memory {
-    /// A thread's buffer.
+    /// The buffer of a thread.
     Buffer(Arc<[u8]>),
-    /// A hook's own memory.
+    /// The memory of a hook.
     Room(Arc<dyn Room>),
-    /// Memory of their own.
+    /// Memory of the chunk itself.
     Bytes(Bytes),
 }
 
@@ -51,17 +51,17 @@ impl Memory {
 }
 
 impl Chunk {
-    /// The first `length` bytes of a buffer.
+    /// Returns a chunk of the first `length` bytes of a buffer.
     pub(crate) fn new(buffer: Arc<[u8]>, length: usize) -> Self {
         Self { start: 0, end: length.min(buffer.len()), memory: Memory::Buffer(buffer) }
     }
 
-    /// What was read into a hook's own memory.
+    /// Returns a chunk of the bytes that were read into a hook's memory.
     pub(crate) fn within(room: Arc<dyn Room>) -> Self {
         Self { start: 0, end: room.filled().len(), memory: Memory::Room(room) }
     }
 
-    /// The hook's own memory, if it lies there.
+    /// Returns the hook's memory, if the chunk lies there.
     pub fn room(&self) -> Option<&dyn Room> {
         match &self.memory {
             Memory::Buffer(_) | Memory::Bytes(_) => None,
@@ -69,7 +69,7 @@ impl Chunk {
         }
     }
 
-    /// Where it lies, for the next read.
+    /// Returns the memory of the chunk, for the next read.
     pub(crate) fn into_memory(self) -> Memory {
         self.memory
     }
@@ -83,8 +83,8 @@ impl Chunk {
         self.start += bytes;
     }
 
-    /// Returns the bytes from `start` on, to be kept: a copy if they are less than half of the buffer. None if
-    /// memory for that is refused.
+    /// Returns the bytes from `start` on, to be kept: a copy if they fill less than half of the buffer. `None` if memory for
+    /// it is refused.
     pub(crate) fn rest(&self, start: usize) -> Option<Bytes> {
         if let Memory::Bytes(bytes) = &self.memory {
             return Some(bytes.slice(self.start + start..));
@@ -93,7 +93,7 @@ impl Chunk {
         if rest.len() * 2 < self.capacity() { copied(rest) } else { Some(Bytes::from_owner(self.clone()).slice(start..)) }
     }
 
-    /// How much memory a clone keeps.
+    /// Returns the number of bytes of memory that a clone keeps.
     pub fn capacity(&self) -> usize {
         self.memory.bytes().len()
     }

@@ -1,8 +1,8 @@
-//! Which way bytes flow, and pairs of one thing for each way or for each side.
+//! The direction of bytes, and pairs of one value for each direction or for each side.
 
 use std::ops::{Index, IndexMut};
 
-/// Which way bytes flow.
+/// The direction in which bytes flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// From the client to the upstream.
@@ -43,7 +43,7 @@ pub(crate) enum Side {
 impl Side {
     pub(crate) const ALL: [Self; 2] = [Self::Client, Self::Upstream];
 
-    /// Returns the direction of what this side sends.
+    /// Returns the direction in which this side sends.
     pub(crate) fn sends(self) -> Direction {
         match self {
             Self::Client => Direction::ToUpstream,

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-/// Whose mistake an [`Error`] is, coarse enough to pick an exception class by.
+/// The kind of an [`Error`], coarse enough to choose an exception class by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -10,13 +10,13 @@ pub enum ErrorKind {
     Address,
     /// A setting is out of its range, or two settings contradict each other.
     Config,
-    /// The listening socket cannot be had.
+    /// The listening socket cannot be opened.
     Bind,
     /// The listening socket needs a privilege this process does not have.
     BindPermission,
     /// A name has no address.
     Resolve,
-    /// The server was stopped before.
+    /// The server has been stopped.
     Stopped,
     /// The upstream cannot be connected.
     Connect,
@@ -33,22 +33,22 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error whose `message` is already whole.
+    /// Returns an error whose `message` is complete.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), source: None }
     }
 
-    /// An error the operating system gave; `source` keeps its number.
+    /// Returns an error of the operating system; `source` keeps its number.
     pub fn from_io(kind: ErrorKind, message: impl Into<String>, source: io::Error) -> Self {
         Self { kind, message: message.into(), source: Some(source) }
     }
 
-    /// The kind.
+    /// Returns the kind.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// The operating system's number (`errno`) where there is one.
+    /// Returns the operating system's number (`errno`), if there is one.
     pub fn os_error(&self) -> Option<i32> {
         self.source.as_ref().and_then(io::Error::raw_os_error)
     }
@@ -66,7 +66,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// The operating system's words for `error`, without the number std appends.
+/// Returns the operating system's text for `error`, without the number that std appends.
 pub(crate) fn reason_text(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
@@ -75,7 +75,7 @@ pub(crate) fn reason_text(error: &io::Error) -> String {
     }
 }
 
-/// `text` with everything a terminal or a log could act on written as an escape.
+/// Returns `text` with every character on which a terminal or a log could act written as an escape.
 pub fn printable(text: &str) -> String {
     let inert = |c: char| {
         !c.is_control() && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')

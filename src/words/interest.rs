@@ -1,10 +1,10 @@
-//! The hooks that are wanted of a connection, as a set.
+//! The set of hooks that are called for a connection.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::words::direction::Direction;
 
-/// The set of hooks that are wanted. A hook that is not in it costs nothing.
+/// A set of hooks that are wanted. A hook outside of the set costs nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Interest(u8);
 
@@ -15,33 +15,33 @@ impl Interest {
     pub const ACCEPT: Self = Self(1);
     /// [`on_connect`](crate::hooks::Hooks::on_connect).
     pub const CONNECT: Self = Self(2);
-    /// [`on_recv`](crate::hooks::Hooks::on_recv) for what the client sends.
+    /// [`on_recv`](crate::hooks::Hooks::on_recv) for bytes from the client.
     pub const TO_UPSTREAM: Self = Self(4);
-    /// [`on_recv`](crate::hooks::Hooks::on_recv) for what the upstream sends.
+    /// [`on_recv`](crate::hooks::Hooks::on_recv) for bytes from the upstream.
     pub const TO_CLIENT: Self = Self(8);
     /// [`on_eof`](crate::hooks::Hooks::on_eof).
     pub const EOF: Self = Self(16);
     /// [`on_close`](crate::hooks::Hooks::on_close).
     pub const CLOSE: Self = Self(32);
 
-    /// Both sets together.
+    /// Returns the union of both sets.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// This set without the other.
+    /// Returns this set without the other.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// Whether the two have a hook in common.
+    /// Returns true if the two sets have a hook in common.
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// [`on_recv`](crate::hooks::Hooks::on_recv) for one direction.
+    /// Returns [`on_recv`](crate::hooks::Hooks::on_recv) for one direction.
     pub const fn recv(direction: Direction) -> Self {
         match direction {
             Direction::ToUpstream => Self::TO_UPSTREAM,
@@ -49,7 +49,7 @@ impl Interest {
         }
     }
 
-    /// Whether a relay has to ask while it runs, and so has to run on a lane.
+    /// Returns true if the relay itself calls one of the hooks, and so must run on a lane.
     pub(crate) const fn needs_lane(self) -> bool {
         self.has(Self(Self::TO_UPSTREAM.0 | Self::TO_CLIENT.0 | Self::EOF.0))
     }
@@ -61,7 +61,7 @@ pub(crate) struct AtomicInterest(AtomicU8);
 
 impl AtomicInterest {
     pub(crate) fn load(&self) -> Interest {
-        // Acquire: a thread that sees that a hook is wanted sees the lanes on which it is asked.
+        // Acquire: a thread that sees a wanted hook also sees the lanes on which it is called.
         Interest(self.0.load(Ordering::Acquire))
     }
 

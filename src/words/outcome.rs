@@ -1,4 +1,4 @@
-//! How a connection ended: one cause, from a closed list, the same word everywhere.
+//! The end of a connection: one cause, from a closed list, with one word everywhere.
 
 macro_rules! close_reasons {
     ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
@@ -11,7 +11,7 @@ macro_rules! close_reasons {
             /// Every reason, in the order of the documentation.
             pub const ALL: &'static [CloseReason] = &[$(CloseReason::$name,)*];
 
-            /// The word used in logs, statistics and the Python API.
+            /// Returns the word used in logs, statistics and the Python API.
             pub fn word(self) -> &'static str {
                 match self { $(CloseReason::$name => $word,)* }
             }
@@ -54,7 +54,7 @@ close_reasons! {
     FdExhausted = "fd_exhausted",
     /// No local port was left for the upstream's socket.
     PortExhausted = "port_exhausted",
-    /// Connecting failed in another way; the connection's error says how.
+    /// Connecting failed in another way; the connection's error explains it.
     ConnectFailed = "connect_failed",
     /// The connection leads back to this proxy.
     LoopDetected = "loop_detected",
@@ -74,39 +74,40 @@ impl std::fmt::Display for CloseReason {
     }
 }
 
-/// A connection's end: the reason, and what there is to say about it.
+/// A connection's end: the close reason, and its explanation if there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// The cause.
     pub reason: CloseReason,
-    /// One line of detail where there is one: the operating system's words, the address, the time waited.
+    /// One line of detail, if there is any: the operating system's text, the address, the time waited.
     pub error: Option<String>,
 }
 
 impl Outcome {
-    /// An end that needs no explanation.
+    /// Returns an end that needs no explanation.
     pub fn plain(reason: CloseReason) -> Self {
         Self { reason, error: None }
     }
 
-    /// An end with its explanation.
+    /// Returns an end with its explanation.
     pub fn explained(reason: CloseReason, error: impl Into<String>) -> Self {
         Self { reason, error: Some(error.into()) }
     }
 
-    /// The end of a connection that comes round to `at`.
+    /// Returns the end of a connection that comes round to `at`.
     pub(crate) fn loop_detected(at: impl std::fmt::Display, why: &str) -> Self {
         let error = format!("the connection would go round in circles at {at}: {why}; forward to another address");
         Self::explained(CloseReason::LoopDetected, error)
     }
 }
 
-/// A connection's end by a hook or a stage that failed. Whoever runs it has reported that; the connection ends with this.
+/// A connection's end by a hook or a stage that failed. The code that ran it has reported the failure; the connection ends
+/// with this outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failed {
     /// [`CloseReason::CallbackError`], or [`CloseReason::Stopped`] if a hook ended the server.
     pub reason: CloseReason,
-    /// One line: which hook, and how.
+    /// One line: which hook failed, and how.
     pub error: String,
 }
 

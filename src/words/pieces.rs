@@ -1,17 +1,17 @@
-//! Bytes that wait to be sent, in order, and in as few pieces as they need.
+//! Bytes that wait to be sent, in order, and in as few pieces as possible.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-/// A piece of this size or more stays where it lies. Smaller ones that follow each other are copied together: the copy
-/// costs less than what each would need in memory and system calls.
+/// Minimum size of a piece that keeps its own memory. Smaller pieces that follow each other are copied together: the copy
+/// costs less than the memory and the system calls of single pieces.
 const LARGE: usize = 4 * 1024;
 
-/// Small pieces are joined to blocks of at most this size, so that a block that grows is not moved far.
+/// Maximum size of a block of joined pieces, so that a growing block is not moved far.
 const BLOCK: usize = 64 * 1024;
 
-/// The least that a piece of its own costs in memory, whatever its size: its place, its owner, the allocator's share.
+/// Minimum memory cost of a separate piece of any size: its place in the queue, its owner, the allocator's share.
 const LEAST: usize = 256;
 
 /// Returns a copy, or `None` if there is no memory for it.
@@ -22,11 +22,11 @@ pub(crate) fn copied(bytes: &[u8]) -> Option<Bytes> {
     Some(copy.into())
 }
 
-/// A queue of bytes. How they were cut when they came makes no difference to what they cost.
+/// A queue of bytes. Its cost does not depend on how the bytes were cut when they came.
 #[derive(Debug, Default)]
 pub struct Pieces {
     whole: VecDeque<Bytes>,
-    /// Small pieces, joined. Behind all of `whole`.
+    /// Joined small pieces, after all of `whole`.
     joined: Vec<u8>,
     length: usize,
     /// Bytes of memory that pieces cost beyond their contents.
@@ -34,12 +34,12 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// The memory that it takes.
+    /// Returns the memory that the queue takes, in bytes.
     pub fn cost(&self) -> usize {
         self.length + self.extra
     }
 
-    /// Puts `bytes` at the end.
+    /// Appends `bytes`.
     pub fn push(&mut self, bytes: Bytes) {
         if bytes.is_empty() {
             return;
@@ -53,14 +53,14 @@ impl Pieces {
         self.whole.push_back(bytes);
     }
 
-    /// Copies `bytes` to the end, without a piece of their own.
+    /// Appends a copy of `bytes`, without a piece of its own.
     #[inline]
     pub fn push_copy(&mut self, bytes: &[u8]) {
         let size = self.joined.len() + bytes.len();
         if self.joined.is_empty() || bytes.len() >= LARGE || size > BLOCK.min(self.joined.capacity()) {
             return self.push_copy_anew(bytes);
         }
-        // There are pieces before it to join, and memory for it. A single byte needs no call that copies.
+        // Earlier pieces can be joined with it, and memory is reserved. A single byte needs no call that copies.
         match bytes {
             [byte] => self.joined.push(*byte),
             bytes => self.joined.extend_from_slice(bytes),
@@ -99,7 +99,7 @@ impl Pieces {
         true
     }
 
-    /// Makes a piece of what was joined.
+    /// Makes a piece of the joined bytes.
     fn seal(&mut self) {
         if !self.joined.is_empty() {
             self.extra += LEAST.saturating_sub(self.joined.len());
@@ -124,7 +124,7 @@ mod tests {
         for (number, size) in sizes.iter().enumerate() {
             let bytes = vec![u8::try_from(number % 251).unwrap(); *size];
             all.extend(&bytes);
-            // Both ways in.
+            // Uses both ways to append.
             if number % 3 == 0 { pieces.push_copy(&bytes) } else { pieces.push(bytes.into()) }
         }
         (pieces, all)

@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::words::{direction::Both, outcome::CloseReason};
 
-/// The bytes of one direction. `read + added == delivered + dropped + undeliverable` once the connection is closed;
-/// while it lives, the difference is what interpose holds.
+/// The byte counts of one direction. `read + added == delivered + dropped + undeliverable` once the connection is closed;
+/// before that, the difference is the number of bytes that interpose holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// Bytes read from the sending side.
     pub read: u64,
-    /// Bytes that a hook put in the place of others, or that were injected.
+    /// Bytes that a hook put in place of others, or that were injected.
     pub added: u64,
     /// Bytes that the receiving side's kernel took.
     pub delivered: u64,
@@ -33,7 +33,7 @@ impl Ledger {
 
 /// A ledger that is written by one task and may be read by any thread.
 ///
-/// One writer: so a load and a store do, which cost nothing beside an atomic addition's locked bus cycle.
+/// With one writer a load and a store suffice, and cost nothing compared with the locked bus cycle of an atomic addition.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     read: AtomicU64,
@@ -68,14 +68,14 @@ impl Meter {
         bump(&self.undeliverable, bytes);
     }
 
-    /// What came in and went nowhere is given up: the connection has ended.
+    /// Counts all bytes that came in and went nowhere as undeliverable: the connection has ended.
     pub(crate) fn balance(&self) {
         let Ledger { read, added, delivered, dropped, undeliverable } = self.ledger();
         let held = (read + added) - delivered - dropped - undeliverable;
         bump(&self.undeliverable, usize::try_from(held).unwrap_or(usize::MAX));
     }
 
-    /// A snapshot. Taken in an order that never shows more going out than came in.
+    /// Returns a snapshot, read in an order that never shows more bytes going out than came in.
     pub(crate) fn ledger(&self) -> Ledger {
         let undeliverable = self.undeliverable.load(Relaxed);
         let delivered = self.delivered.load(Relaxed);
@@ -106,18 +106,18 @@ pub struct Stats {
     pub callback_errors: u64,
     /// Connections allowed at once; 0 before the start when it depends on the descriptors of the process.
     pub max_connections: usize,
-    /// Times that all of them were taken while a client waited in the backlog for the next that ends.
+    /// Number of times that all of these were in use while a client waited in the backlog.
     pub max_connections_reached: u64,
 }
 
 impl Stats {
-    /// How many connections ended for `reason`.
+    /// Returns the number of connections that ended for `reason`.
     pub fn closed_for(&self, reason: CloseReason) -> u64 {
         self.closed.iter().find(|(listed, _)| *listed == reason).map_or(0, |(_, count)| *count)
     }
 }
 
-/// What a registry counts.
+/// The totals of a registry.
 pub(crate) struct Totals {
     pub accepted: u64,
     pub active: usize,

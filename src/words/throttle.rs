@@ -1,4 +1,4 @@
-//! At most one log line a second about the same thing.
+//! A limit of one log line a second for each subject.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -7,7 +7,7 @@ use std::{
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Lets one line through a second, and tells it how many were held back since the last.
+/// Allows one line a second, and counts the lines that were suppressed since the last.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle(Mutex<State>);
 
@@ -22,7 +22,7 @@ impl Throttle {
         Self(Mutex::new(State { last: None, held_back: 0 }))
     }
 
-    /// What to append to the line, or `None` if it is to be held back.
+    /// Returns the text to append to the line, or `None` if the line is to be suppressed.
     pub(crate) fn pass(&self) -> Option<String> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.last.is_some_and(|last| last.elapsed() < INTERVAL) {

@@ -1,8 +1,8 @@
-//! Texts that are nearly an address: which slip it is, and what was meant.
+//! Texts that are nearly an address: the slip in them, and the address that was meant.
 
 use super::Address;
 
-/// Ports that a word stands for elsewhere.
+/// Words that stand for ports in other programs.
 const WORDS: &[(&str, u16)] = &[
     ("http", 80),
     ("https", 443),
@@ -29,15 +29,15 @@ fn is_port(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
-/// ` ("host:80")` if that is an address, or nothing.
+/// Returns ` ("host:80")` if `text` is an address, or nothing.
 fn instead(text: &str) -> String {
     if Address::read(text).is_ok() { format!(" ({text:?})") } else { String::new() }
 }
 
-/// Why `text`, which is no address, is none, and the address that was meant, if that can be said.
+/// Explains why `text` is no address, and names the address that was meant, if both are known.
 pub(super) fn of(text: &str) -> Option<String> {
     let trimmed = text.trim();
-    // Of a path nothing can be said.
+    // No slip of a path is known.
     if trimmed.is_empty() || text.starts_with("unix:") {
         return None;
     }
@@ -55,7 +55,7 @@ pub(super) fn of(text: &str) -> Option<String> {
         .or_else(|| colons(text))
 }
 
-/// Why `host`, which is none, is none beside `port`.
+/// Explains why `host` is no host beside `port`, if that is known.
 pub(super) fn of_host(host: &str, port: u16) -> Option<String> {
     let fix = |bare: &str| {
         let whole = if bare.contains(':') { format!("[{bare}]:{port}") } else { format!("{bare}:{port}") };
@@ -77,7 +77,7 @@ pub(super) fn of_host(host: &str, port: u16) -> Option<String> {
     Some(format!("{:?} is no part of a host: take it away{}", format!("{scheme}://"), fix(authority(rest))))
 }
 
-/// Of a URL behind its scheme, the host and the port.
+/// Returns the host and the port of a URL's part after its scheme.
 fn authority(rest: &str) -> &str {
     let host = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     host.rsplit_once('@').map_or(host, |(_, host)| host)
@@ -96,7 +96,7 @@ fn url(text: &str) -> Option<String> {
     Some(format!("{:?} is no part of an address: take {what} away{meant}", format!("{scheme}://")))
 }
 
-/// As `ssh -L` takes them: `port:host:port` and `host:port:host:port`.
+/// Explains an address in the form of `ssh -L`: `port:host:port` and `host:port:host:port`.
 fn two_addresses(text: &str) -> Option<String> {
     let parts: Vec<&str> = text.split(':').collect();
     let (listen, target) = match parts[..] {
@@ -141,7 +141,7 @@ fn user(text: &str) -> Option<String> {
     (!meant.is_empty()).then(|| format!("the host is neither a name nor an IP address, for a user has no place in it{meant}"))
 }
 
-/// A port that is none, or is missing.
+/// Explains a port that is missing or is no port.
 fn port(text: &str) -> Option<String> {
     if let Some(host) = text.strip_suffix(':')
         && !host.is_empty()
