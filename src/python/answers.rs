@@ -1,4 +1,4 @@
-//! What a callback's answer means.
+//! The answers of callbacks, read from Python objects and checked.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::hooks::{Decision, EndVerdict, Verdict};
 
-/// The answers that a hook may give, and the advice for a number, which is most often the result of `send()`.
+/// The answers that a hook accepts, and the advice for a number, which is most often the result of `send()`.
 struct Wanted {
     text: &'static str,
     after_send: &'static str,
@@ -35,7 +35,7 @@ const NOTHING: Wanted = Wanted { text: "None", after_send: "return None" };
 fn hint(given: &Bound<'_, PyAny>, part: &Bound<'_, PyAny>, wanted: &Wanted) -> String {
     let text = match (kind_of(part).as_str(), part.is(given)) {
         ("coroutine", true) => {
-            // Python would complain later, and elsewhere, that nobody awaited it.
+            // Closed, because Python would complain later, and elsewhere, that the coroutine was never awaited.
             let _ = given.call_method0("close");
             "callbacks run outside of asyncio: give a plain def"
         }
@@ -60,7 +60,7 @@ fn wrong(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, unfit: Unfit<'_>, wa
         if unfit.value().is(given) { unfit.found() } else { format!("a {} with {} in it", kind_of(given), unfit.found()) };
     let hint = match unfit {
         Unfit::Raised(_, error) => {
-            // It stays what its own code has raised; where that came from is added.
+            // The exception of the object's own code is kept; a note about its origin is added.
             let _ = error.value(py).call_method1("add_note", (format!("{name} returned {found}, whose buffer raised this"),));
             return error;
         }
@@ -94,7 +94,7 @@ pub(super) fn end_verdict(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, _: 
     data::parts_of(given).map(EndVerdict::Pass).map_err(|unfit| wrong(name, given, unfit, &OF_EOF))
 }
 
-/// Returns the answer of `on_accept`, which the façade has brought into one of these forms.
+/// Returns the answer of `on_accept`, which the façade has converted to one of these forms.
 pub(super) fn decision(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, _: &Bound<'_, PyTuple>) -> PyResult<Decision> {
     if given.is_none() {
         return Ok(Decision::Default);
@@ -111,7 +111,7 @@ pub(super) fn decision(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, _: &Bo
     Err(wrong(name, given, Unfit::Kind(given.clone()), &OF_ACCEPT))
 }
 
-/// Checks the answer of a callback that has none to give: it may be anything but a coroutine.
+/// Checks the answer of a callback whose answer has no meaning: any object but a coroutine is accepted.
 pub(super) fn nothing(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, _: &Bound<'_, PyTuple>) -> PyResult<()> {
     if kind_of(given) == "coroutine" {
         return Err(wrong(name, given, Unfit::Kind(given.clone()), &NOTHING));

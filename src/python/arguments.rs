@@ -8,19 +8,19 @@ use crate::{
     words::{chunk::Chunk, direction::Direction},
 };
 
-/// What a callback is called with.
+/// The arguments of one call.
 pub(super) enum Call<'a> {
     Connection,
     /// The connection, and its upstream as a connection of its own.
     Both(&'a Connection),
     /// The side that sends in this direction.
     Side(Direction),
-    /// That side, and what it has sent.
+    /// The side that sends in this direction, and the bytes it has sent.
     Chunk(Direction, &'a Chunk),
 }
 
 impl Call<'_> {
-    /// Returns the arguments as Python objects. Inlined where the kind is known: a call of its own costs one per chunk.
+    /// Returns the arguments as Python objects. Inlined where the variant is known: a call of its own costs one per chunk.
     #[inline(always)]
     pub(super) fn arguments<'py>(
         self,

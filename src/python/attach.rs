@@ -1,4 +1,5 @@
-//! The interpreter held beyond a closure, and calls that survive its end: the raw C calls. It knows no other file.
+//! Attachment to the interpreter beyond one closure, and calls that survive the interpreter's end: the raw C calls. Uses no
+//! other file.
 #![allow(unsafe_code)] // Attaching for longer than a closure lasts, and calls that the interpreter's end may unwind; argued below.
 
 use std::{
@@ -8,8 +9,8 @@ use std::{
 
 use pyo3::{ffi, prelude::*, types::PyTuple};
 
-/// How long a thread stays attached while it has work. Python's own threads let the interpreter go after 5 ms
-/// (sys.getswitchinterval), so others wait for a lane no longer than for each other.
+/// How long a thread stays attached while it has work. Python's own threads release the interpreter after 5 ms
+/// (sys.getswitchinterval), so other threads wait for a lane no longer than for each other.
 const HOLD: Duration = Duration::from_millis(5);
 
 thread_local! {
@@ -23,17 +24,17 @@ struct Held {
     since: Instant,
     /// When the last callback ended.
     last: Instant,
-    /// A callback has run in this turn.
+    /// True if a callback has run in this turn.
     used: bool,
 }
 
-/// Returns whether the calling thread holds the interpreter by [`held`]: then it drives a lane, and Python runs in it.
+/// Returns true if the calling thread holds the interpreter by [`held`]: then it drives a lane, and Python runs in it.
 pub(super) fn is_held() -> bool {
     HELD.get().is_some()
 }
 
-/// Runs `f` attached, and stays attached until the turn is over, or the interpreter was held for [`HOLD`]. Passes on
-/// whether the thread was not attached before.
+/// Runs `f` attached, and stays attached until the turn is over, or until the interpreter was held for [`HOLD`]. Passes
+/// `true` to `f` if the thread was not attached before.
 pub(super) fn held<T>(f: impl FnOnce(Python<'_>, bool) -> T) -> T {
     let fresh = hold();
     let done = Python::attach(|py| f(py, fresh));
@@ -43,7 +44,7 @@ pub(super) fn held<T>(f: impl FnOnce(Python<'_>, bool) -> T) -> T {
     done
 }
 
-/// Attaches the calling thread, unless it is attached already. Returns whether it was not.
+/// Attaches the calling thread, unless it is attached already. Returns true if it was not.
 fn hold() -> bool {
     let fresh = HELD.get().is_none();
     if fresh {
@@ -57,7 +58,7 @@ fn hold() -> bool {
     fresh
 }
 
-/// Detaches the calling thread, if [`held`] has attached it: nothing is ready to run.
+/// Detaches the calling thread, if [`held`] has attached it: no task is ready to run.
 pub(super) fn release() {
     if let Some(held) = HELD.take() {
         // SAFETY: matches the one `PyGILState_Ensure` that returned this state, on this thread; no reference that needs the
@@ -66,7 +67,7 @@ pub(super) fn release() {
     }
 }
 
-/// Detaches after a turn that did not need the interpreter, or if it was held for long enough.
+/// Detaches after a turn in which no callback ran, or once the interpreter was held for [`HOLD`].
 pub(super) fn turn_over() {
     let Some(held) = HELD.get() else { return };
     if held.used && held.since.elapsed() < HOLD {
@@ -81,14 +82,14 @@ pub(super) fn now() -> Instant {
     HELD.get().map_or_else(Instant::now, |held| held.last)
 }
 
-/// Notes that a callback has ended at `now`.
+/// Records that a callback has ended at `now`.
 pub(super) fn ran_until(now: Instant) {
     HELD.set(HELD.get().map(|held| Held { last: now, used: true, ..held }));
 }
 
-/// Calls what may run Python, and so may be where this thread ends.
+/// Calls a Python object. The thread may end in this call, if the interpreter does.
 pub(super) fn invoke<'py>(callable: &Bound<'py, PyAny>, arguments: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: both are live objects, and the call gives a new reference or NULL with an exception set.
+    // SAFETY: both are live objects, and the call returns a new reference or NULL with an exception set.
     unsafe {
         let result = call_object(callable.as_ptr(), arguments.as_ptr());
         Bound::from_owned_ptr_or_err(callable.py(), result)
@@ -99,8 +100,9 @@ pub(super) fn invoke<'py>(callable: &Bound<'py, PyAny>, arguments: &Bound<'py, P
 mod raw {
     use pyo3::ffi::{PyGILState_STATE, PyObject};
 
-    // `pyo3::ffi` has them as functions that do not unwind, which a thread that ends within one does.
-    /// What `PyObject_Call` is.
+    // Declared here because `pyo3::ffi` declares them as functions that do not unwind; a thread that ends within one does
+    // unwind.
+    /// The type of `PyObject_Call`.
     pub(super) type Call = unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject, *mut PyObject) -> *mut PyObject;
 
     unsafe extern "C-unwind" {
@@ -109,8 +111,9 @@ mod raw {
     }
 }
 
-/// Before Python 3.14, a thread that is in Python, or comes to it, when the interpreter goes is ended by `pthread_exit`,
-/// which unwinds its stack. Rust's frames below must not be: such a thread waits here for the end of the process.
+/// Waits in its drop for the end of the process. Before Python 3.14, a thread that runs Python, or attaches, when the
+/// interpreter ends is ended by `pthread_exit`, which unwinds its stack. Rust's frames below must not be unwound, so such a
+/// thread stops here.
 #[cfg(not(windows))]
 struct StaysInside;
 
@@ -146,8 +149,8 @@ unsafe fn ensure() -> ffi::PyGILState_STATE {
 /// Attached, with a callable and a tuple.
 #[cfg(not(windows))]
 unsafe fn call_object(callable: *mut ffi::PyObject, arguments: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // Hidden from the optimizer: `pyo3::ffi` declares the same function as one that does not unwind, and linked together
-    // the two are one, for which no guard would be run.
+    // Hidden from the optimizer: `pyo3::ffi` declares this function as one that does not unwind. After linking the two are
+    // one function, for which no guard would run.
     let call: raw::Call = std::hint::black_box(raw::PyObject_Call);
     let inside = StaysInside;
     // SAFETY: the caller's.

@@ -23,7 +23,7 @@ where
     generic::future_into_py::<Control, _, T>(py, async move { Ok(future.await) })
 }
 
-/// The runtime whose context a task is spawned in: the control thread's.
+/// The runtime on which tasks are spawned: the control thread's.
 struct Control;
 
 impl generic::Runtime for Control {
@@ -39,7 +39,7 @@ impl generic::Runtime for Control {
     }
 }
 
-/// No future of ours calls Python, so none needs the loop and the context variables of its task.
+/// Ignores the loop and the context variables of a task: none of our futures calls Python.
 impl generic::ContextExt for Control {
     fn scope<F, R>(_: TaskLocals, future: F) -> Pin<Box<dyn Future<Output = R> + Send>>
     where

@@ -1,4 +1,4 @@
-//! The callbacks of a server, and the Python objects that they are called with.
+//! The callbacks of a server, and the Python objects with which they are called.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,24 +18,24 @@ use crate::{
     words::{direction::Direction, interest::Interest},
 };
 
-/// The callbacks of one server. Owned by its façade, and by the lanes while they run; never by the core, which the
-/// garbage collector cannot look into.
+/// The callbacks of one server. Owned by its façade, and by the lanes while they run; never by the core, whose references the
+/// garbage collector cannot visit.
 #[pyclass(frozen, module = "interpose._native")]
 pub(super) struct Callbacks {
     slots: Mutex<[Option<Py<PyAny>>; Slot::ALL.len()]>,
-    /// The façade's Connection, made of a native one.
+    /// The façade's class Connection; called with a native connection.
     connection: Py<PyAny>,
-    /// The façade's connections by their id: there is one object for each, wherever it is asked for.
+    /// The façade's connections by their id: one object for each, wherever it is requested.
     known: Py<PyDict>,
-    /// The façade's Side, made of a connection and whether it is the client's.
+    /// The façade's class Side; called with a connection, and true for the client's side.
     side: Py<PyAny>,
     /// Logs an exception, and returns one line about it.
     pub report: Py<PyAny>,
-    /// KeyboardInterrupt or SystemExit, which ends the server and comes out of its main loop.
+    /// A KeyboardInterrupt or SystemExit that ends the server and that its main loop raises.
     raised: Mutex<Option<Py<PyAny>>>,
-    /// True if an exception counts as None.
+    /// True if a callback that raises counts as one that returned None.
     pub passes_errors: bool,
-    /// Whether chunks are shown as memoryviews.
+    /// True if callbacks get chunks as memoryviews.
     pub views: bool,
     /// True if each socket is carried alone.
     pub apart: bool,
@@ -47,23 +47,23 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Callbacks {
-    /// Returns the callback in a place as it is now. No lock is held while it runs.
+    /// Returns the current callback of a slot. No lock is held while it runs.
     pub(super) fn get<'py>(&self, py: Python<'py>, slot: Slot) -> Option<Bound<'py, PyAny>> {
         held(&self.slots)[slot as usize].as_ref().map(|callback| callback.bind(py).clone())
     }
 
-    /// Returns the façade's Connection of a native one.
+    /// Returns the façade's Connection for a native one.
     fn connection_of<'py>(&self, py: Python<'py>, native: Bound<'py, handle::Connection>) -> PyResult<Bound<'py, PyAny>> {
         let (known, id) = (self.known.bind(py), native.get().0.id());
         if let Some(connection) = known.get_item(id)? {
             return Ok(connection);
         }
-        // Two threads may ask for the same one; the first to enter it wins.
+        // Two threads may create an object for the same connection; the first to enter it wins.
         let made = attach::invoke(self.connection.bind(py), &PyTuple::new(py, [native])?)?;
         known.call_method1("setdefault", (id, made))
     }
 
-    /// Forgets a connection that is over, and whose callbacks know it.
+    /// Removes a connection that has ended, and whose callbacks have seen the end.
     pub(super) fn forget(&self, py: Python<'_>, id: u64) {
         let _ = self.known.bind(py).del_item(id);
     }
@@ -90,13 +90,13 @@ impl Callbacks {
 }
 
 impl Callbacks {
-    /// Keeps what a callback has raised to end the server. Only the first comes out.
+    /// Keeps an exception with which a callback ends the server. Only the first is kept.
     pub(super) fn raise_later(&self, value: Py<PyAny>) {
         let second = {
             let mut first = held(&self.raised);
             if first.is_none() { first.replace(value) } else { Some(value) }
         };
-        // After the lock: its end may run Python.
+        // Dropped after the lock is released: the drop may run Python.
         drop(second);
     }
 }
@@ -129,8 +129,8 @@ impl Callbacks {
         }
     }
 
-    /// Puts callbacks in all places at once: for each its word, the name that its user knows it by, and the callback,
-    /// or None. No signal handler and no other thread sees half of them.
+    /// Sets the callbacks of all slots at once: for each its word, the name by which its user knows it, and the callback or
+    /// None. No signal handler and no other thread sees half of them.
     fn fill(&self, places: Vec<(String, String, Option<Py<PyAny>>)>) {
         let mut slots: [Option<Py<PyAny>>; Slot::ALL.len()] = Default::default();
         for (place, name, callback) in places {
@@ -139,7 +139,7 @@ impl Callbacks {
                 slots[slot as usize] = callback;
             }
         }
-        // The old ones are dropped after the lock: their end may run Python.
+        // The old callbacks are dropped after the lock is released: the drop may run Python.
         let before = {
             let mut now = held(&self.slots);
             for (slot, (old, new)) in Slot::ALL.into_iter().zip(now.iter().zip(&slots)) {
@@ -153,19 +153,19 @@ impl Callbacks {
         drop(before);
     }
 
-    /// Whether any place has a callback.
+    /// True if any slot has a callback.
     #[getter]
     fn any(&self) -> bool {
         self.interest() != Interest::NONE
     }
 
-    /// Whether the ends of connections are told to one.
+    /// True if there is a callback for the ends of connections.
     #[getter]
     fn wants_close(&self) -> bool {
         self.interest().has(Interest::CLOSE)
     }
 
-    /// What a callback raised to end the server, once.
+    /// Returns the exception with which a callback has ended the server, once.
     fn raised(&self) -> Option<Py<PyAny>> {
         held(&self.raised).take()
     }
@@ -175,11 +175,11 @@ impl Callbacks {
         visit.call(&self.known)?;
         visit.call(&self.side)?;
         visit.call(&self.report)?;
-        // Held by another thread it is alive, so it need not be looked into.
+        // If another thread holds the lock, the objects are in use, so they need no visit.
         if let Ok(slots) = self.slots.try_lock() {
             slots.iter().flatten().try_for_each(|callback| visit.call(callback))?;
         }
-        // Its traceback leads to the callback's frames, and so to everything.
+        // The traceback refers to the callback's frames, and so to everything.
         if let Ok(raised) = self.raised.try_lock() {
             visit.call(raised.as_ref())?;
         }
@@ -192,13 +192,13 @@ impl Callbacks {
     }
 }
 
-/// One lane's connections by their id. Each stays until its last callback has returned.
+/// The Python objects of one lane's connections, by their id. Each stays until the connection's last callback has returned.
 #[derive(Default)]
 pub(super) struct ObjectCache(ById<Objects>);
 
 pub(super) struct Objects {
     connection: Py<PyAny>,
-    /// Where each socket is carried alone, weak references.
+    /// Weak references if each socket is carried alone.
     client: Option<Py<PyAny>>,
     upstream: Option<Py<PyAny>>,
 }
@@ -238,7 +238,7 @@ impl ObjectCache {
         let is_client = direction == Direction::ToUpstream;
         let place = if is_client { &mut objects.client } else { &mut objects.upstream };
         if callbacks.apart {
-            // A side that nobody else has any more is closed: only a weak reference to it is to be kept here.
+            // Only a weak reference: a side to which nothing else refers is closed.
             let known = place.as_ref().and_then(|side| side.bind(py).cast::<PyWeakrefReference>().ok()?.upgrade());
             if let Some(side) = known {
                 return Ok(side);
@@ -257,12 +257,12 @@ impl ObjectCache {
         }
     }
 
-    /// Returns the objects of a connection that is over, for their end.
+    /// Removes the objects of a connection that has ended. Returns them for its last callback.
     pub(super) fn forget(&mut self, connection: &Connection) -> Option<Objects> {
         self.0.remove(&connection.id())
     }
 
-    /// Returns whether there are objects of the connection.
+    /// Returns true if there are objects of the connection.
     pub(super) fn has(&self, connection: &Connection) -> bool {
         self.0.contains_key(&connection.id())
     }

@@ -1,4 +1,4 @@
-//! How long callbacks take: those that are slow are told of, once a minute each.
+//! The duration of callbacks: slow ones are logged, each once a minute.
 
 use std::{
     sync::{
@@ -8,13 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// From here on a callback is slow: its lane's connections feel it.
+/// The duration from which on a callback is slow: the other connections of its lane are delayed.
 const SLOW: Duration = Duration::from_millis(100);
 
-/// Between two warnings about the same callback.
+/// Minimum time between two warnings about the same callback.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// The places for callbacks.
+/// The slots for callbacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub(super) enum Slot {
@@ -41,33 +41,33 @@ impl Slot {
     }
 }
 
-/// What is known about the callbacks of one server.
+/// The names, answers, failures and warnings of the callbacks of one server.
 #[derive(Debug, Default)]
 pub(super) struct CallLog {
     names: Mutex<[String; Slot::ALL.len()]>,
     warned: Mutex<[Option<Instant>; Slot::ALL.len()]>,
-    /// True for each slot whose callback has answered anything but None.
+    /// True for each slot whose callback has returned anything but None.
     answered: [AtomicBool; Slot::ALL.len()],
     errors: AtomicU64,
 }
 
-/// What runs on one lane now.
+/// The callback that runs on one lane now.
 #[derive(Debug)]
 pub(super) struct Running {
     pub log: Arc<CallLog>,
-    /// As `threading.get_ident()` counts.
+    /// The lane's thread, as `threading.get_ident()` returns it.
     thread: u64,
-    /// The slot's number and one; 0 between callbacks.
+    /// The slot's number plus one; 0 between callbacks.
     slot: AtomicUsize,
-    /// Milliseconds of `EPOCH` at which it began.
+    /// Milliseconds from `EPOCH` to the callback's begin.
     since: AtomicU64,
-    /// The same of the last one that was told of.
+    /// The begin of the last callback that was reported as stuck, in milliseconds from `EPOCH`.
     told: AtomicU64,
 }
 
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// The lanes that run, for whoever looks after those that do not return.
+/// The running lanes, for the search of callbacks that do not return.
 static LANES: Mutex<Vec<Weak<Running>>> = Mutex::new(Vec::new());
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -80,7 +80,7 @@ impl CallLog {
         held(&self.names)[slot as usize] = name;
     }
 
-    /// Notes that a slot's callback does more than look.
+    /// Records that a slot's callback has returned anything but None.
     pub(super) fn answered(&self, slot: Slot) {
         let answered = &self.answered[slot as usize];
         if !answered.load(Relaxed) {
@@ -88,7 +88,7 @@ impl CallLog {
         }
     }
 
-    /// Forgets what a slot's callback has answered: it has another.
+    /// Clears the record of answers: the slot has a new callback.
     pub(super) fn begins_anew(&self, slot: Slot) {
         self.answered[slot as usize].store(false, Relaxed);
     }
@@ -123,7 +123,7 @@ impl CallLog {
 }
 
 impl Running {
-    /// A lane begins to run callbacks in the Python thread `thread`.
+    /// Registers a lane that begins to run callbacks in the Python thread `thread`.
     pub(super) fn start(log: Arc<CallLog>, thread: u64) -> Arc<Self> {
         let (since, told) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
         let running = Arc::new(Self { log, thread, slot: AtomicUsize::new(0), since, told });
@@ -147,7 +147,7 @@ impl Running {
         }
     }
 
-    /// What has run for `least` or longer and was not told of yet.
+    /// Returns the callback that has run for `least` or longer, unless it was reported already.
     fn stuck(&self, least: Duration) -> Option<Stuck> {
         let slot = *Slot::ALL.get(self.slot.load(Relaxed).checked_sub(1)?)?;
         let since = self.since.load(Relaxed);
@@ -157,10 +157,10 @@ impl Running {
     }
 }
 
-/// A callback's name, how long it has run, and the thread it runs on.
+/// A callback's name, its seconds so far, and the thread on which it runs.
 pub(super) type Stuck = (String, f64, u64);
 
-/// The callbacks that have run for `least` seconds and do not return, each told once.
+/// Returns the callbacks that have run for `least` seconds and do not return, each once.
 pub(super) fn stuck(least: Duration) -> Vec<Stuck> {
     let lanes: Vec<_> = held(&LANES).iter().filter_map(Weak::upgrade).collect();
     lanes.iter().filter_map(|lane| lane.stuck(least)).collect()

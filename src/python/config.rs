@@ -11,7 +11,7 @@ use pyo3::{
 use super::{convert, errors::Kind};
 use crate::settings::config::{self, Coalesce, Limits, Listen, Relay, Splice, Timeouts};
 
-/// The settings of a server, but for where it listens and where it forwards. A setting that is left out has the core's
+/// The settings of a server, except where it listens and where it forwards. A setting that is left out has the core's
 /// default.
 #[pyclass(frozen, module = "interpose._native")]
 #[derive(Debug, Clone, Default)]
@@ -22,7 +22,7 @@ pub(super) struct Config {
     relay: Relay,
 }
 
-/// Writes the one list of settings as a function that puts a value and one that reads all values back.
+/// Expands the one list of settings to a function that sets a value and one that reads all values back.
 macro_rules! settings {
     ($($name:literal => $group:ident.$field:ident),* $(,)?) => {
         fn put(config: &mut Config, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -68,7 +68,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Returns every setting by its name, with the value that the core has.
+    /// Returns every setting by its name, with the core's value.
     fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         all(self, py)
     }
@@ -79,14 +79,14 @@ impl Config {
 }
 
 impl Config {
-    /// Returns these settings in the place of those of `config`.
+    /// Returns `config` with these settings in place of its own.
     pub(super) fn over(&self, config: config::Config) -> config::Config {
         let Self { timeouts, limits, listening, relay } = self.clone();
         config::Config { timeouts, limits, listening, relay, ..config }
     }
 }
 
-/// A setting's value on both sides.
+/// A setting's value, converted from Python and back.
 trait Value: Sized {
     fn from_python(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Self>;
 
@@ -106,7 +106,7 @@ impl Value for Option<Duration> {
     }
 }
 
-/// Implements [`Value`] for types that Python has.
+/// Implements [`Value`] for types that PyO3 converts.
 macro_rules! plain {
     ($($kind:ty),*) => {$(
         impl Value for $kind {
@@ -123,7 +123,7 @@ macro_rules! plain {
 
 plain!(bool, u32, usize, Option<usize>);
 
-/// Implements [`Value`] for what Python has a switch for: on is the first, off the second.
+/// Implements [`Value`] for types that are a bool in Python: the first variant is True, the second False.
 macro_rules! switch {
     ($($kind:ty: $on:path, $off:path);*) => {$(
         impl Value for $kind {

@@ -1,4 +1,4 @@
-//! Between Python's values and the core's.
+//! Conversions between Python's values and the core's.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::words::{
     error::{Error, ErrorKind},
 };
 
-/// A socket's name as Python has it: `(host, port)`, or `unix:/path`.
+/// A socket's name in Python: `(host, port)`, or `unix:/path`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, IntoPyObject)]
 pub(super) enum Name {
     Inet(String, u16),
@@ -31,7 +31,7 @@ impl Name {
     }
 }
 
-/// The address that a host and a port say, or a host alone that is an address text.
+/// Returns the address of a host and a port, or of a host alone that is an address text.
 pub(super) fn address(py: Python<'_>, host: &str, port: Option<u16>) -> PyResult<Address> {
     let address = match port {
         Some(port) => Address::inet(host, port),
@@ -40,7 +40,7 @@ pub(super) fn address(py: Python<'_>, host: &str, port: Option<u16>) -> PyResult
     address.map_err(|error| errors::raise(py, &error))
 }
 
-/// A number of seconds; `None` is no limit.
+/// Converts a number of seconds; `None` is no limit.
 pub(super) fn seconds(py: Python<'_>, name: &str, value: Option<f64>) -> PyResult<Option<Duration>> {
     let Some(value) = value else { return Ok(None) };
     Duration::try_from_secs_f64(value).map(Some).map_err(|_| {

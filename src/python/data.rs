@@ -19,20 +19,20 @@ use pyo3::{
 use super::errors::Kind;
 use crate::words::{error::printable, pieces::Pieces};
 
-/// A bytes object of this size or more is kept as it is: that costs less than a copy. A smaller one is copied, so that
-/// nothing of Python's waits with it.
+/// Minimum size of a bytes object that is kept as it is: that costs less than a copy. A smaller one is copied, so that no
+/// Python object waits with it.
 const KEPT: usize = 4 * 1024;
 
-/// While this many bytes or more are copied, other Python threads run.
+/// Minimum number of bytes during whose copy other Python threads run.
 const MUCH: usize = 1024 * 1024;
 
-/// Why a value is no data.
+/// The reason why a value is no data.
 pub(super) enum Unfit<'py> {
-    /// It has no buffer.
+    /// The value has no buffer.
     Kind(Bound<'py, PyAny>),
-    /// Its buffer has addresses in it, of Python's objects or of other memory.
+    /// The value's buffer contains addresses, of Python's objects or of other memory.
     Addresses(Bound<'py, PyAny>),
-    /// Its own code has raised this, or there is no memory.
+    /// The value's own code has raised this, or there is no memory.
     Raised(Bound<'py, PyAny>, PyErr),
 }
 
@@ -51,7 +51,7 @@ impl<'py> Unfit<'py> {
         }
     }
 
-    /// The exception for the argument `data`.
+    /// Returns the exception for the argument `data`.
     pub(super) fn into_error(self, py: Python<'py>) -> PyErr {
         let advice = match &self {
             Self::Raised(_, error) => return error.clone_ref(py),
@@ -71,12 +71,12 @@ impl<'py> Unfit<'py> {
     }
 }
 
-/// The name of a value's class, inert on a terminal.
+/// Returns the name of a value's class, with control characters escaped.
 pub(super) fn kind_of(value: &Bound<'_, PyAny>) -> String {
     printable(&value.get_type().name().map_or_else(|_| "an object".to_owned(), |name| name.to_string()))
 }
 
-/// Returns the bytes of a value as they are now: a later change of the value does not change them.
+/// Returns the bytes of a value as they are now: later changes of the value do not change them.
 pub(super) fn bytes_of<'py>(value: &Bound<'py, PyAny>) -> Result<Bytes, Unfit<'py>> {
     match value.cast_exact::<PyBytes>() {
         Ok(bytes) if bytes.as_bytes().len() < KEPT => Ok(Bytes::copy_from_slice(bytes.as_bytes())),
@@ -85,7 +85,7 @@ pub(super) fn bytes_of<'py>(value: &Bound<'py, PyAny>) -> Result<Bytes, Unfit<'p
     }
 }
 
-/// Returns the bytes of a value, or of those in a list or tuple, small ones joined.
+/// Returns the bytes of a value, or of the items of a list or tuple, with small ones joined.
 pub(super) fn parts_of<'py>(value: &Bound<'py, PyAny>) -> Result<Vec<Bytes>, Unfit<'py>> {
     let mut parts = Pieces::default();
     if value.is_instance_of::<PyList>() {
@@ -100,8 +100,8 @@ pub(super) fn parts_of<'py>(value: &Bound<'py, PyAny>) -> Result<Vec<Bytes>, Unf
     Ok(parts.take().into())
 }
 
-/// Puts the bytes of all items into `parts`. A list may have millions of them, so an item that is a small bytes object is
-/// neither referred to nor wrapped, and looked into once if it follows itself.
+/// Appends the bytes of all items to `parts`. A list may have millions of items, so a small bytes object is neither referred
+/// to nor wrapped, and is read only once if it follows itself.
 ///
 /// # Safety
 /// `size` and `get` are those of what `value` is.
@@ -125,7 +125,7 @@ unsafe fn put_items<'py>(
             match unsafe { small_bytes(item) } {
                 Some(small) => (last, bytes) = (item, small),
                 None => {
-                    // The code of its own that it may run can change the list, and end what was in it.
+                    // An item's own code may run here, change the list, and free its former items.
                     (last, bytes) = (ptr::null_mut(), &[]);
                     // SAFETY: a live object, to which a reference of our own is taken before anything is done with it.
                     let item = unsafe { Bound::from_borrowed_ptr(value.py(), item) };
@@ -174,7 +174,7 @@ fn copy_of<'py>(value: &Bound<'py, PyAny>) -> Result<Vec<u8>, Unfit<'py>> {
     export.copy(value.py()).map_err(raised)
 }
 
-/// A buffer that its object keeps where it is, as it is, until this is dropped. The bytes in it may be written by others.
+/// A buffer that its object keeps unmoved until this is dropped. Other threads may write to the bytes.
 struct Export<'a>(&'a mut ffi::Py_buffer);
 
 impl<'a> Export<'a> {
@@ -230,7 +230,8 @@ struct Source(*const u8);
 unsafe impl Sync for Source {}
 
 impl Source {
-    /// Fills `to`, which is no longer than the buffer. A byte that another thread writes meanwhile is copied from before or after.
+    /// Fills `to`, which is no longer than the buffer. A byte that another thread writes at the same time has its old or its
+    /// new value.
     fn copy(&self, to: &mut [MaybeUninit<u8>]) {
         // SAFETY: the export has at least as many bytes as `to`, which is new memory and so apart from them.
         unsafe { ptr::copy_nonoverlapping(self.0, to.as_mut_ptr().cast(), to.len()) };

@@ -1,10 +1,10 @@
-//! One table from the core's errors, and the binding's own, to the exceptions of `interpose._exceptions`.
+//! One table that maps the core's errors, and the binding's own, to the exceptions of `interpose._exceptions`.
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
 use crate::words::error::{Error, ErrorKind};
 
-/// The kinds of errors that only Python meets.
+/// The kinds of errors that only the binding raises.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
     /// A value has the wrong type.
@@ -13,7 +13,7 @@ pub(super) enum Kind {
     Forked,
     /// The connection has ended, or that direction of it.
     Ended,
-    /// As much as may waits to be sent already.
+    /// The limit of bytes that wait to be sent is reached.
     Full,
     /// The thread runs callbacks already.
     Busy,
@@ -35,7 +35,7 @@ impl Kind {
 
 /// Returns the exception for a core error.
 pub(super) fn raise(py: Python<'_>, error: &Error) -> PyErr {
-    // An OSError wants a number first.
+    // The first argument of an OSError is a number.
     let (class, number) = match error.kind() {
         ErrorKind::Address => ("AddressError", None),
         ErrorKind::Config => ("ConfigError", None),

@@ -1,4 +1,4 @@
-//! A target with its settings, as Python holds it.
+//! A target with its settings, for Python.
 
 use std::net::IpAddr;
 

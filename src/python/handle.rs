@@ -1,4 +1,4 @@
-//! A connection, as Python holds it.
+//! A connection, for Python.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -23,7 +23,7 @@ use crate::{
     words::{direction::Direction, outcome::CloseReason, stats::Ledger},
 };
 
-/// Between two looks at Python's signals while a sender waits.
+/// Time between two checks for Python's signals while a sender waits.
 const LOOK: Duration = Duration::from_millis(50);
 
 #[pyclass(frozen, eq, module = "interpose._native")]
@@ -39,7 +39,7 @@ impl Connection {
         Self(connection, Process::this())
     }
 
-    /// The connection, for a word to its task: only the process that made it has that task.
+    /// Returns the connection, for requests to its task. Raises in a forked child, which does not have that task.
     fn task(&self, py: Python<'_>) -> PyResult<&handle::Connection> {
         if self.1 == Process::this() {
             return Ok(&self.0);
@@ -48,7 +48,8 @@ impl Connection {
         Err(Kind::Forked.raise(py, message))
     }
 
-    /// Waits for room for `bytes`, at most `wait`, without the interpreter. Raises what a signal handler raises meanwhile.
+    /// Waits for room for `bytes`, at most for `wait`, detached from the interpreter. Raises the exception of a signal
+    /// handler that runs meanwhile.
     fn put(&self, py: Python<'_>, direction: Direction, bytes: &Bytes, wait: Option<Duration>) -> PyResult<Result<(), Refused>> {
         let connection = self.task(py)?;
         let deadline = wait.and_then(|wait| Instant::now().checked_add(wait));
@@ -62,7 +63,7 @@ impl Connection {
         }
     }
 
-    /// Why an injection was not taken, for its sender.
+    /// Returns the exception for an injection that was refused.
     fn explain(&self, py: Python<'_>, direction: Direction, refused: Refused) -> PyErr {
         let (id, peer) = (self.0.id(), if direction == Direction::ToUpstream { "upstream" } else { "client" });
         match refused {
@@ -110,7 +111,7 @@ impl Connection {
         self.0.error()
     }
 
-    /// Whether every callback that is to see its end has seen it.
+    /// True once all callbacks for the connection's end have returned.
     #[getter]
     fn told(&self) -> bool {
         self.0.is_told()
@@ -126,7 +127,7 @@ impl Connection {
         Name::of_socket(&self.0.client().local)
     }
 
-    /// True from when there is an upstream on.
+    /// True once the upstream is connected, also after its end.
     #[getter]
     fn has_upstream(&self) -> bool {
         self.0.has_upstream()
@@ -142,14 +143,14 @@ impl Connection {
         self.0.upstream().map(|names| Name::of_socket(&names.local))
     }
 
-    /// `(read, added, delivered, dropped, undeliverable)` bytes of one direction.
+    /// Returns `(read, added, delivered, dropped, undeliverable)` bytes of one direction.
     fn ledger(&self, to_upstream: bool) -> (u64, u64, u64, u64, u64) {
         let Ledger { read, added, delivered, dropped, undeliverable } = self.0.ledger(direction(to_upstream));
         (read, added, delivered, dropped, undeliverable)
     }
 
-    /// Sends `data` in one direction. Returns its length, or None when there was no room within `wait` seconds, which are
-    /// without limit where None; on a lane, which cannot wait, having none is an error at once.
+    /// Sends `data` in one direction. Returns its length, or None when there was no room within `wait` seconds; None waits
+    /// without limit. A lane cannot wait: there a lack of room is an error at once.
     fn send(&self, py: Python<'_>, to_upstream: bool, data: &Bound<'_, PyAny>, wait: Option<f64>) -> PyResult<Option<usize>> {
         let wait = convert::seconds(py, "timeout", wait)?;
         let bytes = data::bytes_of(data).map_err(|unfit| unfit.into_error(py))?;
@@ -166,8 +167,8 @@ impl Connection {
         }
     }
 
-    /// Sends `data` to the peer of this side, which is carried alone, for what another one, `source`, has sent: that is not read
-    /// while too much waits here. Returns its length, or None off the lane, where nothing is sent.
+    /// Sends `data` to the peer of this side, which is carried alone, in reply to bytes from the connection `source`, which
+    /// is not read while too much waits here. Returns its length, or None off the lane, where nothing is sent.
     fn send_for(&self, py: Python<'_>, data: &Bound<'_, PyAny>, source: &Self) -> PyResult<Option<usize>> {
         if !attach::is_held() {
             return Ok(None);
@@ -186,7 +187,7 @@ impl Connection {
         Ok(())
     }
 
-    /// No callback sees that direction any more.
+    /// Hides that direction from callbacks from the next chunk on.
     fn pass_through(&self, py: Python<'_>, to_upstream: bool) -> PyResult<()> {
         self.task(py)?.pass_through(direction(to_upstream));
         Ok(())
@@ -198,7 +199,7 @@ impl Connection {
         self.0.is_adopted()
     }
 
-    /// Reads no more from the client, or the upstream, for now; or reads on.
+    /// Pauses or resumes reading from the client or the upstream.
     fn pause(&self, py: Python<'_>, is_client: bool, paused: bool) -> PyResult<()> {
         let connection = self.task(py)?;
         if paused {
@@ -209,7 +210,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Fails as `cause` has, after what was sent.
+    /// Fails this connection with the close reason of `cause`, after bytes already sent are delivered.
     fn fail(&self, py: Python<'_>, cause: &Self) -> PyResult<()> {
         self.task(py)?.fail_with(&cause.0);
         Ok(())

@@ -1,4 +1,4 @@
-//! Python's callbacks as the core's hooks: each question is asked of the callback in its place.
+//! Python's callbacks as the core's hooks: each hook calls the callback in its slot.
 
 use std::{fmt, sync::Arc, time::Instant};
 
@@ -27,13 +27,13 @@ use crate::{
     },
 };
 
-/// Returns the core's view of `callbacks`. It has no reference to Python, which the garbage collector could not look into.
+/// Returns the core's hooks for `callbacks`. They hold no reference to Python, which the garbage collector could not visit.
 pub(super) fn of(callbacks: &Callbacks) -> Arc<dyn Hooks> {
     let Callbacks { passes_errors, apart, ref log, .. } = *callbacks;
     Arc::new(OnLane { log: Arc::clone(log), passes_errors, apart })
 }
 
-/// The hooks of the lane that calls: they find the callbacks with the thread.
+/// Hooks that find the callbacks through the calling lane's thread.
 #[derive(Debug)]
 struct OnLane {
     log: Arc<CallLog>,
@@ -42,7 +42,7 @@ struct OnLane {
 }
 
 impl OnLane {
-    /// Calls the callback in `slot`, if there is one, and makes `T` of its answer.
+    /// Calls the callback in `slot`, if there is one, and converts its answer to `T`.
     #[inline]
     fn ask<T>(
         &self,
@@ -72,16 +72,16 @@ impl OnLane {
         }
     }
 
-    /// Reports an exception. `None`: it is to be passed over.
+    /// Reports an exception. Returns `None` if it ends nothing.
     fn fail(&self, py: Python<'_>, here: &LaneLocals, slot: Slot, connection: &Connection, error: PyErr) -> Option<Failed> {
         if ends_server(py, &error) {
             return Some(self.end(py, here, slot, error));
         }
         self.log.failed();
         match self.report(py, here, slot, connection, &error) {
-            // Ctrl-C may come while the exception is reported.
+            // Ctrl-C may arrive while the exception is reported.
             Err(error) if ends_server(py, &error) => Some(self.end(py, here, slot, error)),
-            // Only output of the callback's own could not be written.
+            // Only the callback's own output could not be written.
             Ok(None) => None,
             _ if self.passes_errors => None,
             line => {
@@ -91,7 +91,7 @@ impl OnLane {
         }
     }
 
-    /// Logs an exception, and returns one line about it; `None` if it is to end nothing.
+    /// Logs an exception, and returns one line about it; `None` if it ends nothing.
     fn report(
         &self,
         py: Python<'_>,
@@ -104,11 +104,11 @@ impl OnLane {
         let connection = here.objects.borrow_mut().connection(py, callbacks, connection)?;
         let only_looks = !self.log.has_answered(slot);
         let arguments = (self.log.name(slot), connection, error.clone_ref(py).into_value(py), only_looks).into_pyobject(py)?;
-        // As a part of the callback: the exception's text and the log's handlers are its user's too.
+        // Timed as a part of the callback: the exception's text and the log's handlers are user code too.
         locals::call(here, slot, callbacks.report.bind(py), &arguments)?.extract()
     }
 
-    /// Stops the server; its main loop raises the exception.
+    /// Stops the server, whose main loop raises the exception.
     fn end(&self, py: Python<'_>, here: &LaneLocals, slot: Slot, error: PyErr) -> Failed {
         let kind = if error.is_instance_of::<PySystemExit>(py) { "SystemExit" } else { "KeyboardInterrupt" };
         let line = format!("{} raised {kind}: the server stops", self.log.name(slot));
@@ -123,7 +123,7 @@ fn ends_server(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PySystemExit>(py)
 }
 
-/// A callback's name, looked up only by an answer that is wrong.
+/// A callback's name, read only for a wrong answer.
 struct NameOf<'a>(&'a CallLog, Slot);
 
 impl fmt::Display for NameOf<'_> {
@@ -134,7 +134,7 @@ impl fmt::Display for NameOf<'_> {
 
 impl Hooks for OnLane {
     fn on_accept(&self, connection: &Connection) -> Result<Answer<Decision>, Failed> {
-        // Attached, and so behind other lanes that have connected and wait to go on.
+        // Checked while attached: other lanes that have connected and waited to go on have run before.
         locals::attached(|_, here| here.server.refuse_circle(connection)).unwrap_or(Ok(()))?;
         self.ask(Slot::Accept, connection, Call::Connection, answers::decision, Decision::Default).map(Answer::Now)
     }
@@ -166,10 +166,10 @@ impl Hooks for OnLane {
 
     fn on_close(&self, connection: &Connection, wanted: bool) {
         if wanted {
-            // It is over: there is nobody left whom a failure could end.
+            // The connection has ended: a failure of the callback can end nothing more.
             let _ = self.ask(Slot::Close, connection, Call::Connection, answers::nothing, ());
         }
-        // Before it is forgotten: whoever enters it again after that sees that it is to be forgotten.
+        // Mark closed before removing, so a thread that re-adds the entry sees that it must remove it.
         connection.tell();
         if locals::keeps(connection) {
             locals::attached(|py, here| {

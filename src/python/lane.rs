@@ -21,18 +21,18 @@ use crate::{
     threads::lane::{self, Ticks},
 };
 
-/// How long connections that were aborted may take to be gone.
+/// How long aborted connections may take to end.
 const ABORT_TIME: Duration = Duration::from_secs(1);
 
 /// A lane for one Python thread to drive.
 #[pyclass(frozen, module = "interpose._native")]
 pub(super) struct Lane {
-    /// Gone once it is driven. So is every handle of it then: they hold descriptors.
+    /// Taken when the lane is driven, so that no handle of it outlives that: handles hold descriptors.
     lane: Mutex<Option<lane::Lane>>,
 }
 
 impl Lane {
-    /// How to give it work, until it is driven.
+    /// Returns a handle for sending work to the lane, until it is driven.
     pub(super) fn handle(&self) -> Option<lane::LaneHandle> {
         self.lane.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(lane::Lane::handle)
     }
@@ -48,8 +48,8 @@ impl Lane {
 }
 
 impl Lane {
-    /// Drives the lane in the calling thread, whose `threading.get_ident()` is `thread`, until `server` is closed. `woken`
-    /// is a pipe that every signal writes to: their handlers run then, and what one raises is raised here.
+    /// Drives the lane in the calling thread, whose `threading.get_ident()` is `thread`, until `server` is closed. `woken` is
+    /// a pipe to which every signal writes: then Python's handlers run, and the exception of one is raised here.
     pub(super) fn run(
         &self,
         py: Python<'_>,
@@ -77,7 +77,7 @@ impl Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        // A runtime may not be dropped where it could be waited for.
+        // Not dropped here: the drop of a runtime may block.
         if let Some(lane) = self.lane.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             lane.shut_down();
         }
@@ -92,7 +92,7 @@ async fn until_closed(server: Server, handle: lane::LaneHandle, woken: Option<c_
             let _ = timeout(ABORT_TIME, server.closed()).await;
         }
     }
-    // The last ends may still have to be told to the callbacks: for as long as that goes on.
+    // Callbacks may still have to run for the last ends: waits while their number falls.
     loop {
         let left = handle.seats();
         if timeout(ABORT_TIME, handle.emptied()).await.is_ok() {
@@ -109,7 +109,7 @@ async fn until_closed(server: Server, handle: lane::LaneHandle, woken: Option<c_
     }
 }
 
-/// Completes when a signal handler has raised something.
+/// Completes when a signal handler has raised an exception.
 async fn interrupted(woken: Option<c_int>) {
     let Some(here) = locals::here() else { return };
     tokio::select! {
@@ -118,7 +118,7 @@ async fn interrupted(woken: Option<c_int>) {
     }
 }
 
-/// Has Python's signal handlers run when a signal has come: attaching does that.
+/// Runs Python's signal handlers when a signal has come: attaching runs them.
 #[cfg(unix)]
 async fn handle_signals(woken: Option<c_int>) {
     use std::os::fd::BorrowedFd;
@@ -128,7 +128,7 @@ async fn handle_signals(woken: Option<c_int>) {
         tokio::net::unix::pipe::Receiver::from_owned_fd(copy).ok()
     });
     let Some(pipe) = pipe else { return std::future::pending().await };
-    // A callback may have taken the pipe from the signals, as asyncio's handlers for them do: then this notices.
+    // A callback may have replaced the pipe of the signals, as asyncio's handlers do: the ticks notice that.
     let ticks = Ticks::every(Duration::from_secs(1)).ok();
     let tick = async || match &ticks {
         Some(ticks) => drop(ticks.next().await),
@@ -143,7 +143,7 @@ async fn handle_signals(woken: Option<c_int>) {
     }
 }
 
-/// The same where a signal cannot wake a wait: looks for one now and then.
+/// Runs Python's signal handlers on a system where a signal cannot end a wait: checks for one now and then.
 #[cfg(not(unix))]
 async fn handle_signals(_: Option<c_int>) {
     loop {

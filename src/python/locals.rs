@@ -1,4 +1,4 @@
-//! What the callbacks of a lane need, kept by the thread that drives it, and the place where they are called.
+//! The state that a lane's callbacks need, kept by the thread that drives the lane, and the function that calls them.
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Instant};
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{live::handle::Connection, server::Server, words::chunk::Room};
 
-/// What the callbacks of the calling thread need. There while it drives a lane.
+/// The state that the callbacks of the calling thread need. Set while the thread drives a lane.
 pub(super) struct LaneLocals {
     pub callbacks: Py<Callbacks>,
     pub objects: RefCell<ObjectCache>,
@@ -22,13 +22,13 @@ pub(super) struct LaneLocals {
     pub server: Server,
     running: Arc<Running>,
     process: Process,
-    /// What a signal handler has raised, and the word that it has.
+    /// The exception of a signal handler, until the lane raises it.
     raised: RefCell<Option<PyErr>>,
     interrupted: Notify,
 }
 
 impl LaneLocals {
-    /// Returns what the lane of `server` needs in the calling thread, whose `threading.get_ident()` is `thread`.
+    /// Returns the state for the lane of `server` in the calling thread, whose `threading.get_ident()` is `thread`.
     pub(super) fn new(callbacks: Py<Callbacks>, server: Server, thread: u64) -> Rc<Self> {
         let running = Running::start(Arc::clone(&callbacks.get().log), thread);
         Rc::new(Self {
@@ -43,17 +43,17 @@ impl LaneLocals {
         })
     }
 
-    /// Returns what a signal handler has raised.
+    /// Takes the exception that a signal handler has raised.
     pub(super) fn raised(&self) -> Option<PyErr> {
         self.raised.borrow_mut().take()
     }
 
-    /// Completes when a signal handler has raised something.
+    /// Completes when a signal handler has raised an exception.
     pub(super) async fn interrupted(&self) {
         self.interrupted.notified().await;
     }
 
-    /// Ends the lane with what a signal handler has raised.
+    /// Ends the lane with the exception of a signal handler.
     fn interrupt(&self, error: PyErr) {
         self.raised.borrow_mut().get_or_insert(error);
         self.interrupted.notify_one();
@@ -64,17 +64,17 @@ thread_local! {
     static HERE: RefCell<Option<Rc<LaneLocals>>> = const { RefCell::new(None) };
 }
 
-/// Returns what the calling thread's callbacks need, if it drives a lane.
+/// Returns the state of the calling thread, if it drives a lane.
 pub(super) fn here() -> Option<Rc<LaneLocals>> {
     HERE.with_borrow(Clone::clone)
 }
 
-/// Sets what the calling thread's callbacks need from here on: it drives a lane. Returns what it was before.
+/// Sets the state of the calling thread, which drives a lane from here on. Returns the former state.
 pub(super) fn set(locals: Option<Rc<LaneLocals>>) -> Option<Rc<LaneLocals>> {
     HERE.replace(locals)
 }
 
-/// Returns whether this lane has objects of the connection.
+/// Returns true if this lane has Python objects of the connection.
 pub(super) fn keeps(connection: &Connection) -> bool {
     HERE.with_borrow(|here| here.as_ref().is_some_and(|here| here.objects.borrow().has(connection)))
 }
@@ -86,7 +86,7 @@ pub(super) fn spare(size: usize) -> Option<Arc<dyn Room>> {
     spare.map(|blank| blank as Arc<dyn Room>)
 }
 
-/// Takes such an object back: it was not needed, or its chunk has passed.
+/// Returns a spare bytes object to the lane, unused or after its chunk was handled.
 pub(super) fn leave(room: Arc<dyn Room>) {
     let Some(here) = here() else { return };
     let filled = here.spare.borrow_mut().put(room);
@@ -95,29 +95,30 @@ pub(super) fn leave(room: Arc<dyn Room>) {
     }
 }
 
-/// Runs `f` attached, with what this lane's callbacks need. Stays attached until the turn is over.
+/// Runs `f` attached, with the state of this lane. Stays attached until the turn is over.
 pub(super) fn attached<T>(f: impl FnOnce(Python<'_>, &LaneLocals) -> T) -> Option<T> {
     let here = here()?;
     Some(attach::held(|py, fresh| {
-        // A signal that came while the lane waited is not for the callback that is due, which would not even begin.
+        // Handled now: a signal that came while the lane waited does not belong to the next callback, which would not even
+        // begin.
         if fresh {
             look_for_signals(py, &here);
         }
         let done = f(py, &here);
-        // Whatever ran there may have forked.
+        // A callback may have forked.
         end_forked_child(here.process);
         done
     }))
 }
 
-/// Calls a callback. `slot` says which, for the log of those that take long.
+/// Calls a callback. `slot` names it for the log of slow ones.
 pub(super) fn call<'py>(
     here: &LaneLocals,
     slot: Slot,
     callback: &Bound<'py, PyAny>,
     arguments: &Bound<'py, PyTuple>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    // One look at the clock for each callback: what lies between the last one's end and this one is short.
+    // Reads the clock once for each callback: the time between the last one's end and this one's begin is short.
     let began = attach::now();
     here.running.begin(slot, began);
     let result = attach::invoke(callback, arguments);
@@ -127,7 +128,7 @@ pub(super) fn call<'py>(
     result
 }
 
-/// Runs Python's signal handlers; what one raises ends the lane.
+/// Runs Python's signal handlers. An exception of one ends the lane.
 pub(super) fn look_for_signals(py: Python<'_>, here: &LaneLocals) {
     if let Err(error) = py.check_signals() {
         here.interrupt(error);

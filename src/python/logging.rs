@@ -1,7 +1,6 @@
 //! The core's log, on its way to Python's `logging`.
 //!
-//! I/O threads never attach to the interpreter, so they leave their lines in a bounded ring; one Python thread
-//! takes them out.
+//! I/O threads never attach to the interpreter, so they put their lines in a bounded ring; one Python thread takes them out.
 
 use std::{
     collections::VecDeque,
@@ -17,24 +16,24 @@ use tokio::time::{sleep, timeout};
 
 use super::awaitable::awaitable;
 
-/// Between two looks of what waits for lines without blocking its thread.
+/// Time between two checks of a task that waits for lines without blocking its thread.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// Lines that may wait. Beyond it the newest are dropped and counted: the log must not grow without bound.
+/// Maximum number of waiting lines. Further lines are dropped and counted: the log must not grow without bound.
 const MOST_LINES: usize = 1024;
 
-/// Replaced in a forked child, where the lock may have been held by a thread that is not there any more.
+/// The ring of this process. Replaced in a forked child, where a thread that no longer exists may have held the lock.
 static RING: LazyLock<ArcSwap<Ring>> = LazyLock::new(|| ArcSwap::from_pointee(Ring::default()));
 
-/// Level as Python's `logging` counts it, logger's name, message. Without a name the message is the key of a record that
-/// the façade keeps.
+/// The level in the numbers of Python's `logging`, the logger's name, and the message. Without a name, the message is the key
+/// of a record that the façade keeps.
 type Line = (u8, String, String);
 
 #[derive(Debug, Default)]
 struct Ring {
     lines: Mutex<Lines>,
     arrived: Condvar,
-    /// Notified when the lines that were taken have been handed on.
+    /// Notified when the lines that were taken have been handled.
     handed_on: Condvar,
 }
 
@@ -42,11 +41,11 @@ struct Ring {
 struct Lines {
     waiting: VecDeque<Line>,
     dropped: u64,
-    /// Lines ever taken, and those of them that their taker was done with when it came again.
+    /// Number of lines ever taken, and the number of those that were handled when their taker came again.
     taken: u64,
     done: u64,
     taker: Option<ThreadId>,
-    /// When the lines that are being handed on were taken.
+    /// The time at which the lines that are being handled were taken.
     since: Option<Instant>,
     shut_down: bool,
 }
@@ -67,8 +66,8 @@ impl Ring {
         true
     }
 
-    /// Waits until what was pushed before this call has been handed on, at most for `timeout`. `false`: the time was over
-    /// first. The taker itself waits for nothing.
+    /// Waits until all lines pushed before this call are handled, at most for `timeout`. Returns `false` if the time was over
+    /// first. Returns at once on the thread that handles the lines.
     fn flush(&self, timeout: Duration) -> bool {
         let lines = self.lines();
         if lines.taker == Some(thread::current().id()) {
@@ -80,19 +79,19 @@ impl Ring {
         waited.unwrap_or_else(PoisonError::into_inner).0.done >= wanted
     }
 
-    /// Returns how many lines have to be handed on until all that were pushed before are.
+    /// Returns the value that `done` has once all lines pushed so far are handled.
     fn pushed(&self) -> u64 {
         let lines = self.lines();
         lines.taken + lines.waiting.len() as u64
     }
 
-    /// Seconds that the lines taken last are being handed on for, how many wait behind them, and how many were dropped.
+    /// Returns the seconds for which the lines taken last are being handled, how many wait behind them, and how many were dropped.
     fn held_up(&self) -> (f64, usize, u64) {
         let lines = self.lines();
         (lines.since.map_or(0.0, |since| since.elapsed().as_secs_f64()), lines.waiting.len(), lines.dropped)
     }
 
-    /// What waits, once there is something, or nothing after `timeout`; `None` when nothing will come any more.
+    /// Returns the waiting lines once there are some, or an empty list after `timeout`; `None` once no more will come.
     fn take(&self, timeout: Duration) -> Option<Vec<Line>> {
         let idle = |lines: &mut Lines| lines.waiting.is_empty() && !lines.shut_down;
         let mut lines = self.lines();
@@ -116,14 +115,14 @@ impl Ring {
     }
 }
 
-/// Ends the log: what waits can still be taken.
+/// Ends the log. Waiting lines can still be taken.
 pub(super) fn shut_down() {
     let ring = RING.load_full();
     ring.lines().shut_down = true;
     ring.arrived.notify_all();
 }
 
-/// A new ring, for a forked child.
+/// Replaces the ring, for a forked child.
 pub(super) fn start_afresh() {
     RING.store(Arc::new(Ring::default()));
 }
@@ -161,7 +160,7 @@ pub(super) fn install() {
     let _ = log::set_logger(&ToRing);
 }
 
-/// Queues lines of `level` and above (as `logging` counts levels) from now on.
+/// Queues lines of `level` and above (in the numbers of `logging`) from now on.
 #[pyfunction]
 pub(super) fn start_logging(level: i32) {
     log::set_max_level(match level {
@@ -174,7 +173,7 @@ pub(super) fn start_logging(level: i32) {
     });
 }
 
-/// The lines that wait; blocks up to `timeout` seconds for one. `None` after the shutdown, when all are taken.
+/// Returns the waiting lines; blocks up to `timeout` seconds for one. `None` once all lines are taken after the shutdown.
 #[pyfunction]
 pub(super) fn next_logs(py: Python<'_>, timeout: f64) -> PyResult<Option<Vec<Line>>> {
     let timeout = super::convert::seconds(py, "timeout", Some(timeout))?.unwrap_or_default();
@@ -182,14 +181,14 @@ pub(super) fn next_logs(py: Python<'_>, timeout: f64) -> PyResult<Option<Vec<Lin
     Ok(py.detach(|| ring.take(timeout)))
 }
 
-/// Queues a record that the façade keeps under `key`, in its order among the core's lines. `False`: there is no room, and
-/// it is counted as dropped.
+/// Queues a record that the façade keeps under `key`, in its order among the core's lines. Returns `False` if there is no
+/// room; then the record counts as dropped.
 #[pyfunction]
 pub(super) fn queue_record(key: u64) -> bool {
     RING.load().push((0, String::new(), key.to_string()))
 }
 
-/// Waits, at most for `timeout` seconds, until every line that was queued before has been handed on.
+/// Waits, at most for `timeout` seconds, until every line that was queued before is handled.
 #[pyfunction]
 pub(super) fn flush_logs(py: Python<'_>, timeout: f64) -> PyResult<bool> {
     let timeout = super::convert::seconds(py, "timeout", Some(timeout))?.unwrap_or_default();
@@ -197,8 +196,8 @@ pub(super) fn flush_logs(py: Python<'_>, timeout: f64) -> PyResult<bool> {
     Ok(py.detach(|| ring.flush(timeout)))
 }
 
-/// Returns an awaitable of the running loop: true once every line that was queued before has been handed on, or has been
-/// held up for `stuck` seconds; false after `limit` seconds.
+/// Returns an awaitable of the running loop: true once every line that was queued before is handled, or is delayed for
+/// `stuck` seconds; false after `limit` seconds.
 #[pyfunction]
 pub(super) fn logs_flushed(py: Python<'_>, limit: f64, stuck: f64) -> PyResult<Bound<'_, PyAny>> {
     let limit = super::convert::seconds(py, "limit", Some(limit))?.unwrap_or_default();
@@ -214,7 +213,7 @@ pub(super) fn logs_flushed(py: Python<'_>, limit: f64, stuck: f64) -> PyResult<B
     })
 }
 
-/// Seconds that the lines taken last are being handed on for, how many wait behind them, and how many were dropped.
+/// Returns the seconds for which the lines taken last are being handled, how many wait behind them, and how many were dropped.
 #[pyfunction]
 pub(super) fn log_held_up() -> (f64, usize, u64) {
     RING.load().held_up()

@@ -1,4 +1,4 @@
-//! The Python binding: the module `interpose._native`, which the package's façade is written on.
+//! The Python binding: the module `interpose._native`, on which the package's façade is built.
 //!
 //! No thread started here ever attaches to the interpreter, except where pyo3-async-runtimes completes an
 //! awaitable, which is on the control thread's side and never on an I/O thread. Callbacks run on threads of
@@ -27,32 +27,32 @@ mod view;
 
 use pyo3::prelude::*;
 
-/// Address text of the grammar `9090`, `host:9090`, `[::1]:9090`, `unix:/path`.
+/// Parses an address text: `9090`, `host:9090`, `[::1]:9090`, `unix:/path`.
 #[pyfunction]
 fn parse_address(py: Python<'_>, text: &str) -> PyResult<convert::Name> {
     let address = text.parse().map_err(|error| errors::raise(py, &error))?;
     Ok(convert::Name::of_address(&address))
 }
 
-/// The callbacks that have run for `least` seconds and do not return, each told once: its name, the seconds, and
-/// the thread as `threading.get_ident()` counts.
+/// Returns the callbacks that have run for `least` seconds and do not return, each once: the name, the seconds, and the
+/// thread as `threading.get_ident()` returns it.
 #[pyfunction]
 fn stuck_callbacks(py: Python<'_>, least: f64) -> PyResult<Vec<calls::Stuck>> {
     Ok(calls::stuck(convert::seconds(py, "least", Some(least))?.unwrap_or_default()))
 }
 
-/// Whether the calling thread runs callbacks.
+/// Returns true if the calling thread runs callbacks.
 #[pyfunction]
 fn on_lane() -> bool {
     attach::is_held()
 }
 
-// On a free-threaded interpreter this switches the GIL on: nobody has checked the binding without it yet, and the walk of a
-// list in `data` relies on it.
+// Switches the GIL on in a free-threaded interpreter: the binding was not yet checked without it, and the walk of a list in
+// `data` relies on it.
 #[pymodule(gil_used = true)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     logging::install();
-    // Here because a frozen program has the module, and no metadata of the package.
+    // Defined here because a frozen program has the module, and no metadata of the package.
     module.add("version", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<config::Config>()?;
     module.add_class::<forward::Forward>()?;

@@ -1,4 +1,4 @@
-//! An upstream that a script connects by itself, before any connection uses it.
+//! An upstream that a script connects itself, before any connection uses it.
 #![allow(unsafe_code)] // A descriptor of the script's own, argued below.
 
 use std::{
@@ -34,7 +34,7 @@ thread_local! {
     static CALLED: RefCell<Option<Connection>> = const { RefCell::new(None) };
 }
 
-/// Notes whose callback runs in this thread from now on.
+/// Records the connection whose callback runs in this thread from now on.
 pub(super) fn runs_for(connection: &Connection) {
     CALLED.with_borrow_mut(|called| {
         if called.as_ref() != Some(connection) {
@@ -43,35 +43,36 @@ pub(super) fn runs_for(connection: &Connection) {
     });
 }
 
-/// The connection for which a callback in this thread connects or takes over an upstream.
+/// Returns the connection for which a callback in this thread connects or takes over an upstream.
 pub(super) fn called() -> Option<Connection> {
     CALLED.with_borrow(Clone::clone)
 }
 
-/// Between two looks at Python's signals while a peer is waited for.
+/// Time between two checks for Python's signals during a wait for a peer.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Bytes that one recv() returns at most.
+/// Maximum bytes of one recv().
 const MOST_RECEIVED: usize = 1024 * 1024;
 
-/// Returns whether a call has ended because its `LOOK` was over, or a signal came.
+/// Returns true if a call has ended because its timeout of `LOOK` was over, or a signal came.
 fn is_over_time(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
 #[pyclass(frozen, module = "interpose._native")]
 pub(super) struct Outgoing {
-    /// Blocking, each write for no longer than `LOOK`. Shared with a send() that waits for the peer, which does so without
-    /// the lock: whoever closes it or takes it over may hold the interpreter.
+    /// A blocking socket, with a timeout of `LOOK` for each call. Shared with a send() that waits for the peer without the
+    /// lock: the thread that closes the socket or takes it over may hold the interpreter.
     socket: Mutex<Option<Arc<Socket>>>,
     peer: SocketName,
     local: SocketName,
     memory: Option<Memory>,
-    /// In a child that is forked the socket is the parent's, and locks may be held by threads that are not there.
+    /// The process that made it: in a forked child the socket is the parent's, and threads that do not exist there may hold
+    /// the locks.
     process: Process,
 }
 
-/// Returns a socket of its own for a descriptor that the caller keeps open meanwhile.
+/// Returns a socket with its own copy of a descriptor that the caller keeps open meanwhile.
 #[cfg(unix)]
 fn copy_of(fd: std::ffi::c_int) -> io::Result<Socket> {
     // SAFETY: the caller's descriptor is open for the length of this call; what is kept is a copy of it.
@@ -83,7 +84,7 @@ impl Outgoing {
         self.socket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Raises ForkError in a forked child. To be called before anything is locked.
+    /// Raises ForkError in a forked child. Called before anything is locked.
     fn check_process(&self, py: Python<'_>, what: &str) -> PyResult<()> {
         if self.process == Process::this() {
             return Ok(());
@@ -94,20 +95,21 @@ impl Outgoing {
         Err(Kind::Forked.raise(py, message))
     }
 
-    /// The socket, for the connection that takes it over.
+    /// Takes the socket, for the connection that goes on with it.
     pub(super) fn take(&self) -> Option<Socket> {
         let socket = self.socket().take()?;
         Arc::try_unwrap(socket).or_else(|shared| shared.try_clone()).ok()
     }
 
-    /// Sends what the kernel takes of `data` within `LOOK`. `None` if this is closed, or has a connection.
+    /// Sends as many bytes of `data` as the kernel takes within `LOOK`. `None` if the socket is closed, or belongs to a
+    /// connection.
     fn send_some(&self, data: &[u8]) -> Option<io::Result<usize>> {
         let socket = self.socket().clone()?;
         let sent = match workers::send(&socket, data) {
             Err(error) if is_over_time(&error) => Ok(0),
             sent => sent,
         };
-        // What has failed after it was closed has failed because of that.
+        // A call that fails after the close has failed because of it.
         (sent.is_ok() || self.socket().is_some()).then_some(sent)
     }
 
@@ -124,7 +126,8 @@ impl Outgoing {
         Ok(Self { socket: Mutex::new(Some(Arc::new(socket))), peer, local, memory, process: Process::this() })
     }
 
-    /// Receives what has come, at most `most` bytes, within `LOOK`. `None` if this is closed, or has a connection.
+    /// Receives bytes that have come, at most `most`, within `LOOK`. `None` if the socket is closed, or belongs to a
+    /// connection.
     fn receive_some(&self, most: usize) -> Option<io::Result<Vec<u8>>> {
         let socket = self.socket().clone()?;
         let mut data = vec![0; most.min(MOST_RECEIVED)];
@@ -139,7 +142,7 @@ impl Outgoing {
     fn end(&self) {
         let socket = self.socket().take();
         if let Some(socket) = socket {
-            // A send() that waits ends with this, and so does the peer while a forked child has the socket too.
+            // Ends a waiting send(), and ends the peer also while a forked child has the socket.
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
@@ -147,7 +150,7 @@ impl Outgoing {
 
 #[pymethods]
 impl Outgoing {
-    /// Connects now; blocks until that is done. Raises ConnectError.
+    /// Connects, and blocks until that is done. Raises ConnectError.
     #[new]
     fn connect(py: Python<'_>, forward: &Forward) -> PyResult<Self> {
         forward.0.check().map_err(|error| errors::raise(py, &error))?;
@@ -169,14 +172,14 @@ impl Outgoing {
         }
     }
 
-    /// Takes over a copy of a connected socket's descriptor, which the caller keeps open meanwhile, and closes then.
+    /// Takes over a copy of a connected socket's descriptor. The caller keeps its own open meanwhile, and closes it then.
     #[cfg(unix)]
     #[staticmethod]
     fn take_over(fd: std::ffi::c_int) -> PyResult<Self> {
         Ok(Self::new(Dialled::of(copy_of(fd)?)?)?)
     }
 
-    /// Returns true for a socket that is connected, or was until it ended: its error, if it has one, stays for who reads it.
+    /// Returns true for a socket that is connected, or was until it ended. A pending error stays for the next read.
     #[cfg(unix)]
     #[staticmethod]
     fn has_been_connected(fd: std::ffi::c_int) -> PyResult<bool> {
@@ -193,7 +196,7 @@ impl Outgoing {
         Name::of_socket(&self.local)
     }
 
-    /// Sends all of `data`; blocks until the kernel has it. Gives its length, or None when that took `wait` seconds.
+    /// Sends all of `data`; blocks until the kernel has it. Returns its length, or None when that took `wait` seconds.
     fn send(&self, py: Python<'_>, data: &Bound<'_, PyAny>, wait: f64) -> PyResult<Option<usize>> {
         self.check_process(py, "send")?;
         let data = data::bytes_of(data).map_err(|unfit| unfit.into_error(py))?;
@@ -212,8 +215,8 @@ impl Outgoing {
         }
     }
 
-    /// Receives at most `most` bytes; blocks until there are some, or the end, which is none. Returns None when nothing came
-    /// within `wait` seconds.
+    /// Receives at most `most` bytes; blocks until there are some, or until the end, which is an empty bytes object. Returns
+    /// None when nothing came within `wait` seconds.
     fn recv<'py>(&self, py: Python<'py>, most: usize, wait: Option<f64>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         self.check_process(py, "recv")?;
         let wait = convert::seconds(py, "timeout", wait)?;
@@ -232,7 +235,7 @@ impl Outgoing {
         }
     }
 
-    /// Sends FIN: the peer has all there is.
+    /// Sends FIN after all bytes sent before.
     fn half_close(&self, py: Python<'_>) -> PyResult<()> {
         self.check_process(py, "shutdown")?;
         if let Some(socket) = &*self.socket() {
@@ -253,7 +256,8 @@ impl Drop for Outgoing {
         if self.process == Process::this() {
             self.end();
         } else {
-            // The copy of the socket is closed, which no other process notices. Forgetting the connection would take a lock.
+            // The drop closes only a copy of the socket, which no other process notices. Dropping the memory of the
+            // connection would take a lock.
             std::mem::forget(self.memory.take());
         }
     }

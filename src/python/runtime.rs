@@ -1,7 +1,7 @@
 //! The process's one native runtime: the workers, the control thread, and the servers that run on them.
 //!
-//! Started with the first server, never at import. The lock is only taken while attached to the interpreter
-//! and never kept while detached: `fork` happens while attached too, so a child never inherits it locked.
+//! Started with the first server, never at import. The lock is only taken while attached to the interpreter and never kept
+//! while detached: `fork` happens while attached too, so a child never inherits it locked.
 
 use std::{
     io,
@@ -30,7 +30,7 @@ use crate::{
 
 static RUNTIME: Mutex<Option<Native>> = Mutex::new(None);
 
-/// How long the end of the interpreter waits for aborted connections.
+/// How long the interpreter's exit waits for aborted connections.
 const EXIT_TIME: Duration = Duration::from_secs(1);
 
 struct Native {
@@ -39,7 +39,7 @@ struct Native {
     servers: Vec<Server>,
 }
 
-/// The thread on which awaitables and other waits of the outside complete. I/O never runs on it.
+/// The thread on which awaitables and other waits of Python complete. Performs no I/O.
 struct Control {
     handle: Handle,
     /// Dropped to end the thread.
@@ -52,7 +52,7 @@ fn lock() -> MutexGuard<'static, Option<Native>> {
 }
 
 fn with<T>(py: Python<'_>, f: impl FnOnce(&mut Native) -> T) -> PyResult<T> {
-    // The exception is made after the lock is gone: making it runs Python.
+    // The exception is created after the lock is released: creating it runs Python.
     locked(f).map_err(|error| errors::raise(py, &error))
 }
 
@@ -65,7 +65,7 @@ fn locked<T>(f: impl FnOnce(&mut Native) -> T) -> Result<T, Error> {
     Ok(f(native))
 }
 
-/// Starts the threads that servers of this process share, unless they run: what can fail of a start.
+/// Starts the threads that all servers of this process share, unless they run: the part of a start that can fail.
 #[pyfunction]
 pub(super) fn prepare(py: Python<'_>) -> PyResult<()> {
     with(py, |_| ())
@@ -83,7 +83,7 @@ pub(super) fn start(py: Python<'_>, server: &Server) -> PyResult<()> {
     .map_err(|error| errors::raise(py, &error))
 }
 
-/// Connects on a worker of this process; the answer comes through the channel.
+/// Connects on a worker of this process. The result arrives through the returned channel.
 pub(super) fn connect(py: Python<'_>, forward: Forward, origin: Origin) -> PyResult<Receiver<Connecting>> {
     let (answer, answered) = sync_channel(1);
     with(py, |native| {
@@ -92,7 +92,7 @@ pub(super) fn connect(py: Python<'_>, forward: Forward, origin: Origin) -> PyRes
     Ok(answered)
 }
 
-/// Returns the runtime of the control thread, which is started unless it runs.
+/// Returns the runtime of the control thread, which is started if it does not run yet.
 pub(super) fn control(py: Python<'_>) -> PyResult<Handle> {
     with(py, |native| native.control.handle.clone())
 }
@@ -106,7 +106,7 @@ impl Native {
 impl Control {
     fn start() -> Result<Self, Error> {
         let start = || -> io::Result<Self> {
-            // One blocking thread: it only hands results to Python.
+            // One blocking thread, because it only passes results to Python.
             let runtime = runtime::Builder::new_current_thread()
                 .enable_time()
                 .max_blocking_threads(1)
@@ -140,7 +140,7 @@ pub(super) fn shutdown(py: Python<'_>) {
                 server.wait(Some(deadline.saturating_duration_since(Instant::now())));
             }
             drop(control.running);
-            // Its time is bounded: it may be handing a result to a loop that does not run any more.
+            // Its time is bounded: the thread may be passing a result to a loop that does not run any more.
             let _ = control.thread.join();
             drop(workers);
         }
@@ -148,8 +148,8 @@ pub(super) fn shutdown(py: Python<'_>) {
     logging::shut_down();
 }
 
-/// In a forked child none of the runtime's threads exists: what they owned is left alone, and the next server
-/// starts a runtime of the child's own.
+/// Leaves the parent's runtime alone in a forked child, where none of its threads exists. The next server starts a runtime of
+/// the child's own.
 #[pyfunction]
 pub(super) fn forget_after_fork() {
     // Not dropped: its sockets and its epoll instances are still the parent's.
@@ -158,15 +158,15 @@ pub(super) fn forget_after_fork() {
     FORKS.fetch_add(1, Relaxed);
 }
 
-/// How many forks lead to this process.
+/// Number of forks between the first process and this one.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
-/// A process among those that forks have made of one.
+/// Identifies this process by its fork generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Process(u32);
 
 impl Process {
-    /// The calling one.
+    /// Returns the calling process.
     pub(super) fn this() -> Self {
         Self(FORKS.load(Relaxed))
     }

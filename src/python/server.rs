@@ -1,4 +1,4 @@
-//! A server, as Python holds it.
+//! A server, for Python.
 
 use std::{ffi::c_int, time::Duration};
 
@@ -23,12 +23,12 @@ use crate::{server, settings::config, words::stats::Ledger};
 #[pyclass(frozen, module = "interpose._native")]
 pub(super) struct Server {
     server: server::Server,
-    /// The process that made it: only there do its threads and its locks work.
+    /// The process that made the server: its threads and its locks work only there.
     process: u32,
 }
 
 impl Server {
-    /// The server, unless this is a forked child.
+    /// Returns the server. Raises in a forked child.
     fn here(&self, py: Python<'_>) -> PyResult<&server::Server> {
         if self.process == std::process::id() {
             return Ok(&self.server);
@@ -50,7 +50,7 @@ impl Server {
         let (host, port) = listen;
         let listen = convert::address(py, &host, port)?;
         let config = config.over(config::Config::new(listen, forward.map(|forward| forward.0.clone())));
-        // Detached: the listener's name may have to be looked up.
+        // Detached, because a lookup of the listener's name may block.
         let server = py.detach(|| server::Server::bind(config)).map_err(|error| errors::raise(py, &error))?;
         Ok(Self { server, process: std::process::id() })
     }
@@ -88,14 +88,14 @@ impl Server {
         Ok(())
     }
 
-    /// Drives `lane` in the calling thread, whose `threading.get_ident()` is `thread`, until the server is closed. `woken`
-    /// is a pipe that every signal writes to.
+    /// Drives `lane` in the calling thread, whose `threading.get_ident()` is `thread`, until the server is closed. `woken` is
+    /// a pipe to which every signal writes.
     #[pyo3(signature = (lane, callbacks, thread, woken=None))]
     fn drive(&self, py: Python<'_>, lane: &Lane, callbacks: Py<Callbacks>, thread: u64, woken: Option<c_int>) -> PyResult<()> {
         lane.run(py, self.here(py)?, callbacks, thread, woken)
     }
 
-    /// Carries what `outgoing` has connected alone, and reads nothing from it yet.
+    /// Carries the socket of `outgoing` alone, and does not read from it yet.
     fn adopt(&self, py: Python<'_>, outgoing: &Outgoing) -> PyResult<Connection> {
         let server = self.here(py)?;
         let socket = outgoing.take().ok_or_else(|| outgoing.closed(py, "pair it"))?;
@@ -106,7 +106,8 @@ impl Server {
         runtime::start(py, self.here(py)?)
     }
 
-    /// `leave`: only connections in which something is under way have the drain.
+    /// Begins to stop the server. With `leave`, only connections in which something is under way may go on for `drain`
+    /// seconds.
     #[pyo3(signature = (drain, *, leave=false))]
     fn stop(&self, py: Python<'_>, drain: f64, leave: bool) -> PyResult<()> {
         let drain = convert::seconds(py, "drain", Some(drain))?.unwrap_or_default();
@@ -119,7 +120,7 @@ impl Server {
         Ok(())
     }
 
-    /// Waits with the interpreter released. Signals do not interrupt it.
+    /// Waits until the server is closed, detached from the interpreter. Signals do not interrupt the wait.
     #[pyo3(signature = (timeout))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let timeout: Option<Duration> = convert::seconds(py, "timeout", timeout)?;

@@ -1,4 +1,4 @@
-//! A chunk that Python sees where it lies: through a memoryview, or as the bytes object it was read into.
+//! Chunks for Python, without a copy where that pays: as a memoryview, or as the bytes object into which the chunk was read.
 #![allow(unsafe_code)] // The buffer protocol hands out a pointer, and a bytes object is written before anybody has it; argued below.
 
 use std::{
@@ -21,11 +21,11 @@ use pyo3::{
 
 use crate::words::chunk::{Chunk, Room};
 
-/// From here on a view, or an object that a chunk is read into, costs less than a copy. A view also keeps the whole buffer
-/// for as long as it is kept.
+/// Minimum size for which a view, or an object that a chunk is read into, costs less than a copy. A view also keeps the whole
+/// buffer while it exists.
 const WORTH: usize = 16 * 1024;
 
-/// What a memoryview of a chunk belongs to.
+/// The owner of a memoryview's bytes: a chunk.
 #[pyclass(frozen, module = "interpose._native")]
 pub(super) struct View(Chunk);
 
@@ -47,13 +47,13 @@ impl View {
     }
 }
 
-/// A read-only memoryview of the chunk's bytes. They stay what they are for as long as it is kept.
+/// Returns a read-only memoryview of the chunk's bytes, which do not change while it exists.
 pub(super) fn view_of<'py>(py: Python<'py>, chunk: &Chunk) -> PyResult<Bound<'py, PyAny>> {
     let owner = if chunk.len() < WORTH { copied(py, chunk)? } else { Bound::new(py, View(chunk.clone()))?.into_any() };
     Ok(PyMemoryView::from(&owner)?.into_any())
 }
 
-/// A bytes object that nobody has yet, or that has been filled.
+/// A bytes object that has not been shown to anyone yet, or that has been filled.
 #[derive(Debug)]
 pub(super) struct Blank {
     object: Py<PyBytes>,
@@ -69,13 +69,13 @@ unsafe impl Send for Blank {}
 unsafe impl Sync for Blank {}
 
 impl Blank {
-    /// `None`: it is not worth it, or there is no memory for it.
+    /// Creates an object of `size` bytes. `None` if the size is not worth it, or if there is no memory.
     fn new(py: Python<'_>, size: usize) -> Option<Self> {
         if size < WORTH {
             return None;
         }
         let length = ffi::Py_ssize_t::try_from(size).ok()?;
-        // SAFETY: without a source the interpreter makes an object of that length, to be written by whoever asked for it.
+        // SAFETY: without a source the interpreter makes an object of that length, whose bytes the caller may write.
         let object = unsafe { Bound::from_owned_ptr_or_opt(py, ffi::PyBytes_FromStringAndSize(std::ptr::null(), length)) };
         let Some(object) = object else {
             drop(PyErr::take(py));
@@ -88,7 +88,7 @@ impl Blank {
         Some(Self { object: object.unbind(), bytes, size, filled: 0 })
     }
 
-    /// Nobody has seen the object.
+    /// Returns true while the object has not been shown to anyone.
     fn is_blank(&self) -> bool {
         self.filled < self.size
     }
@@ -101,7 +101,7 @@ impl Room for Blank {
 
     fn fill(&mut self, read: &mut dyn FnMut(&mut dyn BufMut) -> Poll<io::Result<()>>) -> Poll<io::Result<usize>> {
         if !self.is_blank() {
-            // Not to be written any more; whoever tries again has another.
+            // A shown object must not be written; the next try uses another object.
             return Poll::Ready(Err(io::ErrorKind::Interrupted.into()));
         }
         // SAFETY: `size` bytes from `bytes` on are the object's, which lives, and nobody has seen it.
@@ -114,7 +114,7 @@ impl Room for Blank {
     }
 
     fn filled(&self) -> &[u8] {
-        // SAFETY: so many bytes were read there.
+        // SAFETY: `filled` bytes were read there.
         unsafe { slice::from_raw_parts(self.bytes.cast_const().cast(), self.filled) }
     }
 }
@@ -128,7 +128,7 @@ impl Spare {
         self.0.take_if(|blank| blank.size == size)
     }
 
-    /// Takes back what was not filled; gives back what was.
+    /// Takes back an object that was not filled. Returns one that was.
     pub(super) fn put(&mut self, room: Arc<dyn Room>) -> Option<Arc<dyn Room>> {
         let any: Arc<dyn Any + Send + Sync> = room;
         let blank = any.downcast::<Blank>().ok()?;
@@ -139,10 +139,10 @@ impl Spare {
         None
     }
 
-    /// Another in the place of one that was filled, whose object is its owners' now, if it has any left.
+    /// Makes a new object in place of a filled one, which now belongs to its owners, if it has any left.
     pub(super) fn renew(&mut self, py: Python<'_>, filled: Arc<dyn Room>) {
         let size = filled.size();
-        // First its own end: then the next may have its memory.
+        // Dropped first, so that the new object may reuse its memory.
         drop(filled);
         self.make(py, size);
     }
@@ -154,8 +154,8 @@ impl Spare {
     }
 }
 
-/// A bytes object with the chunk in it. One that is as large as a chunk can be is likely to be followed by another: `spare`
-/// is made for that.
+/// Returns a bytes object with the chunk in it. A chunk of the maximum size is likely to be followed by another: `spare` is
+/// prepared for that one.
 pub(super) fn bytes_of<'py>(py: Python<'py>, chunk: &Chunk, spare: &mut Spare) -> PyResult<Bound<'py, PyAny>> {
     let room = chunk.room().map(|room| room as &dyn Any);
     if let Some(blank) = room.and_then(|room| room.downcast_ref::<Blank>()) {
@@ -167,7 +167,7 @@ pub(super) fn bytes_of<'py>(py: Python<'py>, chunk: &Chunk, spare: &mut Spare) -
     copied(py, chunk)
 }
 
-/// A bytes object with a copy of the chunk, or MemoryError.
+/// Returns a bytes object with a copy of the chunk, or MemoryError.
 fn copied<'py>(py: Python<'py>, chunk: &Chunk) -> PyResult<Bound<'py, PyAny>> {
     let length = ffi::Py_ssize_t::try_from(chunk.len()).map_err(|_| PyBufferError::new_err("too long"))?;
     // SAFETY: attached; `length` bytes are read from the chunk, and the object, or NULL with an exception set, is the caller's.
