@@ -6,7 +6,7 @@ first three meet in `Callbacks.set()`; the native side calls what `Callbacks._pu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from ._callback_log import Reports
@@ -47,9 +47,10 @@ class Form(Protocol):
 
 
 class Callbacks:
-    """The callbacks of one server. It knows its server only by `override`, so it keeps none alive.
+    """The callbacks of one server. It knows its server only by two functions, so it keeps none alive.
 
-    `override` returns the method that the server's class has for a hook, or None.
+    `override` returns the method that the server's class has for a hook, or None. `show` is called with the
+    callbacks that are given, whenever they change: `vars(server)` has them like any attribute that was assigned.
     """
 
     native: Server
@@ -63,11 +64,16 @@ class Callbacks:
     passes_errors: bool
     """True if a callback that raises counts as one that answers None."""
 
-    def __init__(self, override: Callable[[str], Callable[..., Any] | None]) -> None:
+    def __init__(
+        self,
+        override: Callable[[str], Callable[..., Any] | None],
+        show: Callable[[Mapping[str, Callable[..., Any]]], None],
+    ) -> None:
         self.form: Form | None = None
         self.known: dict[int, Connection] = {}
         """The connections that callbacks or the server's user have seen, by id."""
         self._override = override
+        self._show = show
         self._given: dict[str, Callable[..., Any]] = {}
         self._decorated: set[str] = set()
         self._changes = 0
@@ -156,6 +162,7 @@ class Callbacks:
             self._given.pop(name, None)
         else:
             self._given[name] = callback
+        self._show(self._given)
         if is_decorated:
             self._decorated.add(name)
         else:
@@ -168,6 +175,7 @@ class Callbacks:
         """
         while True:
             self._changes = change = self._changes + 1
+            self._show(self._given)
             self._publish()
             if self.native.started:
                 self.lanes.follow()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn, cast
 
 from ._callbacks import Callbacks
 from ._connection import Connection, Side
 from ._exceptions import ArgumentTypeError
+from ._hooks import HOOKS
 
 # A server's attribute that has its Callbacks.
 _ATTRIBUTE = "_callbacks"
@@ -21,7 +22,16 @@ def callbacks_of(server: object) -> Callbacks:
     attributes: dict[str, Any] = vars(server)
     if _ATTRIBUTE not in attributes:
         itself = weakref.ref(server)
-        attributes.setdefault(_ATTRIBUTE, Callbacks(lambda name: override_of(itself(), name)))
+
+        def show(given: Mapping[str, Callable[..., Any]]) -> None:
+            shown = vars(itself())
+            for name in HOOKS:
+                if name in given:
+                    shown[name] = given[name]
+                else:
+                    shown.pop(name, None)
+
+        attributes.setdefault(_ATTRIBUTE, Callbacks(lambda name: override_of(itself(), name), show))
     callbacks: Callbacks = attributes[_ATTRIBUTE]
     return callbacks
 

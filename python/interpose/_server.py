@@ -118,6 +118,11 @@ class TheServer(Ending, TutorialAttributes, HookMethods, ServerNames):
                 raise AttributeError(f"{name}: it is fixed once the server listens; make a new TheServer")
             super().__setattr__(name, value)
 
+    @property
+    def _table(self) -> _native.Callbacks:
+        """The native side's table of callbacks: which of them it calls."""
+        return self._callbacks.table
+
     @shadowable
     def address(self) -> tuple[str, int]:
         """Where it really listens: `(host, port)`; where `unix_path` is not None, `"unix:/path"`. Raises ForkError."""

@@ -86,6 +86,7 @@ def test_threads_that_assign_at_once_leave_what_the_attribute_says(echo: Echo, s
         for thread in [in_thread(put), in_thread(take)]:
             thread.join(10.0)
         assert is_called(server, echo) is (server.on_client_recv is upper)
+        assert ("on_client_recv" in vars(server)) is (server.on_client_recv is upper)
 
 
 def test_a_finalizer_assigns(echo: Echo, serve: Serve) -> None:
