@@ -146,8 +146,8 @@ class TheServer(Ending, TutorialAttributes, HookMethods, ServerNames):
         found = [known.get(native.id) or known.setdefault(native.id, Connection(native)) for native in natives]
         waits = self._callbacks.table.wants_close
         for connection in [*known.values()]:
-            told = connection._native.told  # pyright: ignore[reportPrivateUsage]
-            if connection.reason is not None and (told or not waits):
+            notified = connection._native.close_notified  # pyright: ignore[reportPrivateUsage]
+            if connection.reason is not None and (notified or not waits):
                 known.pop(connection.id, None)
         # One that has ended meanwhile may have been forgotten before it was entered: as another object than before.
         return [connection for connection in found if connection.reason is None]

@@ -20,7 +20,7 @@ use crate::{
     words::error::{Error, ErrorKind},
 };
 
-/// An upstream's socket, entered in its server. Dropped before it is carried, it is aborted.
+/// An upstream's socket, entered in its server. It is aborted if dropped before it is carried.
 pub(crate) struct Apart {
     pub(super) entry: Entry,
     pub(super) workers: Workers,
@@ -41,8 +41,8 @@ impl Apart {
         Self { entry, workers: workers.clone(), socket, hop }
     }
 
-    /// Takes over a socket that somebody else has connected, on behalf of `client` where that is known. A client that has
-    /// come round in circles fails.
+    /// Takes over a socket that a script has connected, on behalf of `client` if that is known. Fails for a client that has
+    /// come round in circles.
     pub(crate) fn of_socket(
         context: Arc<ConnectionContext>,
         workers: &Workers,

@@ -1,4 +1,4 @@
-//! From an accepted client to one that `on_accept` may be asked about.
+//! The arrival of a client: from accept until `on_accept` may be called.
 
 use crate::{
     connection::{
@@ -14,7 +14,7 @@ pub(super) async fn arrive(entry: &Entry, client: &mut Unserved) -> Result<(), O
     let (Some(steps), Some(stream)) = (&entry.context.arrival, &mut client.0) else { return Ok(()) };
     let shared = &entry.shared;
     let mut names = (*shared.client).clone();
-    // Boxed: connections without steps have no room for them.
+    // Boxed, so that connections without steps have no memory for them.
     let passing = Box::pin(steps.pass(Opening { stream, names: &mut names }));
     unless_ended(passing, shared, None).await?;
     shared.name_client(names);

@@ -1,4 +1,4 @@
-//! Connections that come back to this process: how far a client has come, and targets that are our own listener.
+//! Connections that come back to this process: the hops of a client, and targets that are our own listener.
 
 use std::{net::SocketAddr, sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
 /// How long a connection to ourselves is remembered: it waits in our own backlog, so it is accepted soon.
 const MEMORY: Duration = Duration::from_secs(1);
 
-/// How long clients of this machine are in doubt, once a circle was found.
+/// How long clients of this machine are suspected after a circle was found.
 const DOUBT: Duration = Duration::from_secs(1);
 
 /// Finds the socket of a client without a name, if it is one of this process. Refuses one that is and has closed it already
@@ -41,14 +41,14 @@ pub(super) fn identify(hops: &Hops, client: Option<&Stream>, shared: &Shared) ->
     }
 }
 
-/// Counts the listeners of this process that the client has passed, unless they are too many.
+/// Returns the number of listeners of this process that the client has passed. Fails if there are too many.
 pub(super) fn refuse(server: &ServerShared, hops: &Hops, shared: &Shared) -> Result<u8, Outcome> {
     let passed = hops.passed(shared.ends());
     shared.passed.store(passed, Relaxed);
     refuse_long_way(server, hops, passed)
 }
 
-/// Refuses what has `passed` too many listeners of this process.
+/// Refuses a connection that has `passed` too many listeners of this process.
 pub(crate) fn refuse_long_way(server: &ServerShared, hops: &Hops, passed: u8) -> Result<u8, Outcome> {
     if passed < MOST_HOPS {
         return Ok(passed);
@@ -71,7 +71,7 @@ pub(super) fn may_be_late(server: &ServerShared, shared: &Shared) -> bool {
     }
 }
 
-/// Waits until the client is known to have come round, but not for long: it may as well be somebody else's.
+/// Waits until the client is known to have come round, but not for long: it may as well belong to another program.
 pub(super) async fn wait_in_doubt(hops: &Hops, shared: &Shared) -> Result<(), Outcome> {
     let _ = timeout(DOUBT, hops.is_found_out(shared.ends())).await;
     Ok(())
@@ -89,7 +89,7 @@ pub(super) fn refuse_own_listener(
     if *peer == server.address || peer.inet().zip(local.inet()).is_some_and(is_here) {
         if let Some(hop) = hop {
             hop.raise(MOST_HOPS);
-            // Our listener accepts this connection too, and must know it for what it is, not connect once more.
+            // Our listener accepts this connection too, and must recognise it instead of connecting once more.
             tokio::spawn(async move {
                 sleep(MEMORY).await;
                 drop(hop);

@@ -1,4 +1,4 @@
-//! What connections need of their server: state that all of them share, and the settings in force when each was accepted.
+//! The server state that connections need: the part that all of them share, and the settings in force when each was accepted.
 
 use std::{
     net::SocketAddr,
@@ -18,6 +18,7 @@ use crate::{
     words::{
         addr::{Address, SocketName},
         error::{Error, ErrorKind},
+        log_target,
         outcome::{CloseReason, Outcome},
         throttle::Throttle,
     },
@@ -35,7 +36,7 @@ pub(crate) struct ServerShared {
     pub hooked: OnceLock<Arc<Hooked>>,
     /// The lanes on which the hooks run.
     pub lanes: Arc<Lanes>,
-    /// Set for good once the process has run out of descriptors, or nearly: then what a connection needs is reserved first.
+    /// Set for good once the process has run out of descriptors, or nearly: then a client's descriptors are reserved first.
     pub short_of_descriptors: AtomicBool,
     /// Limits the log lines about connections that failed.
     pub connect_log: Throttle,
@@ -52,9 +53,9 @@ pub(crate) struct ConnectionContext {
     pub options: SocketOptions,
     pub splice: Splice,
     pub coalesce: Coalesce,
-    /// What a client passes before `on_accept`.
+    /// The steps of a client before `on_accept`.
     pub arrival: Option<Arc<Steps>>,
-    /// What an upstream passes once it is connected.
+    /// The steps of an upstream once it is connected.
     pub outbound: Option<Arc<Steps>>,
 }
 
@@ -100,7 +101,7 @@ impl ServerShared {
         self.address.inet().is_some_and(|own| serves(own) && own.port() == target.port())
     }
 
-    /// Returns our end of an accepted connection. Asks the kernel only where the listener's name does not say it.
+    /// Returns our end of an accepted connection. Asks the kernel only where the listener's name does not determine it.
     pub(crate) fn client_local(&self, accepted: &Accepted) -> SocketName {
         match self.address.inet() {
             Some(own) if own.ip().is_unspecified() => accepted.local().unwrap_or_else(|_| self.address.clone()),
@@ -115,7 +116,7 @@ impl ServerShared {
     /// system.
     pub(crate) fn report_failure(&self, shared: &Shared, outcome: &Outcome) {
         use CloseReason as Reason;
-        // Asked for by the user, or logged already by the code that ran the hook.
+        // Requested by the user, or logged already by the code that ran the hook.
         let is_known = matches!(
             outcome.reason,
             Reason::Closed | Reason::Aborted | Reason::Stopped | Reason::ClientGone | Reason::Rejected | Reason::CallbackError
@@ -126,13 +127,13 @@ impl ServerShared {
         if let Some(more) = self.connect_log.pass() {
             let why = outcome.error.as_deref().unwrap_or_default();
             let side = if shared.is_adopted { "upstream" } else { "client" };
-            log::warn!(target: "interpose::connection", "{}: {side} {} closed ({}): {why}{more}", shared.id, shared.client_names().peer, outcome.reason);
+            log::warn!(target: log_target::CONNECTION, "{}: {side} {} closed ({}): {why}{more}", shared.id, shared.client_names().peer, outcome.reason);
         }
     }
 }
 
 impl ConnectionContext {
-    /// The context of connections that are accepted under `config`.
+    /// Returns the context of connections that are accepted under `config`.
     pub(crate) fn new(server: Arc<ServerShared>, config: &Config) -> Self {
         Self {
             server,

@@ -15,21 +15,22 @@ use crate::{
     threads::{lane::LaneHandle, workers::Seat},
     words::{
         interest::Interest,
+        log_target,
         outcome::{CloseReason, Outcome},
     },
 };
 
-/// What a connection holds of the server's bounds until it has ended.
+/// The share of the server's limits that a connection holds until it has ended.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    /// None for an upstream that is carried alone: its client has one.
+    /// `None` for an upstream that is carried alone: its client has the permit.
     pub _permit: Option<OwnedSemaphorePermit>,
-    /// Its place on a thread of the native runtime; none while it is on a lane.
+    /// The connection's seat on an I/O thread; `None` while it is on a lane.
     pub seat: Option<Seat>,
     pub reserve: Option<Reserve>,
 }
 
-/// A connection's place in the registry. It ends there once, however its task ends.
+/// A connection's place in the registry. The connection leaves it once, however its task ends.
 pub(crate) struct Entry {
     pub context: Arc<ConnectionContext>,
     pub shared: Arc<Shared>,
@@ -41,7 +42,7 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) struct Attendance {
     pub attendant: Attendant,
-    /// Whether the hooks have been asked, or may have been: then they have to be told of the end.
+    /// True once any hook may have run; on_close must then be called.
     pub known: bool,
 }
 
@@ -56,7 +57,7 @@ impl Attendance {
         self.attendant.hooked.apart
     }
 
-    /// Who is to be asked, if this is of interest now.
+    /// Returns the connection's hooks, if `hook` is wanted now.
     pub(crate) fn wanted(&mut self, hook: Interest) -> Option<&Attendant> {
         let wanted = self.attendant.interest().has(hook) && self.attendant.can_ask();
         self.known |= wanted;
@@ -65,14 +66,14 @@ impl Attendance {
 }
 
 impl Entry {
-    /// Entered before the task exists, so that a stop in between knows of the connection.
+    /// Enters an accepted client. Called before the task exists, so that a stop in between finds the connection.
     pub(crate) fn new(context: Arc<ConnectionContext>, accepted: &Accepted) -> Self {
         let server = &context.server;
         let shared = server.registry.enter(SideNames { peer: accepted.peer(), local: server.client_local(accepted) });
         Self::of(context, shared)
     }
 
-    /// The entry of an upstream's socket that is carried alone.
+    /// Enters an upstream's socket that is carried alone.
     pub(crate) fn adopted(context: Arc<ConnectionContext>, upstream: SideNames) -> Self {
         let shared = context.server.registry.adopt(upstream);
         Self::of(context, shared)
@@ -87,26 +88,27 @@ impl Entry {
         self.attendance.as_ref().map(|attendance| &attendance.attendant)
     }
 
-    /// The end. What the connection holds of the bounds is given back once its hooks know.
+    /// Ends the connection. Its share of the limits is released once its hooks have seen the end.
     pub(crate) fn end(mut self, outcome: Outcome, slot: Slot) {
         self.leave(outcome, Some(slot));
     }
 
     fn leave(&mut self, outcome: Outcome, mut slot: Option<Slot>) {
         self.left = true;
-        let message = self.message(&mut slot);
-        // Before it has left: what was said by then is in the log when the server is closed.
-        if log::log_enabled!(target: "interpose::connection", log::Level::Debug) {
+        let notice = self.close_notice(&mut slot);
+        // Before it leaves: lines logged by then are in the log when the server is closed.
+        if log::log_enabled!(target: log_target::CONNECTION, log::Level::Debug) {
             log_end(&self.shared, outcome.reason);
         }
         self.context.server.registry.leave(&self.shared, outcome);
-        if let Some(message) = message {
-            message.send();
+        if let Some(notice) = notice {
+            notice.send();
         }
     }
 
-    /// What has to be told to the hooks, if anything. Whoever waits for the last connection waits for it too.
-    fn message(&mut self, slot: &mut Option<Slot>) -> Option<Message> {
+    /// Returns the notice of the end for the hooks, if they need one. Waiting for the last connection includes waiting for
+    /// its notice.
+    fn close_notice(&mut self, slot: &mut Option<Slot>) -> Option<CloseNotice> {
         let Attendance { attendant, known } = self.attendance.take()?;
         let wanted = attendant.hooked.interest().has(Interest::CLOSE);
         if !known && !wanted {
@@ -116,47 +118,47 @@ impl Entry {
         if lane.is_none() && attendant.is_on_lane() {
             return None;
         }
-        self.context.server.registry.to_be_told();
-        let told = Told { context: Arc::clone(&self.context), _slot: slot.take() };
-        Some(Message { attendant, lane, wanted, told })
+        self.context.server.registry.add_pending_close_hook();
+        let guard = CloseNoticeGuard { context: Arc::clone(&self.context), _slot: slot.take() };
+        Some(CloseNotice { attendant, lane, wanted, guard })
     }
 }
 
-/// A connection's end, on its way to the hooks.
-struct Message {
+/// The notice of a connection's end, on its way to the hooks.
+struct CloseNotice {
     attendant: Attendant,
-    /// None if the hooks are asked on any thread.
+    /// `None` if the hooks run on any thread.
     lane: Option<LaneHandle>,
     wanted: bool,
-    told: Told,
+    guard: CloseNoticeGuard,
 }
 
-impl Message {
-    /// Tells it, on the lane. What waits there is bounded by the permits that wait with it.
+impl CloseNotice {
+    /// Calls on_close, on the lane. The number of waiting notices is bounded by the permits that wait with them.
     fn send(self) {
-        let Self { attendant, lane, wanted, told } = self;
+        let Self { attendant, lane, wanted, guard } = self;
         let tell = move || {
             attendant.hooked.hooks.on_close(&attendant.connection, wanted);
-            drop(told);
-            // Last: the lane may end when nobody has a place on it.
+            drop(guard);
+            // Dropped last: the lane may end once no connection has a place on it.
             drop(attendant);
         };
         match lane {
-            Some(lane) => lane.tell(Box::new(tell)),
+            Some(lane) => lane.notify(Box::new(tell)),
             None => tell(),
         }
     }
 }
 
-/// Dropped when the hooks were told, or with the lane that would have told them.
-struct Told {
+/// Counts as a pending on_close until dropped: after the call, or with the lane that would have made it.
+struct CloseNoticeGuard {
     context: Arc<ConnectionContext>,
     _slot: Option<Slot>,
 }
 
-impl Drop for Told {
+impl Drop for CloseNoticeGuard {
     fn drop(&mut self) {
-        self.context.server.registry.told();
+        self.context.server.registry.remove_pending_close_hook();
     }
 }
 
@@ -165,9 +167,9 @@ impl Drop for Entry {
         if self.left {
             return;
         }
-        // A task that is dropped went with its runtime; one that panicked is our defect.
+        // A dropped task went with its runtime; a panic is a defect of ours.
         let outcome = if std::thread::panicking() {
-            log::error!(target: "interpose::connection", "{}: ended by a defect of interpose (panic)", self.shared.id);
+            log::error!(target: log_target::CONNECTION, "{}: ended by a defect of interpose (panic)", self.shared.id);
             Outcome::plain(CloseReason::InternalError)
         } else {
             Outcome::plain(CloseReason::Stopped)
@@ -179,7 +181,7 @@ impl Drop for Entry {
 fn log_end(shared: &Shared, reason: CloseReason) {
     let (up, down) = (shared.meters.to_upstream.ledger(), shared.meters.to_client.ledger());
     log::debug!(
-        target: "interpose::connection",
+        target: log_target::CONNECTION,
         "{}: closed ({}), to_upstream {} of {} bytes, to_client {} of {} bytes",
         shared.id, reason.word(), up.delivered, up.read, down.delivered, down.read,
     );

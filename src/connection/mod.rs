@@ -1,4 +1,4 @@
-//! One connection's way: arrive, reach its upstream, relay, end once.
+//! One connection: arrive, reach its upstream, relay, end once.
 
 pub(crate) mod apart;
 mod arrive;
@@ -27,35 +27,36 @@ use crate::{
     threads::workers::Workers,
     words::{
         direction::Direction,
+        log_target,
         outcome::{CloseReason, Outcome},
     },
 };
 
-/// A connection's task: what it needs wherever it runs.
+/// The state of a connection's task, wherever it runs.
 struct Task {
     entry: Entry,
     workers: Workers,
     slot: Slot,
     on_lane: bool,
-    /// The memory of it, if it stays on this machine.
+    /// Marks the connection as one of this process, if it stays on this machine.
     hop: Option<Hop>,
 }
 
-/// Carries an accepted client to its end. To be run on the worker that the slot's seat is on, or on the entry's lane
-/// if it has none.
+/// Carries an accepted client to its end. Runs on the worker of the slot's seat, or on the entry's lane if the slot has no
+/// seat.
 ///
-/// Not an `async fn`, and its parts box what is over before the relay starts: an idle connection has memory for the relay
-/// only.
+/// Not an `async fn`, and its parts box state that is over before the relay starts: an idle connection has memory for the
+/// relay only.
 pub(crate) fn run(entry: Entry, workers: Workers, accepted: Accepted, slot: Slot) -> impl Future<Output = ()> + Send {
     let shared = &entry.shared;
-    log::debug!(target: "interpose::connection", "{}: accepted from {}", shared.id, shared.client.peer);
+    log::debug!(target: log_target::CONNECTION, "{}: accepted from {}", shared.id, shared.client.peer);
     let client = accepted.into_unregistered(&entry.context.options);
     let on_lane = slot.seat.is_none();
     let mut task = Task { entry, workers, slot, on_lane, hop: None };
     async move {
         match task.carry(client).await {
             Ok(done) => task.follow(done),
-            // Reported already: the client may have been listened to since.
+            // Reported already; injected bytes may have been delivered to the client since.
             Err(outcome) => task.entry.end(outcome, task.slot),
         }
     }
@@ -82,7 +83,7 @@ fn run_apart(apart: Apart) -> impl Future<Output = ()> + Send {
 }
 
 impl Task {
-    /// The end of its relay, or the reason why there was none.
+    /// Returns the end of the relay, or the outcome of a connection that had none.
     async fn carry(&mut self, client: Unregistered) -> Result<Done, Outcome> {
         let relay = match Box::pin(self.connect(client)).await {
             Ok((client, upstream)) => relay::run(client, upstream, self.order()),
@@ -91,7 +92,7 @@ impl Task {
         Ok(relay.await)
     }
 
-    /// Both sides, or why there is no upstream. The client was told then.
+    /// Returns both sides, or the outcome without an upstream, of which the client has been informed.
     async fn connect(&mut self, client: Unregistered) -> Result<(Stream, Stream), Outcome> {
         let client = client.attach();
         let client = client.map_err(|error| {
@@ -146,7 +147,7 @@ impl Task {
         }
     }
 
-    /// Ends the connection, or goes on with it where it belongs.
+    /// Ends the connection, or continues it on the thread where it belongs.
     fn follow(mut self, done: Done) {
         let detached = match done {
             Done::Over(outcome) => {
@@ -180,7 +181,7 @@ impl Task {
         }
     }
 
-    /// Boxed, because it ends in a task of the same kind.
+    /// Returns the rest of the task on another thread. Boxed, because it ends in a task of the same kind.
     fn go_on(self, detached: Box<relay::Detached>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
             let done = relay::go_on(detached, self.order()).await;

@@ -1,4 +1,4 @@
-//! From a client that has arrived to its upstream: decide where it goes, connect, let the upstream pass its steps.
+//! The way from an arrived client to its upstream: decide where it goes, connect, pass the upstream's steps.
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
@@ -65,8 +65,8 @@ pub(super) async fn reach(departure: Departure<'_>) -> Result<Reached, Outcome> 
     let connected = unless_ended(reaching, shared, Some(client)).await?;
     let connected = connected.map(|Connected { stream, peer, local, hop }| (Unserved(Some(stream)), (peer, local), hop));
     if attendance.as_ref().is_some_and(|attendance| attendance.known) {
-        // Once more: a connection that a script has made was remembered only after it was accepted here. Each way round that
-        // such connections make leads through hooks.
+        // Checked once more: a connection that a script has made was remembered only after it was accepted here. Every circle
+        // of such connections passes hooks.
         let passed = circle::refuse(&context.server, &commons.hops, shared)?;
         if let Some((_, _, Some(hop))) = &connected {
             hop.raise(passed);
@@ -117,7 +117,7 @@ async fn part(
     Ok(Reached { upstream: Stream::nobody(), apart: Some(apart), hop: None })
 }
 
-/// Waits for a hook that is asked once both sides are there. `close()` meanwhile is left to the relay, which ends both in
+/// Waits for a hook that runs once both sides are there. A `close()` meanwhile is left to the relay, which ends both sides in
 /// order.
 async fn unless_failed(
     asked: impl Future<Output = Result<(), Failed>>,
@@ -131,7 +131,7 @@ async fn unless_failed(
     }
 }
 
-/// Asks where the client goes, and connects there. Returns `None` for a client that goes nowhere.
+/// Decides where the client goes, and connects there. Returns `None` for a client that goes nowhere.
 async fn connect(
     context: &ConnectionContext,
     way: Way<'_>,
@@ -156,7 +156,7 @@ async fn connect(
     }
 }
 
-/// The decision about a client, and what serves to carry it out.
+/// The decision about a client, and the means to carry it out.
 struct Decided {
     decision: Decision,
     /// `None` where it was released for the hook.
@@ -165,7 +165,7 @@ struct Decided {
     _early: Option<Hop>,
 }
 
-/// Asks `on_accept` where the client goes, if that is wanted.
+/// Calls `on_accept` to decide where the client goes, if it is wanted.
 async fn decide(
     way: &Way<'_>,
     attendance: Option<&mut Attendance>,
@@ -175,7 +175,7 @@ async fn decide(
     let Some(attendant) = attendance.and_then(|attendance| attendance.wanted(Interest::ACCEPT)) else {
         return Ok(Decided { decision: Decision::Default, reserve, _early: None });
     };
-    // The hook may itself connect the upstream.
+    // Released, because the hook may itself connect the upstream.
     drop(reserve.take());
     let known = Arc::clone(way.hops);
     // Before the next hook is asked, whose client may be what this one has connected.

@@ -13,9 +13,9 @@ use crate::{
 /// A side that passes its steps. Nothing else reads or writes it meanwhile.
 #[cfg_attr(not(test), expect(dead_code, reason = "no step is built in yet"))]
 pub(crate) struct Opening<'a> {
-    /// Bytes that were read and that belong to the relay are put in front again.
+    /// The stream of the side. Bytes that a step has read and that belong to the relay are put in front again.
     pub stream: &'a mut Stream,
-    /// The names as hooks, handles and logs show them from then on.
+    /// The side's names, as hooks, handles and logs show them from then on.
     pub names: &'a mut SideNames,
 }
 
@@ -79,7 +79,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Reads one byte, which has to be this one.
+    /// Reads one byte, and fails unless it is this one.
     #[derive(Debug)]
     struct Expect(u8);
 
@@ -129,7 +129,7 @@ mod tests {
         }
     }
 
-    /// Gives the side this name.
+    /// Sets this name as the side's.
     #[derive(Debug)]
     struct Name(&'static str);
 
@@ -153,7 +153,7 @@ mod tests {
         }
     }
 
-    /// Fails as a byte that is not there.
+    /// Fails as [`Expect`] does for another byte.
     #[derive(Debug)]
     struct Fail;
 

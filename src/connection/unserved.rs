@@ -16,8 +16,8 @@ use crate::{
     },
 };
 
-/// A side whose opposite one is not there yet. Dropped, it gets RST: nothing was sent to it, so that says what a failed
-/// direct connection would have said.
+/// A side whose opposite side is not there yet. The drop resets it: nothing was sent to it, so RST is what a failed direct
+/// connection would have sent.
 pub(super) struct Unserved(pub(super) Option<Stream>);
 
 impl Unserved {
@@ -55,7 +55,8 @@ pub(super) async fn unless_ended<T>(
         if shared.control.command() == Some(Command::Close) {
             return Poll::Ready(Err(Outcome::plain(CloseReason::Closed)));
         }
-        // Only RST is leaving. A FIN may be a client that has sent all it wants to, and bytes stay in the kernel.
+        // Only RST means that the client has left. A FIN may come from a client that has sent everything, and bytes stay in
+        // the kernel.
         let failure = client.map_or(Poll::Pending, |client| client.poll_failure(cx));
         failure.map(|error| Err(Outcome::explained(CloseReason::ClientGone, reason_text(&error))))
     })

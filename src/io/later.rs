@@ -12,7 +12,7 @@ use std::{
 use tokio::time::sleep;
 
 use super::errno::is_exhaustion;
-use crate::words::{error::reason_text, throttle::Throttle};
+use crate::words::{error::reason_text, log_target, throttle::Throttle};
 
 /// Pause before a retry.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -45,7 +45,7 @@ pub(super) fn again(error: &io::Error, cx: &Context<'_>) -> bool {
     }
     if let Some(more) = LOG.pass() {
         let why = reason_text(error);
-        log::warn!(target: "interpose::connection", "bytes wait, because the system cannot move them: {why}; it is tried again{more}");
+        log::warn!(target: log_target::CONNECTION, "bytes wait, because the system cannot move them: {why}; it is tried again{more}");
     }
     true
 }

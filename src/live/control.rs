@@ -60,7 +60,7 @@ impl Directions {
 /// Requests for checks that the peers still acknowledge the bytes sent to them. The server's upkeep requests them, so that a
 /// connection needs no clock of its own.
 #[derive(Debug, Default)]
-pub(crate) struct Looks {
+pub(crate) struct KeepaliveChecks {
     asked: AtomicBool,
     /// Bytes delivered both ways at the last call of [`ask`](Self::ask).
     delivered: AtomicU64,
@@ -70,7 +70,7 @@ pub(crate) struct Looks {
     before: AtomicBool,
 }
 
-impl Looks {
+impl KeepaliveChecks {
     /// Requests a keepalive check. Skipped when the last check found nothing in flight and nothing was delivered since.
     /// Returns whether a check was requested.
     pub(crate) fn ask(&self, delivered: u64) -> bool {
@@ -110,7 +110,7 @@ pub(crate) struct Control {
     pub paused: Directions,
     /// Directions whose source is not read until other connections have taken the bytes sent to them.
     pub waits: Directions,
-    pub looks: Looks,
+    pub keepalive_checks: KeepaliveChecks,
     /// The request of a server that ends idle connections to end if nothing is under way: 1 plus the time without a delivery,
     /// in units of 10 ms; 0 without a request.
     leave: AtomicU8,

@@ -65,13 +65,13 @@ impl Connection {
     }
 
     /// Records that the hooks have seen the end of the connection.
-    pub fn tell(&self) {
-        self.0.told.store(true, Ordering::Release);
+    pub fn set_close_notified(&self) {
+        self.0.close_notified.store(true, Ordering::Release);
     }
 
     /// Returns true once the hooks have seen the end of the connection.
-    pub fn is_told(&self) -> bool {
-        self.0.told.load(Ordering::Acquire)
+    pub fn is_close_notified(&self) -> bool {
+        self.0.close_notified.load(Ordering::Acquire)
     }
 
     /// Returns how many listeners of this process its client has passed before this one.

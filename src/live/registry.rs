@@ -37,7 +37,7 @@ pub(crate) struct Registry {
     /// Maximum number of live connections since the last call of [`live_and_peak`](Self::live_and_peak).
     peak: AtomicUsize,
     /// Number of ended connections whose on_close has not returned yet.
-    untold: AtomicUsize,
+    pending_close_hooks: AtomicUsize,
     /// Notified when the last live connection ends.
     empty: Notify,
 }
@@ -62,7 +62,7 @@ impl Registry {
             entered: AtomicU64::new(0),
             adopted: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
-            untold: AtomicUsize::new(0),
+            pending_close_hooks: AtomicUsize::new(0),
             empty: Notify::new(),
         }
     }
@@ -90,7 +90,7 @@ impl Registry {
             meters: Both::default(),
             control: Control::default(),
             outcome: OnceLock::new(),
-            told: AtomicBool::new(false),
+            close_notified: AtomicBool::new(false),
             passed: AtomicU8::new(0),
             inode: AtomicU32::new(0),
             seldom: OnceLock::new(),
@@ -131,13 +131,13 @@ impl Registry {
     }
 
     /// Counts a connection that has ended and whose on_close is still to be called.
-    pub(crate) fn to_be_told(&self) {
-        self.untold.fetch_add(1, Ordering::AcqRel);
+    pub(crate) fn add_pending_close_hook(&self) {
+        self.pending_close_hooks.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Counts an on_close that has returned, or that cannot be called any more.
-    pub(crate) fn told(&self) {
-        self.untold.fetch_sub(1, Ordering::AcqRel);
+    pub(crate) fn remove_pending_close_hook(&self) {
+        self.pending_close_hooks.fetch_sub(1, Ordering::AcqRel);
         self.empty.notify_waiters();
     }
 
@@ -157,10 +157,10 @@ impl Registry {
     }
 
     /// Requests a keepalive check from every connection that may have bytes in flight.
-    pub(crate) fn look_all(&self) {
+    pub(crate) fn check_peers(&self) {
         for shared in held(&self.live).values() {
             let delivered = shared.delivered();
-            if shared.control.looks.ask(delivered) {
+            if shared.control.keepalive_checks.ask(delivered) {
                 shared.control.wake();
             }
         }
@@ -194,8 +194,8 @@ impl Registry {
     }
 
     /// Returns the number of live connections, and that of ended ones whose on_close has not returned.
-    pub(crate) fn left(&self) -> (usize, usize) {
-        (held(&self.live).len(), self.untold.load(Ordering::Acquire))
+    pub(crate) fn remaining(&self) -> (usize, usize) {
+        (held(&self.live).len(), self.pending_close_hooks.load(Ordering::Acquire))
     }
 
     /// Completes when no connection lives and on_close has returned for all.
@@ -204,7 +204,7 @@ impl Registry {
             let notified = self.empty.notified();
             tokio::pin!(notified);
             notified.as_mut().enable();
-            if held(&self.live).is_empty() && self.untold.load(Ordering::Acquire) == 0 {
+            if held(&self.live).is_empty() && self.pending_close_hooks.load(Ordering::Acquire) == 0 {
                 return;
             }
             notified.await;

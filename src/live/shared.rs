@@ -50,7 +50,7 @@ pub(crate) struct Shared {
     pub control: Control,
     pub outcome: OnceLock<Outcome>,
     /// True once the hooks have seen the end of the connection: no hook runs for it any more.
-    pub(super) told: AtomicBool,
+    pub(super) close_notified: AtomicBool,
     /// Listeners of this process that the client has passed before this one.
     pub passed: AtomicU8,
     /// The inode of the client's socket, as [`Ends`] has it.

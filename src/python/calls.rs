@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::words::log_target;
+
 /// The duration from which on a callback is slow: the other connections of its lane are delayed.
 const SLOW: Duration = Duration::from_millis(100);
 
@@ -62,7 +64,7 @@ pub(super) struct Running {
     /// Milliseconds from `EPOCH` to the callback's begin.
     since: AtomicU64,
     /// The begin of the last callback that was reported as stuck, in milliseconds from `EPOCH`.
-    told: AtomicU64,
+    reported: AtomicU64,
 }
 
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -115,7 +117,7 @@ impl CallLog {
             *warned = Some(now);
             let (name, taken) = (self.name(slot), taken.as_millis());
             log::warn!(
-                target: "interpose::callback",
+                target: log_target::CALLBACK,
                 "{name}: it took {taken} ms, and the other connections of its lane waited; do slow work in a thread, or give callback_threads"
             );
         }
@@ -125,8 +127,8 @@ impl CallLog {
 impl Running {
     /// Registers a lane that begins to run callbacks in the Python thread `thread`.
     pub(super) fn start(log: Arc<CallLog>, thread: u64) -> Arc<Self> {
-        let (since, told) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
-        let running = Arc::new(Self { log, thread, slot: AtomicUsize::new(0), since, told });
+        let (since, reported) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
+        let running = Arc::new(Self { log, thread, slot: AtomicUsize::new(0), since, reported });
         let mut lanes = held(&LANES);
         lanes.retain(|lane| lane.strong_count() > 0);
         lanes.push(Arc::downgrade(&running));
@@ -152,7 +154,7 @@ impl Running {
         let slot = *Slot::ALL.get(self.slot.load(Relaxed).checked_sub(1)?)?;
         let since = self.since.load(Relaxed);
         let taken = EPOCH.elapsed().saturating_sub(Duration::from_millis(since));
-        (taken >= least && self.told.swap(since, Relaxed) != since)
+        (taken >= least && self.reported.swap(since, Relaxed) != since)
             .then(|| (self.log.name(slot), taken.as_secs_f64(), self.thread))
     }
 }

@@ -113,8 +113,8 @@ impl Connection {
 
     /// True once all callbacks for the connection's end have returned.
     #[getter]
-    fn told(&self) -> bool {
-        self.0.is_told()
+    fn close_notified(&self) -> bool {
+        self.0.is_close_notified()
     }
 
     #[getter]

@@ -23,6 +23,7 @@ use crate::{
     words::{
         chunk::{Chunk, Room},
         direction::Direction,
+        log_target,
         outcome::CloseReason,
     },
 };
@@ -112,7 +113,7 @@ impl OnLane {
     fn end(&self, py: Python<'_>, here: &LaneLocals, slot: Slot, error: PyErr) -> Failed {
         let kind = if error.is_instance_of::<PySystemExit>(py) { "SystemExit" } else { "KeyboardInterrupt" };
         let line = format!("{} raised {kind}: the server stops", self.log.name(slot));
-        log::error!(target: "interpose::callback", "{line}");
+        log::error!(target: log_target::CALLBACK, "{line}");
         here.callbacks.get().raise_later(error.into_value(py).into_any());
         here.server.stop(std::time::Duration::ZERO);
         Failed { reason: CloseReason::Stopped, error: line }
@@ -170,7 +171,7 @@ impl Hooks for OnLane {
             let _ = self.ask(Slot::Close, connection, Call::Connection, answers::nothing, ());
         }
         // Mark closed before removing, so a thread that re-adds the entry sees that it must remove it.
-        connection.tell();
+        connection.set_close_notified();
         if locals::keeps(connection) {
             locals::attached(|py, here| {
                 let objects = here.objects.borrow_mut().forget(connection);

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     server::Server,
     threads::lane::{self, Ticks},
+    words::log_target,
 };
 
 /// How long aborted connections may take to end.
@@ -100,7 +101,7 @@ async fn until_closed(server: Server, handle: lane::LaneHandle, woken: Option<c_
         }
         if handle.seats() >= left {
             log::error!(
-                target: "interpose::callback",
+                target: log_target::CALLBACK,
                 "{}: {left} connections end without on_close: a callback does not return",
                 server.address()
             );

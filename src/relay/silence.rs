@@ -44,8 +44,8 @@ impl Since {
 impl Relay<'_> {
     /// Looks, if that was asked for, after the upstream's keepalive and whether the peers still acknowledge. A side that does not has failed.
     pub(super) fn look(&mut self) -> bool {
-        let looks = &self.order.shared.control.looks;
-        if !looks.take() {
+        let checks = &self.order.shared.control.keepalive_checks;
+        if !checks.take() {
             return false;
         }
         if !std::mem::replace(&mut self.silence.kept_alive, true) {
@@ -61,13 +61,13 @@ impl Relay<'_> {
         });
         if unanswered == [None, None] {
             self.silence.since = None;
-            looks.found(false);
+            checks.found(false);
             return false;
         }
         let (now, since) = (Instant::now(), self.silence.since.get_or_insert_default());
         since.look(now);
         let lost = Side::ALL.map(|side| is_lost(&mut since.sides[side], unanswered[side as usize], now));
-        looks.found(true);
+        checks.found(true);
         for side in Side::ALL.into_iter().filter(|side| lost[*side as usize]) {
             // Its socket has not failed, so no read would ever tell of the end.
             self.pumps[side.sends()].end();

@@ -1,4 +1,4 @@
-//! The accepting task of a server: nothing slow happens in it.
+//! The accepting task of a server. No slow work happens in it.
 
 use std::{
     io,
@@ -25,13 +25,13 @@ use crate::{
     server::{setbacks::Setbacks, shutdown, state::ServerState, upkeep},
     settings::limits,
     threads::workers::Workers,
-    words::error::reason_text,
+    words::{error::reason_text, log_target},
 };
 
-/// Clients accepted before the thread's connections get their turn.
+/// Number of clients accepted before the thread's connections run.
 const BATCH: u32 = 64;
 
-/// Starts the task, on the worker with the least to do.
+/// Starts the accepting task, on the worker with the fewest seats taken.
 pub(crate) fn spawn(state: Arc<ServerState>, listener: Listener, workers: Workers) {
     let (runtime, seat) = workers.seat();
     let announce = AnnounceOnDrop(Arc::clone(&state));
@@ -50,7 +50,7 @@ pub(crate) fn spawn(state: Arc<ServerState>, listener: Listener, workers: Worker
             () = life => {}
             () = upkeep::run(&state.shared.registry, upkeep) => {}
         }
-        log::info!(target: "interpose::listener", "{}: closed", state.shared.address);
+        log::info!(target: log_target::LISTENER, "{}: closed", state.shared.address);
         drop(seat);
     });
 }
@@ -59,14 +59,14 @@ fn announce_start(state: &ServerState) {
     let context = state.context();
     let target = context.forward.as_ref().map_or_else(|| "where on_accept says".to_owned(), |f| f.address.to_string());
     let also = state.shared.other_address.as_ref().map_or_else(String::new, |other| format!(" and {other}"));
-    log::info!(target: "interpose::listener", "{}{also}: listening, forwarding to {target}", state.shared.address);
+    log::info!(target: log_target::LISTENER, "{}{also}: listening, forwarding to {target}", state.shared.address);
     let asked = state.config(|config| config.listening.backlog);
     if let Some(most) = Listener::shortened_backlog(asked) {
-        log::warn!(target: "interpose::listener", "{}: the system cuts backlog {asked} to {most} (net.core.somaxconn)", state.shared.address);
+        log::warn!(target: log_target::LISTENER, "{}: the system cuts backlog {asked} to {most} (net.core.somaxconn)", state.shared.address);
     }
 }
 
-/// Whatever ends the task, the server is closed then and nobody waits for ever.
+/// Closes the server when the accepting task ends, whatever ends it, so that nobody waits for ever.
 struct AnnounceOnDrop(Arc<ServerState>);
 
 impl Drop for AnnounceOnDrop {
@@ -82,7 +82,7 @@ async fn accept_until_stopped(state: &ServerState, listener: Listener, workers: 
         let mut registering = pin!(register(state, listener));
         tokio::select! {
             biased;
-            // First: clients that a stop finds in the backlog are served.
+            // Polled first: clients that a stop finds in the backlog are served.
             ready = &mut registering => ready,
             () = &mut stopped => return,
         }
@@ -99,7 +99,7 @@ async fn accept_until_stopped(state: &ServerState, listener: Listener, workers: 
     empty_backlog(state, &ready, &places, workers);
 }
 
-/// The listener, on the calling thread's runtime; waits for what that takes.
+/// Registers the listener with the calling thread's runtime; tries again while that fails.
 async fn register(state: &ServerState, mut listener: Listener) -> Ready {
     let mut setbacks = Setbacks::new(state);
     loop {
@@ -116,10 +116,10 @@ async fn register(state: &ServerState, mut listener: Listener) -> Ready {
     }
 }
 
-/// Serves the clients whose connect succeeded already, as far as there is room, and turns the others away. From the
-/// drop of the listener on, a connect is refused.
+/// Serves the clients whose connect has succeeded already, as far as there is room, and resets the others. Once the listener
+/// is dropped, a connect is refused.
 fn empty_backlog(state: &ServerState, ready: &Ready, places: &Places, workers: &Workers) {
-    // No more than can have waited: new ones may come all the time, and an error too.
+    // At most as many as can have waited: new clients may come all the time, and so may errors.
     let backlog = state.config(|config| config.listening.backlog);
     let most = Listener::shortened_backlog(backlog)
         .unwrap_or(backlog)
@@ -132,7 +132,7 @@ fn empty_backlog(state: &ServerState, ready: &Ready, places: &Places, workers: &
             Err(error) => {
                 if error.kind() != io::ErrorKind::WouldBlock {
                     let why = reason_text(&error);
-                    log::warn!(target: "interpose::listener", "{}: clients that still waited at the stop, if any, were reset: {why}", state.shared.address);
+                    log::warn!(target: log_target::LISTENER, "{}: clients that still waited at the stop, if any, were reset: {why}", state.shared.address);
                 }
                 return;
             }
@@ -153,14 +153,14 @@ fn empty_backlog(state: &ServerState, ready: &Ready, places: &Places, workers: &
     if turned_away > 0 {
         let most = state.max_connections.load(Relaxed);
         log::warn!(
-            target: "interpose::listener",
+            target: log_target::LISTENER,
             "{}: {turned_away} clients that still waited at the stop were reset: there were max_connections ({most}) already",
             state.shared.address,
         );
     }
 }
 
-/// Accepts until no more clients can come.
+/// Accepts clients until no more can come.
 async fn accept(state: &ServerState, ready: &Ready, places: &Places, workers: &Workers) {
     let scarce = limits::scarce_from();
     let mut setbacks = Setbacks::new(state);
@@ -187,7 +187,7 @@ async fn accept(state: &ServerState, ready: &Ready, places: &Places, workers: &W
                 if let Err(error) = setbacks.meet(error, ready.is_listening()).await {
                     let why = reason_text(&error);
                     log::error!(
-                        target: "interpose::listener",
+                        target: log_target::LISTENER,
                         "{}: cannot accept any more: {why}: something else ended the listening socket; the server stops",
                         state.shared.address,
                     );
@@ -199,7 +199,7 @@ async fn accept(state: &ServerState, ready: &Ready, places: &Places, workers: &W
     }
 }
 
-/// The next client. A pause is over as soon as accepting only has to wait for one.
+/// Waits for the next client. Ends a pause as soon as accepting only has to wait for one.
 async fn next(state: &ServerState, ready: &Ready, setbacks: &mut Setbacks<'_>, has_reserve: bool) -> io::Result<Accepted> {
     if has_reserve || state.accept_paused.load(Relaxed) {
         match ready.try_accept() {
@@ -213,7 +213,7 @@ async fn next(state: &ServerState, ready: &Ready, setbacks: &mut Setbacks<'_>, h
 /// The places among `max_connections`. A client without one stays in the backlog.
 struct Places {
     free: Arc<Semaphore>,
-    /// A client waits for one, and that is counted.
+    /// True while a client waits for a place, and has been counted.
     missing: AtomicBool,
 }
 
@@ -228,7 +228,7 @@ impl Places {
         Some(place)
     }
 
-    /// A place, once there is one. Notes a client that has to wait for it, and none as long as nobody does.
+    /// Waits for a place. Counts a client that has to wait for one, and counts nothing while no client waits.
     async fn take(&self, state: &ServerState, ready: &Ready) -> Option<OwnedSemaphorePermit> {
         if let Some(place) = self.try_take() {
             return Some(place);
@@ -246,7 +246,7 @@ impl Places {
         place.ok()
     }
 
-    /// Counts that a client found no place, once until there is one, and says so.
+    /// Counts and logs that a client found no place: once, until a place is free.
     fn are_missing(&self, state: &ServerState) {
         if self.missing.swap(true, Relaxed) {
             return;
@@ -255,7 +255,7 @@ impl Places {
         if let Some(more) = state.full_log.pass() {
             let most = state.max_connections.load(Relaxed);
             log::warn!(
-                target: "interpose::listener",
+                target: log_target::LISTENER,
                 "{}: max_connections ({most}) is reached; further clients wait in the backlog until a connection ends{more}",
                 state.shared.address,
             );
@@ -263,7 +263,7 @@ impl Places {
     }
 }
 
-/// What lets a client in.
+/// The permit and the reserve of a client that is let in.
 struct Admitted {
     permit: OwnedSemaphorePermit,
     reserve: Option<Reserve>,
@@ -287,8 +287,8 @@ fn admit(state: &ServerState, client: Accepted, admitted: Admitted, workers: &Wo
     runtime.spawn(connection::run(entry, workers.clone(), client, slot));
 }
 
-/// Keeps what the upstream will need before a client takes a descriptor. Only in a process that is, or has been, short
-/// of them; in others it would be a cost for nothing.
+/// Reserves the upstream's descriptors before a client takes one. Only in a process that is, or has been, short of them; in
+/// others it would be a cost without a use.
 fn reserve(state: &ServerState) -> io::Result<Option<Reserve>> {
     if !state.shared.short_of_descriptors.load(Relaxed) {
         return Ok(None);
@@ -296,7 +296,7 @@ fn reserve(state: &ServerState) -> io::Result<Option<Reserve>> {
     let looks_up = state.context().forward.as_ref().is_some_and(|forward| forward.address.is_name());
     match Reserve::new(looks_up) {
         Err(error) if is_exhaustion(&error) => Err(error),
-        // Without /dev/null there is no reserve, which is no reason to accept nobody.
+        // Without /dev/null there is no reserve; clients are accepted all the same.
         reserve => Ok(reserve.ok()),
     }
 }

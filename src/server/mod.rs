@@ -58,7 +58,7 @@ pub struct Server(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     state: Arc<ServerState>,
-    /// The listener until the accepting task has it; nothing once stopped.
+    /// The listener, until the accepting task takes it or the server is stopped.
     listener: Mutex<Option<Listener>>,
     workers: OnceLock<Workers>,
 }
@@ -75,14 +75,14 @@ impl Server {
         Ok(Self(Arc::new(Inner { state, listener: Mutex::new(Some(listener)), workers: OnceLock::new() })))
     }
 
-    /// The name the listener's socket really has.
+    /// Returns the actual name of the listener's socket.
     pub fn address(&self) -> &SocketName {
         &self.0.state.shared.address
     }
 
-    /// Registers these hooks, to be asked for what [`set_interest`](Self::set_interest) says about connections accepted from
-    /// then on; the hooks of the first call stay. The lanes may come with a later call, also for connections that live:
-    /// before there are some, nothing is asked. A closed server takes none.
+    /// Registers these hooks. They are called for connections accepted from then on, as [`set_interest`](Self::set_interest)
+    /// says; the hooks of the first call stay. The lanes may come with a later call, also for connections that live: without
+    /// lanes no hook is called. A closed server takes no lanes.
     pub fn hook(&self, hooks: Arc<dyn Hooks>, lanes: impl IntoIterator<Item = LaneHandle>) {
         let (state, shared) = (&self.0.state, &self.0.state.shared);
         let chunk = state.config(|config| config.relay.chunk);
@@ -91,7 +91,8 @@ impl Server {
     }
 
     /// Carries an upstream's socket alone, with nobody in a client's place, on a lane of its hooks. It is not read before
-    /// [`Connection::resume`]. `client`: the connection whose hook gives it. For a server that has hooks and has been started.
+    /// [`Connection::resume`]. `client` is the connection whose hook has connected it. For a server that has hooks and has
+    /// been started.
     pub fn adopt(&self, socket: socket2::Socket, client: Option<&Connection>) -> Result<Connection, Error> {
         let (Some(workers), false, true) = (self.0.workers.get(), self.is_stopping(), self.0.state.shared.hooked.get().is_some())
         else {
@@ -105,8 +106,8 @@ impl Server {
         Ok(connection)
     }
 
-    /// Refuses a client that has passed too many listeners of this process, by what is known now. For an `on_accept` that may
-    /// connect by itself: what earlier ones have connected may have become known since the client was accepted.
+    /// Refuses a client that has passed too many listeners of this process, by the current knowledge. For an `on_accept` that
+    /// may connect by itself: the client's earlier hops may have become known since it was accepted.
     pub fn refuse_circle(&self, client: &Connection) -> Result<(), Failed> {
         let Some(workers) = self.0.workers.get() else { return Ok(()) };
         let hops = workers.commons().hops;
@@ -114,7 +115,7 @@ impl Server {
         circle::refuse_long_way(&self.0.state.shared, &hops, passed).map(|_| ()).map_err(Failed::from)
     }
 
-    /// Which hooks are wanted from now on. Live connections follow before their next chunk.
+    /// Sets which hooks are called from now on. Live connections follow before their next chunk.
     pub fn set_interest(&self, interest: Interest) {
         if let Some(hooked) = self.0.state.shared.hooked.get()
             && hooked.interest() != interest
@@ -141,16 +142,16 @@ impl Server {
         Ok(())
     }
 
-    /// Begins to stop and returns at once: clients that wait in the backlog are taken, then the listener is
-    /// closed; connections may finish for `drain` and are aborted then. Of several calls the earliest deadline holds.
+    /// Begins to stop, and returns at once: clients that wait in the backlog are taken, then the listener is closed;
+    /// connections may finish for `drain` and are aborted then. Of several calls the earliest deadline holds.
     pub fn stop(&self, drain: Duration) {
         let mut listener = self.0.listener.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        // Beyond what the clock can count is a year, which nobody waits for either.
+        // A time beyond the clock's range becomes a year, for which nobody waits either.
         let deadline = now.checked_add(drain).unwrap_or(now + Duration::from_secs(365 * 86_400));
         self.0.state.shutdown.stop_by(deadline);
         if listener.take().is_some() {
-            // It was never started, so there is no task to close it.
+            // The server was never started, so there is no task to close it.
             self.0.state.announce_closed();
         }
     }
@@ -160,19 +161,19 @@ impl Server {
         Arc::clone(&self.0.state)
     }
 
-    /// Does what [`stop`](Self::stop) does, but only connections in which something is under way may go on for `drain`. The
-    /// others are ended in order at once, and those as soon as nothing moves any more.
+    /// Stops as [`stop`](Self::stop) does, but only connections in which something is under way may go on for `drain`. Idle
+    /// connections are ended in order at once, the others as soon as nothing moves any more.
     pub fn leave(&self, drain: Duration) {
         self.0.state.shutdown.end_idle();
         self.stop(drain);
     }
 
-    /// Blocks until the server has stopped and its last connection has ended. `false`: the time was over first.
+    /// Blocks until the server has stopped and its last connection has ended. Returns `false` if the time was over first.
     pub fn wait(&self, timeout: Option<Duration>) -> bool {
         self.0.state.shutdown.wait(timeout)
     }
 
-    /// The same, for a task.
+    /// Completes when the server has stopped and its last connection has ended.
     pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let mut closed = self.0.state.shutdown.watch_closed();
         let state = Arc::clone(&self.0.state);
@@ -183,27 +184,27 @@ impl Server {
         }
     }
 
-    /// Whether it has been started.
+    /// Returns true once the server was started.
     pub fn is_started(&self) -> bool {
         self.0.workers.get().is_some()
     }
 
-    /// Whether a stop has begun.
+    /// Returns true once a stop has begun.
     pub fn is_stopping(&self) -> bool {
         self.0.state.shutdown.phase() != ServerPhase::Running
     }
 
-    /// Whether it has stopped and its last connection has ended.
+    /// Returns true once the server has stopped and its last connection has ended.
     pub fn is_closed(&self) -> bool {
         self.0.state.shutdown.phase() == ServerPhase::Closed
     }
 
-    /// The live connections, oldest first.
+    /// Returns the live connections, oldest first.
     pub fn connections(&self) -> Vec<Connection> {
         self.0.state.shared.registry.connections()
     }
 
-    /// The figures of this moment.
+    /// Returns the figures of this moment.
     pub fn stats(&self) -> Stats {
         let state = &self.0.state;
         let totals = state.shared.registry.totals();

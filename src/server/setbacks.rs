@@ -1,4 +1,4 @@
-//! Accepts that fail: which pass, how long to wait, and what is said of them.
+//! Failed accepts: which errors are temporary, how long to wait, and what is logged.
 
 use std::{io, sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -7,13 +7,14 @@ use tokio::time::sleep;
 use crate::{
     io::errno::{is_exhaustion, is_of_one_client},
     server::state::ServerState,
-    words::error::reason_text,
+    words::{error::reason_text, log_target},
 };
 
-/// While accepting fails: how long until the next try. The most is what a freed descriptor may have to wait.
+/// Back-off range while accepting fails. The maximum is the longest that the next client may wait after a descriptor was
+/// freed.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
 
-/// Clients that may fail one after the other, each for a reason of its own. More of them have a reason in common.
+/// Number of accepts in a row that may fail for their client's own reason. More failures have a common cause.
 const IN_A_ROW: u32 = 64;
 
 /// The failures of one listener since the last client that came in.
@@ -28,14 +29,14 @@ impl<'a> Setbacks<'a> {
         Self { state, pause: PAUSE.0, in_a_row: 0 }
     }
 
-    /// Forgets what has failed: nothing does any more.
+    /// Resets the back-off: accepting works again.
     pub(crate) fn are_over(&mut self) {
         (self.pause, self.in_a_row) = (PAUSE.0, 0);
         self.state.accept_paused.store(false, Relaxed);
     }
 
-    /// Waits for as long as is right before the next try. A listener that hears of no more clients is the one thing that
-    /// waiting does not help: then the error comes back.
+    /// Waits for the back-off time before the next try. Returns the error if waiting does not help: the listener gets no more
+    /// clients.
     pub(crate) async fn meet(&mut self, error: io::Error, listening: bool) -> Result<(), io::Error> {
         let state = self.state;
         state.accept_errors.fetch_add(1, Relaxed);
@@ -52,7 +53,7 @@ impl<'a> Setbacks<'a> {
             let hint = hint(&error);
             let why = reason_text(&error);
             log::warn!(
-                target: "interpose::listener",
+                target: log_target::LISTENER,
                 "{}: accepting is paused: {why}; clients wait in the backlog; {hint}{more}",
                 state.shared.address,
             );

@@ -1,4 +1,4 @@
-//! What follows a stop.
+//! The end of a server: stop, drain, close.
 //!
 //! A server is in one of three states. *Running*: clients are accepted. *Stopping*: the listener is closed, connections
 //! may finish until a deadline (the drain) and are aborted then. *Closed*: the last connection has ended, and its
@@ -22,12 +22,13 @@ use tokio::{
 use crate::{
     connection::context::ServerShared,
     io::deadline::{self, Deadline},
+    words::log_target,
 };
 
-/// The time that aborted connections may take to be gone.
+/// How long aborted connections may take to end.
 const ABORT_TIME: Duration = Duration::from_secs(1);
 
-/// The pause between two searches for connections in which nothing is under way, where those are ended: the first, and the
+/// Pause between two searches for connections in which nothing is under way, where those are ended: the first and the
 /// longest.
 const REST: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
@@ -44,7 +45,7 @@ pub(crate) enum ServerPhase {
 pub(crate) struct Shutdown {
     /// `None` while it runs.
     stop: watch::Sender<Option<Stop>>,
-    /// Connections in which nothing is under way are ended at once instead of at the deadline.
+    /// True if connections in which nothing is under way are ended at once instead of at the deadline.
     ends_idle: AtomicBool,
     closed: watch::Sender<bool>,
     /// Repeats `closed` for threads that block.
@@ -121,7 +122,7 @@ impl Shutdown {
     }
 
     pub(crate) fn announce_closed(&self) {
-        // First the value that `phase` reads: a thread that `wait` lets go finds the server closed.
+        // Set first, because `phase` reads it: a thread that `wait` releases finds the server closed.
         self.closed.send_replace(true);
         *self.blocking.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.blocking.1.notify_all();
@@ -150,7 +151,7 @@ pub(crate) async fn drain(shutdown: &Shutdown, server: &ServerShared) {
     let mut stop = shutdown.stop.subscribe();
     let (mut delivered, mut pause) = (HashMap::new(), REST.0);
     let mut next = Instant::now();
-    // One for the whole drain, so that it knows how late its checks are, and pardons that once.
+    // One deadline for the whole drain, so that it counts late checks, and starts again only once.
     let mut deadline = Deadline::after(shutdown.requested_drain().unwrap_or_default());
     loop {
         tokio::select! {
@@ -161,7 +162,7 @@ pub(crate) async fn drain(shutdown: &Shutdown, server: &ServerShared) {
                 }
             }
             _ = stop.changed() => {
-                // First, for the deadline may have moved.
+                // Checked first, because the deadline may have moved.
                 if deadline.is_over() {
                     break;
                 }
@@ -178,19 +179,19 @@ pub(crate) async fn drain(shutdown: &Shutdown, server: &ServerShared) {
             }
         }
     }
-    // The thread may not have noticed yet what has come in time.
+    // The thread may not have received events yet that arrived in time.
     yield_now().await;
     server.registry.abort_all();
     if deadline::within(ABORT_TIME, server.registry.emptied()).await.is_some() {
         return;
     }
-    match server.registry.left() {
+    match server.registry.remaining() {
         (0, pending) => log::warn!(
-            target: "interpose::listener",
+            target: log_target::LISTENER,
             "{}: closed while {pending} ends are still to be told to on_close; its lane goes on with them", server.address
         ),
         (live, _) => log::error!(
-            target: "interpose::listener",
+            target: log_target::LISTENER,
             "{}: {live} connections were still there {ABORT_TIME:?} after they were aborted", server.address
         ),
     }
@@ -248,7 +249,7 @@ mod tests {
             Self { server, state, shared, task }
         }
 
-        /// For how long from now it lets its connection live.
+        /// Returns for how long from now the drain lets its connection live.
         async fn ends_after(self) -> Duration {
             let start = Instant::now();
             while self.shared.control.command().is_none() {
@@ -269,7 +270,7 @@ mod tests {
         }
     }
 
-    /// Its connections could not finish meanwhile.
+    /// The connections of a stopped process could not finish meanwhile.
     #[tokio::test(start_paused = true)]
     async fn a_process_that_was_stopped_drains_anew() {
         for is_left in [false, true] {

@@ -1,4 +1,4 @@
-//! What accepting needs, beside what connections need: the limit, what failed, and whether the server stops.
+//! The state of a server that only accepting needs: the limit, the failures, and the shutdown.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -21,7 +21,7 @@ pub(crate) struct ServerState {
     /// True while the accepting task waits after a failure before it accepts again.
     pub accept_paused: AtomicBool,
     pub accept_log: Throttle,
-    /// Times that a client waited in the backlog because `max_connections` was reached.
+    /// Number of times that a client waited in the backlog because `max_connections` was reached.
     pub max_connections_reached: AtomicU64,
     pub full_log: Throttle,
     /// The limit in force; 0 before the start when it depends on the descriptors of the process.
@@ -29,7 +29,7 @@ pub(crate) struct ServerState {
     current: Mutex<Current>,
 }
 
-/// The settings for clients that come from now on.
+/// The settings for clients accepted from now on.
 #[derive(Debug)]
 struct Current {
     config: Config,
@@ -58,12 +58,12 @@ impl ServerState {
         Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner).context)
     }
 
-    /// Reads something of the configuration.
+    /// Calls `read` with the configuration.
     pub(crate) fn config<T>(&self, read: impl FnOnce(&Config) -> T) -> T {
         read(&self.current.lock().unwrap_or_else(PoisonError::into_inner).config)
     }
 
-    /// Closes the server: its lanes may end, and every waiter learns of it.
+    /// Closes the server: its lanes may end, and all waiting threads and tasks are woken.
     pub(crate) fn announce_closed(&self) {
         self.shared.lanes.leave();
         self.shutdown.announce_closed();

@@ -1,4 +1,4 @@
-//! What a server does every few seconds, whatever its clients do.
+//! Periodic work of a server: checks of its connections, and memory after a burst.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ pub(crate) async fn run(registry: &Registry, interval: Duration) {
     loop {
         match &ticks {
             Some(ticks) if ticks.next().await.is_ok() => {}
-            // No descriptor was left for a timer of our own: the runtime's clock will do.
+            // Without a descriptor for a timer of our own, the runtime's clock is used.
             _ => sleep(interval).await,
         }
-        registry.look_all();
+        registry.check_peers();
         let (live, peak) = registry.live_and_peak();
         burst.look(live, peak);
     }

@@ -183,7 +183,7 @@ impl LaneHandle {
     }
 
     /// Queues `notice` for the lane, to run within [`GATHER`] and in order. The caller bounds the number of waiting notices.
-    pub(crate) fn tell(&self, notice: Call) {
+    pub(crate) fn notify(&self, notice: Call) {
         self.gather(|load| &load.notices, Some(GATHER), notice);
     }
 
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn an_ended_lane_keeps_no_call() {
-        for way in [LaneHandle::tell, LaneHandle::bring] {
+        for way in [LaneHandle::notify, LaneHandle::bring] {
             let lane = Lane::new(|| ()).unwrap();
             let (handle, subject) = (lane.handle(), Arc::new(()));
             let call = || {

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     settings::{config::MOST_CHUNK, limits::descriptor_limit},
-    words::error::reason_text,
+    words::{error::reason_text, log_target},
 };
 
 /// Requested size of a pipe. A kernel grants less to an ordinary user who has many pipes (fs.pipe-user-pages-soft).
@@ -45,7 +45,7 @@ pub(crate) fn refused(error: &io::Error) {
     }
     SAID.call_once(|| {
         let why = reason_text(error);
-        log::info!(target: "interpose::connection", "bytes that stream are copied where splice(2) fails: {why}");
+        log::info!(target: log_target::CONNECTION, "bytes that stream are copied where splice(2) fails: {why}");
     });
 }
 
