@@ -14,10 +14,10 @@ use crate::{
 /// The answer of a hook.
 #[derive(Debug)]
 pub enum Answer<T> {
-    /// The answer is there.
+    /// The answer.
     Now(T),
-    /// The answer comes with the ticket's [`Reply`]. Until then nothing more is asked of the hook about that direction, and
-    /// the direction is not read, so its source meets backpressure. The other direction goes on.
+    /// The answer comes with the ticket's [`Reply`]. Until then no hook is called for that direction, and the direction is
+    /// not read, so its source meets backpressure. The other direction goes on.
     Later(Ticket<T>),
 }
 
@@ -27,11 +27,11 @@ impl<T> From<T> for Answer<T> {
     }
 }
 
-/// The connection's half of an answer that comes later. Dropped with the connection's end, it cancels the reply.
+/// The connection's half of a later answer. Its drop, with the connection's end, cancels the reply.
 pub struct Ticket<T>(Arc<Slot<T>>);
 
-/// The hook's half of an answer that comes later: completes it once, from any thread. Dropped without an answer, it ends the
-/// connection as a hook that failed.
+/// The hook's half of a later answer: completes it once, from any thread. Its drop without an answer ends the connection as a
+/// failed hook does.
 pub struct Reply<T> {
     slot: Arc<Slot<T>>,
     connection: Connection,
@@ -40,7 +40,7 @@ pub struct Reply<T> {
 struct Slot<T>(Mutex<State<T>>);
 
 enum State<T> {
-    /// With what is to be called if it is cancelled.
+    /// The answer is pending; the function to call if it is cancelled.
     Asked(Option<Box<dyn FnOnce() + Send>>),
     Answered(Result<T, Failed>),
     /// Nobody waits for the answer: it was taken, or the connection has ended.
@@ -54,13 +54,13 @@ impl<T> Slot<T> {
 }
 
 impl<T> Ticket<T> {
-    /// Returns both halves of an answer about `connection`, which is woken by it.
+    /// Returns both halves of a later answer about `connection`, whose task it wakes.
     pub fn new(connection: &Connection) -> (Self, Reply<T>) {
         let slot = Arc::new(Slot(Mutex::new(State::Asked(None))));
         (Self(Arc::clone(&slot)), Reply { slot, connection: connection.clone() })
     }
 
-    /// Takes the answer, once it is there. The connection's task is woken by it.
+    /// Takes the answer, if there is one. The answer wakes the connection's task.
     pub(crate) fn poll_take(&self) -> Poll<Result<T, Failed>> {
         let mut state = self.0.state();
         match mem::replace(&mut *state, State::Over) {
@@ -76,7 +76,7 @@ impl<T> Ticket<T> {
 impl<T> Drop for Ticket<T> {
     fn drop(&mut self) {
         let before = mem::replace(&mut *self.0.state(), State::Over);
-        // Not under the lock: the reply's owner may look at it.
+        // Called after the lock is released: the function may use the reply.
         if let State::Asked(Some(on_cancel)) = before {
             on_cancel();
         }
@@ -84,7 +84,7 @@ impl<T> Drop for Ticket<T> {
 }
 
 impl<T> Reply<T> {
-    /// Completes the answer. Returns false if the connection has ended meanwhile, so that it comes to nothing.
+    /// Completes the answer. Returns false if the connection has ended meanwhile, so that the answer has no effect.
     pub fn complete(self, answer: Result<T, Failed>) -> bool {
         self.put(answer)
     }
@@ -94,8 +94,8 @@ impl<T> Reply<T> {
         matches!(*self.slot.state(), State::Over)
     }
 
-    /// Calls `cancelled` when the connection ends before the answer, on the thread that ends it; at once if it has ended.
-    /// A later call replaces it.
+    /// Calls `cancelled` when the connection ends before the answer, on the thread that ends it; at once if it has ended. A
+    /// later call replaces the function.
     pub fn on_cancel(&self, cancelled: impl FnOnce() + Send + 'static) {
         let mut state = self.slot.state();
         match &mut *state {

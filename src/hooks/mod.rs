@@ -1,4 +1,4 @@
-//! The seam between a connection and whoever wants to see and change it: what is asked, when, and the answers.
+//! The contract between a connection and the hooks that see and change it: each call, its time, and its answers.
 
 mod answer;
 
@@ -26,12 +26,12 @@ use crate::{
     },
 };
 
-/// Where a client goes: the answer of [`Hooks::on_accept`].
+/// The destination of a client: the answer of [`Hooks::on_accept`].
 #[derive(Debug)]
 pub enum Decision {
     /// To the server's own forward.
     Default,
-    /// To this one.
+    /// To this forward.
     Forward(Forward),
     /// To an upstream that is connected already.
     Connected(socket2::Socket),
@@ -41,53 +41,53 @@ pub enum Decision {
     Refuse,
 }
 
-/// What becomes of a chunk: the answer of [`Hooks::on_recv`].
+/// The fate of a chunk: the answer of [`Hooks::on_recv`].
 #[derive(Debug)]
 pub enum Verdict {
-    /// It goes on as it came.
+    /// The chunk goes on unchanged.
     Pass,
-    /// It goes no further.
+    /// The chunk goes no further.
     Drop,
-    /// These go on in its place, in this order.
+    /// These bytes go on in place of the chunk, in this order.
     Replace(Vec<Bytes>),
 }
 
-/// What becomes of an end of stream: the answer of [`Hooks::on_eof`].
+/// The fate of an end of stream: the answer of [`Hooks::on_eof`].
 #[derive(Debug)]
 pub enum EndVerdict {
-    /// It is passed on, after these.
+    /// The end is passed on, after these bytes.
     Pass(Vec<Bytes>),
-    /// It is withheld: the direction stays open for what is injected, until it is ended from outside.
+    /// The end is withheld: the direction stays open for injected bytes, until it is ended from outside.
     Withhold,
 }
 
-/// Where hooks are asked.
+/// The thread on which hooks are called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AskedOn {
-    /// On the connection's lane. A connection of which hooks want to see bytes runs there.
+    /// The connection's lane. A connection whose bytes hooks want to see runs there.
     Lane,
-    /// On the thread that the connection runs on. Hooks that may not block, and answer later what takes time.
+    /// The thread on which the connection runs. For hooks that never block, and answer later where an answer takes time.
     AnyThread,
 }
 
-/// Somebody who sees and changes what flows. Calls about one connection are made one at a time, where [`place`](Self::place)
-/// says.
+/// Hooks that see and change the bytes of connections. Calls about one connection are made one at a time, on the thread that
+/// [`place`](Self::place) names.
 pub trait Hooks: Send + Sync + fmt::Debug {
-    /// Returns where the hooks are asked. Asked once.
+    /// Returns the thread on which the hooks are called. Called once.
     fn place(&self) -> AskedOn {
         AskedOn::Lane
     }
 
-    /// Returns the stages of a connection that begins to flow, where it has some. They run wherever it runs.
+    /// Returns the stages of a connection whose relay begins, if it has some. They run on the connection's thread.
     fn stages(&self, connection: &Connection) -> Option<Both<Stages>> {
         let _ = connection;
         None
     }
 
-    /// A client was accepted. Nothing was read from it, and nothing is connected yet.
+    /// Called when a client was accepted. Nothing was read from it, and nothing is connected yet.
     fn on_accept(&self, connection: &Connection) -> Result<Answer<Decision>, Failed>;
 
-    /// The upstream is connected. Nothing was read from either side yet.
+    /// Called when the upstream is connected. Nothing was read from either side yet.
     fn on_connect(&self, connection: &Connection) -> Result<Answer<()>, Failed>;
 
     /// Returns true if each socket is carried alone: bytes of a client's reach an upstream only through the hooks.
@@ -95,29 +95,30 @@ pub trait Hooks: Send + Sync + fmt::Debug {
         false
     }
 
-    /// The upstream is connected, and is a connection of its own, which is not read yet. For hooks that have each socket
-    /// carried alone.
+    /// Called when the upstream is connected, and is a connection of its own, which is not read yet. For hooks that have each
+    /// socket carried alone.
     fn on_connect_apart(&self, connection: &Connection, upstream: &Connection) -> Result<Answer<()>, Failed> {
         let _ = upstream;
         self.on_connect(connection)
     }
 
-    /// A chunk was read. Its borders mean nothing; each byte comes once and in order.
+    /// Called when a chunk was read. Its boundaries have no meaning; each byte comes once and in order.
     fn on_recv(&self, connection: &Connection, direction: Direction, chunk: &Chunk) -> Result<Answer<Verdict>, Failed>;
 
-    /// The sending side of a direction has ended it in order, and `on_recv` has seen all of it.
+    /// Called when the sending side of a direction has ended it in order, after `on_recv` has seen all of its bytes.
     fn on_eof(&self, connection: &Connection, direction: Direction) -> Result<Answer<EndVerdict>, Failed>;
 
-    /// The connection is over. Called once, after every other, whatever was of interest: it is the time to forget it.
+    /// Called when the connection has ended: once, after every other call, whatever hooks were wanted. Afterwards nothing
+    /// refers to the connection.
     fn on_close(&self, connection: &Connection, wanted: bool);
 
-    /// Memory of the hooks' own for the next chunk, which is likely to have `size` bytes: then it is read there.
+    /// Returns memory of the hooks for the next chunk, which is likely to have `size` bytes: then it is read there.
     fn room(&self, size: usize) -> Option<Arc<dyn Room>> {
         let _ = size;
         None
     }
 
-    /// A room that is not needed, or whose chunk has passed.
+    /// Returns a room to the hooks, unused or after its chunk was handled.
     fn leave(&self, room: Arc<dyn Room>) {
         drop(room);
     }
@@ -127,23 +128,23 @@ pub trait Hooks: Send + Sync + fmt::Debug {
         Instant::now()
     }
 
-    /// A relay that runs on the lane gives others their turn.
+    /// Called when a relay on the lane lets others run.
     fn turn_over(&self) {}
 
-    /// How many calls have failed.
+    /// Returns the number of calls that have failed.
     fn errors(&self) -> u64 {
         0
     }
 }
 
-/// The hooks of a server and the lanes they run on.
+/// The hooks of a server, and the lanes on which they run.
 #[derive(Debug)]
 pub(crate) struct Hooked {
     pub hooks: Arc<dyn Hooks>,
     lanes: Arc<Lanes>,
-    /// The most that one chunk has.
+    /// Maximum bytes of one chunk.
     pub chunk: usize,
-    /// Each socket is carried alone.
+    /// True if each socket is carried alone.
     pub apart: bool,
     on_lane: bool,
     interest: AtomicInterest,
@@ -164,12 +165,12 @@ impl Hooked {
     }
 }
 
-/// One connection's share in the hooks: which they are, and the lane it stays with.
+/// The hooks of one connection, and the lane with which it stays.
 #[derive(Debug)]
 pub(crate) struct Attendant {
     pub hooked: Arc<Hooked>,
     pub connection: Connection,
-    /// Taken when the first hook is wanted. Boxed: a connection without hooks has nothing of it.
+    /// Taken when the first hook is wanted. Boxed: a connection without hooks needs only the pointer.
     place: OnceLock<Box<Place>>,
 }
 
@@ -178,12 +179,12 @@ impl Attendant {
         Self { hooked: Arc::clone(hooked), connection, place: OnceLock::new() }
     }
 
-    /// Returns true if the hooks are asked on a lane.
+    /// Returns true if the hooks are called on a lane.
     pub(crate) fn is_on_lane(&self) -> bool {
         self.hooked.on_lane
     }
 
-    /// Returns true if there is a thread on which the hooks can be asked.
+    /// Returns true if there is a thread on which the hooks can be called.
     pub(crate) fn can_ask(&self) -> bool {
         !self.is_on_lane() || self.lane().is_some()
     }
@@ -205,15 +206,15 @@ impl Attendant {
         self.place.get().map(Box::as_ref)
     }
 
-    /// What is wanted of this connection now.
+    /// Returns the hooks that are wanted of this connection now.
     pub(crate) fn interest(&self) -> Interest {
         let wanted = self.hooked.interest().without(self.connection.passed_through());
-        // Without a lane nobody can be asked.
+        // Without a lane no hook can be called.
         if wanted == Interest::NONE || self.can_ask() { wanted } else { Interest::NONE }
     }
 
-    /// Asks `question` on the lane, or here where that is the place, and waits for the answer. The caller has the task woken
-    /// by the connection's control: an answer that comes later wakes that.
+    /// Calls `question` on the lane, or here if hooks run on any thread, and waits for the answer. The caller registers the
+    /// task with the connection's control: a later answer wakes that.
     pub(crate) async fn ask<T, F>(&self, on_lane: bool, question: F) -> Result<T, Failed>
     where
         T: Send + 'static,
@@ -222,8 +223,8 @@ impl Attendant {
         self.ask_then(on_lane, question, |answer, _| answer).await
     }
 
-    /// Asks as [`ask`](Self::ask) does, and makes of the answer what `then` does: before another question is asked on that
-    /// thread, if the answer is there at once.
+    /// Calls a hook as [`ask`](Self::ask) does, and maps the answer with `then`: before another hook runs on that thread, if
+    /// the answer is there at once.
     pub(crate) async fn ask_then<T, U, F, G>(&self, on_lane: bool, question: F, then: G) -> Result<U, Failed>
     where
         T: Send + 'static,

@@ -23,13 +23,13 @@ pub struct Stages {
     reset: Option<(Finish, Option<Instant>)>,
 }
 
-/// A stage and what it is to be fed next.
+/// A stage, and the queue of pieces that it is to be fed next.
 #[derive(Debug, Default)]
 struct Link {
-    /// None in the hook's place.
+    /// `None` in the hook's place.
     stage: Option<Box<dyn Stage>>,
     queue: VecDeque<Piece>,
-    /// What lies behind the queue, and when it is due.
+    /// The end behind the queue, and the instant at which it is due.
     end: End,
     end_due: Option<Instant>,
     state: LinkState,
@@ -40,14 +40,14 @@ enum LinkState {
     #[default]
     Open,
     Waiting,
-    /// It waits, and was fed the end of this kind.
+    /// The stage waits, and was fed the end of this kind.
     WaitingAtEnd(End),
-    /// It was fed the end.
+    /// The stage was fed the end.
     Ended,
 }
 
 impl Link {
-    /// Returns what it is to be fed next, unless it waits.
+    /// Returns the next piece for the stage and the end behind it, unless the stage waits.
     fn next(&mut self) -> Option<(Piece, End)> {
         if self.state != LinkState::Open || self.queue.is_empty() && self.end == End::Open {
             return None;
@@ -61,7 +61,7 @@ impl Link {
         matches!(self.state, LinkState::Waiting | LinkState::WaitingAtEnd(_))
     }
 
-    /// Returns true if nothing lies before it.
+    /// Returns true if nothing waits for the stage.
     fn is_at_rest(&self) -> bool {
         !self.is_waiting() && (self.state == LinkState::Ended || self.queue.is_empty() && self.end == End::Open)
     }
@@ -74,21 +74,21 @@ impl Default for Stages {
 }
 
 impl Stages {
-    /// Puts a stage before the hook, behind those that stand there.
+    /// Adds a stage before the hook, behind those that stand there.
     #[must_use]
     pub fn before_hook(mut self, stage: impl Stage + 'static) -> Self {
         self.insert(self.hook, Box::new(stage));
         self
     }
 
-    /// Puts a stage behind the hook, behind those that stand there.
+    /// Adds a stage behind the hook, behind those that stand there.
     #[must_use]
     pub fn after_hook(mut self, stage: impl Stage + 'static) -> Self {
         self.insert(self.links.len(), Box::new(stage));
         self
     }
 
-    /// Puts a stage at a place: 0 is the first; the hook's place counts. Takes effect from the next feed on.
+    /// Inserts a stage at a place: 0 is the first; the hook's place counts. Takes effect from the next feed on.
     pub fn insert(&mut self, at: usize, stage: Box<dyn Stage>) {
         let mut link = Link { stage: Some(stage), ..Link::default() };
         if let Some(displaced) = self.links.get_mut(at) {
@@ -122,7 +122,7 @@ impl Stages {
             link.queue.push_front(Piece { bytes: kept.into(), due: None });
         }
         if at == self.links.len() {
-            // Behind the last stage is the outbox. What is left over goes there through an empty place.
+            // The outbox is behind the last stage. Remaining pieces reach it through an empty place.
             if !link.queue.is_empty() || link.end != End::Open {
                 link.stage = Some(Box::new(Nothing));
                 link.state = LinkState::Open;
@@ -208,7 +208,7 @@ impl Stages {
         Progress::Moved
     }
 
-    /// Takes note of a stage's progress, behind which lies `end`. Returns a failure.
+    /// Records a stage's progress, behind which lies `end`. Returns a failure.
     fn note(&mut self, at: usize, progress: Progress, end: End) -> Option<Progress> {
         let state = self.links[at].state;
         let end = match (state, end) {
@@ -266,7 +266,7 @@ impl Stages {
     }
 }
 
-/// A place without a stage: all passes.
+/// A place without a stage: every piece passes.
 #[derive(Debug)]
 pub struct Nothing;
 

@@ -1,7 +1,8 @@
-//! Stages: what bytes of one direction pass between being read and being written.
+//! Stages: the steps that bytes of one direction pass between being read and being written.
 //!
-//! A stage needs no socket, no thread and no clock of its own: it is fed bytes, and writes what becomes of them, and when,
-//! into an [`Outbox`]. So a test plays it by hand. Framers, filters and faults are stages; the hooks are one too.
+//! A stage needs no socket, no thread and no clock of its own: it is fed bytes, and writes bytes with the instants at which
+//! they are due into an [`Outbox`]. So a test plays it by hand. Framers, filters and faults are stages; the hooks are one
+//! too.
 
 pub mod chain;
 pub mod outbox;
@@ -15,7 +16,7 @@ use bytes::Bytes;
 pub use self::{chain::Stages, outbox::Outbox};
 use crate::words::{chunk::Chunk, outcome::Failed};
 
-/// What lies behind the bytes that a stage is fed.
+/// The end behind the bytes that a stage is fed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum End {
     /// More bytes may come.
@@ -23,19 +24,19 @@ pub enum End {
     Open,
     /// The source has ended in order (FIN). The end reaches the destination if the stage writes it into the outbox.
     Finished,
-    /// No more bytes come: the source has failed, or the direction was ended from outside. The end itself is not the stage's
-    /// to decide any more; bytes that it keeps are.
+    /// No more bytes come: the source has failed, or the direction was ended from outside. The stage does not decide about
+    /// this end; it does decide about bytes that it keeps.
     Stopped,
 }
 
-/// How far a stage has come with what it was fed.
+/// The progress of a stage with the bytes that it was fed.
 #[derive(Debug)]
 #[must_use]
 pub enum Progress {
-    /// It takes more.
+    /// The stage takes more.
     Moved,
-    /// It took what it was fed, and takes no more before [`Stage::resume`] returns something else. The direction is not read
-    /// meanwhile, so the source meets backpressure.
+    /// The stage took the bytes that it was fed, and takes no more before [`Stage::resume`] returns something else. The
+    /// direction is not read meanwhile, so the source meets backpressure.
     Waiting,
     /// The connection ends now, with a reset to both sides. Bytes that were not delivered are counted undeliverable.
     Failed(Failed),

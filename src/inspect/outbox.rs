@@ -1,4 +1,4 @@
-//! What stages write into: pieces in order, each now or at an instant, and how the direction ends behind them.
+//! The output of stages: pieces in order, each due now or at an instant, and the end of the direction behind them.
 
 use std::{collections::VecDeque, io::IoSlice, time::Instant};
 
@@ -10,13 +10,13 @@ use crate::words::{
     pieces::Pieces,
 };
 
-/// Pieces that one write takes. More are no gain: small ones were joined before.
+/// Maximum number of pieces of one write. More are no gain: small ones were joined before.
 pub(crate) const SLICES: usize = 16;
 
 /// Bytes of memory that a piece costs beyond its contents.
 const PIECE: usize = 256;
 
-/// How a direction ends behind its last piece.
+/// The end of a direction, behind its last piece.
 #[derive(Debug)]
 pub enum Finish {
     /// FIN to the destination.
@@ -38,19 +38,19 @@ pub(crate) struct Piece {
 #[derive(Debug, Default)]
 pub struct Outbox {
     first: Option<Piece>,
-    /// Behind `first`. Empty without it.
+    /// The pieces behind `first`. Empty without it.
     rest: VecDeque<Piece>,
     bytes: usize,
     finish: Option<(Finish, Option<Instant>)>,
     wake: Option<Instant>,
-    /// Bytes that were not the source's.
+    /// Number of bytes that did not come from the source.
     added: usize,
-    /// Bytes of the source that go no further.
+    /// Number of bytes of the source that go no further.
     dropped: usize,
-    /// A chunk that is done with, whose memory the next read may use.
+    /// A chunk that was handled, whose memory the next read may use.
     spent: Option<Chunk>,
     now: Option<Instant>,
-    /// When the piece that is being fed is due: nothing that comes of it is due earlier.
+    /// The instant at which the piece that is being fed is due: no piece made from it is due earlier.
     floor: Option<Instant>,
 }
 
@@ -96,7 +96,7 @@ impl Outbox {
         joined.take().into_iter().for_each(|bytes| self.add(bytes));
     }
 
-    /// Lets bytes of the source go no further.
+    /// Drops bytes of the source.
     pub fn drop(&mut self, chunk: impl Into<Chunk>) {
         let chunk = chunk.into();
         self.dropped += chunk.len();
@@ -229,7 +229,7 @@ impl Outbox {
         true
     }
 
-    /// Puts what another outbox has behind what is in this one.
+    /// Appends the contents of another outbox.
     pub(crate) fn append(&mut self, more: &mut Self) {
         while let Some(Piece { bytes, due }) = more.take_piece() {
             self.put(bytes, due);
@@ -271,7 +271,7 @@ impl Outbox {
         Self { now: self.now, floor: self.floor, ..Self::default() }
     }
 
-    /// Takes over what is not fed to the stage behind: figures, an instant to wake at, spent memory.
+    /// Takes over the parts that are not fed to the stage behind: figures, an instant to wake at, spent memory.
     pub(super) fn absorb(&mut self, mut between: Self) {
         let (added, dropped) = between.take_figures();
         self.note_figures((added, dropped));

@@ -1,4 +1,4 @@
-//! Plays stages by hand: feed bytes, an end or time, and expect what comes of it. No socket, no clock.
+//! Plays stages by hand: feeds bytes, an end or time, and compares the actions that result. No socket, no clock.
 
 use std::{
     mem,
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{End, Outbox, Progress, Stage, Stages, chain::Nothing, outbox::Finish};
 use crate::words::outcome::CloseReason;
 
-/// What a direction does, seen from its destination.
+/// An action of a direction, seen from its destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
     Write(Bytes),
@@ -20,7 +20,7 @@ pub(crate) enum Action {
     Fail(CloseReason),
 }
 
-/// The stages of one direction, what they have written, and a time of their own.
+/// The stages of one direction, their output, and a clock for them.
 #[derive(Debug)]
 pub(crate) struct Playbook {
     stages: Stages,
@@ -33,12 +33,12 @@ pub(crate) struct Playbook {
 }
 
 impl Playbook {
-    /// Stages without a hook among them.
+    /// Returns a playbook of stages without a hook among them.
     pub(crate) fn of(stages: Stages) -> Self {
         Self::with_hook(stages, Nothing)
     }
 
-    /// Stages with one that stands in the hook's place.
+    /// Returns a playbook of stages with `hook` in the hook's place.
     pub(crate) fn with_hook(stages: Stages, hook: impl Stage + 'static) -> Self {
         let now = Instant::now();
         Self { stages, hook: Box::new(hook), out: Outbox::at(now), now, waits: false, finish: None, seen: Vec::new() }
@@ -75,7 +75,7 @@ impl Playbook {
         self.note(progress)
     }
 
-    /// Lets time pass. Stages are resumed at each instant that they have asked for.
+    /// Lets time pass. Stages are resumed at each instant that they have requested.
     pub(crate) fn pass(&mut self, time: Duration) -> &mut Self {
         let end = self.now + time;
         while let Some(at) = self.out.wakes_at().filter(|at| *at <= end) {
@@ -88,7 +88,7 @@ impl Playbook {
         self
     }
 
-    /// Expects these actions since the last look, no other, and in this order.
+    /// Expects these actions since the last call, no other, and in this order.
     #[track_caller]
     pub(crate) fn expect(&mut self, actions: impl IntoIterator<Item = Action>) -> &mut Self {
         let expected: Vec<_> = actions.into_iter().collect();
@@ -117,7 +117,7 @@ impl Playbook {
         self
     }
 
-    /// Writes what is due by now.
+    /// Writes the pieces that are due by now.
     fn collect(&mut self) {
         while !self.out.is_empty() && self.out.next_due().is_none_or(|due| due <= self.now) {
             let (bytes, _) = self.out.next_piece().expect("it is not empty");
@@ -179,7 +179,7 @@ mod tests {
             if self.0.take_if(|at| *at <= out.now()).is_some() {
                 out.add(Bytes::from_static(b"!"));
             }
-            // An instant that has been asked for is forgotten at the first call, whoever asked for that.
+            // A requested instant is forgotten at the first resume, so each is requested again.
             self.0.into_iter().for_each(|at| out.wake_at(at));
             Progress::Moved
         }

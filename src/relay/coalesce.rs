@@ -1,12 +1,12 @@
 //! Coalescing: a direction that has streamed fast for a while is woken for many bytes at once, not for each few that come.
 //!
-//! Whoever reads at every wake-up takes little, acknowledges it, and pays for that each time: on loopback a third of the CPU
-//! per GiB. The kernel can wait for a low-water mark (SO_RCVLOWAT, socket(7)); below it, it wakes nobody unless the source
-//! has ended, has failed, or may send no more. What is less is waited for no longer than [`LONGEST`].
+//! A relay that reads at every wake-up reads little, acknowledges it, and pays for that each time: on loopback a third of the
+//! CPU per GiB. The kernel can wait for a low-water mark (SO_RCVLOWAT, socket(7)); below it, it wakes no task unless the
+//! source has ended, has failed, or may send no more. Fewer bytes wait no longer than [`LONGEST`].
 //!
-//! That wait may come at the end of what a source sends in a row. So a direction has to have streamed for [`STREAMED`]
-//! before each: 4 % of its time is the most that it loses. One whose source may be waiting for an answer, because something
-//! went the other way, loses nothing.
+//! Such a wait may come at the end of a burst of the source. So a direction has to have streamed for [`STREAMED`] before each
+//! wait: it loses at most 4 % of its time. A direction whose source may be waiting for an answer, because bytes went the
+//! other way, loses nothing.
 
 use std::{
     pin::Pin,
@@ -25,28 +25,28 @@ use crate::{
     settings::config::Coalesce,
 };
 
-/// What is waited for: as much as one read takes.
+/// The low-water mark: as many bytes as one read takes.
 const LOW_WATER: usize = BUFFER;
 
 /// The longest that a byte waits for others. The runtime's timers may take a millisecond more.
 const LONGEST: Duration = Duration::from_millis(4);
 
-/// How long a direction has to have streamed before it may wait.
+/// How long a direction must have streamed before it may wait.
 const STREAMED: Duration = Duration::from_millis(128);
 
-/// A longer pause than this is an end of streaming. Shorter ones may be the machine's, which has others to run.
+/// A pause longer than this ends streaming. Shorter pauses may come from the machine, which has other tasks to run.
 const PAUSE: Duration = Duration::from_millis(16);
 
-/// The same after waits of no use, each of which doubles it.
+/// The maximum of that time after useless waits, each of which doubles it.
 const STREAMED_MOST: Duration = Duration::from_secs(64);
 
-/// What streams fast: the mark is reached well within [`LONGEST`].
+/// The minimum rate of fast streaming: the mark is reached well within [`LONGEST`].
 const BYTES_PER_MILLISECOND: u128 = LOW_WATER as u128 / 3;
 
 /// The coalescing state of a direction.
 #[derive(Debug, Default)]
 pub(super) struct Coalescer {
-    /// Bytes that came in turns of at least [`LEAST`]. Until they are [`ROW`], there is nothing more to keep.
+    /// Bytes that came in turns of at least [`LEAST`]. Until they reach [`ROW`], no other state is kept.
     row: usize,
     watched: Option<Box<Watched>>,
 }
@@ -54,32 +54,32 @@ pub(super) struct Coalescer {
 #[derive(Debug)]
 struct Watched {
     pace: Pace,
-    /// While the mark is set.
+    /// The wait, while the mark is set.
     wait: Option<Wait>,
 }
 
-/// Since when and how fast a direction streams.
+/// The begin and the rate of a direction's streaming.
 #[derive(Debug)]
 struct Pace {
     since: Instant,
     last: Instant,
     bytes: u128,
-    /// How long it has to stream before it waits.
+    /// How long the direction must stream before it waits.
     required: Duration,
 }
 
-/// The bound on a wait for the mark.
+/// The time limit of a wait for the mark.
 #[derive(Debug)]
 struct Wait {
     until: Instant,
-    /// Something came in time: the mark was reached, or as much as the source may send.
+    /// True if enough bytes came in time: the mark was reached, or the source may send no more.
     useful: bool,
     timer: Pin<Box<Sleep>>,
 }
 
 impl Coalescer {
-    /// Takes note of a turn in which so much came from the source. `dry` says that the direction waits for more of it.
-    /// Gives whether a wait has ended, so that there may be something to read.
+    /// Records a turn in which `came` bytes came from the source. With `dry`, the direction waits for more of them. Returns
+    /// true if a wait has ended, so that there may be bytes to read.
     pub(super) fn turn_over(
         &mut self,
         policy: Coalesce,
@@ -94,14 +94,14 @@ impl Coalescer {
         self.watched.as_mut().is_some_and(|watched| watched.turn_over(policy, came, dry, source, cx))
     }
 
-    /// The opposite direction has moved something. Gives whether that has ended a wait.
+    /// Records that the opposite direction has moved bytes. Returns true if that has ended a wait.
     pub(super) fn answered(&mut self, source: &mut Stream) -> bool {
         let Some(watched) = &mut self.watched else { return false };
         watched.pace.begin_anew(Instant::now());
         watched.wait_no_more(source)
     }
 
-    /// Whether it is to be watched from now on.
+    /// Returns true if the direction's streaming is to be measured from now on.
     fn streams(&mut self, policy: Coalesce, came: usize) -> bool {
         if came > 0 {
             self.row = if came < LEAST { 0 } else { self.row.saturating_add(came) };
@@ -164,10 +164,10 @@ impl Pace {
         self.bytes += bytes as u128;
     }
 
-    /// Whether it has streamed for long enough, and fast enough, to wait.
+    /// Returns true if the direction has streamed for long enough, and fast enough, to wait.
     fn may_wait(&mut self, policy: Coalesce, now: Instant) -> bool {
         if policy == Coalesce::Always {
-            // Once for what has come, then no more before something does.
+            // One wait for the bytes that have come, then none before more bytes come.
             return self.bytes > 0;
         }
         let time = now.duration_since(self.since);
@@ -181,7 +181,7 @@ impl Pace {
         fast
     }
 
-    /// A wait has lasted for as long as it may.
+    /// Records a wait that has reached its limit.
     fn waited(&mut self, useful: bool, now: Instant) {
         self.required = if useful { STREAMED } else { STREAMED_MOST.min(self.required * 2) };
         self.begin_anew(now);
@@ -194,7 +194,7 @@ impl Wait {
     }
 
     fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        // The timer is not moved with every byte: when it fires, it is set anew.
+        // The timer is not moved with every byte: when it fires, it is set again.
         while self.timer.as_mut().poll(cx).is_ready() {
             if self.until <= now {
                 return Poll::Ready(());
@@ -216,7 +216,7 @@ mod tests {
 
     const MILLISECOND: Duration = Duration::from_millis(1);
 
-    /// A source, what sends to it, and the coalescing of the direction it is the source of.
+    /// A source, the peer that sends to it, and the coalescing of its direction.
     struct Rig {
         coalescer: Coalescer,
         policy: Coalesce,
@@ -233,7 +233,7 @@ mod tests {
             Self { coalescer: Coalescer::default(), policy, source, sender }
         }
 
-        /// A turn in which so much came, and no more.
+        /// Plays a turn in which `came` bytes came, and no more.
         async fn turn(&mut self, came: usize) {
             let Self { coalescer, policy, source, .. } = self;
             poll_fn(|cx| {
@@ -243,7 +243,7 @@ mod tests {
             .await;
         }
 
-        /// A turn each millisecond in which so much comes; gives after how many milliseconds the direction began to wait.
+        /// Plays a turn with `came` bytes each millisecond. Returns after how many milliseconds the direction began to wait.
         async fn waits_after(&mut self, came: usize, milliseconds: u32) -> Option<u32> {
             for millisecond in 0..milliseconds {
                 self.turn(came).await;
@@ -259,7 +259,7 @@ mod tests {
             self.coalescer.watched.as_ref().is_some_and(|watched| watched.wait.is_some())
         }
 
-        /// How much can be read, once the runtime has looked at the sockets.
+        /// Returns the number of bytes that can be read, once the runtime has polled the sockets.
         async fn read(&mut self) -> Option<usize> {
             for _ in 0..200 {
                 yield_now().await;

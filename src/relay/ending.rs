@@ -22,16 +22,16 @@ use crate::{
     },
 };
 
-/// After an orderly close: how long, and for how many bytes per side, a peer that still sends is listened to.
-/// A socket closed with unread bytes sends RST, which can destroy at the peer what was sent to it before.
-/// While the server is left, one that is silent is not waited for.
+/// Limits of reading from a peer that still sends after an orderly close: the time, and the bytes of each side. A socket
+/// closed with unread bytes sends RST, which can destroy bytes that the peer has not read yet. A silent peer is not waited
+/// for once the server ends idle connections.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// Between two looks at what the kernel has not delivered yet: from, to.
+/// Pause between two checks for bytes that the kernel has not delivered yet: the first and the longest.
 const LOOK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
-/// Dropping the relay aborts both sockets, unless it is settled.
+/// Ends both sockets as `end` demands. The drop of the relay aborts them, unless the relay is settled.
 pub(super) async fn finish(mut relay: Relay<'_>, end: End) -> Outcome {
     for side in Side::ALL {
         relay.streams[side].raw().map(Socket::clear_low_water);
@@ -51,7 +51,7 @@ pub(super) async fn finish(mut relay: Relay<'_>, end: End) -> Outcome {
             }
             Outcome::plain(CloseReason::Closed)
         }
-        // Nothing was unread, so the close is the FIN that was sent; nobody is waited for.
+        // No bytes were unread, so the close is the FIN that was sent, and nothing waits.
         End::Left => {
             relay.settle();
             Outcome::explained(CloseReason::Closed, "the server stopped while nothing was under way")
@@ -71,12 +71,12 @@ pub(super) async fn finish(mut relay: Relay<'_>, end: End) -> Outcome {
     }
 }
 
-/// Delivers to a client without an upstream what was injected for it, then FIN, and listens for a while as after a
-/// `close()`. Gives whether it got that far; the socket is to be aborted otherwise.
+/// Delivers injected bytes to a client without an upstream, then FIN, and reads for a while as after a `close()`. Returns
+/// true if all of that was done; otherwise the socket is to be aborted.
 pub(crate) async fn say_goodbye(client: &mut Stream, shared: &Shared, timeouts: &Timeouts) -> bool {
     let meter = &shared.meters.to_client;
     let words = shared.finish_inbox(Direction::ToClient);
-    // All at once: what the client does not take any more is no less lost.
+    // Counted all at once: bytes that the client does not take are lost in any case.
     meter.added(words.iter().map(Bytes::len).sum());
     let deliver = async {
         for data in words {
@@ -104,7 +104,7 @@ pub(crate) async fn say_goodbye(client: &mut Stream, shared: &Shared, timeouts: 
     }
 }
 
-/// Completes when an abort is asked for.
+/// Completes when an abort is requested.
 async fn told_to_abort(shared: &Shared) {
     poll_fn(|cx| {
         shared.control.register(cx);
@@ -113,8 +113,8 @@ async fn told_to_abort(shared: &Shared) {
     .await;
 }
 
-/// Returns true if a peer is not listened to any more, because the server is left and nothing is under way. Asked again
-/// at each word of the server's.
+/// Returns true if the peer need not be read any more, because the server ends idle connections and nothing is under way.
+/// Called again at each request of the server.
 fn is_let_go(stream: &Stream, shared: &Shared) -> bool {
     shared.control.is_left() && rest::is_silent(stream)
 }
@@ -124,7 +124,7 @@ fn is_let_go(stream: &Stream, shared: &Shared) -> bool {
 async fn discard(stream: &mut Stream, meter: &Meter, most: usize, is_enough: impl Fn(&Stream) -> bool) {
     let mut buffer = [0; 4096];
     let mut dropped = 0;
-    // Where there is no socket, nothing comes, and no end.
+    // Without a socket neither bytes nor an end come.
     while dropped < most && !stream.is_nowhere() {
         let read = poll_fn(|cx| match stream.poll_read(cx, &mut buffer) {
             Poll::Pending if is_enough(stream) => Poll::Ready(Ok(0)),
@@ -141,7 +141,7 @@ async fn discard(stream: &mut Stream, meter: &Meter, most: usize, is_enough: imp
     }
 }
 
-/// Waits until the kernel of each side that has not failed has everything that was written to it.
+/// Waits until the kernel has taken all bytes written to each side that has not failed.
 async fn wait_delivered(relay: &mut Relay<'_>) {
     let (shared, limit) = (relay.order.shared, relay.order.timeouts.half_close);
     for side in Side::ALL {
@@ -151,9 +151,9 @@ async fn wait_delivered(relay: &mut Relay<'_>) {
     }
 }
 
-/// Waits until the peer's kernel has everything that was written: RST drops what is still under way. Meanwhile the
-/// peer's own bytes are given up, or one that is blocked in sending would never take what is left for it.
-/// Bounded by `limit` without progress; a command to abort, or the peer's own end, ends the wait.
+/// Waits until the peer's kernel has all bytes that were written: RST drops bytes in flight. Meanwhile the peer's own bytes
+/// are read and dropped; a peer that is blocked in sending would never take the rest. Limited by `limit` without progress; a
+/// request to abort, or the peer's own end, ends the wait.
 async fn wait_acknowledged(stream: &mut Stream, shared: &Shared, meter: &Meter, limit: Option<Duration>) {
     if !stream.transport().is_some_and(Socket::is_tcp) {
         return;
@@ -186,7 +186,7 @@ async fn wait_acknowledged(stream: &mut Stream, shared: &Shared, meter: &Meter, 
     }
 }
 
-/// The side that failed first is the reason.
+/// Returns the outcome of a failure: the side that failed first is the cause.
 fn failure(relay: &Relay<'_>) -> Outcome {
     if let Some(cause) = relay.order.shared.cause() {
         return cause.clone();

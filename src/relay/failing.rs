@@ -1,4 +1,4 @@
-//! Sides that fail, and what a relay still does then.
+//! Failed sides, and the rest of the relay's work for them.
 
 use std::{
     io,
@@ -21,8 +21,8 @@ use crate::{
 };
 
 impl Relay<'_> {
-    /// Reads, and gives up, what a side still sends to one that has failed. A side that is blocked in sending
-    /// would not take what is left for it. No progress in the sense of a time limit.
+    /// Reads and drops the bytes that a side still sends to one that has failed. A side that is blocked in sending would not
+    /// take the rest of its own bytes. Not counted as progress for a time limit.
     pub(super) fn discard(&mut self, scratch: &mut [u8], cx: &mut Context<'_>) -> Turn {
         let mut turn = Turn::default();
         let alive = match (&self.failures.client, &self.failures.upstream) {
@@ -43,7 +43,7 @@ impl Relay<'_> {
         turn
     }
 
-    /// Looks for the failure of a side that is not being read, or that is silent.
+    /// Checks for the failure of a side that is not being read, or that is silent.
     pub(super) fn watch(&mut self, cx: &mut Context<'_>) -> bool {
         let mut failed = self.look();
         for side in Side::ALL {
@@ -62,8 +62,8 @@ impl Relay<'_> {
         Sides { client: self.failures.client.is_some(), upstream: self.failures.upstream.is_some() }
     }
 
-    /// Resets a side that had failed before this turn and whose socket goes on: no read would ever tell of its end, and its
-    /// peer is not to wait for that either. Returns whether a pump has something to do for it.
+    /// Resets a side that had failed before this turn and whose socket still works: no read would ever report its end, and
+    /// its peer must not wait for that either. Returns whether a pump has work because of it.
     pub(super) fn end_survivors(&mut self, failed_before: Sides<bool>) -> bool {
         let mut begins = false;
         for side in Side::ALL {
@@ -77,7 +77,7 @@ impl Relay<'_> {
         begins
     }
 
-    /// The side that another connection carries has failed: so does the place that nobody has in this one.
+    /// Fails this relay's empty side, because the side that another connection carries has failed.
     pub(super) fn fail_alone(&mut self) {
         if self.has_failed() {
             return;
@@ -87,7 +87,8 @@ impl Relay<'_> {
         self.side_failed(side, io::ErrorKind::ConnectionReset.into());
     }
 
-    /// Nothing more reaches this side. What it sent before is still read and delivered, then the other side is aborted.
+    /// Records the failure of a side. Nothing more reaches it; bytes that it sent before are still read and delivered, then
+    /// the other side is aborted.
     pub(super) fn side_failed(&mut self, side: Side, error: io::Error) -> bool {
         if !self.has_failed() {
             self.failed_first = side;

@@ -19,31 +19,31 @@ use crate::{
 /// The hooks of one direction for the length of a turn.
 #[derive(Debug)]
 pub(super) struct Hook<'a> {
-    /// Who is asked here, if anybody is.
+    /// The hooks that are called on this thread, if there are any.
     attendant: Option<&'a Attendant>,
-    /// Who may come to want the direction seen while this turn lasts, and is asked on another thread.
+    /// The hooks that may come to want the direction during this turn, and are called on another thread.
     elsewhere: Option<&'a Attendant>,
     direction: Direction,
     pub chunks: bool,
     end: bool,
     apart: bool,
-    /// The opposite direction waits for its destination.
+    /// True while the opposite direction waits for its destination.
     opposite_stalled: bool,
-    /// When the first chunk of the turn was shown.
+    /// The time at which the first chunk of the turn was shown.
     began: Option<Instant>,
-    /// Whether bytes that nobody looks at may be spliced.
+    /// When bytes that no hook sees are spliced.
     pub splice: Splice,
     pub coalesce: Coalesce,
 }
 
 impl<'a> Hook<'a> {
-    /// Returns the view of a direction that nobody looks at.
+    /// Returns the hooks of a direction that no hook sees.
     pub(super) fn native(elsewhere: Option<&'a Attendant>, direction: Direction, splice: Splice, coalesce: Coalesce) -> Self {
         let (chunks, end, apart, opposite_stalled) = (false, false, false, false);
         Self { attendant: None, elsewhere, direction, chunks, end, apart, opposite_stalled, began: None, splice, coalesce }
     }
 
-    /// Returns the view of hooks that are asked on this thread.
+    /// Returns the hooks of a direction that are called on this thread.
     pub(super) fn of(
         attendant: &'a Attendant,
         direction: Direction,
@@ -58,14 +58,14 @@ impl<'a> Hook<'a> {
         Self { attendant, elsewhere: None, direction, chunks, end, apart, opposite_stalled, began: None, splice, coalesce }
     }
 
-    /// Returns true if a hook is asked at all.
+    /// Returns true if any hook is called.
     fn asks(&self) -> bool {
         self.chunks || self.end
     }
 
-    /// Returns true while no more is to be read. A hook may have ended the direction, or all: then nothing more is shown, and
-    /// the task was woken to see to it. Or the bytes that wait for those that it sends to have reached their limit. Where
-    /// nobody looks, a hook may just have been set: the task was woken to move to where that one is asked.
+    /// Returns true while reading must pause: a hook has ended the direction or the connection, and the task was woken to act
+    /// on it; or the answers queued for the other direction are over their limit; or, in a direction that no hook sees here,
+    /// one was just set, and the task was woken to move to its thread.
     pub(super) fn is_held(&self, shared: &Shared) -> bool {
         let seen = Interest::recv(self.direction).with(Interest::EOF);
         if self.elsewhere.is_some_and(|attendant| attendant.interest().has(seen)) {
@@ -76,13 +76,14 @@ impl<'a> Hook<'a> {
         self.asks() && (ended() || self.is_paused(shared) || self.has_sent_enough(shared))
     }
 
-    /// Returns true while hooks that have each socket carried alone read nothing from this one.
+    /// Returns true while hooks that have each socket carried alone pause this one.
     fn is_paused(&self, shared: &Shared) -> bool {
         self.apart && shared.control.paused.has(self.direction)
     }
 
-    /// A hook answers chunks into the opposite direction: while that holds answers enough, or stands still and holds any, no
-    /// more is asked for. Where each socket is carried alone, what waits there is others', and so may its answers be.
+    /// Returns true while too many answers of a hook wait in the opposite direction: at their limit, or any while that
+    /// direction stands still. Where each socket is carried alone, the waiting bytes come from other connections, and so may
+    /// answers to this one go to them.
     fn has_sent_enough(&self, shared: &Shared) -> bool {
         if self.apart {
             return self.attendant.is_some_and(|attendant| attendant.connection.waits(self.direction));
@@ -104,12 +105,12 @@ impl<'a> Hook<'a> {
         }
     }
 
-    /// Returns the most bytes of one chunk.
+    /// Returns the maximum bytes of one chunk.
     pub(super) fn chunk_size(&self) -> usize {
         self.attendant.map_or(MOST_CHUNK, |attendant| attendant.hooked.chunk).min(super::outbox::most())
     }
 
-    /// Returns memory of the hooks' own for the next chunk.
+    /// Returns memory of the hooks for the next chunk.
     pub(super) fn room(&self, size: usize) -> Option<Arc<dyn Room>> {
         self.attendant.filter(|_| self.chunks)?.hooked.hooks.room(size)
     }
@@ -122,7 +123,7 @@ impl<'a> Hook<'a> {
 
     pub(super) fn chunk(&mut self, chunk: &Chunk) -> Result<Answer<Verdict>, Failed> {
         match self.attendant {
-            // Asked anew for each chunk: a hook may just have let the rest pass.
+            // Read again for each chunk: a hook may just have let the rest pass.
             Some(attendant) if self.chunks && attendant.interest().has(Interest::recv(self.direction)) => {
                 let hooks = &attendant.hooked.hooks;
                 if self.began.is_none() {

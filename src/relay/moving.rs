@@ -1,8 +1,7 @@
-//! Relays that change their thread, because what is wanted of them has changed.
+//! Relays that change their thread, because other hooks are wanted.
 //!
-//! Everything moves: what is read and not delivered, the ends that were seen, the failures, who has spoken last, and how long
-//! nothing has moved.
-//! A socket that cannot be moved fails both sides: neither may take a relay that got lost for an orderly end.
+//! All state moves: bytes read and not delivered, the ends that were seen, the failures, the side that spoke last, and the
+//! time without progress. A socket that cannot be moved fails both sides: neither may take a lost relay for an orderly end.
 
 use std::{io, mem};
 
@@ -22,7 +21,7 @@ use crate::{
     },
 };
 
-/// Both sides and what is between them, on no runtime. Dropped, it is an abort.
+/// Both sides and the state between them, registered with no runtime. The drop is an abort.
 #[derive(Debug)]
 pub(crate) struct Detached {
     streams: Sides<Unregistered>,
@@ -35,7 +34,7 @@ pub(crate) struct Detached {
     silence: Silence,
 }
 
-/// Goes on with a relay that was moved to this thread.
+/// Continues a relay that was moved to this thread.
 pub(crate) async fn go_on(detached: Box<Detached>, order: Order<'_>) -> Done {
     let Detached { streams, pumps, failures, failed_first, closing, talk, patience, silence } = *detached;
     match (streams.client.attach(), streams.upstream.attach()) {
@@ -59,8 +58,8 @@ fn lost(error: Option<io::Error>) -> Outcome {
 }
 
 impl Relay<'_> {
-    /// Returns true if it belongs on another thread: on the lane while a hook wants to see a direction that is still read,
-    /// and off it once no hook does. A relay that ends on its lane stays there, for a move costs more than an end.
+    /// Returns true if the relay belongs on another thread: on the lane while a hook wants to see a direction that is still
+    /// read, and off it once no hook does. A relay that ends on its lane stays there, because a move costs more than an end.
     pub(super) fn is_misplaced(&self) -> bool {
         let Some(attendant) = self.order.attendant else { return false };
         let interest = attendant.interest();
@@ -73,7 +72,7 @@ impl Relay<'_> {
         interest.needs_lane() && interest.has(self.of_interest())
     }
 
-    /// Returns the hooks that may still be asked.
+    /// Returns the hooks that may still be called.
     fn of_interest(&self) -> Interest {
         let asked = |direction: &Direction| match self.pumps[*direction].phase {
             Phase::Open => Interest::recv(*direction).with(Interest::EOF),
@@ -82,7 +81,7 @@ impl Relay<'_> {
         Direction::ALL.iter().map(asked).fold(Interest::NONE, Interest::with)
     }
 
-    /// Takes the sides off this thread's runtime. Where that fails both are aborted.
+    /// Takes the sides off this thread's runtime. Aborts both if that fails.
     pub(super) fn detach(mut self) -> Done {
         for direction in Direction::ALL {
             if let Err(failed) = self.pumps[direction].leave_thread() {
@@ -95,7 +94,7 @@ impl Relay<'_> {
             (Ok(client), Ok(upstream)) => Sides { client, upstream },
             (client, upstream) => return Done::Over(lost(client.err().or(upstream.err()))),
         };
-        // There is nothing left to be aborted here: the detached sides see to themselves.
+        // Nothing is left to abort here: the detached sides abort themselves when dropped.
         self.settle();
         Done::Migrate(Box::new(Detached {
             streams,

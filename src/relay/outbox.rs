@@ -29,7 +29,7 @@ const DELAYED: usize = 4 * 1024 * 1024;
 /// Bytes that all directions of the process hold.
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
-/// Returns the most that a read may bring, because it may have to be held.
+/// Returns the maximum bytes of a read, because it may have to be held.
 pub(super) fn most() -> usize {
     if HELD.load(Relaxed) > MUCH { LITTLE } else { MOST_CHUNK }
 }
@@ -67,7 +67,7 @@ impl Drop for Held {
 pub(super) struct Parked {
     outbox: Outbox,
     held: Held,
-    /// Made when something in it is for later. None while it is on no thread.
+    /// Created when a piece is delayed. `None` while the outbox is on no thread.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -75,13 +75,13 @@ pub(super) struct Parked {
 pub(super) enum Next {
     /// Stages asked to be woken.
     Wake,
-    /// Pieces may go out. The time is needed, and known, if the first one has an instant.
+    /// Pieces may go out. The time is set, because it is needed, if the first piece has an instant.
     Pieces(Option<Instant>),
     /// The end of the direction is due.
     Finish,
-    /// Something waits for its time; more may be read.
+    /// Pieces wait for their time; more may be read.
     Later,
-    /// Something waits for its time, and that is as much as may.
+    /// Pieces wait for their time, and their limit is reached.
     Full,
     Nothing,
 }
@@ -92,7 +92,7 @@ impl Parked {
         Self { outbox, held, timer: None }
     }
 
-    /// Returns what is to be done next. Wakes the task when that changes with the time.
+    /// Returns the next action. Wakes the task when that changes with the time.
     pub(super) fn next(&mut self, cx: &mut Context<'_>) -> Next {
         let (has_piece, due, wake) = (!self.outbox.is_empty(), self.outbox.next_due(), self.outbox.wakes_at());
         let now = match due.into_iter().chain(wake).min() {
@@ -142,7 +142,7 @@ impl Parked {
         self.held.set(self.outbox.cost());
     }
 
-    /// Puts what another outbox has behind what is in this one.
+    /// Appends the contents of another outbox.
     pub(super) fn append(&mut self, more: &mut Outbox) {
         self.outbox.append(more);
         self.held.set(self.outbox.cost());
@@ -158,7 +158,7 @@ impl Parked {
         self.outbox.take_finish().map(|(finish, _)| finish)
     }
 
-    /// Returns true while what is in it keeps the direction from being read.
+    /// Returns true while the pieces keep the direction from being read.
     pub(super) fn is_blocking(&self) -> bool {
         !self.outbox.is_empty() && (self.outbox.next_due().is_none() || self.outbox.cost() >= DELAYED)
     }
@@ -177,7 +177,7 @@ impl Parked {
         self.outbox.bytes()
     }
 
-    /// Gets ready for another thread's clock.
+    /// Prepares for another thread's clock.
     pub(super) fn leave_thread(&mut self) {
         self.timer = None;
     }

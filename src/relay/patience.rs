@@ -1,4 +1,4 @@
-//! A bound on the time without progress.
+//! A limit on the time without progress.
 
 use std::{
     pin::Pin,
@@ -10,7 +10,7 @@ use tokio::time::{Sleep, sleep_until};
 
 use crate::io::deadline::Deadline;
 
-/// A bound on the time without progress. Costs nothing, not even a look at the clock, while there is no limit.
+/// A limit on the time without progress. Costs nothing, not even a clock reading, while there is no limit.
 #[derive(Debug, Default)]
 pub(super) struct Patience {
     timer: Option<Box<Timer>>,
@@ -19,26 +19,26 @@ pub(super) struct Patience {
 #[derive(Debug)]
 struct Timer {
     deadline: Deadline,
-    /// Bytes in the kernel on their way to the client and to the upstream, when last looked at.
+    /// Bytes in the kernel on their way to the client and to the upstream, at the last check.
     in_kernel: Option<(usize, usize)>,
-    /// The sockets were looked at after the limit was over.
+    /// True if the sockets were checked after the limit was over.
     looked: bool,
-    /// None while it is on no thread.
+    /// `None` while the relay is on no thread.
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 /// The action that an expired limit asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Over {
-    /// Check the sockets: bytes may have come without a readiness event. Then poll the patience again.
+    /// Check the sockets: bytes may have come without a readiness event. Then poll again.
     Look,
     /// The end.
     End,
 }
 
 impl Patience {
-    /// `moved` says whether this turn made progress; `in_kernel` tells what the kernel has still to deliver. That
-    /// is asked now and then: a slow reader empties the kernel's buffer long before it takes more from us.
+    /// Polls the limit. `moved` is true if this turn made progress; `in_kernel` returns the bytes that the kernel has still
+    /// to deliver. It is called now and then: a slow reader empties the kernel's buffer long before it takes more from us.
     pub(super) fn poll(
         &mut self,
         limit: Option<Duration>,
@@ -64,7 +64,7 @@ impl Patience {
         timer.poll(in_kernel, cx)
     }
 
-    /// Gets ready for another thread's clock.
+    /// Prepares for another thread's clock.
     pub(super) fn leave_thread(&mut self) {
         if let Some(timer) = &mut self.timer {
             timer.deadline.leave_thread();
@@ -79,8 +79,8 @@ impl Timer {
         (self.in_kernel, self.looked) = (None, false);
     }
 
-    /// The timer is not moved with every byte: when it fires, it is set anew. It fires several times a limit, to see
-    /// whether the kernel delivers.
+    /// Polls the timer, which is not moved with every byte: when it fires, it is set again. It fires several times within a
+    /// limit, to check whether the kernel delivers.
     fn poll(&mut self, in_kernel: impl Fn() -> (usize, usize), cx: &mut Context<'_>) -> Poll<Over> {
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(self.deadline.next_look())));
         while sleep.as_mut().poll(cx).is_ready() {
@@ -109,7 +109,7 @@ mod tests {
 
     use super::*;
 
-    /// Looks at once when that is asked for, and finds nothing.
+    /// Polls again at once when a check of the sockets is requested, and finds nothing.
     fn polled(patience: &mut Patience, limit: Option<Duration>, moved: bool, cx: &mut Context<'_>) -> Poll<()> {
         wait(patience, limit, moved, || (0, 0), cx)
     }
@@ -127,7 +127,7 @@ mod tests {
         }
     }
 
-    /// Polls the patience once a second for `seconds`, with progress where `moves` says so.
+    /// Polls once a second for `seconds`, with progress where `moves` returns true.
     async fn lasts(limit: Option<u64>, seconds: u64, moves: impl Fn(u64) -> bool) -> Option<u64> {
         let mut patience = Patience::default();
         for second in 0..seconds {

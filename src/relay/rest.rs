@@ -1,4 +1,4 @@
-//! Connections of a server that is left: those in which nothing is under way are ended in order, without a drain.
+//! Idle connections of a stopping server: those in which nothing is under way are ended in order, without a drain.
 
 use std::{task::Context, time::Duration};
 
@@ -8,21 +8,21 @@ use crate::{
     words::direction::{Direction, Sides},
 };
 
-/// How long nothing has come from either side of a connection at rest.
+/// How long neither side of a connection at rest has sent anything.
 const QUIET: Duration = Duration::from_millis(20);
 
-/// How long a stream of the upstream's must pause to count as quiet: a short pause is likely to be no more than that.
+/// How long a stream of the upstream must pause to count as quiet: a short pause is likely to be only a pause.
 pub(super) const QUIET_STREAM: Duration = Duration::from_millis(250);
 
-/// How much later than the client an upstream has spoken that goes on speaking.
+/// An upstream that has spoken this much later than the client counts as still speaking.
 const STREAM: Duration = Duration::from_millis(100);
 
-/// How long the client's last word may be without an answer.
+/// How long the client's last message may have no answer.
 const ANSWER: Duration = Duration::from_secs(1);
 
 impl Relay<'_> {
-    /// Ends both directions, if that was asked for and nothing is under way: what is held here, injected, unread or
-    /// unacknowledged, an end that a hook withholds, a word without an answer.
+    /// Ends both directions, if that was requested and nothing is under way: bytes held here, injected, unread or
+    /// unacknowledged, an end that a hook withholds, a message without an answer.
     pub(super) fn rest(&mut self, cx: &Context<'_>) {
         let Some(still) = self.order.shared.control.take_leave() else { return };
         if self.closing || !self.is_at_rest(still) {
@@ -42,7 +42,8 @@ impl Relay<'_> {
         };
         let injected = || Direction::ALL.into_iter().any(|direction| self.order.shared.has_injected(direction));
         let spoken = last_data(client).or_else(|| last_data(upstream).map(|last| (last.1, last.0)));
-        // Between Unix sockets, or where the system does not tell, only what was delivered since the server was left does.
+        // Between Unix sockets, or where the system reports no times, only deliveries since the server began to end idle
+        // connections count.
         let (upstream_spoke, client_spoke) = spoken.unwrap_or((still, still));
         !self.has_failed()
             && is_quiet(client_spoke, upstream_spoke, self.talk.is_unanswered())
@@ -53,13 +54,13 @@ impl Relay<'_> {
     }
 }
 
-/// Returns true if a peer that was sent its end needs no listening to any more: it has all the data, and is silent.
+/// Returns true if a peer that has got its end need not be read any more: it has all the data, and is silent.
 pub(super) fn is_silent(stream: &Stream) -> bool {
-    // FIN counts as one, and its acknowledgement may be delayed.
+    // FIN counts as one byte, and its acknowledgement may be delayed.
     unacknowledged(stream) <= 1 && last_data(stream).is_none_or(|(_, received)| received >= QUIET)
 }
 
-/// Returns the number of bytes that the peer's kernel has not acknowledged. Without a socket, none.
+/// Returns the number of bytes that the peer's kernel has not acknowledged; 0 without a socket.
 pub(super) fn unacknowledged(stream: &Stream) -> usize {
     stream.transport().map_or(0, Socket::unacknowledged)
 }
@@ -68,8 +69,8 @@ fn last_data(stream: &Stream) -> Option<(Duration, Duration)> {
     stream.transport()?.last_data()
 }
 
-/// `client` and `upstream`: how long ago each has said something, or was connected; `asked`: a word of the client's may have
-/// no answer yet.
+/// Returns true if both sides are quiet. `client` and `upstream`: the time since each has sent something, or was connected;
+/// `asked`: a message of the client may have no answer yet.
 fn is_quiet(client: Duration, upstream: Duration, asked: bool) -> bool {
     let least = if asked {
         ANSWER
@@ -92,7 +93,7 @@ mod tests {
             (25, 24, false, true),
             (25, 20, false, true),
             (15, 14, false, false),
-            // Asked, and not answered.
+            // A message without an answer.
             (25, 25, true, false),
             (25, 5000, true, false),
             (990, 5000, true, false),

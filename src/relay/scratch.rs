@@ -1,4 +1,4 @@
-//! What relays read into. It belongs to the thread, so a connection has no memory while it is idle.
+//! The buffers into which relays read. They belong to the thread, so an idle connection has no buffer.
 
 use std::{
     cell::RefCell,
@@ -17,9 +17,9 @@ use crate::{
 const LEAST: usize = 4096;
 
 thread_local! {
-    /// For what nobody looks at. Nothing stays in it between two polls.
+    /// The buffer for bytes that no hook sees. Empty between two polls.
     static NATIVE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    /// For chunks. Moved out while one is read and shown.
+    /// The buffer for chunks. Moved out while a chunk is read and shown.
     static CHUNK: RefCell<Option<Arc<[u8]>>> = const { RefCell::new(None) };
 }
 
@@ -37,13 +37,13 @@ pub(super) fn with_buffer<T>(f: impl FnOnce(&mut [u8]) -> T) -> T {
     })
 }
 
-/// Returns a buffer of this size that nobody else has, or `None` if there is no memory for one.
+/// Returns a buffer of this size with no other owner, or `None` if there is no memory for one.
 fn take_chunk(size: usize) -> Option<Arc<[u8]>> {
     let kept = CHUNK.take().filter(|buffer| buffer.len() == size);
-    // Asked for first where it can be refused: an Arc of a slice cannot be. In an Arc of a Vec the bytes would lie 16
+    // Reserved first by a call that can fail: allocating an Arc of a slice cannot. In an Arc of a Vec the bytes would lie 16
     // bytes behind the start of a page, where the kernel's copies of 16 KiB take a tenth longer.
     kept.or_else(|| {
-        // Without the black box the compiler leaves out a memory that nobody uses.
+        // Without the black box the compiler removes memory that is never used.
         drop(std::hint::black_box(reserved(size)?));
         Some(std::iter::repeat_n(0, size).collect())
     })
@@ -55,7 +55,7 @@ fn reserved(size: usize) -> Option<Vec<u8>> {
     Some(memory)
 }
 
-/// Keeps a buffer for the next chunk, unless somebody has kept what is in it.
+/// Keeps a buffer for the next chunk, unless a clone of its chunk is left.
 fn give_back(mut buffer: Arc<[u8]>) {
     if Arc::get_mut(&mut buffer).is_some() {
         CHUNK.set(Some(buffer));
@@ -74,7 +74,7 @@ pub(super) fn recycle(chunk: Chunk, leave: impl FnOnce(Arc<dyn Room>)) {
 /// The outcome of a read, and its chunk, if any bytes came.
 type Taken = (io::Result<usize>, Option<Chunk>);
 
-/// Reads a chunk: into the hooks' own memory where there is some, which they get back by `leave` if it is not needed.
+/// Reads a chunk: into the hooks' memory if there is some, which `leave` returns to them if it is not needed.
 pub(super) fn read_chunk(
     source: &mut Stream,
     size: usize,
@@ -90,7 +90,7 @@ pub(super) fn read_chunk(
 
 fn read_into_buffer(source: &mut Stream, size: usize, cx: &mut Context<'_>) -> Poll<Taken> {
     let Some(mut buffer) = take_chunk(size) else { return Poll::Ready((Err(io::ErrorKind::OutOfMemory.into()), None)) };
-    // Nobody else has it; if somebody had, the next step would take another.
+    // The buffer has no other owner; if it had, the next step would take another.
     let Some(bytes) = Arc::get_mut(&mut buffer) else { return Poll::Ready((Err(io::ErrorKind::Interrupted.into()), None)) };
     match source.poll_read(cx, bytes) {
         Poll::Ready(Ok(bytes)) if bytes > 0 => Poll::Ready((Ok(bytes), Some(Chunk::new(buffer, bytes)))),
@@ -101,7 +101,7 @@ fn read_into_buffer(source: &mut Stream, size: usize, cx: &mut Context<'_>) -> P
     }
 }
 
-/// Reads into a hook's own memory. It can show that only whole, so less is copied out of it.
+/// Reads into a hook's memory. The hook can use it only as a whole, so a smaller chunk is copied out of it.
 fn read_into_room(
     source: &mut Stream,
     mut room: Arc<dyn Room>,

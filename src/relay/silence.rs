@@ -1,5 +1,5 @@
-//! A peer that has vanished while bytes were on their way to it: keepalive is silent then, and the kernel goes on sending
-//! them for a quarter of an hour. One that is alive acknowledges, even that it has no room.
+//! Peers that have vanished while bytes were in flight to them: keepalive is silent then, and the kernel retransmits for a
+//! quarter of an hour. A living peer acknowledges, even that it has no room.
 
 use std::{
     io,
@@ -9,22 +9,22 @@ use std::{
 use super::Relay;
 use crate::words::direction::{Side, Sides};
 
-/// How long nothing may be acknowledged, where `Timeouts::unacknowledged` sets no bound of its own.
+/// How long nothing may be acknowledged if `Timeouts::unacknowledged` sets no limit.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Looks that are further apart than this have missed something: the machine was frozen, or this process was stopped.
+/// Checks that are further apart than this have missed something: the machine was frozen, or this process was stopped.
 const GAP: Duration = Duration::from_secs(30);
 
-/// Whose acknowledgements are waited for.
+/// The state of the checks for acknowledgements.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
-    /// Without memory while nobody's are.
+    /// `None` while no acknowledgement is due from either side.
     since: Option<Box<Since>>,
-    /// The upstream's socket has keepalive. Set at the first look: most connections do not live to see it.
+    /// True if the upstream's socket has keepalive. Set at the first check: most connections end before it.
     kept_alive: bool,
 }
 
-/// Since when each side has had bytes on their way to it at every look.
+/// The time since which each side has had bytes in flight at every check.
 #[derive(Debug, Default)]
 struct Since {
     sides: Sides<Option<Instant>>,
@@ -32,7 +32,7 @@ struct Since {
 }
 
 impl Since {
-    /// Takes note of a look. What was seen before a gap does not count.
+    /// Records the time of a check. Results from before a gap do not count.
     fn look(&mut self, now: Instant) {
         if self.looked.is_some_and(|before| now.duration_since(before) > GAP) {
             *self = Self::default();
@@ -42,7 +42,8 @@ impl Since {
 }
 
 impl Relay<'_> {
-    /// Looks, if that was asked for, after the upstream's keepalive and whether the peers still acknowledge. A side that does not has failed.
+    /// Runs a requested check: sets the upstream's keepalive the first time, then fails a side that does not acknowledge any
+    /// more.
     pub(super) fn look(&mut self) -> bool {
         let checks = &self.order.shared.control.keepalive_checks;
         if !checks.take() {
@@ -52,7 +53,7 @@ impl Relay<'_> {
             self.streams.upstream.transport().inspect(|socket| socket.keep_alive());
         }
         if self.order.timeouts.unacknowledged.is_some() {
-            // The kernel was told when to give a peer up.
+            // The kernel gives a peer up by itself: TCP_USER_TIMEOUT is set.
             return false;
         }
         let unanswered = Side::ALL.map(|side| match &self.failures[side] {
@@ -69,7 +70,7 @@ impl Relay<'_> {
         let lost = Side::ALL.map(|side| is_lost(&mut since.sides[side], unanswered[side as usize], now));
         checks.found(true);
         for side in Side::ALL.into_iter().filter(|side| lost[*side as usize]) {
-            // Its socket has not failed, so no read would ever tell of the end.
+            // The socket has not failed, so no read would ever report its end.
             self.pumps[side.sends()].end();
             let error = format!("nothing was acknowledged for {} s", LIMIT.as_secs());
             self.side_failed(side, io::Error::new(io::ErrorKind::TimedOut, error));
@@ -78,8 +79,8 @@ impl Relay<'_> {
     }
 }
 
-/// `unanswered` says for how long nothing was acknowledged, if bytes are on their way. That time may have begun long before
-/// they were sent, so they must have been there for as long.
+/// Returns true if a side is lost. `unanswered` is the time without an acknowledgement, if bytes are in flight. It may have
+/// begun long before they were sent, so they must have been in flight for as long.
 fn is_lost(since: &mut Option<Instant>, unanswered: Option<Duration>, now: Instant) -> bool {
     let Some(unanswered) = unanswered else {
         *since = None;
@@ -93,7 +94,7 @@ fn is_lost(since: &mut Option<Instant>, unanswered: Option<Duration>, now: Insta
 mod tests {
     use super::*;
 
-    /// Looks every 15 s for ten minutes; says when the peer was lost.
+    /// Checks every 15 s for ten minutes. Returns the time at which the peer was lost.
     fn lost_after(unanswered: impl Fn(u64) -> Option<u64>) -> Option<u64> {
         lost_at((0..600).step_by(15), unanswered)
     }

@@ -25,7 +25,7 @@ use crate::{
     words::{error::reason_text, outcome::CloseReason},
 };
 
-/// Bytes that have to come in a row, and the least of one turn, for a direction to count as streaming.
+/// Bytes that have to come in a row, with [`LEAST`] as the minimum of one turn, for a direction to count as streaming.
 pub(super) const ROW: usize = 256 * 1024;
 pub(super) const LEAST: usize = 16 * 1024;
 
@@ -35,15 +35,15 @@ pub(super) struct Splicer {
     /// Bytes that came in turns of at least [`LEAST`].
     row: usize,
     held: Option<Box<Held>>,
-    /// These two sockets cannot be spliced, or nothing can.
+    /// True if these two sockets, or any, cannot be spliced.
     unfit: bool,
 }
 
-/// What a turn found.
+/// The outcome of filling a pipe.
 pub(super) enum Filled {
     /// The number of bytes in the pipe; 0 is the end of the source.
     Bytes(usize),
-    /// There is no pipe to be had, or these sockets cannot be spliced: copy.
+    /// There is no pipe available, or these sockets cannot be spliced: copy.
     Copy,
 }
 
@@ -51,7 +51,7 @@ pub(super) enum Filled {
 pub(super) enum Emptied {
     /// This number of bytes went to the destination.
     Bytes(usize),
-    /// They cannot be spliced on: here they are.
+    /// The bytes cannot be spliced on, and were taken out of the pipe.
     Copied(Bytes),
 }
 
@@ -71,17 +71,17 @@ struct Held {
 }
 
 impl Splicer {
-    /// Bytes that were taken from the source and wait for the destination.
+    /// Returns the number of bytes that were taken from the source and wait for the destination.
     pub(super) fn holds(&self) -> usize {
         self.held.as_ref().map_or(0, |held| held.bytes)
     }
 
-    /// Drops what is held, with its pipe. Gives how much that was.
+    /// Drops the held bytes, with their pipe. Returns their number.
     pub(super) fn drop_held(&mut self) -> usize {
         self.held.take().map_or(0, |held| held.bytes)
     }
 
-    /// Whether the next read is to be spliced.
+    /// Returns true if the next read is to be spliced.
     pub(super) fn wants(&self, splice: Splice, source: &mut Stream, destination: &mut Stream) -> bool {
         let due = match splice {
             Splice::Never => false,
@@ -93,7 +93,7 @@ impl Splicer {
             && destination.raw().is_some_and(|socket| socket.is_tcp())
     }
 
-    /// Takes note of a turn that moved so much. What moved nothing says nothing.
+    /// Records a turn that moved `moved` bytes. A turn that moved none does not count.
     pub(super) fn turn_over(&mut self, moved: usize) {
         if moved >= LEAST {
             self.row = self.row.saturating_add(moved);
@@ -105,7 +105,7 @@ impl Splicer {
 }
 
 impl Splicer {
-    /// Gives an empty pipe back.
+    /// Returns an empty pipe to its pool.
     fn let_go(&mut self) {
         if self.holds() == 0
             && let Some(held) = self.held.take()
@@ -117,7 +117,7 @@ impl Splicer {
     /// Takes the held bytes out of the pipe, and returns the pipe to its pool.
     pub(super) fn take_out(&mut self) -> Result<Option<Bytes>, Failed> {
         let Some(held) = self.held.take() else { return Ok(None) };
-        // Neither peer has done anything: the connection ends by this process's fault.
+        // Caused by this process, and not by a peer.
         let bytes = held.pipe.take_out(held.bytes).map_err(|error| match error.kind() {
             io::ErrorKind::OutOfMemory => no_memory(held.bytes),
             _ => {
@@ -157,7 +157,7 @@ impl Splicer {
         }
     }
 
-    /// Moves what is held to the destination, as far as that takes it.
+    /// Moves the held bytes to the destination, as far as it takes them.
     pub(super) fn poll_empty(&mut self, destination: &mut Stream, cx: &mut Context<'_>) -> Poll<Result<Emptied, Fault>> {
         let Some(held) = &mut self.held else { return Poll::Ready(Ok(Emptied::Copied(Bytes::new()))) };
         let Some(destination) = destination.raw() else {
@@ -178,7 +178,8 @@ impl Splicer {
         }
     }
 
-    /// A splice has failed: the direction copies from now on, or, where that may pass, until another row of bytes has come.
+    /// Records a failed splice: the direction copies from now on, or, after a temporary error, until another row of bytes has
+    /// come.
     fn give_up(&mut self, error: &io::Error) {
         self.row = 0;
         self.unfit |= !is_exhaustion(error);
@@ -188,7 +189,7 @@ impl Splicer {
 
 #[cfg(all(test, any(target_os = "linux", target_os = "android")))]
 impl Splicer {
-    /// One that has these bytes in a pipe that no splice goes through, and believes that they are as many as `count`.
+    /// Returns a splicer with these bytes in a pipe on which every splice fails, and with `count` as their supposed number.
     pub(super) fn holding(bytes: &[u8], count: usize) -> Self {
         let held = Held { pipe: Pipe::unfit(bytes), bytes: count };
         Self { row: ROW, held: Some(Box::new(held)), unfit: false }

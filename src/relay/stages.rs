@@ -1,4 +1,4 @@
-//! The hooks as a stage, and what the stages of a direction wait for.
+//! The hooks as a stage, and the state of the stages of a direction.
 
 use std::{mem, task::Poll};
 
@@ -11,14 +11,14 @@ use crate::{
     words::chunk::Chunk,
 };
 
-/// The question of a hook whose answer is to come.
+/// A call of a hook whose answer is pending.
 #[derive(Debug, Default)]
 enum Asked {
     #[default]
     Nothing,
-    /// About bytes, behind which lies an end.
+    /// A call about bytes, behind which lies `end`.
     Chunk { ticket: Ticket<Verdict>, bytes: Bytes, end: End, _held: Held },
-    /// About the end.
+    /// A call about the end.
     End(Ticket<EndVerdict>),
 }
 
@@ -30,12 +30,12 @@ struct HookStage<'s, 'a> {
 }
 
 impl HookStage<'_, '_> {
-    /// Does with a chunk what the hook has answered.
+    /// Acts on the hook's answer to a chunk.
     fn take_answer(&mut self, answer: Result<Answer<Verdict>, Failed>, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
         match answer {
             Ok(Answer::Now(verdict)) => pass(verdict, chunk, out),
             Ok(Answer::Later(ticket)) => {
-                // The buffer is the thread's, and others read into it meanwhile.
+                // The buffer belongs to the thread, and others read into it meanwhile.
                 let Some(bytes) = chunk.rest(0) else { return Progress::Failed(no_memory(chunk.len())) };
                 let held = Held::of(bytes.len());
                 *self.asked = Asked::Chunk { ticket, bytes, end, _held: held };
@@ -55,7 +55,7 @@ impl HookStage<'_, '_> {
         self.take_end_answer(answer, out)
     }
 
-    /// Does with the end what the hook has answered.
+    /// Acts on the hook's answer to the end.
     fn take_end_answer(&mut self, answer: Result<Answer<EndVerdict>, Failed>, out: &mut Outbox) -> Progress {
         match answer {
             Ok(Answer::Now(verdict)) => pass_end(verdict, out),
@@ -122,18 +122,18 @@ fn pass_end(verdict: EndVerdict, out: &mut Outbox) -> Progress {
     Progress::Moved
 }
 
-/// The stages of one direction and what they wait for.
+/// The stages of one direction, and their pending events.
 #[derive(Debug, Default)]
 struct DirectionStages {
     chain: Option<Stages>,
     asked: Asked,
-    /// They take nothing before they were resumed.
+    /// True if the stages take nothing before they are resumed.
     waits: bool,
-    /// They were fed that nothing more comes.
+    /// True if the stages were fed the stop.
     stopped: bool,
 }
 
-/// A direction's place for stages. Without stages, and without an answer that is out, it has no memory.
+/// A direction's place for stages. Uses no memory without stages and without a pending answer.
 #[derive(Debug, Default)]
 pub(super) struct StageSlot(Option<Box<DirectionStages>>);
 
@@ -152,7 +152,7 @@ impl StageSlot {
         self.0.as_ref().is_some_and(|stages| stages.waits)
     }
 
-    /// Returns true, once, if the stages are still to be fed that nothing more comes.
+    /// Returns true, once, if the stages have still to be fed the stop.
     pub(super) fn is_to_stop(&mut self) -> bool {
         self.0.as_mut().is_some_and(|stages| !mem::replace(&mut stages.stopped, true))
     }
@@ -161,7 +161,7 @@ impl StageSlot {
     pub(super) fn edit(&mut self, edit: impl FnOnce(&mut Stages)) {
         let stages = self.0.get_or_insert_default();
         edit(stages.chain.get_or_insert_default());
-        // What lies between them may go on now.
+        // Pieces between the stages may go on now.
         stages.waits = true;
     }
 
@@ -175,7 +175,7 @@ impl StageSlot {
         self.begin(hook, |hook| hook.feed(chunk, end, out))
     }
 
-    /// Does with a chunk what the hook has answered, where there are no stages.
+    /// Acts on the hook's answer to a chunk, without stages.
     pub(super) fn take_answer(
         &mut self,
         hook: &mut Hook<'_>,
@@ -186,7 +186,7 @@ impl StageSlot {
         self.begin(hook, |hook| hook.take_answer(answer, chunk, End::Open, out))
     }
 
-    /// Does with the end what the hook has answered, where there are no stages.
+    /// Acts on the hook's answer to the end, without stages.
     pub(super) fn take_end_answer(
         &mut self,
         hook: &mut Hook<'_>,
@@ -196,7 +196,7 @@ impl StageSlot {
         self.begin(hook, |hook| hook.take_end_answer(answer, out))
     }
 
-    /// Calls the hook where there are no stages. Needs memory only if it answers later.
+    /// Calls the hook, without stages. Needs memory only if it answers later.
     fn begin(&mut self, hook: &mut Hook<'_>, act: impl FnOnce(&mut HookStage<'_, '_>) -> Progress) -> Progress {
         let mut asked = Asked::default();
         let progress = act(&mut HookStage { hook, asked: &mut asked });
@@ -223,7 +223,7 @@ impl StageSlot {
         })
     }
 
-    /// Lets the stages go on that wait, or whose time has come.
+    /// Resumes the stages that wait, or whose time has come.
     pub(super) fn resume(&mut self, hook: &mut Hook<'_>, out: &mut Outbox) -> Progress {
         let progress = self.call(hook, out, |chain, hook, out| match chain {
             Some(chain) => chain.resume(hook, out),

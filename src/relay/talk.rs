@@ -1,33 +1,33 @@
-//! The turns of a conversation: whether a word of the client's may still be without its answer.
+//! The turns of a conversation, to find a message of the client that may still be without its answer.
 //!
-//! Bytes that come down after a word of the client's are taken for the answer to it, unless the upstream was in the midst
-//! of a longer answer when the word came: then they may be the rest of that one.
+//! Bytes from the upstream after a message of the client count as its answer, unless the upstream was in the midst of a
+//! longer answer when the message came: then they may be the rest of that one.
 
 use std::{sync::OnceLock, time::Instant};
 
 use super::{pump::Turn, rest::QUIET_STREAM};
 
-/// Turns in which the upstream has spoken, beyond which an answer is a longer one. Heads, bodies and ends that are written
-/// apart are less.
+/// Number of turns of the upstream beyond which an answer counts as long. Heads, bodies and ends that are written apart are
+/// fewer.
 const LONG: u8 = 4;
 
-/// As many are counted. Each word amid them halves them: a few short answers make an earlier long one forgotten.
+/// Maximum of the count. Each message amid the turns halves it: a few short answers make an earlier long one forgotten.
 const MOST: u8 = 15;
 
-/// The unit of the clock in milliseconds. It goes round in 17 minutes; what is taken for a moment ago then is waited for in vain
-/// once, when its server is left.
+/// The unit of the clock in milliseconds. The clock wraps in 17 minutes; an old event that then seems recent causes one
+/// useless wait, when the server ends idle connections.
 const UNIT: u128 = 16;
 
 /// A pause of the upstream after which its next word is the answer to the client's last, in units of the clock.
 #[expect(clippy::cast_possible_truncation, reason = "16")]
 const PAUSE: u16 = QUIET_STREAM.as_millis().div_ceil(UNIT) as u16;
 
-/// Four bytes: each connection has one. The clock is read for longer answers only.
+/// The state of a conversation. Four bytes, because each connection has one. The clock is read for longer answers only.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Talk {
-    /// When the upstream has last spoken. Kept for longer answers only.
+    /// The time at which the upstream has last spoken. Kept for longer answers only.
     last: u16,
-    /// Turns in which it has spoken of late.
+    /// Recent turns in which the upstream has spoken.
     turns: u8,
     word: Word,
 }
@@ -39,9 +39,9 @@ enum Word {
     Answered,
     /// The client has spoken last.
     Asked,
-    /// It has spoken in the midst of an answer to an earlier word.
+    /// The client has spoken in the midst of an answer to an earlier message.
     AskedAmid,
-    /// That answer went on since.
+    /// That answer has gone on since.
     AmidRest,
 }
 
@@ -50,13 +50,13 @@ impl Talk {
         self.word != Word::Answered
     }
 
-    /// Takes note of a turn of each direction.
+    /// Records a turn of each direction.
     pub(super) fn note(&mut self, up: &Turn, down: &Turn, now: impl Fn() -> u16) {
         if up.moved {
             self.asked(&now);
         }
         if down.moved {
-            // Bytes that lay there when the word went on are no answer to it. Those of a hook may be.
+            // Bytes that were there already when the message went on are no answer to it. Those of a hook may be.
             self.spoken(up.moved && down.read, &now);
         }
     }
@@ -76,7 +76,7 @@ impl Talk {
         let mut goes_on = is_amid;
         if is_amid || self.turns >= LONG {
             let now = now();
-            // The first time, what was kept is of an earlier answer.
+            // The first time, the kept value is of an earlier answer.
             if (is_amid || self.turns > LONG) && now.wrapping_sub(self.last) >= PAUSE {
                 (self.turns, goes_on) = (1, false);
             }
@@ -90,7 +90,7 @@ impl Talk {
     }
 }
 
-/// The clock of this process, in units.
+/// Returns the time of this process's clock, in units.
 pub(super) fn now() -> u16 {
     static START: OnceLock<Instant> = OnceLock::new();
     let units = START.get_or_init(Instant::now).elapsed().as_millis() / UNIT;
@@ -104,7 +104,7 @@ mod tests {
 
     /// Plays turns: `q` the client's, `a` the upstream's, `b` both at once, `h` the client's with a hook's answer, `.` a pause.
     fn is_unanswered(turns: &str) -> bool {
-        // It goes round on the way.
+        // The clock wraps on the way.
         let (mut talk, mut clock) = (Talk::default(), u16::MAX - 1);
         for turn in turns.chars() {
             let up = Turn { moved: "qbh".contains(turn), ..Turn::default() };

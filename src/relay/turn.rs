@@ -18,9 +18,9 @@ use crate::{
 pub(super) enum Phase {
     /// The source may send more.
     Open,
-    /// The source has ended, and a stage withholds that from the destination, or has still to say.
+    /// The source has ended, and a stage withholds that from the destination, or has still to decide.
     Withheld,
-    /// The source has ended, or was ended: what is held is delivered, then the end itself is.
+    /// The source has ended, or was ended: held bytes are delivered, then the end is.
     Ending,
     /// Everything read was delivered, and the end was passed on.
     Ended,
@@ -28,7 +28,7 @@ pub(super) enum Phase {
     Cut,
 }
 
-/// The sockets of a turn, its hooks, and whose they are.
+/// The sockets of a turn, its hooks, and their connection.
 pub(super) struct Ends<'a> {
     pub source: &'a mut Stream,
     pub destination: &'a mut Stream,
@@ -54,7 +54,7 @@ impl Ends<'_> {
         self.written(polled)
     }
 
-    /// Books what the destination has taken.
+    /// Counts the bytes that the destination has taken.
     fn written(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match polled {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -78,18 +78,18 @@ pub(super) enum Fault {
     Destination(io::Error),
     /// A hook or another stage has failed: both sides are reset at once.
     Hook(Failed),
-    /// A stage has asked for a reset of both sides, behind bytes that were delivered.
+    /// A stage has requested a reset of both sides, behind bytes that were delivered.
     Reset(Failed),
 }
 
 impl Fault {
-    /// Memory for bytes on their way was refused: that ends their connection, and no other.
+    /// Returns the fault of a refused allocation for bytes on their way: it ends their connection, and no other.
     pub(super) fn no_memory(bytes: usize) -> Self {
         Self::Hook(no_memory(bytes))
     }
 }
 
-/// The end of a connection for which memory was refused.
+/// Returns the end of a connection for which memory was refused.
 pub(super) fn no_memory(bytes: usize) -> Failed {
     let error = format!("no memory for {bytes} bytes on their way; limit the connections, or give the process more");
     Failed { reason: CloseReason::InternalError, error }
@@ -102,13 +102,13 @@ pub(super) struct Turn {
     pub moved: bool,
     /// Bytes came from the source.
     pub read: bool,
-    /// There is more at once; others are let through first.
+    /// True if there is more to do at once; other connections run first.
     pub more: bool,
-    /// One of the bounds of a turn ended it.
+    /// True if one of the limits of a turn ended it.
     pub long: bool,
     /// Time that hooks have taken.
     pub spent: Duration,
     pub fault: Option<Fault>,
-    /// The fault was taken note of.
+    /// True if a fault was recorded.
     pub failed: bool,
 }

@@ -1,8 +1,8 @@
-//! Turns that wait until their lane has looked for others.
+//! Turns that wait until their lane has polled for other connections.
 //!
-//! A lane's runtime polls its driver when nothing is ready to run, and after 61 tasks otherwise. To a connection that always has
-//! more to do, each of its turns is such a task, and takes as long as its hooks do. So time counts here, not tasks: to have
-//! the driver polled more often would cost each connection of one exchange some polls that find nothing.
+//! A lane's runtime polls its driver when no task is ready to run, and after 61 tasks otherwise. For a connection that always
+//! has more to do, each of its turns is such a task, and takes as long as its hooks do. So time counts here, not tasks:
+//! polling the driver more often would cost each connection of one exchange some polls that find nothing.
 
 use std::{
     cell::Cell,
@@ -20,11 +20,11 @@ const SLOW: Duration = Duration::from_millis(1);
 thread_local! {
     /// Time that hooks have taken on this lane since a connection last yielded.
     static SPENT: Cell<Duration> = const { Cell::new(Duration::ZERO) };
-    /// A connection has yielded, and the driver was not polled since.
+    /// True if a connection has yielded, and the driver was not polled since.
     static IS_DUE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Woken on the lane after its driver was polled.
+/// The waker that is woken on the lane after its driver was polled.
 struct Polled;
 
 impl Wake for Polled {
@@ -44,13 +44,13 @@ fn wake_last(cx: &mut Context<'_>) {
     }
 }
 
-/// A connection's part: true while it lets others go first.
+/// The state of one connection: true while it lets others run first.
 #[derive(Debug, Default)]
 pub(super) struct Yielding(bool);
 
 impl Yielding {
-    /// Returns true if the connection must not have its turn yet. It is woken for it; hooks that send for what they see have
-    /// woken it before.
+    /// Returns true if the connection must not have its turn yet. It is woken for it; hooks that send in reply to what they
+    /// see have woken it before.
     pub(super) fn waits(&mut self, cx: &mut Context<'_>) -> bool {
         self.0 = self.0 && IS_DUE.get();
         if self.0 {
@@ -59,8 +59,8 @@ impl Yielding {
         self.0
     }
 
-    /// Takes note of a turn of each direction, of a connection that has `more` to do at once or not. Returns true if others of
-    /// the lane go first, for whom it has taken long.
+    /// Records a turn of each direction, of a connection that has `more` to do at once or not. Returns true if others of the
+    /// lane run first, because this connection has taken long.
     pub(super) fn lets_others(&mut self, more: bool, turns: [&Turn; 2], cx: &mut Context<'_>) -> bool {
         let spent = SPENT.get() + turns[0].spent + turns[1].spent;
         self.0 = more && (spent >= SLOW || turns.iter().any(|turn| turn.long));
