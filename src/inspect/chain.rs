@@ -88,8 +88,10 @@ impl Stages {
         self
     }
 
-    /// Inserts a stage at a place: 0 is the first; the hook's place counts. Takes effect from the next feed on.
+    /// Inserts a stage at a place: 0 is the first; the hook's place counts, and one beyond the last is behind that. Takes effect
+    /// from the next feed on.
     pub fn insert(&mut self, at: usize, stage: Box<dyn Stage>) {
+        let at = at.min(self.links.len());
         let mut link = Link { stage: Some(stage), ..Link::default() };
         if let Some(displaced) = self.links.get_mut(at) {
             // Bytes that wait there have not been fed to any stage behind the place.
@@ -105,9 +107,8 @@ impl Stages {
         }
     }
 
-    /// Takes the stage at a place out. Bytes that it keeps, and those that wait for it, go to the one behind it. Returns None
-    /// for the hook's place, for one that does not exist, and for the last place: bytes that a stage there keeps have nowhere
-    /// to go, so it is to let go of them first.
+    /// Takes the stage at a place out. Bytes that it keeps, those that wait for it, and an end that it was fed and waits with go
+    /// to the one behind it. Returns None for the hook's place, and for one that does not exist.
     pub fn remove(&mut self, at: usize) -> Option<Box<dyn Stage>> {
         if at == self.hook || at >= self.links.len() {
             return None;
@@ -120,6 +121,11 @@ impl Stages {
         let kept = stage.release();
         if !kept.is_empty() {
             link.queue.push_front(Piece { bytes: kept.into(), due: None });
+        }
+        if let LinkState::WaitingAtEnd(end) = link.state
+            && link.end == End::Open
+        {
+            link.end = end;
         }
         if at == self.links.len() {
             // The outbox is behind the last stage. Remaining pieces reach it through an empty place.
@@ -162,6 +168,11 @@ impl Stages {
             link.end = end;
         }
         self.run(hook, out)
+    }
+
+    /// Returns false while a stage behind the hook waits: then bytes that the hook does not see wait as well.
+    pub(crate) fn takes_injected(&self) -> bool {
+        self.links[self.hook + 1..].iter().all(Link::is_at_rest)
     }
 
     /// Feeds the stages behind the hook bytes that the hook has not seen, such as injected ones.

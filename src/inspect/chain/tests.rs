@@ -148,3 +148,24 @@ fn what_a_stage_that_is_taken_out_keeps_is_not_lost() {
         assert_eq!(pieces(&mut out), [(3, None), (2, None)]);
     }
 }
+
+#[test]
+fn an_end_that_a_stage_waits_with_goes_on_without_it() {
+    for (behind, end) in [(false, End::Finished), (true, End::Finished), (false, End::Stopped)] {
+        let stages = Stages::default();
+        let mut stages = if behind { stages.after_hook(Asks::default()) } else { stages.before_hook(Asks::default()) };
+        let mut out = Outbox::default();
+        assert!(!moved(stages.feed(&mut Nothing, bytes(0), end, &mut out)));
+        assert!(stages.remove(usize::from(behind)).is_some());
+        assert!(moved(stages.resume(&mut Nothing, &mut out)));
+        assert_eq!(out.has_finish(), end == End::Finished);
+        assert!(stages.links.iter().all(|link| link.state == LinkState::Ended), "{stages:?}");
+    }
+}
+
+#[test]
+fn a_place_beyond_the_last_is_behind_it() {
+    let mut stages = Stages::default();
+    stages.insert(9, Box::new(Nothing));
+    assert_eq!((stages.places(), stages.hook_place()), (2, 0));
+}
