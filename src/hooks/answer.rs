@@ -99,7 +99,12 @@ impl<T> Reply<T> {
     pub fn on_cancel(&self, cancelled: impl FnOnce() + Send + 'static) {
         let mut state = self.slot.state();
         match &mut *state {
-            State::Asked(on_cancel) => drop(on_cancel.replace(Box::new(cancelled))),
+            State::Asked(on_cancel) => {
+                let before = on_cancel.replace(Box::new(cancelled));
+                drop(state);
+                // Not under the lock: its end may run whatever its owner has put there.
+                drop(before);
+            }
             State::Answered(_) => {}
             State::Over => {
                 drop(state);

@@ -169,10 +169,10 @@ impl Connection {
         self.0.control.pass_through(direction);
     }
 
-    /// Changes the stages of `direction`, before its next read; changes are made in the order of the calls. No effect once
-    /// the direction has ended. `edit` runs on the connection's thread.
-    pub fn edit_stages(&self, direction: Direction, edit: impl FnOnce(&mut Stages) + Send + 'static) {
-        self.0.edit_stages(direction, Box::new(edit));
+    /// Changes the stages of `direction`, before its next read; changes are made in the order of the calls. Refused once the
+    /// direction has ended, and while 64 changes wait. `edit` runs on the connection's thread.
+    pub fn edit_stages(&self, direction: Direction, edit: impl FnOnce(&mut Stages) + Send + 'static) -> Result<(), Refused> {
+        self.0.edit_stages(direction, Box::new(edit))
     }
 
     /// Wakes the connection's task.

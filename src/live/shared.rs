@@ -59,6 +59,9 @@ pub(crate) struct Shared {
     pub(super) seldom: OnceLock<Box<Seldom>>,
 }
 
+/// Changes of one direction's stages that may wait for the connection's task.
+const MOST_EDITS: usize = 64;
+
 /// A change of a direction's stages, made by the connection's task.
 pub(crate) type Edit = Box<dyn FnOnce(&mut Stages) + Send>;
 
@@ -192,11 +195,22 @@ impl Shared {
     }
 
     /// Asks the task to change the stages of `direction`.
-    pub(super) fn edit_stages(&self, direction: Direction, edit: Edit) {
+    pub(super) fn edit_stages(&self, direction: Direction, edit: Edit) -> Result<(), Refused> {
         let edits = &self.seldom.get_or_init(Box::default).edits;
-        edits.lock().unwrap_or_else(PoisonError::into_inner)[direction].push(edit);
+        // As in `open_inbox`: either the end sees what is there, or it is seen here.
+        fence(Ordering::SeqCst);
+        let mut edits = edits.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.control.over.has(direction) {
+            return Err(Refused::Ended);
+        }
+        if edits[direction].len() >= MOST_EDITS {
+            return Err(Refused::Full);
+        }
+        edits[direction].push(edit);
         self.control.edited.add(direction);
+        drop(edits);
         self.control.wake();
+        Ok(())
     }
 
     /// Takes the requested changes of the stages of `direction`, in their order.
@@ -211,10 +225,13 @@ impl Shared {
         self.seldom.get()?.cause.get()
     }
 
-    /// Refuses further injections in `direction`. Returns the bytes that waited.
+    /// Refuses further injections in `direction`, and changes of its stages. Returns the bytes that waited.
     pub(crate) fn finish_inbox(&self, direction: Direction) -> VecDeque<Bytes> {
         self.control.over.add(direction);
         fence(Ordering::SeqCst);
+        if self.seldom.get().is_some() {
+            drop(self.take_edits(direction));
+        }
         self.inbox(direction).map(Inbox::end).unwrap_or_default()
     }
 

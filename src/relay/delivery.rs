@@ -40,6 +40,11 @@ impl Delivery {
         self.parked.as_ref().is_some_and(|parked| parked.is_blocking()) || self.splicer.holds() > 0
     }
 
+    /// Returns true if something waits for its time or for the destination, outside of a pipe.
+    pub(super) fn has_parked(&self) -> bool {
+        self.parked.is_some()
+    }
+
     /// Returns true if it holds nothing.
     pub(super) fn is_written(&self) -> bool {
         self.parked.as_ref().is_none_or(|parked| parked.is_written()) && self.splicer.holds() == 0

@@ -201,7 +201,7 @@ impl Pump {
         if is_full {
             return Poll::Pending;
         }
-        if ends.shared.has_injected(ends.direction) {
+        if ends.shared.has_injected(ends.direction) && self.stages.takes_injected() {
             return self.take_injected(ends, cx);
         }
         match self.phase {
@@ -210,14 +210,15 @@ impl Pump {
             Phase::Ending => return self.go_on_ending(ends, cx),
             Phase::Withheld | Phase::Ended | Phase::Cut => return Poll::Pending,
         }
-        let has_chain = self.stages.has_chain();
-        if !has_chain && self.delivery.splicer.wants(ends.hook.splice, ends.source, ends.destination) {
+        // Also behind what is for later: nothing overtakes that.
+        let by_outbox = self.stages.has_chain() || self.delivery.has_parked();
+        if !by_outbox && self.delivery.splicer.wants(ends.hook.splice, ends.source, ends.destination) {
             match ready!(self.delivery.splicer.poll_fill(ends.source, cx)) {
                 Ok(Filled::Copy) => {}
                 filled => return self.took(filled.map(Filled::bytes), ends, cx).map_ok(|_| 0),
             }
         }
-        if has_chain || ends.hook.chunks {
+        if by_outbox || ends.hook.chunks {
             return self.feed_chunk(ends, cx);
         }
         let size = most().min(buffer.len());
@@ -272,7 +273,7 @@ impl Pump {
         match (ready!(self.took(read, ends, cx)), chunk) {
             (Ok(bytes), Some(chunk)) if bytes > 0 => {
                 self.chunk_was_full = bytes == size;
-                if !self.stages.is_empty() {
+                if !self.stages.is_empty() || self.delivery.has_parked() {
                     return self.feed(chunk, End::Open, ends, cx);
                 }
                 let answer = ends.hook.chunk(&chunk);
@@ -316,13 +317,13 @@ impl Pump {
         ends: &mut Ends<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<usize, Fault>> {
-        if let Progress::Failed(failed) = progress {
-            return Poll::Ready(Err(Fault::Hook(failed)));
-        }
         let (added, dropped) = out.take_figures();
         if added + dropped > 0 {
             ends.meter().added(added);
             ends.meter().dropped(dropped);
+        }
+        if let Progress::Failed(failed) = progress {
+            return Poll::Ready(Err(Fault::Hook(failed)));
         }
         if out.has_finish() {
             self.phase = Phase::Ending;

@@ -206,17 +206,26 @@ impl StageSlot {
         progress
     }
 
+    /// Returns false while a stage behind the hook waits, and so takes no bytes that were not read either.
+    pub(super) fn takes_injected(&self) -> bool {
+        self.0.as_ref().and_then(|stages| stages.chain.as_ref()).is_none_or(Stages::takes_injected)
+    }
+
     /// Sends bytes that were not read, and that the hook does not see.
     pub(super) fn inject(&mut self, hook: &mut Hook<'_>, data: impl IntoIterator<Item = Bytes>, out: &mut Outbox) -> Progress {
         if !self.has_chain() {
             out.add_all(data);
             return Progress::Moved;
         }
+        let waits = self.waits();
         self.call(hook, out, |chain, hook, out| {
-            let mut progress = Progress::Moved;
+            let mut progress = if waits { Progress::Waiting } else { Progress::Moved };
             if let Some(chain) = chain {
                 for bytes in data {
                     progress = chain.inject(hook, bytes, out);
+                    if matches!(progress, Progress::Failed(_)) {
+                        break;
+                    }
                 }
             }
             progress
@@ -255,5 +264,38 @@ impl StageSlot {
         let progress = act(&mut stages.chain, &mut HookStage { hook, asked: &mut stages.asked }, out);
         stages.waits = matches!(progress, Progress::Waiting);
         progress
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        settings::config::{Coalesce, Splice},
+        words::{direction::Direction, outcome::CloseReason},
+    };
+
+    /// Fails at its first feed.
+    #[derive(Debug, Default)]
+    struct FailsFirst(bool);
+
+    impl Stage for FailsFirst {
+        fn feed(&mut self, chunk: Chunk, _: End, out: &mut Outbox) -> Progress {
+            out.push(chunk);
+            if mem::replace(&mut self.0, true) {
+                return Progress::Moved;
+            }
+            Progress::Failed(Failed { reason: CloseReason::Aborted, error: "the first".to_owned() })
+        }
+    }
+
+    #[test]
+    fn a_stage_that_fails_at_one_of_several_injected_pieces_has_failed() {
+        let mut hook = Hook::native(None, Direction::ToUpstream, Splice::default(), Coalesce::default());
+        let (mut slot, mut out) = (StageSlot::default(), Outbox::default());
+        slot.edit(|stages| stages.insert(1, Box::<FailsFirst>::default()));
+        let progress = slot.inject(&mut hook, ["one", "two"].map(Bytes::from), &mut out);
+        assert!(matches!(progress, Progress::Failed(_)), "{progress:?}");
+        assert_eq!(out.bytes(), 3, "nothing is fed behind it");
     }
 }

@@ -2,14 +2,22 @@
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::{Duration, Instant},
 };
+
+use bytes::Bytes;
 
 use interpose::{
     hooks::{Answer, Decision, EndVerdict, Failed, Hooks, Verdict},
     inspect::{End as SourceEnd, Outbox, Progress, Stage, Stages, chain::Nothing},
-    live::handle::Connection,
+    live::{
+        handle::Connection,
+        inbox::{Patience, Refused},
+    },
     words::{
         chunk::Chunk,
         direction::{Both, Direction},
@@ -19,12 +27,15 @@ use interpose::{
 };
 
 use crate::support::{
-    peers::{End, Peer},
+    peers::{End, Peer, pass, until},
     running::{Running, to, wait_end},
     upstreams::Upstream,
 };
 
 const DELAY: Duration = Duration::from_millis(30);
+
+/// Long enough for a test to act meanwhile.
+const LONG: Duration = Duration::from_millis(200);
 
 /// Hooks that want nothing, and put a stage behind their place.
 struct Staged<F>(F);
@@ -62,11 +73,11 @@ impl<S: Stage + 'static, F: Fn() -> S + Send + Sync> Hooks for Staged<F> {
 
 /// Delays all by the same time.
 #[derive(Debug)]
-struct Late;
+struct Late(Duration);
 
 impl Stage for Late {
     fn feed(&mut self, chunk: Chunk, end: SourceEnd, out: &mut Outbox) -> Progress {
-        let due = out.now() + DELAY;
+        let due = out.now() + self.0;
         out.push_at(chunk, due);
         if end == SourceEnd::Finished {
             out.end_at(due);
@@ -85,11 +96,48 @@ impl Stage for CutAfter {
             self.0 -= chunk.len();
             return Nothing.feed(chunk, end, out);
         }
-        out.push(bytes::Bytes::copy_from_slice(&chunk[..self.0]));
-        out.drop(bytes::Bytes::copy_from_slice(&chunk[self.0..]));
+        out.push(Bytes::copy_from_slice(&chunk[..self.0]));
+        out.drop(Bytes::copy_from_slice(&chunk[self.0..]));
         self.0 = 0;
         out.reset(Failed { reason: CloseReason::Aborted, error: "cut".to_owned() });
         Progress::Moved
+    }
+}
+
+/// Keeps a chunk, and takes no other, until it is opened.
+#[derive(Debug)]
+struct Gate {
+    open: Arc<AtomicBool>,
+    kept: Option<Chunk>,
+}
+
+impl Stage for Gate {
+    fn feed(&mut self, chunk: Chunk, end: SourceEnd, out: &mut Outbox) -> Progress {
+        if chunk.is_empty() {
+            return Nothing.feed(chunk, end, out);
+        }
+        self.kept = Some(chunk);
+        self.resume(out)
+    }
+
+    fn resume(&mut self, out: &mut Outbox) -> Progress {
+        match self.kept.take_if(|_| self.open.load(SeqCst)) {
+            Some(chunk) => out.push(chunk),
+            None if self.kept.is_some() => return Progress::Waiting,
+            None => {}
+        }
+        Progress::Moved
+    }
+}
+
+/// Drops what comes, then fails.
+#[derive(Debug)]
+struct Refuses;
+
+impl Stage for Refuses {
+    fn feed(&mut self, chunk: Chunk, _: SourceEnd, out: &mut Outbox) -> Progress {
+        out.drop(chunk);
+        Progress::Failed(Failed { reason: CloseReason::Aborted, error: "refused".to_owned() })
     }
 }
 
@@ -107,7 +155,7 @@ fn pair(running: &Running, upstream: &Upstream, direction: Direction) -> (Peer, 
 #[test]
 fn bytes_and_the_end_come_as_late_as_a_stage_says_and_more_is_read_meanwhile() {
     let upstream = Upstream::new();
-    let running = Running::start_hooked(to(upstream.address()), Arc::new(Staged(|| Late)), Interest::NONE);
+    let running = Running::start_hooked(to(upstream.address()), Arc::new(Staged(|| Late(DELAY))), Interest::NONE);
     for direction in Direction::ALL {
         let (mut near, mut far, connection) = pair(&running, &upstream, direction);
         let started = Instant::now();
@@ -152,12 +200,12 @@ fn stages_of_a_live_connection_are_put_in_and_taken_out() {
         let (mut near, mut far, connection) = pair(&running, &upstream, direction);
         near.send(b"native");
         assert_eq!(far.receive_exactly(6), b"native");
-        connection.edit_stages(direction, |stages| stages.insert(1, Box::new(Late)));
+        connection.edit_stages(direction, |stages| stages.insert(1, Box::new(Late(DELAY)))).unwrap();
         let started = Instant::now();
         near.send(b"late");
         assert_eq!(far.receive_exactly(4), b"late");
         assert!(started.elapsed() >= DELAY);
-        connection.edit_stages(direction, |stages| drop(stages.remove(1)));
+        connection.edit_stages(direction, |stages| drop(stages.remove(1))).unwrap();
         near.send(b"native again");
         assert_eq!(far.receive_exactly(12), b"native again");
         near.half_close();
@@ -166,4 +214,95 @@ fn stages_of_a_live_connection_are_put_in_and_taken_out() {
         near.expect(End::Eof);
         assert_eq!(wait_end(&connection), CloseReason::Finished);
     }
+}
+
+#[test]
+fn bytes_behind_those_for_later_do_not_overtake_them_once_the_stage_is_taken_out() {
+    let upstream = Upstream::new();
+    let start = |interest| {
+        let hooks = Arc::new(Staged(|| Late(LONG)));
+        Running::start_hooked(to(upstream.address()), hooks, interest)
+    };
+    for running in [start(Interest::NONE), start(Interest::TO_UPSTREAM.with(Interest::TO_CLIENT))] {
+        for direction in Direction::ALL {
+            let (mut near, mut far, connection) = pair(&running, &upstream, direction);
+            near.send(b"late");
+            until("it was read", || connection.ledger(direction).read == 4);
+            connection.edit_stages(direction, |stages| drop(stages.remove(1))).unwrap();
+            near.send(b" and behind");
+            near.half_close();
+            assert_eq!(far.receive_exactly(15), b"late and behind");
+            far.expect(End::Eof);
+            far.half_close();
+            near.expect(End::Eof);
+            assert_eq!(wait_end(&connection), CloseReason::Finished);
+        }
+    }
+}
+
+#[test]
+fn injected_bytes_wait_in_their_inbox_while_a_stage_behind_the_hook_waits() {
+    let upstream = Upstream::new();
+    let open = Arc::new(AtomicBool::new(false));
+    let of_stages = Arc::clone(&open);
+    let hooks = Staged(move || Gate { open: Arc::clone(&of_stages), kept: None });
+    let running = Running::start_hooked(to(upstream.address()), Arc::new(hooks), Interest::NONE);
+    for direction in Direction::ALL {
+        open.store(false, SeqCst);
+        let (mut near, mut far, connection) = pair(&running, &upstream, direction);
+        near.send(b"read");
+        until("it was read", || connection.ledger(direction).read == 4);
+        connection.inject(direction, Bytes::from_static(b" and sent"), Patience::Wait(None)).unwrap();
+        pass(Duration::from_millis(20));
+        assert_eq!(connection.ledger(direction).added, 0, "a bounded inbox has them");
+        open.store(true, SeqCst);
+        connection.edit_stages(direction, |_| ()).unwrap();
+        assert_eq!(far.receive_exactly(13), b"read and sent");
+        near.half_close();
+        far.expect(End::Eof);
+    }
+}
+
+#[test]
+fn bytes_that_a_stage_dropped_before_it_failed_are_counted_as_dropped() {
+    let upstream = Upstream::new();
+    let running = Running::start_hooked(to(upstream.address()), Arc::new(Staged(|| Refuses)), Interest::NONE);
+    for direction in Direction::ALL {
+        let (mut near, mut far, connection) = pair(&running, &upstream, direction);
+        near.send(b"none");
+        far.expect(End::Reset);
+        assert_eq!(wait_end(&connection), CloseReason::Aborted);
+        let ledger = connection.ledger(direction);
+        assert_eq!((ledger.read, ledger.dropped, ledger.undeliverable), (4, 4, 0));
+    }
+}
+
+#[test]
+fn changes_of_stages_are_bounded_and_none_waits_for_a_direction_that_has_ended() {
+    let upstream = Upstream::new();
+    let running = Running::start(to(upstream.address()));
+    let (near, far, connection) = pair(&running, &upstream, Direction::ToUpstream);
+    let (entered, gate) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (is_in, opened) = (Arc::clone(&entered), Arc::clone(&gate));
+    let hold = move |_: &mut Stages| {
+        is_in.store(true, SeqCst);
+        until("it is let go", || opened.load(SeqCst));
+    };
+    connection.edit_stages(Direction::ToUpstream, hold).unwrap();
+    until("a change is made", || entered.load(SeqCst));
+    let subject = Arc::new(());
+    let refused = std::iter::repeat_with(|| {
+        let subject = Arc::clone(&subject);
+        connection.edit_stages(Direction::ToUpstream, move |_| drop(subject))
+    });
+    let taken = refused.take_while(Result::is_ok).take(1000).count();
+    gate.store(true, SeqCst);
+    assert_eq!(taken, 64);
+    until("all were made", || Arc::strong_count(&subject) == 1);
+    connection.abort();
+    wait_end(&connection);
+    let late = Arc::clone(&subject);
+    assert_eq!(connection.edit_stages(Direction::ToClient, move |_| drop(late)), Err(Refused::Ended));
+    assert_eq!(Arc::strong_count(&subject), 1);
+    drop((near, far));
 }
