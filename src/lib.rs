@@ -8,15 +8,15 @@
 //!
 //! A folder is a layer; a file uses its own layer and lower ones only. From the lowest to the highest:
 //!
-//! | folder | what stands there |
+//! | folder | contents |
 //! |---|---|
 //! | [`words`] | values without I/O: addresses, chunks, pieces, close reasons, ledgers, errors |
 //! | [`inspect`] | stages that bytes pass between being read and being written; no socket, no clock |
-//! | [`settings`] | what a user may choose, and where to connect |
+//! | [`settings`] | the choices of a user, and where to connect |
 //! | `io` | sockets: listen, connect, resolve, the stream of either kind, pipes, timers |
-//! | [`threads`] | the I/O threads, and lanes: runtimes that somebody else's thread drives |
-//! | [`live`] | live connections as the outside sees them: handles, requests, inboxes, the registry |
-//! | [`hooks`] | what is asked of hooks, and their answers |
+//! | [`threads`] | the I/O threads, and lanes: runtimes that threads of the program drive |
+//! | [`live`] | live connections, for users outside of their tasks: handles, requests, inboxes, the registry |
+//! | [`hooks`] | the calls of hooks, and their answers |
 //! | `relay` | moves bytes both ways until done |
 //! | `connection` | one connection, from accept to its end |
 //! | [`server`] | bind, accept, drain, stop |

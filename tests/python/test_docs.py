@@ -149,6 +149,20 @@ def test_reference_has_every_word_of_the_enums_and_no_other() -> None:
     assert all(f"`{state}`" in REFERENCE for state in ConnectionPhase)
 
 
+def test_the_plan_names_every_file_of_the_core() -> None:
+    plan = (ROOT / "docs/architecture.md").read_text(encoding="utf-8").split("\n## Layers\n", 1)[1].split("\n## ", 1)[0]
+    layers = dict(re.findall(r"^\* \*\*(\w+)\*\*(.*?)(?=^\* \*\*|^$)", plan, re.MULTILINE | re.DOTALL))
+    files = [path.relative_to(ROOT / "src") for path in (ROOT / "src").glob("*/**/*.rs")]
+    assert len(files) > 100
+    missing = [
+        str(path)
+        for path in files
+        if (path.stem != "mod" and not re.search(rf"[`/]{path.stem}`", layers[path.parts[0]]))
+        or (len(path.parts) > 2 and path.stem == "mod" and f"`{path.parts[-2]}`" not in layers[path.parts[0]])
+    ]
+    assert not missing
+
+
 def test_reference_has_every_option_and_no_other() -> None:
     def options(text: str) -> set[str]:
         return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))

@@ -1,12 +1,12 @@
 //! Calls that differ between systems. `linux` and `other` have the same names: callers need not know which file they use.
 //!
-//! | file | for | what stands there |
+//! | file | for | contents |
 //! |---|---|---|
 //! | `linux` | Linux, Android | socket calls and options that other systems do not have |
-//! | `other` | the others | what stands in for those: an option that is left off, a figure that is not known |
+//! | `other` | the others | stand-ins for those: an option that is left off, a figure that is not known |
 //! | `pipe`, `timer`, `port_owner`, `unix_peer` | Linux, Android | splice(2), timerfd(2), the tables of `/proc`, sock_diag(7) |
 //! | `unix` | every Unix | signals, forks, readiness of any descriptor |
-//! | `windows` | the others | what stands in for those |
+//! | `windows` | the others | stand-ins for those |
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod linux;
