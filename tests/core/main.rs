@@ -18,6 +18,7 @@ mod staged;
 mod timeouts;
 mod unix;
 mod upkeep;
+mod worked_example;
 
 mod layering;
 

@@ -9,7 +9,7 @@
 //! | `property` | what holds for every random case, tried, and a case that breaks it made small |
 //! | `folder` | a folder for Unix sockets, and peers that meet there |
 //! | `rooms` | memory of a hook's own, into which chunks are read, and a count of it |
-//! | `own_process` | runs one test in a process where nothing else runs |
+//! | `own_process` | runs one test in a process where nothing else runs, or a program to its end |
 //! | `log_lines` | the log's lines, for a test in a process of its own |
 //! | `kernel` | what only the kernel knows: unacknowledged bytes, states of sockets, threads and their processor time |
 

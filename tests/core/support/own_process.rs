@@ -3,7 +3,7 @@
 
 use std::{
     io::Read,
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -26,16 +26,19 @@ pub fn alone_under(wrapper: &[&str], test: &str, body: impl FnOnce()) {
     let program = std::env::current_exe().unwrap();
     let (_, test) = test.split_once("::").unwrap();
     let words: Vec<_> = wrapper.iter().map(AsRef::as_ref).chain([program.as_os_str()]).collect();
-    let mut child = Command::new(words[0])
-        .args(&words[1..])
-        .args([test, "--exact", "--nocapture", "--test-threads=1"])
-        .env(ROLE, "1")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).args([test, "--exact", "--nocapture", "--test-threads=1"]).env(ROLE, "1");
+    let (status, output) = run(&mut command, LIMIT);
+    print!("{output}");
+    let status = status.unwrap_or_else(|| panic!("{test} in a process of its own took over {LIMIT:?}"));
+    assert!(status.success() && output.contains("1 passed"), "{test} in a process of its own: {status}");
+}
+
+/// Runs a program to its end. Returns its status, or none if it was killed at the limit, and its output.
+pub fn run(command: &mut Command, limit: Duration) -> (Option<ExitStatus>, String) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-    let (status, output) = thread::scope(|scope| {
+    thread::scope(|scope| {
         let (mut first, mut second) = (String::new(), String::new());
         let reading = scope.spawn(move || stdout.read_to_string(&mut first).map(|_| first).unwrap());
         let errors = scope.spawn(move || stderr.read_to_string(&mut second).map(|_| second).unwrap());
@@ -43,7 +46,7 @@ pub fn alone_under(wrapper: &[&str], test: &str, body: impl FnOnce()) {
         let status = loop {
             match child.try_wait().unwrap() {
                 Some(status) => break Some(status),
-                None if start.elapsed() > LIMIT => {
+                None if start.elapsed() > limit => {
                     child.kill().unwrap();
                     child.wait().unwrap();
                     break None;
@@ -52,10 +55,7 @@ pub fn alone_under(wrapper: &[&str], test: &str, body: impl FnOnce()) {
             }
         };
         (status, reading.join().unwrap() + &errors.join().unwrap())
-    });
-    print!("{output}");
-    let status = status.unwrap_or_else(|| panic!("{test} in a process of its own took over {LIMIT:?}"));
-    assert!(status.success() && output.contains("1 passed"), "{test} in a process of its own: {status}");
+    })
 }
 
 /// Whether this machine lets us use the program that prepares the process.
