@@ -21,10 +21,10 @@ use crate::{
     },
 };
 
-/// What a direction has taken and its destination has not.
+/// The bytes that a direction has taken and its destination has not.
 #[derive(Debug, Default)]
 pub(super) struct Delivery {
-    /// None while the destination keeps up and nothing is for later.
+    /// `None` while the destination keeps up and no piece is delayed.
     parked: Option<Box<Parked>>,
     pub splicer: Splicer,
 }
@@ -50,7 +50,7 @@ impl Delivery {
         self.parked.as_ref().is_none_or(|parked| parked.is_written()) && self.splicer.holds() == 0
     }
 
-    /// Returns what is to be done next for what is parked. Wakes the task when that changes with the time.
+    /// Returns the next action for the parked pieces. Wakes the task when that changes with the time.
     #[inline]
     pub(super) fn next(&mut self, cx: &mut Context<'_>) -> Next {
         match &mut self.parked {
@@ -64,12 +64,12 @@ impl Delivery {
         self.parked.take().and_then(|mut parked| parked.take_finish())
     }
 
-    /// Drops all that it holds. Returns the number of bytes.
+    /// Drops all pieces. Returns the number of bytes.
     pub(super) fn give_up(&mut self) -> usize {
         self.parked.take().map_or(0, |parked| parked.bytes()) + self.splicer.drop_held()
     }
 
-    /// Gets ready for another thread, where this one's timers and pipes are not.
+    /// Prepares for another thread, which lacks this thread's timers and pipes.
     pub(super) fn leave_thread(&mut self) -> Result<(), Failed> {
         if let Some(held) = self.splicer.take_out()? {
             self.park(held);
@@ -84,7 +84,7 @@ impl Delivery {
         self.parked.get_or_insert_default().push(bytes);
     }
 
-    /// Delivers what stages have written, and parks what the destination does not take, or what is for later.
+    /// Delivers the output of stages. Parks pieces that the destination does not take, or that are delayed.
     pub(super) fn deliver_outbox(&mut self, out: &mut Outbox, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Result<(), Fault> {
         if self.parked.as_ref().is_some_and(|parked| parked.is_done()) {
             self.parked = None;
@@ -133,7 +133,8 @@ impl Delivery {
         }
     }
 
-    /// Writes `data`; `keep` makes lasting bytes of what the destination does not take, if there is memory for that.
+    /// Writes `data`. Calls `keep` to make lasting bytes of the rest that the destination does not take, if there is memory
+    /// for that.
     pub(super) fn deliver(
         &mut self,
         ends: &mut Ends<'_>,

@@ -1,4 +1,4 @@
-//! Moves bytes both ways between two connected sockets until both directions have ended, and makes the ends true.
+//! Moves bytes both ways between two connected sockets until both directions have ended, and passes on the ends as they were.
 //!
 //! * FIN on one side is FIN on the other, after everything read was delivered; the opposite direction lives on.
 //! * A side that fails (RST, or given up by the kernel) fails the other: what it sent before is delivered
@@ -53,25 +53,25 @@ use crate::{
 pub(crate) use ending::say_goodbye;
 pub(crate) use moving::{Detached, go_on};
 
-/// Whose connection a relay carries, and within what bounds.
+/// The connection that a relay carries, and its limits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Order<'a> {
     pub shared: &'a Shared,
     pub timeouts: &'a Timeouts,
     pub splice: Splice,
     pub coalesce: Coalesce,
-    /// Who may want to see what flows.
+    /// The hooks that may want to see the bytes.
     pub attendant: Option<&'a Attendant>,
-    /// Whether the calling thread is the attendant's lane.
+    /// True if the calling thread is the lane of the hooks.
     pub on_lane: bool,
 }
 
-/// What became of a relay.
+/// The result of a relay.
 #[derive(Debug)]
 pub(crate) enum Done {
     /// The connection is over.
     Over(Outcome),
-    /// It goes on: on the lane if it was not there, else on a thread of the native runtime.
+    /// The connection goes on: on the lane if it was not there, else on a thread of the native runtime.
     Migrate(Box<Detached>),
 }
 
@@ -97,32 +97,32 @@ fn carry(mut relay: Relay<'_>) -> impl Future<Output = Done> {
                 Done::Over(Outcome::plain(CloseReason::Finished))
             }
             End::Moved => relay.detach(),
-            // Boxed: what an end needs in memory is not kept by the many that still run.
+            // Boxed, so that the many relays still running have no memory for an end.
             end => Done::Over(Box::pin(ending::finish(relay, end)).await),
         }
     }
 }
 
-/// How the relay proper ended.
+/// The end of the relay itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
     /// FIN both ways, everything delivered.
     Finished,
     /// The failed sides are noted in the relay.
     Failed,
-    /// The same, and the other side did not take what was left in time.
+    /// A side failed, and the other side did not take the rest of the bytes in time.
     FailedLate,
-    /// `close()`: what was read is delivered and both sides have FIN.
+    /// `close()`: bytes that were read are delivered, and both sides have FIN.
     Closed,
-    /// The server is left and nothing was under way: both sides have FIN.
+    /// The server ends idle connections, and nothing was under way: both sides have FIN.
     Left,
     /// Abort now, for this reason.
     Abort(CloseReason),
     /// A hook or another stage failed.
     Refused(Failed),
-    /// A stage has asked for a reset, and what it let go before was written.
+    /// A stage has requested a reset, and its earlier output was written.
     Reset(Failed),
-    /// Not an end: it goes on elsewhere.
+    /// No end: the relay goes on on another thread.
     Moved,
 }
 
@@ -130,7 +130,7 @@ enum End {
 struct Relay<'a> {
     streams: Sides<Stream>,
     pumps: Both<Pump>,
-    /// Why a side failed.
+    /// The error with which each side has failed.
     failures: Sides<Option<io::Error>>,
     /// The side that failed first, once one has: its failure is the cause.
     failed_first: Side,
@@ -163,7 +163,7 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Nothing is left to be passed on: its sockets need not be aborted.
+    /// Marks the relay as settled: nothing is left to pass on, so its sockets need not be aborted.
     fn settle(&mut self) {
         self.settled = true;
     }
@@ -207,7 +207,7 @@ impl<'a> Relay<'a> {
         if moved {
             self.talk.note(&up, &down, talk::now);
         }
-        // What held the first direction back may be gone since it had its turn.
+        // The cause that held the first direction may have ended since its turn.
         let let_go = held && !self.pumps.to_client.is_stalled() && self.order.attendant.is_some();
         let ended = self.end_survivors(failed_before);
         let more = up.more || down.more || discarded.more || let_go || ended;
@@ -232,7 +232,7 @@ impl<'a> Relay<'a> {
         match attendant {
             Some(attendant) if on_lane || !attendant.is_on_lane() => {
                 let opposite_stalled = self.pumps[direction.opposite()].is_stalled();
-                // A lane's thread may have SIGPIPE open, which a splice to a peer that has gone would raise.
+                // A lane's thread may have SIGPIPE unblocked, which a splice to a closed peer would raise.
                 let splice = if on_lane { Splice::Never } else { splice };
                 Hook::of(attendant, direction, opposite_stalled, splice, coalesce)
             }
@@ -240,7 +240,7 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Ends a direction from outside. Bytes that have come and wait for more are read before.
+    /// Ends a direction from outside. Bytes that have come and wait for more are read first.
     fn end_direction(&mut self, direction: Direction, cx: &mut Context<'_>) {
         if self.pumps[direction].phase == Phase::Open
             && self.streams[direction.source()].raw().is_some_and(Socket::clear_low_water)
@@ -250,9 +250,9 @@ impl<'a> Relay<'a> {
         self.pumps[direction].end();
     }
 
-    /// What the outside asked for.
+    /// Acts on the requests from outside. Returns the end that they demand, if any.
     fn obey(&mut self, cx: &mut Context<'_>) -> Option<End> {
-        // Anew each time, and before the look: a command takes the waker with it, and another may follow.
+        // Registered again each time, and before the requests are read: a request takes the waker, and another may follow.
         self.order.shared.control.register(cx);
         for direction in self.order.shared.control.ended.iter() {
             self.end_direction(direction, cx);
@@ -278,8 +278,8 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Moves what can be moved in one direction. A fault is noted before the other direction has its turn: the kernel tells
-    /// an error once, and whichever call meets it first, the next read of that socket looks like an orderly end.
+    /// Moves bytes in one direction as far as possible. Records a fault before the other direction has its turn: the kernel
+    /// reports an error once, and whichever call meets it first, the next read of that socket resembles an orderly end.
     fn turn(&mut self, direction: Direction, scratch: &mut [u8], cx: &mut Context<'_>) -> Turn {
         if self.refused.is_some() {
             return Turn::default();
@@ -318,7 +318,7 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Whether an end is being passed on: then silence is bounded by `half_close`, else by `idle`.
+    /// Returns true if an end is being passed on: then silence is limited by `half_close`, else by `idle`.
     fn is_ending(&self) -> bool {
         self.pumps.to_upstream.phase != Phase::Open || self.pumps.to_client.phase != Phase::Open || self.has_failed()
     }
@@ -345,8 +345,8 @@ impl<'a> Relay<'a> {
 }
 
 impl Drop for Relay<'_> {
-    /// A relay that is dropped in the middle (a defect, a runtime that ends) has not delivered everything:
-    /// neither side may take that for an orderly end.
+    /// Aborts both sides unless settled: a relay dropped in the middle (a defect, a runtime that ends) has not delivered
+    /// everything, so neither side may take that for an orderly end.
     fn drop(&mut self) {
         if !self.settled {
             self.streams.client.abort_on_close();
