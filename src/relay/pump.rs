@@ -26,32 +26,31 @@ use crate::{
     words::{chunk::Chunk, direction::Direction, pieces::copied},
 };
 
-/// One read's most, and so the most a stalled direction holds: half the system calls per GiB of 64 KiB, and
-/// no better beyond. The buffer belongs to the worker thread, not to the connection.
+/// Maximum bytes of one read, and so of a stalled direction: half the system calls per GiB of 64 KiB, and no better beyond.
+/// The buffer belongs to the worker thread, not to the connection.
 pub(super) const BUFFER: usize = MOST_CHUNK;
 
-/// Bytes moved before other connections of the thread get their turn.
+/// Number of bytes moved before other connections of the thread run.
 pub(super) const TURN: usize = 4 * BUFFER;
 
-/// Steps, however little each moves, before other connections of the thread get their turn. A step is a read, a hook's
-/// answer, a write: 64 take less than a millisecond beside what hooks do, and those are bounded in time as well.
+/// Number of steps, however little each moves, before other connections of the thread run. A step is a read, a hook's answer,
+/// a write: 64 take less than a millisecond without the hooks' own time, which is limited as well.
 pub(super) const STEPS: usize = 64;
 
-/// Time that hooks take before other connections of the lane get their turn: as long as Python's own threads hold the
-/// interpreter.
+/// Time of hooks before other connections of the lane run: as long as Python's own threads hold the interpreter.
 const TIME: Duration = Duration::from_millis(5);
 
-/// Moves the bytes of one direction: delivers what is held, reads, feeds the stages, delivers what they let go.
+/// Moves the bytes of one direction: delivers held bytes, reads, feeds the stages, delivers their output.
 #[derive(Debug)]
 pub(super) struct Pump {
     pub phase: Phase,
-    /// The source has failed: its end is passed on as an abort, by whoever owns the sockets, not as FIN.
+    /// True if the source has failed: the owner of the sockets passes its end on as an abort, not as FIN.
     pub failed_source: bool,
-    /// The source has failed behind its end, and a stage has still to say whether that is withheld.
+    /// True if the source has failed behind its end, and a stage has still to decide whether that end is withheld.
     failed_if_withheld: bool,
-    /// The last chunk was as large as one can be: the next is likely to be, too.
+    /// True if the last chunk had the maximum size: the next is likely to have it, too.
     chunk_was_full: bool,
-    /// The source has nothing more to read.
+    /// True if the source has nothing more to read.
     pub source_ended: bool,
     delivery: Delivery,
     stages: StageSlot,
@@ -81,17 +80,17 @@ impl Pump {
         Self { delivery: Delivery::holding(splicer), ..Self::new() }
     }
 
-    /// Returns true if its source is being read, so that a read would meet the source's failure.
+    /// Returns true if the source is being read, so that a read would meet its failure.
     pub(super) fn is_reading(&self) -> bool {
         self.phase == Phase::Open && !self.is_stalled() && !self.stages.waits()
     }
 
-    /// Returns true if it waits for its destination.
+    /// Returns true if the direction waits for its destination.
     pub(super) fn is_stalled(&self) -> bool {
         self.delivery.is_blocked()
     }
 
-    /// Returns true if nothing is under way in it.
+    /// Returns true if nothing is under way in the direction.
     pub(super) fn holds_nothing(&self) -> bool {
         self.delivery.is_written() && !self.stages.waits()
     }
@@ -103,23 +102,23 @@ impl Pump {
         }
     }
 
-    /// The opposite direction has moved something. Gives whether there may be something to read now.
+    /// Records that the opposite direction has moved bytes. Returns true if there may be bytes to read now.
     pub(super) fn answered(&mut self, source: &mut Stream) -> bool {
         self.coalescer.answered(source)
     }
 
-    /// Gets ready to go on elsewhere, where this thread's timers and pipes are not. Another thread may have SIGPIPE open,
-    /// which a splice to a peer that has gone would raise.
+    /// Prepares for another thread, which lacks this thread's timers and pipes. It may have SIGPIPE unblocked, which a splice
+    /// to a closed peer would raise.
     pub(super) fn leave_thread(&mut self) -> Result<(), Failed> {
         self.coalescer = Coalescer::default();
         self.delivery.leave_thread()
     }
 
-    /// The source has failed. An end in order that was read before stands and is true, unless a stage withholds it:
-    /// then there is nobody left who could end the direction in order.
+    /// Records the failure of the source. An orderly end that was read before stands, unless a stage withholds it: then
+    /// nothing is left that could end the direction in order.
     pub(super) fn source_failed(&mut self, behind_fin: bool) {
         if behind_fin && self.phase == Phase::Withheld && self.stages.waits() {
-            // The answer decides.
+            // The hook's answer decides.
             self.failed_if_withheld = true;
             return;
         }
@@ -129,7 +128,7 @@ impl Pump {
         }
     }
 
-    /// Reads no more; what is pending is still delivered. Says whether the end is not on its way already.
+    /// Stops reading; held bytes are still delivered. Returns true unless the end is on its way already.
     pub(super) fn end(&mut self) -> bool {
         let begins = matches!(self.phase, Phase::Open | Phase::Withheld);
         if begins {
@@ -138,11 +137,11 @@ impl Pump {
         begins
     }
 
-    /// The destination takes nothing any more.
+    /// Cuts the direction: the destination takes nothing any more.
     pub(super) fn cut(&mut self, shared: &Shared, direction: Direction) {
         if !self.is_over() {
             let held = self.delivery.give_up();
-            // Answers that are out are cancelled.
+            // The drop cancels pending answers.
             self.stages = StageSlot::default();
             shared.meters[direction].undeliverable(held);
             shared.end_inbox(direction);
@@ -150,7 +149,7 @@ impl Pump {
         }
     }
 
-    /// Moves what can be moved now. Without a fault and without `more`, the sockets wake the task.
+    /// Moves bytes as far as possible now. Without a fault and without `more`, the sockets wake the task.
     pub(super) fn turn(&mut self, mut ends: Ends<'_>, buffer: &mut [u8], cx: &mut Context<'_>) -> Turn {
         let mut turn = Turn::default();
         let (mut moved, mut steps, mut dry) = (0, 0, false);
@@ -172,7 +171,7 @@ impl Pump {
             }
             turn.spent = ends.hook.spent();
             turn.long = turn.spent >= TIME || moved >= TURN || steps >= STEPS;
-            // What a hook has answered goes out before it is asked again: so the inbox need not hold more.
+            // Bytes that a hook has sent go out before it is called again, so the inbox need not hold more.
             if turn.long || ends.hook.has_answers(ends.shared) {
                 turn.more = true;
                 break;
@@ -282,7 +281,7 @@ impl Pump {
                     let progress = self.stages.take_answer(&mut ends.hook, answer, chunk, &mut out);
                     return self.let_go(progress, &mut out, ends, cx).map_ok(|_| bytes);
                 }
-                // The common answer: the chunk goes out from where it lies.
+                // The most frequent answer: the chunk is written from where it lies.
                 let done = self.delivery.deliver(ends, &chunk, cx, |start| chunk.rest(start));
                 scratch::recycle(chunk, |room| ends.hook.leave(room));
                 done
@@ -299,7 +298,7 @@ impl Pump {
         self.let_go(progress, &mut out, ends, cx).map_ok(|_| bytes)
     }
 
-    /// Lets the stages go on that wait, or whose time has come. Returns whether anything came of it.
+    /// Resumes the stages that wait, or whose time has come. Returns true if anything came of it.
     #[inline(never)]
     fn resume(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<bool, Fault>> {
         let mut out = Outbox::default();
@@ -358,7 +357,7 @@ impl Pump {
         self.let_go(progress, &mut out, ends, cx)
     }
 
-    /// Ends the direction as a stage has asked for, now that it is due.
+    /// Ends the direction as a stage has requested, now that the end is due.
     fn deliver_finish(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
         match self.delivery.take_finish() {
             Some(Finish::Reset(end)) => Poll::Ready(Err(Fault::Reset(end))),
@@ -366,7 +365,7 @@ impl Pump {
         }
     }
 
-    /// Has the stages let go of what they keep, waits for them, then passes the end on.
+    /// Ends the stages, waits for the bytes that they keep, then passes the end on.
     fn go_on_ending(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
         if self.stages.waits() {
             return Poll::Pending;
