@@ -5,7 +5,7 @@ pub mod chunk;
 pub mod direction;
 pub mod error;
 pub mod interest;
-pub(crate) mod log_target;
+pub mod log_target;
 pub mod outcome;
 pub mod pieces;
 pub mod stats;
