@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 use interpose::{
     hooks::{Answer, AskedOn, Decision, EndVerdict, Failed, Hooks, Reply, Ticket, Verdict},
+    inspect::chain::Nothing,
     live::handle::{Connection, State},
     words::{
         chunk::Chunk,
@@ -25,7 +26,7 @@ use interpose::{
 
 use super::{BOTH, DIRECTIONS, Pair, is_silent};
 use crate::support::{
-    peers::{End, Peer, pass, until},
+    peers::{End, Peer, pass, spawn, until},
     running::{Running, to, wait_end},
     upstreams::Upstream,
 };
@@ -265,5 +266,50 @@ fn a_client_waits_for_the_answer_where_it_goes() {
         gone.reset();
         until("the answer is cancelled", || accepted.is_cancelled());
         site.running.wait_one_closed_for(CloseReason::ClientGone);
+    }
+}
+
+#[test]
+fn an_answer_that_comes_while_its_relay_changes_threads_is_taken_once() {
+    let site = Site::start(AskedOn::Lane, BOTH);
+    for round in 0..40 {
+        let direction = DIRECTIONS[round % 2];
+        let mut pair = site.pair();
+        pair.ends(direction).0.send(b"asked");
+        let (_, reply) = site.hooks.chunk(direction);
+        let answering = spawn(move || reply.complete(Ok(Verdict::Pass)));
+        DIRECTIONS.iter().for_each(|direction| pair.connection.pass_through(*direction));
+        assert_eq!(pair.ends(direction).1.receive_exactly(5), b"asked");
+        assert!(answering.join().unwrap());
+        pair.pass(direction, b" and not", b" and not");
+        pair.pass(direction.opposite(), b"back", b"back");
+        assert!(site.hooks.chunks.lock().unwrap()[direction].is_empty());
+    }
+}
+
+#[test]
+fn an_answer_that_is_out_while_stages_are_put_in_goes_through_those_behind_it() {
+    for place in PLACES {
+        let site = Site::start(place, BOTH.with(Interest::EOF));
+        for direction in DIRECTIONS {
+            let mut pair = site.pair();
+            pair.ends(direction).0.send(b"asked");
+            let (_, reply) = site.hooks.chunk(direction);
+            for at in [0, 2] {
+                pair.connection.edit_stages(direction, move |stages| stages.insert(at, Box::new(Nothing))).unwrap();
+            }
+            assert!(is_silent(pair.ends(direction).1));
+            assert!(reply.complete(Ok(Verdict::Pass)));
+            assert_eq!(pair.ends(direction).1.receive_exactly(5), b"asked");
+            pair.ends(direction).0.half_close();
+            let end = site.hooks.end(direction);
+            pair.connection.edit_stages(direction, |stages| drop((stages.remove(2), stages.remove(0)))).unwrap();
+            assert!(is_silent(pair.ends(direction).1));
+            assert!(end.complete(Ok(EndVerdict::Pass(Vec::new()))));
+            pair.ends(direction).1.expect(End::Eof);
+            // Before its peers end, which the hooks would be asked about.
+            pair.connection.abort();
+            wait_end(&pair.connection);
+        }
     }
 }
