@@ -17,8 +17,8 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
-    pump::BUFFER,
     splice::{LEAST, ROW},
+    turn::BUFFER,
 };
 use crate::{
     io::stream::{Socket, Stream},

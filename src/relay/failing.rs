@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Relay,
-    pump::{Fault, STEPS, TURN, Turn},
+    turn::{Fault, STEPS, TURN, Turn},
 };
 use crate::{
     io::{

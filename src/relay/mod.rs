@@ -32,8 +32,9 @@ use std::{
 use self::{
     hook::Hook,
     patience::{Over, Patience},
-    pump::{Ends, Fault, Phase, Pump, Turn},
+    pump::Pump,
     talk::Talk,
+    turn::{Ends, Fault, Phase, Turn},
 };
 use crate::{
     hooks::{Attendant, Failed},

@@ -5,13 +5,7 @@
 
 use std::{io, mem};
 
-use super::{
-    Done, Order, Relay, carry,
-    patience::Patience,
-    pump::{Phase, Pump},
-    silence::Silence,
-    talk::Talk,
-};
+use super::{Done, Order, Relay, carry, patience::Patience, pump::Pump, silence::Silence, talk::Talk, turn::Phase};
 use crate::{
     io::stream::{Stream, Unregistered},
     words::{

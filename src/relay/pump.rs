@@ -3,12 +3,10 @@
 use std::{
     io,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
 
-pub(super) use super::turn::{Ends, Fault, Phase, Turn};
 use super::{
     coalesce::Coalescer,
     delivery::Delivery,
@@ -16,29 +14,15 @@ use super::{
     scratch,
     splice::Filled,
     stages::StageSlot,
+    turn::{Ends, Fault, Phase, STEPS, TIME, TURN, Turn},
 };
 use crate::{
     hooks::{Answer, EndVerdict, Failed, Verdict},
     inspect::{End, Outbox, Progress, Stages, outbox::Finish},
     io::stream::Stream,
     live::shared::Shared,
-    settings::config::MOST_CHUNK,
     words::{chunk::Chunk, direction::Direction, pieces::copied},
 };
-
-/// Maximum bytes of one read, and so of a stalled direction: half the system calls per GiB of 64 KiB, and no better beyond.
-/// The buffer belongs to the worker thread, not to the connection.
-pub(super) const BUFFER: usize = MOST_CHUNK;
-
-/// Number of bytes moved before other connections of the thread run.
-pub(super) const TURN: usize = 4 * BUFFER;
-
-/// Number of steps, however little each moves, before other connections of the thread run. A step is a read, a hook's answer,
-/// a write: 64 take less than a millisecond without the hooks' own time, which is limited as well.
-pub(super) const STEPS: usize = 64;
-
-/// Time of hooks before other connections of the lane run: as long as Python's own threads hold the interpreter.
-const TIME: Duration = Duration::from_millis(5);
 
 /// Moves the bytes of one direction: delivers held bytes, reads, feeds the stages, delivers their output.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::pump::BUFFER;
+use super::turn::BUFFER;
 use crate::{
     io::stream::Stream,
     words::chunk::{Chunk, Memory, Room},

@@ -5,7 +5,7 @@
 
 use std::{sync::OnceLock, time::Instant};
 
-use super::{pump::Turn, rest::QUIET_STREAM};
+use super::{rest::QUIET_STREAM, turn::Turn};
 
 /// Number of turns of the upstream beyond which an answer counts as long. Heads, bodies and ends that are written apart are
 /// fewer.

@@ -1,4 +1,4 @@
-//! A pump's means for one turn, and the turn's outcome.
+//! A pump's means for one turn, its bounds, and its outcome.
 
 use std::{
     io::{self, IoSlice},
@@ -11,8 +11,23 @@ use crate::{
     hooks::Failed,
     io::stream::Stream,
     live::shared::Shared,
+    settings::config::MOST_CHUNK,
     words::{direction::Direction, outcome::CloseReason, stats::Meter},
 };
+
+/// Maximum bytes of one read, and so of a stalled direction: half the system calls per GiB of 64 KiB, and no better beyond.
+/// The buffer belongs to the worker thread, not to the connection.
+pub(super) const BUFFER: usize = MOST_CHUNK;
+
+/// Number of bytes moved before other connections of the thread run.
+pub(super) const TURN: usize = 4 * BUFFER;
+
+/// Number of steps, however little each moves, before other connections of the thread run. A step is a read, a hook's answer,
+/// a write: 64 take less than a millisecond without the hooks' own time, which is limited as well.
+pub(super) const STEPS: usize = 64;
+
+/// Time of hooks before other connections of the lane run: as long as Python's own threads hold the interpreter.
+pub(super) const TIME: Duration = Duration::from_millis(5);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
