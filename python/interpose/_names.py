@@ -195,7 +195,7 @@ class ServerNames:
 
         def __getattr__(self, name: str) -> NoReturn:
             kind = type(self)
-            if name in ("_drain", "_pid", "_native", "_callbacks"):
+            if name in ("_drain", "_pid", "_native", "_callbacks", "_live"):
                 raise ConfigError(
                     f"{kind.__name__}: super().__init__() was not called, or it raised an error; call it in __init__, "
                     "with the host and the port"

@@ -21,6 +21,7 @@ from ._hook_decorators import callbacks_of
 from ._hook_methods import HookMethods, warn_of_slips
 from ._hook_types import OnAccept, OnConnection, OnEof, OnRecv
 from ._hooks import HOOKS
+from ._live_settings import LiveSettings, is_live
 from ._names import LOOP_ARGUMENTS, SERVER_ARGUMENTS, STOP_ARGUMENTS, ServerNames, names_checked
 from ._old_keywords import OLD_KEYWORDS, OldKeywords, group_of
 from ._shadowable import shadowable
@@ -62,7 +63,14 @@ class TheServer(Ending, TutorialAttributes, HookMethods, ServerNames):
     """
 
     forward_to: ForwardTo | None = None
-    """Where clients are forwarded to: an instance has a Forward; a subclass may set a default."""
+    """Where clients are forwarded to: an instance has a Forward; a subclass may set a default. Assigned to a server, it
+    holds for clients that are accepted from then on."""
+
+    timeouts: Timeouts
+    """The time limits. Assigned, another Timeouts holds for clients that are accepted from then on."""
+
+    limits: Limits
+    """The quantity limits. Assigned, another Limits holds at once; a lower one ends no connection."""
 
     buffer_size: int = 262144
     """The most bytes of one chunk; a subclass may set a default."""
@@ -106,7 +114,8 @@ class TheServer(Ending, TutorialAttributes, HookMethods, ServerNames):
         self._pid = os.getpid()
         target = None if forward is None else native_forward(forward)
         native = _native.Server((host, port), target, native_config(timeouts, limits, relay, listen))
-        self.buffer_size, self.forward_to, self._native = size, forward, native
+        self._live = LiveSettings(self, native, forward, timeouts, limits)
+        self.buffer_size, self._native = size, native
         held.connect(native, callbacks.threads)
         if not listen.public:
             warn_if_public(native.address)
@@ -114,8 +123,13 @@ class TheServer(Ending, TutorialAttributes, HookMethods, ServerNames):
     if not TYPE_CHECKING:
 
         def __setattr__(self, name: str, value: object) -> None:
-            if name in ("forward_to", "buffer_size") and "_native" in self.__dict__:
-                raise AttributeError(f"{name}: it is fixed once the server listens; make a new TheServer")
+            if "_native" in self.__dict__:
+                if name == "buffer_size":
+                    raise AttributeError(f"{name}: it is fixed once the server listens; make a new TheServer")
+                form = self._callbacks.form
+                if is_live(name, value, is_free=form is not None and form.is_used):
+                    self._live.change(self, self._callbacks, name, value)
+                    return
             super().__setattr__(name, value)
 
     @property

@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, OnceLock, atomic::AtomicBool},
+    time::Duration,
 };
 
 use crate::{
@@ -51,6 +52,8 @@ pub(crate) struct ConnectionContext {
     pub forward: Option<Forward>,
     pub timeouts: Timeouts,
     pub options: SocketOptions,
+    /// The unacknowledged bound of a client's socket, where that has another from the listener; zero is none.
+    pub unlike_listener: Option<Duration>,
     pub splice: Splice,
     pub coalesce: Coalesce,
     /// The steps of a client before `on_accept`.
@@ -140,6 +143,7 @@ impl ConnectionContext {
             forward: config.forward.clone(),
             timeouts: config.timeouts.clone(),
             options: SocketOptions { unacknowledged: config.timeouts.unacknowledged },
+            unlike_listener: None,
             splice: config.relay.splice,
             coalesce: config.relay.coalesce,
             arrival: None,

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
-
 use crate::{
-    connection::context::ConnectionContext,
+    connection::{context::ConnectionContext, permits::Permit},
     hooks::{Attendant, Hooked},
     io::{ready::Accepted, reserve::Reserve},
     live::{
@@ -24,7 +22,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Slot {
     /// `None` for an upstream that is carried alone: its client has the permit.
-    pub _permit: Option<OwnedSemaphorePermit>,
+    pub _permit: Option<Permit>,
     /// The connection's seat on an I/O thread; `None` while it is on a lane.
     pub seat: Option<Seat>,
     pub reserve: Option<Reserve>,

@@ -5,6 +5,7 @@ mod arrive;
 pub(crate) mod circle;
 pub(crate) mod context;
 pub(crate) mod entry;
+pub(crate) mod permits;
 mod reach;
 mod steps;
 mod unserved;
@@ -50,6 +51,9 @@ struct Task {
 pub(crate) fn run(entry: Entry, workers: Workers, accepted: Accepted, slot: Slot) -> impl Future<Output = ()> + Send {
     let shared = &entry.shared;
     log::debug!(target: log_target::CONNECTION, "{}: accepted from {}", shared.id, shared.client.peer);
+    if let Some(limit) = entry.context.unlike_listener {
+        accepted.set_unacknowledged_limit(limit);
+    }
     let client = accepted.into_unregistered(&entry.context.options);
     let on_lane = slot.seat.is_none();
     let mut task = Task { entry, workers, slot, on_lane, hop: None };

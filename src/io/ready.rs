@@ -152,6 +152,13 @@ impl Accepted {
         if is_tcp { Unregistered::of_tcp(self.socket) } else { Unregistered::of_unix(self.socket) }
     }
 
+    /// Bounds how long its bytes may stay unacknowledged; zero is no bound.
+    pub(crate) fn set_unacknowledged_limit(&self, limit: std::time::Duration) {
+        if !self.peer.is_unix() {
+            sys::set_unacknowledged_limit(&SockRef::from(&self.socket), limit);
+        }
+    }
+
     /// Closes the client's socket with RST.
     pub(crate) fn reset(self) {
         super::last_close::reset(&self.socket, !self.peer.is_unix());

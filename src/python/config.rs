@@ -56,6 +56,13 @@ settings! {
     "coalesce" => relay.coalesce,
 }
 
+impl Config {
+    /// Puts the settings that may change while a server runs.
+    pub(super) fn put_live(&self, timeouts: &mut Timeouts, limits: &mut Limits) {
+        (*timeouts, *limits) = (self.timeouts.clone(), self.limits.clone());
+    }
+}
+
 #[pymethods]
 impl Config {
     #[new]

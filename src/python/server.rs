@@ -102,6 +102,15 @@ impl Server {
         server.adopt(socket, outgoing::called().as_ref()).map(Connection::new).map_err(|error| errors::raise(py, &error))
     }
 
+    /// Changes where new clients go, and what holds for them; only time limits and quantity limits are taken from `config`.
+    fn change(&self, py: Python<'_>, forward: Option<&Forward>, config: &Config) -> PyResult<()> {
+        let changed = self.here(py)?.change(|settings| {
+            *settings.forward = forward.map(|forward| forward.0.clone());
+            config.put_live(settings.timeouts, settings.limits);
+        });
+        changed.map_err(|error| errors::raise(py, &error))
+    }
+
     fn start(&self, py: Python<'_>) -> PyResult<()> {
         runtime::start(py, self.here(py)?)
     }

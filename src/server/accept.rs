@@ -9,12 +9,11 @@ use std::{
     },
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
 use crate::{
     connection::{
         self,
         entry::{Entry, Slot},
+        permits::{Permit, Permits},
     },
     io::{
         errno::{is_exhaustion, is_of_one_client},
@@ -76,7 +75,7 @@ impl Drop for AnnounceOnDrop {
 }
 
 async fn accept_until_stopped(state: &ServerState, listener: Listener, workers: &Workers) {
-    let places = Places::new(state.max_connections.load(Relaxed));
+    let places = Places::new(&state.permits);
     let ready = {
         let mut stopped = pin!(state.shutdown.begins());
         let mut registering = pin!(register(state, listener));
@@ -151,7 +150,7 @@ fn empty_backlog(state: &ServerState, ready: &Ready, places: &Places, workers: &
         }
     }
     if turned_away > 0 {
-        let most = state.max_connections.load(Relaxed);
+        let most = state.permits.most();
         log::warn!(
             target: log_target::LISTENER,
             "{}: {turned_away} clients that still waited at the stop were reset: there were max_connections ({most}) already",
@@ -166,7 +165,7 @@ async fn accept(state: &ServerState, ready: &Ready, places: &Places, workers: &W
     let mut setbacks = Setbacks::new(state);
     let mut batch = 0;
     loop {
-        let Some(permit) = places.take(state, ready).await else { return };
+        let permit = places.take(state, ready).await;
         let accepted = match reserve(state) {
             Ok(reserve) => next(state, ready, &mut setbacks, reserve.is_some()).await.map(|client| (client, reserve)),
             Err(error) => Err(error),
@@ -210,40 +209,40 @@ async fn next(state: &ServerState, ready: &Ready, setbacks: &mut Setbacks<'_>, h
     ready.accept().await
 }
 
-/// The places among `max_connections`. A client without one stays in the backlog.
+/// The permits for clients. A client without one stays in the backlog.
 struct Places {
-    free: Arc<Semaphore>,
-    /// True while a client waits for a place, and has been counted.
+    permits: Arc<Permits>,
+    /// True while a client waits for a permit, and has been counted.
     missing: AtomicBool,
 }
 
 impl Places {
-    fn new(most: usize) -> Self {
-        Self { free: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))), missing: AtomicBool::new(false) }
+    fn new(permits: &Arc<Permits>) -> Self {
+        Self { permits: Arc::clone(permits), missing: AtomicBool::new(false) }
     }
 
-    fn try_take(&self) -> Option<OwnedSemaphorePermit> {
-        let place = Arc::clone(&self.free).try_acquire_owned().ok()?;
+    fn try_take(&self) -> Option<Permit> {
+        let permit = self.permits.try_take()?;
         self.missing.store(false, Relaxed);
-        Some(place)
+        Some(permit)
     }
 
-    /// Waits for a place. Counts a client that has to wait for one, and counts nothing while no client waits.
-    async fn take(&self, state: &ServerState, ready: &Ready) -> Option<OwnedSemaphorePermit> {
-        if let Some(place) = self.try_take() {
-            return Some(place);
+    /// Waits for a permit. Counts a client that has to wait for one, and counts nothing while no client waits.
+    async fn take(&self, state: &ServerState, ready: &Ready) -> Permit {
+        if let Some(permit) = self.try_take() {
+            return permit;
         }
-        let mut freed = pin!(Arc::clone(&self.free).acquire_owned());
-        let place = tokio::select! {
+        let mut freed = pin!(self.permits.take());
+        let permit = tokio::select! {
             biased;
-            place = &mut freed => place,
+            permit = &mut freed => permit,
             () = ready.has_client() => {
                 self.are_missing(state);
                 freed.await
             }
         };
         self.missing.store(false, Relaxed);
-        place.ok()
+        permit
     }
 
     /// Counts and logs that a client found no place: once, until a place is free.
@@ -253,7 +252,7 @@ impl Places {
         }
         state.max_connections_reached.fetch_add(1, Relaxed);
         if let Some(more) = state.full_log.pass() {
-            let most = state.max_connections.load(Relaxed);
+            let most = state.permits.most();
             log::warn!(
                 target: log_target::LISTENER,
                 "{}: max_connections ({most}) is reached; further clients wait in the backlog until a connection ends{more}",
@@ -265,7 +264,7 @@ impl Places {
 
 /// The permit and the reserve of a client that is let in.
 struct Admitted {
-    permit: OwnedSemaphorePermit,
+    permit: Permit,
     reserve: Option<Reserve>,
 }
 

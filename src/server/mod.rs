@@ -19,7 +19,7 @@ use crate::{
     io::{listener::Listener, options::SocketOptions},
     live::handle::Connection,
     server::{shutdown::ServerPhase, state::ServerState},
-    settings::{config::Config, limits},
+    settings::config::{Config, LiveSettings},
     threads::{lane::LaneHandle, workers::Workers},
     words::{
         addr::SocketName,
@@ -34,7 +34,7 @@ use crate::{
 ///
 /// ```
 /// use std::{io::{Read, Write}, net::{TcpListener, TcpStream}, time::Duration};
-/// use interpose::{config::Config, forward::Forward, server::Server, workers::Workers};
+/// use interpose::{server::Server, settings::{config::Config, forward::Forward}, threads::workers::Workers};
 ///
 /// let upstream = TcpListener::bind("127.0.0.1:0")?;
 /// let forward = Forward::to(upstream.local_addr()?);
@@ -125,6 +125,22 @@ impl Server {
         }
     }
 
+    /// Changes settings, started or not: for clients that are accepted from now on. Live connections keep theirs; a lower
+    /// `max_connections` ends none, and lets nobody in before enough have ended. An error leaves everything as it was.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use interpose::{server::Server, settings::{config::Config, forward::Forward}, words::addr::Address};
+    ///
+    /// let target: Address = "192.0.2.1:80".parse()?;
+    /// let server = Server::bind(Config::new("127.0.0.1:0".parse()?, Forward::to(target)))?;
+    /// server.change(|settings| settings.timeouts.idle = Some(Duration::from_secs(60)))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn change(&self, change: impl FnOnce(LiveSettings<'_>)) -> Result<(), Error> {
+        self.0.state.change(change)
+    }
+
     /// Begins to accept, on these workers. A second start has no effect; a stopped server stays stopped.
     pub fn start(&self, workers: &Workers) -> Result<(), Error> {
         let mut listener = self.0.listener.lock().unwrap_or_else(PoisonError::into_inner);
@@ -134,8 +150,7 @@ impl Server {
         }
         if let Some(listener) = listener.take() {
             let state = &self.0.state;
-            let configured = state.config(|config| config.limits.max_connections);
-            state.max_connections.store(configured.unwrap_or_else(limits::default_max_connections), Ordering::Relaxed);
+            state.begin();
             accept::spawn(Arc::clone(state), listener, workers.clone());
             let _ = self.0.workers.set(workers.clone());
         }
@@ -217,7 +232,7 @@ impl Server {
             accept_errors: state.accept_errors.load(Ordering::Relaxed),
             accept_paused: state.accept_paused.load(Ordering::Relaxed),
             callback_errors: state.shared.hooked.get().map_or(0, |hooked| hooked.hooks.errors()),
-            max_connections: state.max_connections.load(Ordering::Relaxed),
+            max_connections: state.permits.most(),
             max_connections_reached: state.max_connections_reached.load(Ordering::Relaxed),
         }
     }

@@ -1,15 +1,24 @@
 //! The state of a server that only accepting needs: the limit, the failures, and the shutdown.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64},
+    },
+    time::Duration,
 };
 
 use crate::{
-    connection::context::{ConnectionContext, ServerShared},
+    connection::{
+        context::{ConnectionContext, ServerShared},
+        permits::Permits,
+    },
     server::shutdown::Shutdown,
-    settings::config::Config,
-    words::throttle::Throttle,
+    settings::{
+        config::{Config, LiveSettings},
+        limits,
+    },
+    words::{error::Error, throttle::Throttle},
 };
 
 /// The state of one server, from bind to close.
@@ -24,8 +33,8 @@ pub(crate) struct ServerState {
     /// Number of times that a client waited in the backlog because `max_connections` was reached.
     pub max_connections_reached: AtomicU64,
     pub full_log: Throttle,
-    /// The limit in force; 0 before the start when it depends on the descriptors of the process.
-    pub max_connections: AtomicUsize,
+    /// Their limit is `max_connections`; 0 before the start when it depends on the descriptors of the process.
+    pub permits: Arc<Permits>,
     current: Mutex<Current>,
 }
 
@@ -34,6 +43,9 @@ pub(crate) struct ServerState {
 struct Current {
     config: Config,
     context: Arc<ConnectionContext>,
+    is_started: bool,
+    /// The unacknowledged bound that clients' sockets have from the listener.
+    of_listener: Option<Duration>,
 }
 
 impl ServerState {
@@ -48,19 +60,56 @@ impl ServerState {
             accept_log: Throttle::default(),
             max_connections_reached: AtomicU64::new(0),
             full_log: Throttle::default(),
-            max_connections: AtomicUsize::new(config.limits.max_connections.unwrap_or(0)),
-            current: Mutex::new(Current { config, context }),
+            permits: Arc::new(Permits::new(config.limits.max_connections.unwrap_or(0))),
+            current: Mutex::new(Current { of_listener: config.timeouts.unacknowledged, config, context, is_started: false }),
         }
     }
 
     /// Returns the settings for a client that is accepted now.
     pub(crate) fn context(&self) -> Arc<ConnectionContext> {
-        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner).context)
+        Arc::clone(&self.current().context)
     }
 
     /// Calls `read` with the configuration.
     pub(crate) fn config<T>(&self, read: impl FnOnce(&Config) -> T) -> T {
-        read(&self.current.lock().unwrap_or_else(PoisonError::into_inner).config)
+        read(&self.current().config)
+    }
+
+    /// Puts the limit of connections in force that is known from the start on.
+    pub(crate) fn begin(&self) {
+        let mut current = self.current();
+        current.is_started = true;
+        self.limit_connections(&current);
+    }
+
+    /// Changes settings for clients that come from now on. Live connections keep theirs, but count for the limits.
+    /// An error leaves everything as it was.
+    pub(crate) fn change(&self, change: impl FnOnce(LiveSettings<'_>)) -> Result<(), Error> {
+        let mut current = self.current();
+        let mut config = current.config.clone();
+        change(config.live());
+        config.check()?;
+        self.shared.refuse_itself(config.forward.as_ref())?;
+        let (before, limit) = (&current.context, config.timeouts.unacknowledged);
+        let context = ConnectionContext {
+            unlike_listener: (limit != current.of_listener).then(|| limit.unwrap_or_default()),
+            arrival: before.arrival.clone(),
+            outbound: before.outbound.clone(),
+            ..ConnectionContext::new(Arc::clone(&self.shared), &config)
+        };
+        current.context = Arc::new(context);
+        current.config = config;
+        self.limit_connections(&current);
+        Ok(())
+    }
+
+    fn limit_connections(&self, current: &Current) {
+        let by_default = || if current.is_started { limits::default_max_connections() } else { 0 };
+        self.permits.set_most(current.config.limits.max_connections.unwrap_or_else(by_default));
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes the server: its lanes may end, and all waiting threads and tasks are woken.

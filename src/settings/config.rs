@@ -121,6 +121,17 @@ pub struct Config {
     pub upkeep: Duration,
 }
 
+/// The settings that may change while a server runs.
+#[derive(Debug)]
+pub struct LiveSettings<'a> {
+    /// As in [`Config`].
+    pub forward: &'a mut Option<Forward>,
+    /// As in [`Config`].
+    pub timeouts: &'a mut Timeouts,
+    /// As in [`Config`].
+    pub limits: &'a mut Limits,
+}
+
 impl Config {
     /// Returns the default settings for one listener and one target.
     pub fn new(listen: Address, forward: impl Into<Option<Forward>>) -> Self {
@@ -133,6 +144,11 @@ impl Config {
             relay: Relay::default(),
             upkeep: Duration::from_secs(5),
         }
+    }
+
+    /// Returns the settings that may change while a server runs.
+    pub(crate) fn live(&mut self) -> LiveSettings<'_> {
+        LiveSettings { forward: &mut self.forward, timeouts: &mut self.timeouts, limits: &mut self.limits }
     }
 
     /// Checks the settings before a socket is opened.

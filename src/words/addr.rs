@@ -23,7 +23,7 @@ use crate::words::error::{Error, ErrorKind, printable};
 /// | `unix:@name` | a Unix socket in Linux's abstract namespace |
 ///
 /// ```
-/// use interpose::addr::Address;
+/// use interpose::words::addr::Address;
 /// let address: Address = "[::1]:9090".parse().unwrap();
 /// assert_eq!(address, Address::Inet { host: "::1".into(), port: 9090 });
 /// assert_eq!(address.to_string(), "[::1]:9090");

@@ -75,12 +75,6 @@ def test_a_subclass_may_say_where_to(echo: Echo) -> None:
     assert Mine.forward_to == echo.address
 
 
-def test_forward_to_is_fixed_once_it_listens(serve: Serve) -> None:
-    server = serve("example.org:80")
-    with pytest.raises(AttributeError, match="forward_to: it is fixed"):
-        server.forward_to = "example.org:81"
-
-
 def test_the_sides_of_a_connection(echo: Echo, serve: Serve) -> None:
     server = serve(echo.address)
     with connect(address_of(server)) as client:
