@@ -27,8 +27,7 @@ use crate::{
 /// The live connections of one server, and the figures of its ended ones.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    live: Mutex<ById<Arc<Shared>>>,
-    ended: Mutex<Ended>,
+    connections: Mutex<Connections>,
     accepted: AtomicU64,
     /// Number of connections entered, adopted ones included: the number of the last.
     entered: AtomicU64,
@@ -40,6 +39,14 @@ pub(crate) struct Registry {
     pending_close_hooks: AtomicUsize,
     /// Notified when the last live connection ends.
     empty: Notify,
+}
+
+/// The live connections and the totals of those that ended, under one lock: so a snapshot never lacks a connection, nor
+/// counts one twice.
+#[derive(Debug)]
+struct Connections {
+    live: ById<Arc<Shared>>,
+    ended: Ended,
 }
 
 #[derive(Debug)]
@@ -56,8 +63,7 @@ impl Registry {
     pub(crate) fn new() -> Self {
         let ended = Ended { by_reason: vec![0; CloseReason::ALL.len()], bytes: Both::default() };
         Self {
-            live: Mutex::default(),
-            ended: Mutex::new(ended),
+            connections: Mutex::new(Connections { live: ById::default(), ended }),
             accepted: AtomicU64::new(0),
             entered: AtomicU64::new(0),
             adopted: AtomicUsize::new(0),
@@ -95,13 +101,12 @@ impl Registry {
             inode: AtomicU32::new(0),
             seldom: OnceLock::new(),
         });
-        let mut live = held(&self.live);
+        let live = &mut held(&self.connections).live;
         live.insert(id, Arc::clone(&shared));
         if is_adopted {
             self.adopted.fetch_add(1, Ordering::Relaxed);
         }
         self.peak.fetch_max(live.len(), Ordering::Relaxed);
-        drop(live);
         shared
     }
 
@@ -111,9 +116,7 @@ impl Registry {
             shared.end_inbox(direction);
             shared.meters[direction].balance();
         }
-        // Listed as ended before it leaves the live ones, and both under locks in the order of `totals`: no snapshot may lack
-        // a connection.
-        let mut ended = held(&self.ended);
+        let Connections { live, ended } = &mut *held(&self.connections);
         if shared.outcome.set(outcome).is_ok() {
             let reason = shared.outcome.get().map_or(CloseReason::InternalError, |outcome| outcome.reason);
             if !shared.is_adopted {
@@ -121,7 +124,6 @@ impl Registry {
             }
             shared.add_bytes_to(&mut ended.bytes);
         }
-        let mut live = held(&self.live);
         if live.remove(&shared.id).is_some() && shared.is_adopted {
             self.adopted.fetch_sub(1, Ordering::Relaxed);
         }
@@ -142,23 +144,24 @@ impl Registry {
     }
 
     pub(crate) fn connections(&self) -> Vec<Connection> {
-        let live = held(&self.live);
-        let mut found: Vec<Connection> = live.values().filter(|shared| !shared.is_adopted).cloned().map(Connection).collect();
-        drop(live);
+        let connections = held(&self.connections);
+        let clients = connections.live.values().filter(|shared| !shared.is_adopted);
+        let mut found: Vec<Connection> = clients.cloned().map(Connection).collect();
+        drop(connections);
         found.sort_by_key(Connection::id);
         found
     }
 
     /// Wakes every connection, because the hooks that are wanted have changed.
     pub(crate) fn wake_all(&self) {
-        for shared in held(&self.live).values() {
+        for shared in held(&self.connections).live.values() {
             shared.control.wake();
         }
     }
 
     /// Requests a keepalive check from every connection that may have bytes in flight.
     pub(crate) fn check_peers(&self) {
-        for shared in held(&self.live).values() {
+        for shared in held(&self.connections).live.values() {
             let delivered = shared.delivered();
             if shared.control.keepalive_checks.ask(delivered) {
                 shared.control.wake();
@@ -169,7 +172,8 @@ impl Registry {
     /// Asks every connection to end in order if nothing is under way. `delivered` is the caller's memory from one call to the
     /// next.
     pub(crate) fn leave_all(&self, delivered: &mut HashMap<u64, (u64, Instant)>) {
-        let (live, now) = (held(&self.live), Instant::now());
+        let now = Instant::now();
+        let live = &held(&self.connections).live;
         delivered.retain(|id, _| live.contains_key(id));
         for shared in live.values() {
             let bytes = shared.delivered();
@@ -182,20 +186,20 @@ impl Registry {
     }
 
     pub(crate) fn abort_all(&self) {
-        for shared in held(&self.live).values() {
+        for shared in held(&self.connections).live.values() {
             shared.control.request(Command::Stop);
         }
     }
 
     /// Returns the number of live connections, and its maximum since the last call.
     pub(crate) fn live_and_peak(&self) -> (usize, usize) {
-        let live = held(&self.live).len();
+        let live = held(&self.connections).live.len();
         (live, self.peak.swap(live, Ordering::Relaxed))
     }
 
     /// Returns the number of live connections, and that of ended ones whose on_close has not returned.
     pub(crate) fn remaining(&self) -> (usize, usize) {
-        (held(&self.live).len(), self.pending_close_hooks.load(Ordering::Acquire))
+        (held(&self.connections).live.len(), self.pending_close_hooks.load(Ordering::Acquire))
     }
 
     /// Completes when no connection lives and on_close has returned for all.
@@ -204,7 +208,7 @@ impl Registry {
             let notified = self.empty.notified();
             tokio::pin!(notified);
             notified.as_mut().enable();
-            if held(&self.live).is_empty() && self.pending_close_hooks.load(Ordering::Acquire) == 0 {
+            if held(&self.connections).live.is_empty() && self.pending_close_hooks.load(Ordering::Acquire) == 0 {
                 return;
             }
             notified.await;
@@ -213,8 +217,7 @@ impl Registry {
 
     /// Returns the totals: accepted, active, closed by reason, and the bytes of both directions.
     pub(crate) fn totals(&self) -> Totals {
-        let ended = held(&self.ended);
-        let live = held(&self.live);
+        let Connections { live, ended } = &*held(&self.connections);
         let mut bytes = ended.bytes;
         live.values().for_each(|shared| shared.add_bytes_to(&mut bytes));
         let closed = CloseReason::ALL.iter().map(|reason| (*reason, ended.by_reason[*reason as usize])).collect();
