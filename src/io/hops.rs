@@ -5,13 +5,14 @@
 //! A Unix socket without an address is remembered by its inode. A client with remembered ends is a connection of this
 //! process, one hop further. Chains are legal; only a long chain is cut.
 
+mod known;
 mod last_circle;
 mod line;
 mod listening;
 mod slots;
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map},
+    collections::{HashMap, hash_map},
     io,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::Ordering::SeqCst},
@@ -21,18 +22,17 @@ use std::{
 use tokio::sync::Notify;
 
 pub(crate) use self::{
+    known::MOST_HOPS,
     last_circle::LastCircle,
     line::{Came, Ends},
     listening::Listening,
 };
 use self::{
+    known::{Known, Passed},
     line::{Line, Place},
     slots::{Connecting, Slots},
 };
 use crate::words::addr::SocketName;
-
-/// Maximum number of listeners of this process that one connection may pass.
-pub(crate) const MOST_HOPS: u8 = 8;
 
 /// How long a connection is remembered after its end: it may still wait at our listener to be accepted, and the connections
 /// made for it count their hops from it.
@@ -51,39 +51,6 @@ pub(crate) struct Hops {
     /// Notified when a connection is remembered.
     news: Notify,
     pub last_circle: LastCircle,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    ours: HashMap<Line, Passed>,
-    /// Connections that have ended, and the time at which each is forgotten.
-    ended: VecDeque<(Instant, Line)>,
-}
-
-#[derive(Debug, Default)]
-struct Passed {
-    hops: u8,
-    /// The client's connection for which this one was made: the hops of that one may become known later.
-    client: Option<Line>,
-    /// Number of `Hop`s of this connection that are held. A script's socket has one more once a connection takes it over.
-    held: u32,
-    /// The time at which the connection is forgotten; set when its last `Hop` is dropped.
-    until: Option<Instant>,
-}
-
-impl Known {
-    /// Returns the hops of a connection, counted along the chain of clients for which it was made.
-    fn passed(&self, line: &Line) -> u8 {
-        let (mut line, mut steps, mut most) = (line, 0, 0);
-        while steps <= MOST_HOPS
-            && let Some(passed) = self.ours.get(line)
-        {
-            most = most.max(passed.hops.saturating_add(steps));
-            let Some(client) = &passed.client else { break };
-            (line, steps) = (client, steps + 1);
-        }
-        most
-    }
 }
 
 impl Hops {

@@ -5,7 +5,7 @@
 use std::{
     collections::HashSet,
     fmt,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
@@ -27,6 +27,7 @@ use interpose::{
     },
 };
 
+use self::gate::{Gate, Opened};
 use crate::support::{
     peers::{DEADLINE, Peer, until},
     running::{Running, to},
@@ -39,6 +40,7 @@ mod closing;
 mod edits;
 mod ending;
 mod failing;
+mod gate;
 mod given;
 mod injecting;
 mod later;
@@ -230,53 +232,6 @@ impl Hooks for Script {
 /// An answer that is none.
 fn fails<T>() -> Result<T, Failed> {
     Err(Failed { reason: CloseReason::CallbackError, error: "the hook broke".to_owned() })
-}
-
-/// A door that a hook waits before, and so keeps its lane, until the test opens it or ends.
-#[derive(Debug, Clone, Default)]
-struct Gate(Arc<(Mutex<GateState>, Condvar)>);
-
-#[derive(Debug, Default)]
-struct GateState {
-    waiting: usize,
-    open: bool,
-}
-
-impl Gate {
-    fn state(&self) -> MutexGuard<'_, GateState> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// For the hook.
-    fn pass(&self) {
-        let mut state = self.state();
-        state.waiting += 1;
-        let passed = self.0.1.wait_timeout_while(state, DEADLINE, |state| !state.open);
-        passed.unwrap_or_else(PoisonError::into_inner).0.waiting -= 1;
-    }
-
-    fn open(&self) {
-        self.state().open = true;
-        self.0.1.notify_all();
-    }
-
-    /// Waits until a hook stands before it.
-    fn wait_for_somebody(&self) {
-        until("a hook waits", || self.state().waiting > 0);
-    }
-
-    /// Opens it at the end of the test, however that ends: the lane has to end too.
-    fn opened_at_the_end(&self) -> Opened {
-        Opened(self.clone())
-    }
-}
-
-struct Opened(Gate);
-
-impl Drop for Opened {
-    fn drop(&mut self) {
-        self.0.open();
-    }
 }
 
 /// A server with scripted hooks and an upstream behind it.
