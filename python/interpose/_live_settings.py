@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING, cast
 from ._checks import instance
 from ._exceptions import ServerStoppedError
 from ._forward import Forward, ForwardTo, native_forward, target_of
-from ._groups import Limits, Timeouts, native_config
+from ._groups import Callbacks, Limits, Listen, Relay, Timeouts, native_config
 
 if TYPE_CHECKING:
     from . import _native
     from ._callbacks import Callbacks
 
 _KINDS = {"timeouts": Timeouts, "limits": Limits}
+_FIXED = {"relay": Relay, "listen": Listen, "callbacks": Callbacks}
+
+
+def is_fixed(name: str, value: object) -> bool:
+    """Return whether assigning `value` to the attribute `name` is meant to change a setting that cannot change."""
+    return name == "buffer_size" or isinstance(value, _FIXED.get(name, ()))
 
 
 def is_live(name: str, value: object, *, is_free: bool) -> bool:
@@ -37,8 +43,8 @@ class LiveSettings:
         attributes = vars(server)
         attributes["forward_to"] = forward
         for name, value in (("timeouts", timeouts), ("limits", limits)):
-            # A script may have an attribute of that name.
-            if not hasattr(server, name):
+            # A script may have an attribute of that name; one that is a group is no default, and would deceive.
+            if isinstance(attributes.get(name, getattr(type(server), name, value)), _KINDS[name]):
                 attributes[name] = value
 
     def change(self, server: object, callbacks: Callbacks, name: str, value: object) -> None:

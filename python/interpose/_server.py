@@ -21,7 +21,7 @@ from ._hook_decorators import callbacks_of
 from ._hook_methods import HookMethods, warn_of_slips
 from ._hook_types import OnAccept, OnConnection, OnEof, OnRecv
 from ._hooks import HOOKS
-from ._live_settings import LiveSettings, is_live
+from ._live_settings import LiveSettings, is_fixed, is_live
 from ._names import LOOP_ARGUMENTS, SERVER_ARGUMENTS, STOP_ARGUMENTS, ServerNames, names_checked
 from ._old_keywords import OLD_KEYWORDS, OldKeywords, group_of
 from ._shadowable import shadowable
@@ -124,7 +124,7 @@ class TheServer(Ending, TutorialAttributes, HookMethods, ServerNames):
 
         def __setattr__(self, name: str, value: object) -> None:
             if "_native" in self.__dict__:
-                if name == "buffer_size":
+                if is_fixed(name, value):
                     raise AttributeError(f"{name}: it is fixed once the server listens; make a new TheServer")
                 form = self._callbacks.form
                 if is_live(name, value, is_free=form is not None and form.is_used):

@@ -8,7 +8,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from interpose import ArgumentTypeError, ConfigError, Forward, Limits, ServerStoppedError, TheServer, Timeouts
+from interpose import (
+    ArgumentTypeError,
+    Callbacks,
+    ConfigError,
+    Forward,
+    Limits,
+    Listen,
+    Relay,
+    ServerStoppedError,
+    TheServer,
+    Timeouts,
+)
 from support.peers import Address, Served, connect, ending
 
 
@@ -159,3 +170,24 @@ def test_a_script_may_have_attributes_of_its_own_by_the_names_of_settings(upstre
         server.timeouts = Timeouts(idle=9)
         assert server.timeouts == Timeouts(idle=9)
         assert word(server) == b"1"
+
+
+FIXED: dict[str, Any] = {"relay": Relay(splice=False), "listen": Listen(public=True), "callbacks": Callbacks(threads=2)}
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_a_group_that_cannot_change_is_refused_instead_of_kept_without_effect(name: str) -> None:
+    with TheServer("", 0, ("127.0.0.1", 9)) as server:
+        with pytest.raises(AttributeError, match=f"^{name}: it is fixed once the server listens; make a new TheServer"):
+            setattr(server, name, FIXED[name])
+        setattr(server, name, "a script's own")
+
+
+def test_the_timeouts_of_a_server_are_those_in_force_whatever_its_class_has() -> None:
+    class Descendant(TheServer):
+        timeouts = Timeouts(idle=1)
+        limits: Any = "its own"
+
+    with Descendant("", 0, ("127.0.0.1", 9)) as server:
+        assert server.timeouts == Timeouts()
+        assert server.limits == "its own"
