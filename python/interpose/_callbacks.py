@@ -1,7 +1,7 @@
 """The callbacks of a server: one object that checks them, keeps them, and publishes them to the native side.
 
 A callback comes as a keyword of the constructor, by an assignment, by a decorator, or as a method of a subclass. The
-first three meet in `Callbacks.set()`; the native side calls what `Callbacks._publish()` has put into its table.
+first three meet in `ServerCallbacks.set()`; its `_publish()` fills the native table, from which the lanes call them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Form(Protocol):
         ...
 
 
-class Callbacks:
+class ServerCallbacks:
     """The callbacks of one server. It knows its server only by two functions, so it keeps none alive.
 
     `override` returns the method that the server's class has for a hook, or None. `show` is called with the

@@ -7,7 +7,7 @@ import time
 
 from . import _logging
 from ._callback_log import described
-from ._callbacks import Callbacks
+from ._callbacks import ServerCallbacks
 from ._exceptions import ForkError, RuntimeStartError
 from ._native import Server, on_lane
 from ._waiting import wait_at_most
@@ -20,7 +20,7 @@ class Ending:
     """The part of a server that ends it."""
 
     _native: Server
-    _callbacks: Callbacks
+    _callbacks: ServerCallbacks
     _pid: int
     _drain: float
 

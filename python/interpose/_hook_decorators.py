@@ -8,16 +8,16 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn, cast
 
-from ._callbacks import Callbacks
+from ._callbacks import ServerCallbacks
 from ._connection import Connection, Side
 from ._exceptions import ArgumentTypeError
 from ._hooks import HOOKS
 
-# A server's attribute that has its Callbacks.
+# A server's attribute that has its ServerCallbacks.
 _ATTRIBUTE = "_callbacks"
 
 
-def callbacks_of(server: object) -> Callbacks:
+def callbacks_of(server: object) -> ServerCallbacks:
     """Return the callbacks of `server`, made when the first is given: that may be before its constructor has run."""
     attributes: dict[str, Any] = vars(server)
     if _ATTRIBUTE not in attributes:
@@ -31,8 +31,8 @@ def callbacks_of(server: object) -> Callbacks:
                 else:
                     shown.pop(name, None)
 
-        attributes.setdefault(_ATTRIBUTE, Callbacks(lambda name: override_of(itself(), name), show))
-    callbacks: Callbacks = attributes[_ATTRIBUTE]
+        attributes.setdefault(_ATTRIBUTE, ServerCallbacks(lambda name: override_of(itself(), name), show))
+    callbacks: ServerCallbacks = attributes[_ATTRIBUTE]
     return callbacks
 
 
@@ -53,7 +53,7 @@ class Hook:
         if _found(type(server), self.name) is not self:
             # Only super() comes here, and it must not find a callback that was assigned.
             return self.of_super(server)
-        callbacks: Callbacks | None = vars(server).get(_ATTRIBUTE)
+        callbacks: ServerCallbacks | None = vars(server).get(_ATTRIBUTE)
         given = None if callbacks is None else callbacks.given(self.name)
         if given is None or (callbacks is not None and callbacks.is_decorated(self.name)):
             return BoundHook(server, self, given)

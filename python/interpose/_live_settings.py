@@ -11,7 +11,7 @@ from ._groups import Callbacks, Limits, Listen, Relay, Timeouts, native_config
 
 if TYPE_CHECKING:
     from . import _native
-    from ._callbacks import Callbacks
+    from ._callbacks import ServerCallbacks
 
 _KINDS = {"timeouts": Timeouts, "limits": Limits}
 _FIXED = {"relay": Relay, "listen": Listen, "callbacks": Callbacks}
@@ -47,7 +47,7 @@ class LiveSettings:
             if isinstance(attributes.get(name, getattr(type(server), name, value)), _KINDS[name]):
                 attributes[name] = value
 
-    def change(self, server: object, callbacks: Callbacks, name: str, value: object) -> None:
+    def change(self, server: object, callbacks: ServerCallbacks, name: str, value: object) -> None:
         """Put `value` in force for the clients to come. Raises what the constructor does, and ServerStoppedError."""
         # First, because it raises in a forked child: another thread may have held the lock.
         native = self._native

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from ._callbacks import Callbacks
+from ._callbacks import ServerCallbacks
 from ._connection import Side
 from ._containers import Channel, InputList
 from ._exceptions import ArgumentTypeError, ConfigError, printable
@@ -66,7 +66,7 @@ class TutorialAttributes:
 class Tutorial:
     """The tutorial's form of one server: the Form that its callbacks ask. It keeps no server of our form alive."""
 
-    def __init__(self, server: object, callbacks: Callbacks, threads: int) -> None:
+    def __init__(self, server: object, callbacks: ServerCallbacks, threads: int) -> None:
         self._server = weakref.ref(server)
         self._callbacks = callbacks
         self._sides: Sides | None = None
