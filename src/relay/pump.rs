@@ -302,8 +302,9 @@ impl Pump {
     ) -> Poll<Result<usize, Fault>> {
         let (added, dropped) = out.take_figures();
         if added + dropped > 0 {
-            ends.meter().added(added);
+            // In this order: at no time has a reader's ledger more added in the place of dropped bytes than dropped.
             ends.meter().dropped(dropped);
+            ends.meter().added(added);
         }
         if let Progress::Failed(failed) = progress {
             return Poll::Ready(Err(Fault::Hook(failed)));

@@ -11,6 +11,9 @@ const MANY: usize = 1000;
 #[derive(Debug, Default)]
 pub(crate) struct Burst {
     most: usize,
+    /// True while the rest of a burst ends: memory was given back, and no more connections than then have lived since. The rest
+    /// keeps pages of the burst, and may be a quarter of it.
+    is_tail: bool,
 }
 
 impl Burst {
@@ -25,10 +28,12 @@ impl Burst {
     }
 
     fn is_over(&mut self, live: usize, peak: usize) -> bool {
-        self.most = self.most.max(peak).max(live);
-        let over = self.most >= MANY && live < self.most / 4;
+        let most = self.most.max(peak).max(live);
+        self.is_tail &= most == self.most;
+        self.most = most;
+        let over = (most >= MANY || self.is_tail) && live * 4 < most;
         if over {
-            self.most = live;
+            (self.most, self.is_tail) = (live, live > 0);
         }
         over
     }
@@ -39,10 +44,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_over_once_when_most_of_it_is_gone() {
+    fn a_burst_is_over_when_most_of_it_is_gone_and_again_when_most_of_the_rest_is() {
         let mut burst = Burst::default();
         let over: Vec<bool> = [10, 5000, 3000, 1250, 1249, 1000, 300, 2, 999, 3].map(|live| burst.is_over(live, live)).into();
         assert!(burst.is_over(0, 1000), "between two looks");
-        assert_eq!(over, [false, false, false, false, true, false, true, false, false, false]);
+        assert_eq!(over, [false, false, false, false, true, false, true, true, false, false]);
     }
 }
