@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     connection::steps::Steps,
-    hooks::Hooked,
+    hooks::ServerHooks,
     io::{hops::LastCircle, options::SocketOptions, ready::Accepted},
     live::{registry::Registry, shared::Shared},
     settings::{
@@ -34,7 +34,7 @@ pub(crate) struct ServerShared {
     pub other_address: Option<SocketName>,
     pub registry: Registry,
     /// The hooks, once some are registered.
-    pub hooked: OnceLock<Arc<Hooked>>,
+    pub hooked: OnceLock<Arc<ServerHooks>>,
     /// The lanes on which the hooks run.
     pub lanes: Arc<Lanes>,
     /// Set for good once the process has run out of descriptors, or nearly: then a client's descriptors are reserved first.

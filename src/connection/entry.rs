@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     connection::{context::ConnectionContext, permits::Permit},
-    hooks::{Attendant, Hooked},
+    hooks::{Attendant, ServerHooks},
     io::{ready::Accepted, reserve::Reserve},
     live::{
         handle::Connection,
@@ -45,7 +45,7 @@ pub(crate) struct Attendance {
 }
 
 impl Attendance {
-    fn new(hooked: &Arc<Hooked>, shared: &Arc<Shared>) -> Self {
+    fn new(hooked: &Arc<ServerHooks>, shared: &Arc<Shared>) -> Self {
         let attendant = Attendant::new(hooked, Connection::from(Arc::clone(shared)));
         Self { known: attendant.interest() != Interest::NONE && attendant.can_ask(), attendant }
     }

@@ -140,8 +140,8 @@ impl Task {
         Ok(upstream)
     }
 
-    fn order(&self) -> relay::Order<'_> {
-        relay::Order {
+    fn order(&self) -> relay::RelayContext<'_> {
+        relay::RelayContext {
             shared: &self.entry.shared,
             timeouts: &self.entry.context.timeouts,
             splice: self.entry.context.splice,

@@ -139,7 +139,7 @@ pub trait Hooks: Send + Sync + fmt::Debug {
 
 /// The hooks of a server, and the lanes on which they run.
 #[derive(Debug)]
-pub(crate) struct Hooked {
+pub(crate) struct ServerHooks {
     pub hooks: Arc<dyn Hooks>,
     lanes: Arc<Lanes>,
     /// Maximum bytes of one chunk.
@@ -150,7 +150,7 @@ pub(crate) struct Hooked {
     interest: AtomicInterest,
 }
 
-impl Hooked {
+impl ServerHooks {
     pub(crate) fn new(hooks: Arc<dyn Hooks>, lanes: Arc<Lanes>, chunk: usize) -> Self {
         let (apart, on_lane) = (hooks.apart(), hooks.place() == AskedOn::Lane);
         Self { hooks, lanes, chunk, apart, on_lane, interest: AtomicInterest::default() }
@@ -168,14 +168,14 @@ impl Hooked {
 /// The hooks of one connection, and the lane with which it stays.
 #[derive(Debug)]
 pub(crate) struct Attendant {
-    pub hooked: Arc<Hooked>,
+    pub hooked: Arc<ServerHooks>,
     pub connection: Connection,
     /// Taken when the first hook is wanted. Boxed: a connection without hooks needs only the pointer.
     place: OnceLock<Box<Place>>,
 }
 
 impl Attendant {
-    pub(crate) fn new(hooked: &Arc<Hooked>, connection: Connection) -> Self {
+    pub(crate) fn new(hooked: &Arc<ServerHooks>, connection: Connection) -> Self {
         Self { hooked: Arc::clone(hooked), connection, place: OnceLock::new() }
     }
 

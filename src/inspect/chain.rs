@@ -4,11 +4,13 @@ use std::{collections::VecDeque, mem, time::Instant};
 
 use bytes::Bytes;
 
-use super::{
-    End, Outbox, Progress, Stage,
-    outbox::{Finish, Piece},
+use crate::{
+    inspect::{
+        outbox::{Finish, Outbox, Piece},
+        stage::{End, Progress, Stage},
+    },
+    words::chunk::Chunk,
 };
-use crate::words::chunk::Chunk;
 
 /// The stages of one direction: those before the hook (a framer, then filters), the hook's place, those behind it (faults).
 ///

@@ -118,7 +118,7 @@ impl Outbox {
         self.finish.get_or_insert((Finish::Reset(end), self.floor));
     }
 
-    /// Asks for [`Stage::resume`](super::Stage::resume) at an instant.
+    /// Asks for [`Stage::resume`](crate::inspect::Stage::resume) at an instant.
     ///
     /// Of several instants the earliest counts, and it is forgotten then. A stage that is resumed before its own asks again.
     pub fn wake_at(&mut self, at: Instant) {

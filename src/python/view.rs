@@ -55,7 +55,7 @@ pub(super) fn view_of<'py>(py: Python<'py>, chunk: &Chunk) -> PyResult<Bound<'py
 
 /// A bytes object that has not been shown to anyone yet, or that has been filled.
 #[derive(Debug)]
-pub(super) struct Blank {
+pub(super) struct SpareBytes {
     object: Py<PyBytes>,
     bytes: *mut c_char,
     size: usize,
@@ -64,11 +64,11 @@ pub(super) struct Blank {
 
 // SAFETY: the pointer is to the bytes of `object`, which stay where they are for as long as it lives. They are written only
 // through `&mut self` while nobody else has the object, and never again once it was shown.
-unsafe impl Send for Blank {}
+unsafe impl Send for SpareBytes {}
 // SAFETY: as above; through `&self` they are only read.
-unsafe impl Sync for Blank {}
+unsafe impl Sync for SpareBytes {}
 
-impl Blank {
+impl SpareBytes {
     /// Creates an object of `size` bytes. `None` if the size is not worth it, or if there is no memory.
     fn new(py: Python<'_>, size: usize) -> Option<Self> {
         if size < WORTH {
@@ -94,7 +94,7 @@ impl Blank {
     }
 }
 
-impl Room for Blank {
+impl Room for SpareBytes {
     fn size(&self) -> usize {
         self.size
     }
@@ -121,17 +121,17 @@ impl Room for Blank {
 
 /// The lane's next bytes object for a chunk that is likely to be as large as one can be.
 #[derive(Debug, Default)]
-pub(super) struct Spare(Option<Arc<Blank>>);
+pub(super) struct Spare(Option<Arc<SpareBytes>>);
 
 impl Spare {
-    pub(super) fn take(&mut self, size: usize) -> Option<Arc<Blank>> {
+    pub(super) fn take(&mut self, size: usize) -> Option<Arc<SpareBytes>> {
         self.0.take_if(|blank| blank.size == size)
     }
 
     /// Takes back an object that was not filled. Returns one that was.
     pub(super) fn put(&mut self, room: Arc<dyn Room>) -> Option<Arc<dyn Room>> {
         let any: Arc<dyn Any + Send + Sync> = room;
-        let blank = any.downcast::<Blank>().ok()?;
+        let blank = any.downcast::<SpareBytes>().ok()?;
         if !blank.is_blank() {
             return Some(blank);
         }
@@ -149,7 +149,7 @@ impl Spare {
 
     fn make(&mut self, py: Python<'_>, size: usize) {
         if self.0.as_ref().is_none_or(|blank| blank.size != size) {
-            self.0 = Blank::new(py, size).map(Arc::new);
+            self.0 = SpareBytes::new(py, size).map(Arc::new);
         }
     }
 }
@@ -158,7 +158,7 @@ impl Spare {
 /// prepared for that one.
 pub(super) fn bytes_of<'py>(py: Python<'py>, chunk: &Chunk, spare: &mut Spare) -> PyResult<Bound<'py, PyAny>> {
     let room = chunk.room().map(|room| room as &dyn Any);
-    if let Some(blank) = room.and_then(|room| room.downcast_ref::<Blank>()) {
+    if let Some(blank) = room.and_then(|room| room.downcast_ref::<SpareBytes>()) {
         return Ok(blank.object.bind(py).clone().into_any());
     }
     if chunk.len() == chunk.capacity() {

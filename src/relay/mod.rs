@@ -12,11 +12,11 @@ mod failing;
 mod hook;
 mod moving;
 mod outbox;
-mod patience;
+mod peer_timeout;
+mod progress_timeout;
 mod pump;
 mod rest;
 mod scratch;
-mod silence;
 mod splice;
 mod stages;
 mod talk;
@@ -31,7 +31,7 @@ use std::{
 
 use self::{
     hook::Hook,
-    patience::{Over, Patience},
+    progress_timeout::{Over, ProgressTimeout},
     pump::Pump,
     talk::Talk,
     turn::{Ends, Fault, Phase, Turn},
@@ -56,7 +56,7 @@ pub(crate) use moving::{Detached, go_on};
 
 /// The connection that a relay carries, and its limits.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Order<'a> {
+pub(crate) struct RelayContext<'a> {
     pub shared: &'a Shared,
     pub timeouts: &'a Timeouts,
     pub splice: Splice,
@@ -78,7 +78,7 @@ pub(crate) enum Done {
 
 /// Relays between two streams of this thread's runtime until the connection is over, and ends both sockets
 /// accordingly, or until it belongs on another thread.
-pub(crate) fn run(client: Stream, upstream: Stream, order: Order<'_>) -> impl Future<Output = Done> {
+pub(crate) fn run(client: Stream, upstream: Stream, order: RelayContext<'_>) -> impl Future<Output = Done> {
     let mut relay = Relay::new(client, upstream, order);
     if let Some(stages) = order.attendant.and_then(|attendant| attendant.hooked.hooks.stages(&attendant.connection)) {
         let Both { to_upstream, to_client } = stages;
@@ -139,15 +139,15 @@ struct Relay<'a> {
     talk: Talk,
     /// True once both sockets may be dropped without a forced reset.
     settled: bool,
-    patience: Patience,
-    silence: silence::Silence,
+    progress_timeout: ProgressTimeout,
+    peer_timeout: peer_timeout::PeerTimeout,
     yielding: yielding::Yielding,
     refused: Option<Box<End>>,
-    order: Order<'a>,
+    order: RelayContext<'a>,
 }
 
 impl<'a> Relay<'a> {
-    fn new(client: Stream, upstream: Stream, order: Order<'a>) -> Self {
+    fn new(client: Stream, upstream: Stream, order: RelayContext<'a>) -> Self {
         Self {
             streams: Sides { client, upstream },
             pumps: Both { to_upstream: Pump::new(), to_client: Pump::new() },
@@ -156,8 +156,8 @@ impl<'a> Relay<'a> {
             closing: false,
             talk: Talk::default(),
             settled: false,
-            patience: Patience::default(),
-            silence: silence::Silence::default(),
+            progress_timeout: ProgressTimeout::default(),
+            peer_timeout: peer_timeout::PeerTimeout::default(),
             yielding: yielding::Yielding::default(),
             refused: None,
             order,
@@ -225,11 +225,11 @@ impl<'a> Relay<'a> {
         if !moved {
             self.rest(cx);
         }
-        self.poll_patience(moved, cx)
+        self.poll_progress_timeout(moved, cx)
     }
 
     fn hook(&self, direction: Direction) -> Hook<'a> {
-        let Order { attendant, on_lane, splice, coalesce, .. } = self.order;
+        let RelayContext { attendant, on_lane, splice, coalesce, .. } = self.order;
         match attendant {
             Some(attendant) if on_lane || !attendant.is_on_lane() => {
                 let opposite_stalled = self.pumps[direction.opposite()].is_stalled();
@@ -324,12 +324,12 @@ impl<'a> Relay<'a> {
         self.pumps.to_upstream.phase != Phase::Open || self.pumps.to_client.phase != Phase::Open || self.has_failed()
     }
 
-    fn poll_patience(&mut self, moved: bool, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll_progress_timeout(&mut self, moved: bool, cx: &mut Context<'_>) -> Poll<End> {
         let ending = self.is_ending();
         let timeouts = self.order.timeouts;
         let limit = if ending { timeouts.half_close } else { timeouts.idle };
         let in_kernel = || (rest::unacknowledged(&self.streams.client), rest::unacknowledged(&self.streams.upstream));
-        match self.patience.poll(limit, moved, in_kernel, cx) {
+        match self.progress_timeout.poll(limit, moved, in_kernel, cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Over::Look) => {
                 self.streams.client.ignore_readiness();

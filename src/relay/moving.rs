@@ -5,7 +5,10 @@
 
 use std::{io, mem};
 
-use super::{Done, Order, Relay, carry, patience::Patience, pump::Pump, silence::Silence, talk::Talk, turn::Phase};
+use super::{
+    Done, Relay, RelayContext, carry, peer_timeout::PeerTimeout, progress_timeout::ProgressTimeout, pump::Pump, talk::Talk,
+    turn::Phase,
+};
 use crate::{
     io::stream::{Stream, Unregistered},
     words::{
@@ -24,19 +27,19 @@ pub(crate) struct Detached {
     failed_first: Side,
     closing: bool,
     talk: Talk,
-    patience: Patience,
-    silence: Silence,
+    progress_timeout: ProgressTimeout,
+    peer_timeout: PeerTimeout,
 }
 
 /// Continues a relay that was moved to this thread.
-pub(crate) async fn go_on(detached: Box<Detached>, order: Order<'_>) -> Done {
-    let Detached { streams, pumps, failures, failed_first, closing, talk, patience, silence } = *detached;
+pub(crate) async fn go_on(detached: Box<Detached>, order: RelayContext<'_>) -> Done {
+    let Detached { streams, pumps, failures, failed_first, closing, talk, progress_timeout, peer_timeout } = *detached;
     match (streams.client.attach(), streams.upstream.attach()) {
         (Ok(client), Ok(upstream)) => {
             let mut relay = Relay::new(client, upstream, order);
             (relay.pumps, relay.failures, relay.failed_first) = (pumps, failures, failed_first);
             (relay.closing, relay.talk) = (closing, talk);
-            (relay.patience, relay.silence) = (patience, silence);
+            (relay.progress_timeout, relay.peer_timeout) = (progress_timeout, peer_timeout);
             carry(relay).await
         }
         (mut client, mut upstream) => {
@@ -82,7 +85,7 @@ impl Relay<'_> {
                 return Done::Over(failed.into());
             }
         }
-        self.patience.leave_thread();
+        self.progress_timeout.leave_thread();
         let take = |stream: &mut Stream| mem::replace(stream, Stream::nowhere()).detach();
         let streams = match (take(&mut self.streams.client), take(&mut self.streams.upstream)) {
             (Ok(client), Ok(upstream)) => Sides { client, upstream },
@@ -97,8 +100,8 @@ impl Relay<'_> {
             failed_first: self.failed_first,
             closing: self.closing,
             talk: self.talk,
-            patience: mem::take(&mut self.patience),
-            silence: mem::take(&mut self.silence),
+            progress_timeout: mem::take(&mut self.progress_timeout),
+            peer_timeout: mem::take(&mut self.peer_timeout),
         }))
     }
 }
@@ -129,9 +132,9 @@ mod tests {
         Registry::new().enter(SideNames { peer: name(), local: name() })
     }
 
-    fn order<'a>(shared: &'a Shared, timeouts: &'a Timeouts) -> Order<'a> {
+    fn order<'a>(shared: &'a Shared, timeouts: &'a Timeouts) -> RelayContext<'a> {
         let (splice, coalesce) = (Splice::default(), Coalesce::default());
-        Order { shared, timeouts, splice, coalesce, attendant: None, on_lane: false }
+        RelayContext { shared, timeouts, splice, coalesce, attendant: None, on_lane: false }
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -150,7 +153,7 @@ mod tests {
     #[tokio::test]
     async fn bytes_in_front_of_a_socket_move_along_and_are_delivered_first() {
         let (shared, timeouts) = (shared(), Timeouts::default());
-        let order = Order { splice: Splice::Always, coalesce: Coalesce::Always, ..order(&shared, &timeouts) };
+        let order = RelayContext { splice: Splice::Always, coalesce: Coalesce::Always, ..order(&shared, &timeouts) };
         let ((mut client, mut sender), (upstream, mut receiver)) = (pair(), pair());
         client.unread("before".into());
         sender.write_all(b"after").unwrap();

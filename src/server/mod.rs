@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::{
     connection::{self, apart::Apart, circle, context::ServerShared},
-    hooks::{Failed, Hooked, Hooks},
+    hooks::{Failed, Hooks, ServerHooks},
     io::{listener::Listener, options::SocketOptions},
     live::handle::Connection,
     server::{shutdown::ServerPhase, state::ServerState},
@@ -86,7 +86,7 @@ impl Server {
     pub fn hook(&self, hooks: Arc<dyn Hooks>, lanes: impl IntoIterator<Item = LaneHandle>) {
         let (state, shared) = (&self.0.state, &self.0.state.shared);
         let chunk = state.config(|config| config.relay.chunk);
-        shared.hooked.get_or_init(|| Arc::new(Hooked::new(hooks, Arc::clone(&shared.lanes), chunk)));
+        shared.hooked.get_or_init(|| Arc::new(ServerHooks::new(hooks, Arc::clone(&shared.lanes), chunk)));
         shared.lanes.enter(lanes.into_iter().collect());
     }
 

@@ -38,12 +38,12 @@ pub struct Workers(Arc<Pool>);
 #[derive(Debug)]
 struct Pool {
     workers: Vec<Worker>,
-    commons: Commons,
+    commons: WorkerShared,
 }
 
 /// State that all connections on one set of workers share. Not global: a forked child starts with a new one.
 #[derive(Debug, Clone)]
-pub(crate) struct Commons {
+pub(crate) struct WorkerShared {
     pub resolver: Resolver,
     pub hops: Arc<Hops>,
 }
@@ -135,7 +135,7 @@ impl Workers {
                 format!("cannot start {count} I/O threads: {why}; raise the limits of processes and open files (ulimit -u, -n)");
             Error::from_io(ErrorKind::Runtime, message, error)
         })?;
-        let commons = Commons { resolver: Resolver::on(workers[0].runtime.clone()), hops: Arc::default() };
+        let commons = WorkerShared { resolver: Resolver::on(workers[0].runtime.clone()), hops: Arc::default() };
         Ok(Self(Arc::new(Pool { workers, commons })))
     }
 
@@ -148,7 +148,7 @@ impl Workers {
     /// failure.
     pub fn connect(&self, forward: Forward, origin: Origin, done: impl FnOnce(Connecting) + Send + 'static) {
         let (runtime, seat) = self.seat();
-        let Commons { resolver, hops } = self.commons();
+        let WorkerShared { resolver, hops } = self.commons();
         runtime.spawn(async move {
             let options = SocketOptions { unacknowledged: None };
             let way = Way { resolver: &resolver, hops: &hops, options: &options, came: origin.came(&hops) };
@@ -162,7 +162,7 @@ impl Workers {
         });
     }
 
-    pub(crate) fn commons(&self) -> Commons {
+    pub(crate) fn commons(&self) -> WorkerShared {
         self.0.commons.clone()
     }
 

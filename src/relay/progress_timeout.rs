@@ -12,7 +12,7 @@ use crate::io::deadline::Deadline;
 
 /// A limit on the time without progress. Costs nothing, not even a clock reading, while there is no limit.
 #[derive(Debug, Default)]
-pub(super) struct Patience {
+pub(super) struct ProgressTimeout {
     timer: Option<Box<Timer>>,
 }
 
@@ -36,7 +36,7 @@ pub(super) enum Over {
     End,
 }
 
-impl Patience {
+impl ProgressTimeout {
     /// Polls the limit. `moved` is true if this turn made progress; `in_kernel` returns the bytes that the kernel has still
     /// to deliver. It is called now and then: a slow reader empties the kernel's buffer long before it takes more from us.
     pub(super) fn poll(
@@ -110,12 +110,12 @@ mod tests {
     use super::*;
 
     /// Polls again at once when a check of the sockets is requested, and finds nothing.
-    fn polled(patience: &mut Patience, limit: Option<Duration>, moved: bool, cx: &mut Context<'_>) -> Poll<()> {
+    fn polled(patience: &mut ProgressTimeout, limit: Option<Duration>, moved: bool, cx: &mut Context<'_>) -> Poll<()> {
         wait(patience, limit, moved, || (0, 0), cx)
     }
 
     fn wait(
-        patience: &mut Patience,
+        patience: &mut ProgressTimeout,
         limit: Option<Duration>,
         moved: bool,
         in_kernel: impl Fn() -> (usize, usize),
@@ -129,7 +129,7 @@ mod tests {
 
     /// Polls once a second for `seconds`, with progress where `moves` returns true.
     async fn lasts(limit: Option<u64>, seconds: u64, moves: impl Fn(u64) -> bool) -> Option<u64> {
-        let mut patience = Patience::default();
+        let mut patience = ProgressTimeout::default();
         for second in 0..seconds {
             let limit = limit.map(Duration::from_secs);
             let over = poll_fn(|cx| Poll::Ready(polled(&mut patience, limit, moves(second), cx).is_ready())).await;
@@ -155,7 +155,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_the_kernel_delivers_is_progress() {
-        let mut patience = Patience::default();
+        let mut patience = ProgressTimeout::default();
         let limit = Some(Duration::from_secs(120));
         let started = Instant::now();
         let queued = || (0, 5000_usize.saturating_sub(10 * usize::try_from(started.elapsed().as_secs()).unwrap()));
@@ -165,7 +165,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_the_kernel_cannot_deliver_is_none() {
-        let mut patience = Patience::default();
+        let mut patience = ProgressTimeout::default();
         let started = Instant::now();
         poll_fn(|cx| wait(&mut patience, Some(Duration::from_secs(120)), false, || (0, 5000), cx)).await;
         assert_eq!(started.elapsed().as_secs(), 120);
@@ -173,7 +173,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_timer_wakes_a_task_that_nothing_else_wakes() {
-        let mut patience = Patience::default();
+        let mut patience = ProgressTimeout::default();
         let started = Instant::now();
         tokio::select! {
             () = poll_fn(|cx| polled(&mut patience, Some(Duration::from_secs(120)), false, cx)) => {}
@@ -184,7 +184,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_a_look_finds_starts_the_limit_anew() {
-        let (mut patience, limit) = (Patience::default(), Some(Duration::from_secs(120)));
+        let (mut patience, limit) = (ProgressTimeout::default(), Some(Duration::from_secs(120)));
         let started = Instant::now();
         assert_eq!(poll_fn(|cx| patience.poll(limit, false, || (0, 0), cx)).await, Over::Look);
         assert!(poll_fn(|cx| Poll::Ready(patience.poll(limit, true, || (0, 0), cx))).await.is_pending());
@@ -195,7 +195,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_move_to_another_thread_is_no_progress() {
-        let (mut patience, limit) = (Patience::default(), Some(Duration::from_secs(120)));
+        let (mut patience, limit) = (ProgressTimeout::default(), Some(Duration::from_secs(120)));
         let started = Instant::now();
         for _ in 0..100 {
             assert!(poll_fn(|cx| Poll::Ready(patience.poll(limit, false, || (0, 0), cx))).await.is_pending());

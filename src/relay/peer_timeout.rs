@@ -17,7 +17,7 @@ const GAP: Duration = Duration::from_secs(30);
 
 /// The state of the checks for acknowledgements.
 #[derive(Debug, Default)]
-pub(super) struct Silence {
+pub(super) struct PeerTimeout {
     /// `None` while no acknowledgement is due from either side.
     since: Option<Box<Since>>,
     /// True if the upstream's socket has keepalive. Set at the first check: most connections end before it.
@@ -49,7 +49,7 @@ impl Relay<'_> {
         if !checks.take() {
             return false;
         }
-        if !std::mem::replace(&mut self.silence.kept_alive, true) {
+        if !std::mem::replace(&mut self.peer_timeout.kept_alive, true) {
             self.streams.upstream.transport().inspect(|socket| socket.keep_alive());
         }
         if self.order.timeouts.unacknowledged.is_some() {
@@ -61,11 +61,11 @@ impl Relay<'_> {
             Some(_) => None,
         });
         if unanswered == [None, None] {
-            self.silence.since = None;
+            self.peer_timeout.since = None;
             checks.found(false);
             return false;
         }
-        let (now, since) = (Instant::now(), self.silence.since.get_or_insert_default());
+        let (now, since) = (Instant::now(), self.peer_timeout.since.get_or_insert_default());
         since.look(now);
         let lost = Side::ALL.map(|side| is_lost(&mut since.sides[side], unanswered[side as usize], now));
         checks.found(true);
