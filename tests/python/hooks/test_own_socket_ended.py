@@ -6,7 +6,7 @@ import select
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ FAMILIES = pytest.mark.parametrize("family", [TCP, UNIX])
 
 
 @contextmanager
-def dialled(family: str, folder: Path) -> Iterator[tuple[socket.socket, socket.socket]]:
+def dialled(family: str, folder: Path) -> Generator[tuple[socket.socket, socket.socket]]:
     """Connect two sockets: the script's own, and its peer."""
     if family == TCP:
         upstream = listener()
