@@ -7,8 +7,8 @@
 
 mod coalesce;
 mod delivery;
-mod ending;
 mod failing;
+mod half_close;
 mod hook;
 mod moving;
 mod outbox;
@@ -20,6 +20,7 @@ mod scratch;
 mod splice;
 mod stages;
 mod talk;
+mod teardown;
 mod turn;
 mod yielding;
 
@@ -30,11 +31,12 @@ use std::{
 };
 
 use self::{
+    half_close::Phase,
     hook::Hook,
     progress_timeout::{Over, ProgressTimeout},
     pump::Pump,
     talk::Talk,
-    turn::{Ends, Fault, Phase, Turn},
+    turn::{Ends, Fault, Turn},
 };
 use crate::{
     hooks::{Attendant, Failed},
@@ -51,8 +53,8 @@ use crate::{
     },
 };
 
-pub(crate) use ending::say_goodbye;
 pub(crate) use moving::{Detached, go_on};
+pub(crate) use teardown::say_goodbye;
 
 /// The connection that a relay carries, and its limits.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +101,7 @@ fn carry(mut relay: Relay<'_>) -> impl Future<Output = Done> {
             }
             End::Moved => relay.detach(),
             // Boxed, so that the many relays still running have no memory for an end.
-            end => Done::Over(Box::pin(ending::finish(relay, end)).await),
+            end => Done::Over(Box::pin(teardown::finish(relay, end)).await),
         }
     }
 }

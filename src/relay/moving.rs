@@ -6,8 +6,8 @@
 use std::{io, mem};
 
 use super::{
-    Done, Relay, RelayContext, carry, peer_timeout::PeerTimeout, progress_timeout::ProgressTimeout, pump::Pump, talk::Talk,
-    turn::Phase,
+    Done, Relay, RelayContext, carry, half_close::Phase, peer_timeout::PeerTimeout, progress_timeout::ProgressTimeout,
+    pump::Pump, talk::Talk,
 };
 use crate::{
     io::stream::{Stream, Unregistered},

@@ -10,11 +10,12 @@ use bytes::Bytes;
 use super::{
     coalesce::Coalescer,
     delivery::Delivery,
+    half_close::Phase,
     outbox::{Next, most},
     scratch,
     splice::Filled,
     stages::StageSlot,
-    turn::{Ends, Fault, Phase, STEPS, TIME, TURN, Turn},
+    turn::{Ends, Fault, STEPS, TIME, TURN, Turn},
 };
 use crate::{
     hooks::{Answer, EndVerdict, Failed, Verdict},

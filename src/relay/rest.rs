@@ -2,7 +2,7 @@
 
 use std::{task::Context, time::Duration};
 
-use super::{Relay, turn::Phase};
+use super::{Relay, half_close::Phase};
 use crate::{
     io::stream::{Socket, Stream},
     words::direction::{Direction, Sides},

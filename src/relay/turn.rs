@@ -29,20 +29,6 @@ pub(super) const STEPS: usize = 64;
 /// Time of hooks before other connections of the lane run: as long as Python's own threads hold the interpreter.
 pub(super) const TIME: Duration = Duration::from_millis(5);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// The source may send more.
-    Open,
-    /// The source has ended, and a stage withholds that from the destination, or has still to decide.
-    Withheld,
-    /// The source has ended, or was ended: held bytes are delivered, then the end is.
-    Ending,
-    /// Everything read was delivered, and the end was passed on.
-    Ended,
-    /// The destination failed: nothing can be delivered any more.
-    Cut,
-}
-
 /// The sockets of a turn, its hooks, and their connection.
 pub(super) struct Ends<'a> {
     pub source: &'a mut Stream,

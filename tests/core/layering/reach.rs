@@ -20,7 +20,7 @@ const EXCUSED_CIRCLES: &[(&[&str], &str)] = &[
     (
         &[
             "src/relay/mod.rs",
-            "src/relay/ending.rs",
+            "src/relay/teardown.rs",
             "src/relay/moving.rs",
             "src/relay/rest.rs",
             "src/relay/peer_timeout.rs",
