@@ -164,15 +164,6 @@ class Stats(_Figures):
 
 def stats_of(values: dict[str, Any]) -> Stats:
     """Return the Stats that the native side's dictionary means."""
-    return Stats(
-        accepted=values["accepted"],
-        active=values["active"],
-        closed=_Closed({CloseReason(word): number for word, number in values["closed"].items()}),
-        to_upstream=Ledger(**values["to_upstream"]),
-        to_client=Ledger(**values["to_client"]),
-        accept_errors=values["accept_errors"],
-        accept_paused=values["accept_paused"],
-        callback_errors=values["callback_errors"],
-        max_connections=values["max_connections"],
-        max_connections_reached=values["max_connections_reached"],
-    )
+    closed = _Closed({CloseReason(word): number for word, number in values.pop("closed").items()})
+    to_upstream, to_client = Ledger(**values.pop("to_upstream")), Ledger(**values.pop("to_client"))
+    return Stats(closed=closed, to_upstream=to_upstream, to_client=to_client, **values)

@@ -18,7 +18,7 @@ use super::{
     outgoing::{self, Outgoing},
     runtime,
 };
-use crate::{server, settings::config, words::stats::Ledger};
+use crate::{server, settings::config};
 
 #[pyclass(frozen, module = "interpose._native")]
 pub(super) struct Server {
@@ -163,27 +163,19 @@ impl Server {
         for (reason, count) in &stats.closed {
             closed.set_item(reason.word(), count)?;
         }
-        let dict = PyDict::new(py);
-        dict.set_item("accepted", stats.accepted)?;
-        dict.set_item("active", stats.active)?;
+        let dict = counters(py, stats.counters())?;
         dict.set_item("closed", closed)?;
-        dict.set_item("to_upstream", ledger(py, stats.to_upstream)?)?;
-        dict.set_item("to_client", ledger(py, stats.to_client)?)?;
-        dict.set_item("accept_errors", stats.accept_errors)?;
+        dict.set_item("to_upstream", counters(py, stats.to_upstream.counters())?)?;
+        dict.set_item("to_client", counters(py, stats.to_client.counters())?)?;
         dict.set_item("accept_paused", stats.accept_paused)?;
-        dict.set_item("callback_errors", stats.callback_errors)?;
-        dict.set_item("max_connections", stats.max_connections)?;
-        dict.set_item("max_connections_reached", stats.max_connections_reached)?;
         Ok(dict)
     }
 }
 
-fn ledger(py: Python<'_>, ledger: Ledger) -> PyResult<Bound<'_, PyDict>> {
+fn counters<'py, const N: usize>(py: Python<'py>, counters: [(&'static str, u64); N]) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
-    dict.set_item("read", ledger.read)?;
-    dict.set_item("added", ledger.added)?;
-    dict.set_item("delivered", ledger.delivered)?;
-    dict.set_item("dropped", ledger.dropped)?;
-    dict.set_item("undeliverable", ledger.undeliverable)?;
+    for (name, count) in counters {
+        dict.set_item(name, count)?;
+    }
     Ok(dict)
 }

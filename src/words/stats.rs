@@ -21,6 +21,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// Returns the counters by name: the list that an exporter iterates.
+    pub fn counters(&self) -> [(&'static str, u64); 5] {
+        let Self { read, added, delivered, dropped, undeliverable } = *self;
+        [("read", read), ("added", added), ("delivered", delivered), ("dropped", dropped), ("undeliverable", undeliverable)]
+    }
+
     /// Adds another ledger's bytes to this one's.
     pub fn add(&mut self, other: Ledger) {
         self.read += other.read;
@@ -111,6 +117,18 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// Returns the plain counters by name, without the reasons and the bytes: the list that an exporter iterates.
+    pub fn counters(&self) -> [(&'static str, u64); 6] {
+        [
+            ("accepted", self.accepted),
+            ("active", self.active as u64),
+            ("accept_errors", self.accept_errors),
+            ("callback_errors", self.callback_errors),
+            ("max_connections", self.max_connections as u64),
+            ("max_connections_reached", self.max_connections_reached),
+        ]
+    }
+
     /// Returns the number of connections that ended for `reason`.
     pub fn closed_for(&self, reason: CloseReason) -> u64 {
         self.closed.iter().find(|(listed, _)| *listed == reason).map_or(0, |(_, count)| *count)
