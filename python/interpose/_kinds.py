@@ -5,6 +5,8 @@ What a check or a reading needs is imported there: `interpose --help`, which sho
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 # Type checkers take this as True; the module typing would cost more than the rest of this file.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ _NO_LIMIT = ("none", "no", "off", "never", "inf", "infinite", "infinity", "unlim
 _YES, _NO = ("yes", "on", "true", "1"), ("no", "off", "false", "0")
 
 
-class Kind:
+class Kind(ABC):
     """The kind of a setting's values. `metavar` stands for one in a usage, `sample` is one."""
 
     metavar = ""
@@ -25,13 +27,13 @@ class Kind:
     # True if None is a value of its own, and not the lack of one.
     none_counts = False
 
+    @abstractmethod
     def check(self, name: str, value: object) -> object:
         """Return `value` as a setting keeps it; raise ArgumentTypeError or ConfigError, which begin with `name`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, name: str, text: str) -> object:
         """Return the value that `text` means; raise ConfigError, which begins with `name`."""
-        raise NotImplementedError
 
     def show(self, value: object) -> str:
         """Return `value` as one writes it on the command line, or in words if that has no text for it."""

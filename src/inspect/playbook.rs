@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{End, Outbox, Progress, Stage, Stages, chain::Nothing, outbox::Finish};
-use crate::words::outcome::CloseReason;
+use crate::words::{chunk::Chunk, outcome::CloseReason};
 
 /// An action of a direction, seen from its destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,26 +143,25 @@ pub(crate) fn write(bytes: &'static [u8]) -> Action {
     Action::Write(Bytes::from_static(bytes))
 }
 
+/// Sends each piece on after a while.
+#[derive(Debug)]
+pub(crate) struct Later(pub Duration);
+
+impl Stage for Later {
+    fn feed(&mut self, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
+        let due = out.now() + self.0;
+        out.push_at(chunk, due);
+        if end == End::Finished {
+            out.end_at(due);
+        }
+        Progress::Moved
+    }
+}
+
 mod tests {
     use super::*;
-    use crate::words::chunk::Chunk;
 
     const MS: Duration = Duration::from_millis(1);
-
-    /// Sends each piece on after a while.
-    #[derive(Debug)]
-    struct Later(Duration);
-
-    impl Stage for Later {
-        fn feed(&mut self, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
-            let due = out.now() + self.0;
-            out.push_at(chunk, due);
-            if end == End::Finished {
-                out.end_at(due);
-            }
-            Progress::Moved
-        }
-    }
 
     /// Says something of its own when nothing was fed for a while.
     #[derive(Debug)]

@@ -86,7 +86,7 @@ impl Stage for Late {
     }
 }
 
-/// Lets so many bytes pass, then resets.
+/// Passes a number of bytes, then resets.
 #[derive(Debug)]
 struct CutAfter(usize);
 

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::inspect::playbook::Later;
 
 /// Keeps bytes until it has `size` of them.
 #[derive(Debug)]
@@ -27,21 +28,6 @@ impl Stage for Blocks {
 
     fn release(&mut self) -> Bytes {
         mem::take(&mut self.kept).into()
-    }
-}
-
-/// Delays each piece.
-#[derive(Debug)]
-struct Later(Duration);
-
-impl Stage for Later {
-    fn feed(&mut self, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
-        let due = out.now() + self.0;
-        out.push_at(chunk, due);
-        if end == End::Finished {
-            out.end_at(due);
-        }
-        Progress::Moved
     }
 }
 

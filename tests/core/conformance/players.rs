@@ -24,9 +24,9 @@ struct Limit {
 /// How far a peer may read, and how far it has read.
 #[derive(Debug, Default)]
 struct Reading {
-    /// What the script has made the other do so far.
+    /// Bytes and end that the script has made the other peer send so far.
     due: Limit,
-    /// What was due when this peer was made to pause or to leave.
+    /// Bytes and end that were due when this peer was made to pause or to leave.
     frozen: Option<Limit>,
     /// Read what is allowed, then stop.
     last_call: bool,
@@ -97,7 +97,7 @@ struct Player {
     thread: JoinHandle<Outcome>,
 }
 
-/// What a peer received, and how that ended for it (not at all if it left before).
+/// Number of bytes that a peer received, and the end that it met: none if it left before.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Outcome {
     received: u64,
@@ -117,7 +117,7 @@ impl Player {
             move || {
                 let was_reset = work_through(peer, own, queue.into_iter(), reader);
                 let reading = desk.reading.lock().unwrap();
-                // The error of a reset is given once, to whoever asks first: here it was the writer.
+                // The kernel reports a reset once, to the first call that meets it: here a write.
                 let end = if was_reset { Some(End::Reset) } else { reading.end };
                 Outcome { received: reading.received, end }
             }

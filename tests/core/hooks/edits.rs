@@ -40,7 +40,7 @@ enum Answer {
     Invent(Vec<usize>),
 }
 
-/// What is sent in one direction, and what the hooks make of it.
+/// Bytes sent in one direction, and the edits that the hooks make.
 #[derive(Debug, Clone)]
 struct Course {
     bytes: usize,
@@ -164,7 +164,7 @@ fn cut(chunk: &[u8], sizes: &[usize]) -> Vec<Bytes> {
     pieces
 }
 
-/// What is sent in a direction.
+/// Bytes sent in a direction.
 fn source(direction: Direction) -> Pattern {
     Pattern::new(match direction {
         ToUpstream => 1,
