@@ -11,9 +11,9 @@ use std::{
 use bytes::Bytes;
 use interpose::{
     hooks::Verdict,
-    live::inbox::Patience,
+    live::{handle::Connection, inbox::Patience},
     words::{
-        direction::Direction::{ToClient, ToUpstream},
+        direction::Direction::{self, ToClient, ToUpstream},
         interest::Interest,
         outcome::CloseReason,
     },
@@ -160,31 +160,37 @@ fn a_lane_with_nothing_to_do_sleeps() {
     assert_eq!(script.chunks(&connection, ToClient), Vec::<usize>::new());
 }
 
+/// Returns the number of chunks of the first connection, `busy` in one direction, that came before the next connection's, whose
+/// client sends while the first is busy. `answer` is what the hook does with each chunk of the first.
+fn chunks_ahead(busy: Direction, answer: impl Fn(&Connection, Direction) + Send + Sync + 'static) -> usize {
+    const BEFORE: usize = 20;
+    let second: Arc<OnceLock<Mutex<Peer>>> = Arc::default();
+    let (shown, sender) = (AtomicUsize::new(0), Arc::clone(&second));
+    let script = Script::new().recv(move |connection, direction, _| {
+        if connection.id() == 1 {
+            answer(connection, direction);
+            if shown.fetch_add(1, Relaxed) == BEFORE {
+                sender.get().unwrap().lock().unwrap().send(b"x");
+            }
+        }
+        Ok(Verdict::Pass)
+    });
+    let site = Site::with(script, BOTH, 1, |config| config.relay.chunk = 1);
+    let (mut first, Pair { client, mut upstream, connection }) = (site.pair(), site.pair());
+    second.set(Mutex::new(client)).unwrap();
+    let source = if busy == ToUpstream { &mut first.client } else { &mut first.upstream };
+    source.send(&[b'.'; 500]);
+    assert_eq!(upstream.receive_exactly(1), b"x");
+    let journal = site.script.journal();
+    let ahead = journal.calls.iter().take_while(|(of, call)| !(of == &connection && matches!(call, Call::Recv(..))));
+    ahead.filter(|(_, call)| matches!(call, Call::Recv(..))).count() - BEFORE
+}
+
 /// Chunks that cost a millisecond each: a turn ends after five of them, and the lane polls its driver then.
 #[test]
 fn slow_chunks_of_one_connection_do_not_hold_up_another() {
-    const BEFORE: usize = 20;
     for busy in DIRECTIONS {
-        let second: Arc<OnceLock<Mutex<Peer>>> = Arc::default();
-        let (shown, sender) = (AtomicUsize::new(0), Arc::clone(&second));
-        let script = Script::new().recv(move |connection, _, _| {
-            if connection.id() == 1 {
-                pass(Duration::from_millis(1));
-                if shown.fetch_add(1, Relaxed) == BEFORE {
-                    sender.get().unwrap().lock().unwrap().send(b"x");
-                }
-            }
-            Ok(Verdict::Pass)
-        });
-        let site = Site::with(script, BOTH, 1, |config| config.relay.chunk = 1);
-        let (mut first, Pair { client, mut upstream, connection }) = (site.pair(), site.pair());
-        second.set(Mutex::new(client)).unwrap();
-        let source = if busy == ToUpstream { &mut first.client } else { &mut first.upstream };
-        source.send(&[b'.'; 500]);
-        assert_eq!(upstream.receive_exactly(1), b"x");
-        let journal = site.script.journal();
-        let ahead = journal.calls.iter().take_while(|(of, call)| !(of == &connection && matches!(call, Call::Recv(..))));
-        let ahead = ahead.filter(|(_, call)| matches!(call, Call::Recv(..))).count() - BEFORE;
+        let ahead = chunks_ahead(busy, |_, _| pass(Duration::from_millis(1)));
         assert!(ahead < 10, "{ahead} chunks of the first came {busy:?} before the second's");
     }
 }
@@ -192,30 +198,12 @@ fn slow_chunks_of_one_connection_do_not_hold_up_another() {
 /// Each answer ends a turn, so turns alone say little of the time that has gone by.
 #[test]
 fn answered_chunks_of_one_connection_do_not_hold_up_another() {
-    const BEFORE: usize = 20;
     for busy in DIRECTIONS {
-        let second: Arc<OnceLock<Mutex<Peer>>> = Arc::default();
-        let (shown, sender) = (AtomicUsize::new(0), Arc::clone(&second));
-        let script = Script::new().recv(move |connection, direction, _| {
-            if connection.id() == 1 {
-                pass(Duration::from_micros(200));
-                // Refused once the test is over.
-                let _ = connection.inject(direction.opposite(), Bytes::from_static(b"!"), Patience::OnLane);
-                if shown.fetch_add(1, Relaxed) == BEFORE {
-                    sender.get().unwrap().lock().unwrap().send(b"x");
-                }
-            }
-            Ok(Verdict::Pass)
+        let ahead = chunks_ahead(busy, |connection, direction| {
+            pass(Duration::from_micros(200));
+            // Refused once the test is over.
+            let _ = connection.inject(direction.opposite(), Bytes::from_static(b"!"), Patience::OnLane);
         });
-        let site = Site::with(script, BOTH, 1, |config| config.relay.chunk = 1);
-        let (mut first, Pair { client, mut upstream, connection }) = (site.pair(), site.pair());
-        second.set(Mutex::new(client)).unwrap();
-        let source = if busy == ToUpstream { &mut first.client } else { &mut first.upstream };
-        source.send(&[b'.'; 500]);
-        assert_eq!(upstream.receive_exactly(1), b"x");
-        let journal = site.script.journal();
-        let ahead = journal.calls.iter().take_while(|(of, call)| !(of == &connection && matches!(call, Call::Recv(..))));
-        let ahead = ahead.filter(|(_, call)| matches!(call, Call::Recv(..))).count() - BEFORE;
         assert!(ahead < 20, "{ahead} chunks of the first came {busy:?} before the second's");
     }
 }
