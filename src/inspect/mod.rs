@@ -5,6 +5,7 @@
 //! too.
 
 pub mod chain;
+pub mod framing;
 pub mod outbox;
 #[cfg(test)]
 pub(crate) mod playbook;

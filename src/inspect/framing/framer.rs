@@ -1,0 +1,99 @@
+//! The contract of a framer.
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use bytes::Bytes;
+
+/// The beginning of a buffer, as a framer reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// A message of this many bytes: at least 1, at most the length of the buffer.
+    Message(usize),
+    /// The message is longer than the buffer.
+    More {
+        /// The number of bytes of the whole message, or a lower bound of it, as soon as it is known. A message that is to be
+        /// too long is refused by this number, before memory is needed for it.
+        least: Option<u64>,
+    },
+    /// No message begins here, nor later in this direction: what follows is passed on as it comes.
+    Unframed,
+}
+
+impl Cut {
+    /// Returns the answer for a message whose length is not known yet.
+    pub const MORE: Self = Self::More { least: None };
+
+    /// Returns the answer for a message of `length` bytes, of which `has` are in the buffer.
+    pub fn whole(length: u64, has: usize) -> Self {
+        match usize::try_from(length) {
+            Ok(length) if length <= has => Self::Message(length),
+            _ => Self::More { least: Some(length) },
+        }
+    }
+}
+
+/// Bytes that break a protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// The index of the first wrong byte in the buffer.
+    pub offset: usize,
+    /// What the protocol wants there, for a sentence "expected …".
+    pub expected: Cow<'static, str>,
+}
+
+impl Broken {
+    /// Returns the fault at `offset`, where `expected` was to stand.
+    pub fn at(offset: usize, expected: impl Into<Cow<'static, str>>) -> Self {
+        Self { offset, expected: expected.into() }
+    }
+}
+
+/// Finds where the messages of one direction end. It keeps no bytes: the stage that calls it does.
+///
+/// Pure: no socket, no clock, no thread. Its state belongs to one direction of one connection, unless it shares some with the
+/// framer of the other direction behind a lock of its own.
+pub trait Framer: Send + fmt::Debug {
+    fn protocol(&self) -> &'static str;
+
+    /// Reads the message at the beginning of `buffer`, which is not empty.
+    ///
+    /// The first `seen` bytes were in the buffer of the call before, which has answered [`Cut::More`]; 0 for a new message.
+    /// A framer that scans for a delimiter goes on there, so that all calls for one message together take time in proportion
+    /// to its length. Whatever the places at which a stream is split, the messages are equal.
+    fn cut(&mut self, buffer: &[u8], seen: usize) -> Result<Cut, Broken>;
+
+    /// Returns true if the end of the stream completes what lies in `buffer`, such as the body of an answer that lasts until
+    /// the close. Asked once, behind a [`Cut::More`]; false delivers `buffer` as the rest of an incomplete message.
+    fn ends_with_stream(&mut self, buffer: &[u8]) -> bool {
+        let _ = buffer;
+        false
+    }
+
+    /// Returns the writer of the protocol's length field, if its messages have one. Asked once, when the framer is put into
+    /// its place.
+    fn length_field(&self) -> Option<Arc<dyn LengthField>> {
+        None
+    }
+}
+
+/// The length field of a protocol's messages.
+pub trait LengthField: Send + Sync + fmt::Debug {
+    /// Returns `instead`, which is to go out in place of `message`, with its length field set right for its length; the same
+    /// memory if the field is right already. A message too short to have the field is returned as it is.
+    fn set(&self, message: &[u8], instead: Bytes) -> Result<Bytes, TooLong>;
+}
+
+/// A message that is longer than its length field can say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLong {
+    /// Its length in bytes.
+    pub length: usize,
+    /// The maximum length in bytes that the field can say.
+    pub most: u64,
+}
+
+impl fmt::Display for TooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a message of {} bytes, of which its length field can say {} at most", self.length, self.most)
+    }
+}

@@ -1,0 +1,5 @@
+//! Framing: cuts the bytes of a direction into whole messages of a protocol. One file for each protocol.
+
+pub mod framer;
+
+pub use self::framer::{Broken, Cut, Framer, LengthField, TooLong};
