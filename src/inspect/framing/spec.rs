@@ -20,6 +20,17 @@ pub trait Framing: Send + Sync + fmt::Debug {
     }
 }
 
+/// A framer that can be copied is a framing too: each direction of each connection has a copy of its own.
+impl<F: Framer + Clone + Sync + 'static> Framing for F {
+    fn protocol(&self) -> &'static str {
+        Framer::protocol(self)
+    }
+
+    fn framers(&self) -> Both<Box<dyn Framer>> {
+        Both { to_upstream: Box::new(self.clone()), to_client: Box::new(self.clone()) }
+    }
+}
+
 /// The framing of each direction of a connection, if it has one.
 #[derive(Debug, Clone, Default)]
 pub struct FramingPair {

@@ -2,6 +2,8 @@
 
 use proptest::{collection::vec, prelude::*, test_runner};
 
+pub(crate) mod garbage;
+
 use super::{
     framer::{Broken, Cut, Framer},
     spec::Framing,
@@ -50,6 +52,8 @@ pub(crate) struct Player {
     framer: Box<dyn Framer>,
     buffer: Vec<u8>,
     seen: usize,
+    /// The greatest lower bound of the length of the message that the buffer begins.
+    least: u64,
     /// The index of the buffer's first byte in the stream.
     offset: usize,
     is_unframed: bool,
@@ -59,7 +63,7 @@ pub(crate) struct Player {
 
 impl Player {
     pub(crate) fn of(framer: Box<dyn Framer>) -> Self {
-        Self { framer, buffer: Vec::new(), seen: 0, offset: 0, is_unframed: false, is_broken: false, parts: Vec::new() }
+        Self { framer, buffer: Vec::new(), seen: 0, least: 0, offset: 0, is_unframed: false, is_broken: false, parts: Vec::new() }
     }
 
     /// Feeds bytes, and cuts as many messages as there are.
@@ -69,14 +73,15 @@ impl Player {
             match self.framer.cut(&self.buffer, self.seen) {
                 Ok(Cut::Message(length)) => {
                     assert!((1..=self.buffer.len()).contains(&length), "{length} of {} bytes", self.buffer.len());
+                    assert!(self.least <= length as u64, "{length} bytes, but at least {} before", self.least);
                     let behind = self.buffer.split_off(length);
                     self.parts.push(Part::Message(std::mem::replace(&mut self.buffer, behind)));
-                    (self.seen, self.offset) = (0, self.offset + length);
+                    (self.seen, self.least, self.offset) = (0, 0, self.offset + length);
                 }
                 Ok(Cut::More { least }) => {
                     let length = self.buffer.len();
                     assert!(least.is_none_or(|least| least > length as u64), "has {length} bytes, asks for {least:?}");
-                    self.seen = length;
+                    (self.seen, self.least) = (length, self.least.max(least.unwrap_or(0)));
                     return;
                 }
                 Ok(Cut::Unframed) => self.is_unframed = true,
