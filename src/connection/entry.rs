@@ -47,7 +47,7 @@ pub(crate) struct Attendance {
 impl Attendance {
     fn new(hooked: &Arc<ServerHooks>, shared: &Arc<Shared>) -> Self {
         let attendant = Attendant::new(hooked, Connection::from(Arc::clone(shared)));
-        Self { known: attendant.interest() != Interest::NONE && attendant.can_ask(), attendant }
+        Self { known: attendant.interest() != Interest::NONE, attendant }
     }
 
     /// Returns true if the hooks have each socket carried alone.
@@ -57,7 +57,7 @@ impl Attendance {
 
     /// Returns the connection's hooks, if `hook` is wanted now.
     pub(crate) fn wanted(&mut self, hook: Interest) -> Option<&Attendant> {
-        let wanted = self.attendant.interest().has(hook) && self.attendant.can_ask();
+        let wanted = self.attendant.interest().has(hook);
         self.known |= wanted;
         wanted.then_some(&self.attendant)
     }
@@ -108,12 +108,15 @@ impl Entry {
     /// its notice.
     fn close_notice(&mut self, slot: &mut Option<Slot>) -> Option<CloseNotice> {
         let Attendance { attendant, known } = self.attendance.take()?;
-        let wanted = attendant.hooked.interest().has(Interest::CLOSE);
+        let interest = attendant.hooked.interest();
+        let wanted = interest.has(Interest::CLOSE);
         if !known && !wanted {
             return None;
         }
-        let lane = attendant.lane().cloned();
-        if lane.is_none() && attendant.is_on_lane() {
+        let on_lane = interest.on_lane().has(Interest::CLOSE);
+        // A lane that has called other hooks drops what it keeps for the connection.
+        let lane = if on_lane { attendant.lane() } else { attendant.known_lane() }.cloned();
+        if lane.is_none() && on_lane {
             return None;
         }
         self.context.server.registry.add_pending_close_hook();
@@ -125,19 +128,18 @@ impl Entry {
 /// The notice of a connection's end, on its way to the hooks.
 struct CloseNotice {
     attendant: Attendant,
-    /// `None` if the hooks run on any thread.
+    /// `None` if no hook of the connection is called on a lane.
     lane: Option<LaneHandle>,
     wanted: bool,
     guard: CloseNoticeGuard,
 }
 
 impl CloseNotice {
-    /// Calls on_close, on the lane. The number of waiting notices is bounded by the permits that wait with them.
+    /// Calls on_close, on its lane if there is one. The number of waiting notices is bounded by the permits that wait with them.
     fn send(self) {
         let Self { attendant, lane, wanted, guard } = self;
         let tell = move || {
-            attendant.hooked.hooks.on_close(&attendant.connection, wanted);
-            drop(guard);
+            attendant.hooked.hooks.close(&attendant.connection, wanted, Box::new(guard));
             // Dropped last: the lane may end once no connection has a place on it.
             drop(attendant);
         };

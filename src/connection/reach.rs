@@ -11,7 +11,7 @@ use crate::{
         steps::Opening,
         unserved::{Unserved, unless_ended},
     },
-    hooks::{Decision, Failed},
+    hooks::{Decision, Failed, Hooks},
     io::{
         connector::{self, Connected, Way},
         given::{self, Given},
@@ -89,7 +89,7 @@ pub(super) async fn reach(departure: Departure<'_>) -> Result<Reached, Outcome> 
         return part((entry, workers, on_lane), client, upstream, hop).await;
     }
     if let Some(attendant) = attendance.as_mut().and_then(|attendance| attendance.wanted(Interest::CONNECT)) {
-        let asked = attendant.ask(on_lane, |hooks, connection| hooks.on_connect(connection));
+        let asked = attendant.ask(Interest::CONNECT, on_lane, |hooks, connection| hooks.on_connect(connection));
         unless_failed(asked, shared, client).await?;
     }
     let upstream = upstream.0.take().ok_or_else(|| Outcome::plain(CloseReason::InternalError))?;
@@ -112,7 +112,8 @@ async fn part(
     let upstream = upstream.detach().map_err(|error| Outcome::explained(CloseReason::InternalError, reason_text(&error)))?;
     let apart = Apart::new(Arc::clone(context), workers, (upstream, *names), hop, shared.passed.load(Relaxed));
     let adopted = apart.connection();
-    let asked = attendance.attendant.ask(on_lane, move |hooks, connection| hooks.on_connect_apart(connection, &adopted));
+    let question = move |hooks: &dyn Hooks, connection: &Connection| hooks.on_connect_apart(connection, &adopted);
+    let asked = attendance.attendant.ask(Interest::CONNECT, on_lane, question);
     unless_failed(asked, shared, client).await?;
     Ok(Reached { upstream: Stream::nobody(), apart: Some(apart), hop: None })
 }
@@ -186,7 +187,7 @@ async fn decide(
         };
         (decision, early)
     };
-    let asked = attendant.ask_then(on_lane, |hooks, connection| hooks.on_accept(connection), remember);
+    let asked = attendant.ask_then(Interest::ACCEPT, on_lane, |hooks, connection| hooks.on_accept(connection), remember);
     let (decision, early) = asked.await.map_err(Outcome::from)?;
     Ok(Decided { decision, reserve, _early: early })
 }

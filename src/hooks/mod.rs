@@ -61,23 +61,12 @@ pub enum EndVerdict {
     Withhold,
 }
 
-/// The thread on which hooks are called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AskedOn {
-    /// The connection's lane. A connection whose bytes hooks want to see runs there.
-    Lane,
-    /// The thread on which the connection runs. For hooks that never block, and answer later where an answer takes time.
-    AnyThread,
-}
+/// The part of a connection's end that waits for `on_close`: dropped once that has ended.
+pub type Closing = Box<dyn Send>;
 
-/// Hooks that see and change the bytes of connections. Calls about one connection are made one at a time, on the thread that
-/// [`place`](Self::place) names.
+/// Hooks that see and change the bytes of connections. Calls about one connection are made one at a time, each on the thread
+/// that the server's [`Interest`] names: a connection whose bytes are shown on a lane runs there.
 pub trait Hooks: Send + Sync + fmt::Debug {
-    /// Returns the thread on which the hooks are called. Called once.
-    fn place(&self) -> AskedOn {
-        AskedOn::Lane
-    }
-
     /// Returns the stages of a connection whose relay begins, if it has some. They run on the connection's thread.
     fn stages(&self, connection: &Connection) -> Option<Both<Stages>> {
         let _ = connection;
@@ -111,6 +100,12 @@ pub trait Hooks: Send + Sync + fmt::Debug {
     /// Called when the connection has ended: once, after every other call, whatever hooks were wanted. Afterwards nothing
     /// refers to the connection.
     fn on_close(&self, connection: &Connection, wanted: bool);
+
+    /// Calls [`on_close`](Self::on_close), and drops `closing` once that has ended: a server that stops waits for it.
+    fn close(&self, connection: &Connection, wanted: bool, closing: Closing) {
+        self.on_close(connection, wanted);
+        drop(closing);
+    }
 
     /// Returns memory of the hooks for the next chunk, which is likely to have `size` bytes: then it is read there.
     fn room(&self, size: usize) -> Option<Arc<dyn Room>> {
@@ -146,14 +141,13 @@ pub(crate) struct ServerHooks {
     pub chunk: usize,
     /// True if each socket is carried alone.
     pub apart: bool,
-    on_lane: bool,
     interest: AtomicInterest,
 }
 
 impl ServerHooks {
     pub(crate) fn new(hooks: Arc<dyn Hooks>, lanes: Arc<Lanes>, chunk: usize) -> Self {
-        let (apart, on_lane) = (hooks.apart(), hooks.place() == AskedOn::Lane);
-        Self { hooks, lanes, chunk, apart, on_lane, interest: AtomicInterest::default() }
+        let apart = hooks.apart();
+        Self { hooks, lanes, chunk, apart, interest: AtomicInterest::default() }
     }
 
     pub(crate) fn interest(&self) -> Interest {
@@ -179,53 +173,55 @@ impl Attendant {
         Self { hooked: Arc::clone(hooked), connection, place: OnceLock::new() }
     }
 
-    /// Returns true if the hooks are called on a lane.
-    pub(crate) fn is_on_lane(&self) -> bool {
-        self.hooked.on_lane
-    }
-
-    /// Returns true if there is a thread on which the hooks can be called.
-    pub(crate) fn can_ask(&self) -> bool {
-        !self.is_on_lane() || self.lane().is_some()
-    }
-
-    /// Returns the lane that the connection stays with, from the first call on; none while the server has none, or if its
-    /// hooks need none.
+    /// Returns the lane that the connection stays with, from the first call on; none while the server has none.
     #[inline]
     pub(crate) fn lane(&self) -> Option<&LaneHandle> {
-        self.place.get().map(Box::as_ref).or_else(|| self.take_place()).map(|place| &place.lane)
+        self.known_lane().or_else(|| self.take_place())
+    }
+
+    /// Returns the lane that the connection has a place on.
+    pub(crate) fn known_lane(&self) -> Option<&LaneHandle> {
+        self.place.get().map(|place| &place.lane)
     }
 
     #[cold]
-    fn take_place(&self) -> Option<&Place> {
-        if self.is_on_lane()
-            && let Some(place) = self.hooked.lanes.place()
-        {
+    fn take_place(&self) -> Option<&LaneHandle> {
+        if let Some(place) = self.hooked.lanes.place() {
             let _ = self.place.set(Box::new(place));
         }
-        self.place.get().map(Box::as_ref)
+        self.known_lane()
     }
 
     /// Returns the hooks that are wanted of this connection now.
     pub(crate) fn interest(&self) -> Interest {
         let wanted = self.hooked.interest().without(self.connection.passed_through());
-        // Without a lane no hook can be called.
-        if wanted == Interest::NONE || self.can_ask() { wanted } else { Interest::NONE }
+        let on_lane = wanted.on_lane();
+        // Without a lane none of these can be called.
+        if on_lane == Interest::NONE || self.lane().is_some() { wanted } else { wanted.without(on_lane) }
     }
 
-    /// Calls `question` on the lane, or here if hooks run on any thread, and waits for the answer. The caller registers the
-    /// task with the connection's control: a later answer wakes that.
-    pub(crate) async fn ask<T, F>(&self, on_lane: bool, question: F) -> Result<T, Failed>
+    /// Returns true if a relay on this thread calls hooks: one on the lane, or one whose hooks need none.
+    pub(crate) fn calls_here(&self, on_lane: bool) -> bool {
+        let calls = || {
+            let wanted = self.interest();
+            wanted.has(Interest::RELAYED) && !wanted.needs_lane()
+        };
+        on_lane || calls()
+    }
+
+    /// Calls `hook` by `question`, on the lane if that is where it is called, and waits for the answer. `on_lane` is true if
+    /// the calling thread is the lane. The caller registers the task with the connection's control: a later answer wakes that.
+    pub(crate) async fn ask<T, F>(&self, hook: Interest, on_lane: bool, question: F) -> Result<T, Failed>
     where
         T: Send + 'static,
         F: FnOnce(&dyn Hooks, &Connection) -> Result<Answer<T>, Failed> + Send + 'static,
     {
-        self.ask_then(on_lane, question, |answer, _| answer).await
+        self.ask_then(hook, on_lane, question, |answer, _| answer).await
     }
 
     /// Calls a hook as [`ask`](Self::ask) does, and maps the answer with `then`: before another hook runs on that thread, if
     /// the answer is there at once.
-    pub(crate) async fn ask_then<T, U, F, G>(&self, on_lane: bool, question: F, then: G) -> Result<U, Failed>
+    pub(crate) async fn ask_then<T, U, F, G>(&self, hook: Interest, on_lane: bool, question: F, then: G) -> Result<U, Failed>
     where
         T: Send + 'static,
         U: Send + 'static,
@@ -236,18 +232,20 @@ impl Attendant {
             Answer::Now(answer) => Ok((Some(then(answer, connection)), None)),
             Answer::Later(ticket) => Ok((None, Some((ticket, then)))),
         };
-        match self.ask_first(on_lane, question).await? {
+        let wanted = self.interest();
+        let elsewhere = wanted.on_lane().has(hook) || !wanted.has(hook) && self.known_lane().is_some();
+        match self.ask_first(on_lane || !elsewhere, question).await? {
             (_, Some((ticket, then))) => Ok(then(poll_fn(|_| ticket.poll_take()).await?, &self.connection)),
             (answer, None) => answer.ok_or_else(lane_ended),
         }
     }
 
-    async fn ask_first<T, F>(&self, on_lane: bool, question: F) -> Result<T, Failed>
+    async fn ask_first<T, F>(&self, here: bool, question: F) -> Result<T, Failed>
     where
         T: Send + 'static,
         F: FnOnce(&dyn Hooks, &Connection) -> Result<T, Failed> + Send + 'static,
     {
-        if on_lane || !self.is_on_lane() {
+        if here {
             return question(&*self.hooked.hooks, &self.connection);
         }
         let Some(lane) = self.lane() else { return Err(lane_ended()) };

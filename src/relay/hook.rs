@@ -21,7 +21,7 @@ use crate::{
 pub(super) struct Hook<'a> {
     /// The hooks that are called on this thread, if there are any.
     attendant: Option<&'a Attendant>,
-    /// The hooks that may come to want the direction during this turn, and are called on another thread.
+    /// The hooks that may come to want the direction during this turn, and that this thread does not call then.
     elsewhere: Option<&'a Attendant>,
     direction: Direction,
     pub chunks: bool,
@@ -45,7 +45,7 @@ impl<'a> Hook<'a> {
 
     /// Returns the hooks of a direction that are called on this thread.
     pub(super) fn of(
-        attendant: &'a Attendant,
+        (attendant, on_lane): (&'a Attendant, bool),
         direction: Direction,
         opposite_stalled: bool,
         splice: Splice,
@@ -54,8 +54,9 @@ impl<'a> Hook<'a> {
         let interest = attendant.interest();
         let (chunks, end) = (interest.has(Interest::recv(direction)), interest.has(Interest::EOF));
         let splice = if chunks { Splice::Never } else { splice };
-        let (attendant, apart) = (Some(attendant), attendant.hooked.apart);
-        Self { attendant, elsewhere: None, direction, chunks, end, apart, opposite_stalled, began: None, splice, coalesce }
+        let (elsewhere, apart) = ((!on_lane).then_some(attendant), attendant.hooked.apart);
+        let attendant = Some(attendant);
+        Self { attendant, elsewhere, direction, chunks, end, apart, opposite_stalled, began: None, splice, coalesce }
     }
 
     /// Returns true if any hook is called.
@@ -67,13 +68,19 @@ impl<'a> Hook<'a> {
     /// on it; or the answers queued for the other direction are over their limit; or, in a direction that no hook sees here,
     /// one was just set, and the task was woken to move to its thread.
     pub(super) fn is_held(&self, shared: &Shared) -> bool {
-        let seen = Interest::recv(self.direction).with(Interest::EOF);
-        if self.elsewhere.is_some_and(|attendant| attendant.interest().has(seen)) {
+        if self.elsewhere.is_some_and(|attendant| self.has_moved(attendant.interest())) {
             return true;
         }
         let control = &shared.control;
         let ended = || control.command().is_some() || control.ended.has(self.direction);
         self.asks() && (ended() || self.is_paused(shared) || self.has_sent_enough(shared))
+    }
+
+    /// Returns true if hooks want the direction that this thread does not call.
+    fn has_moved(&self, wanted: Interest) -> bool {
+        let seen = Interest::recv(self.direction).with(Interest::EOF);
+        let of_others = if self.attendant.is_some() { wanted.on_lane() } else { wanted };
+        of_others.has(seen)
     }
 
     /// Returns true while hooks that have each socket carried alone pause this one.

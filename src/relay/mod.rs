@@ -233,11 +233,11 @@ impl<'a> Relay<'a> {
     fn hook(&self, direction: Direction) -> Hook<'a> {
         let RelayContext { attendant, on_lane, splice, coalesce, .. } = self.order;
         match attendant {
-            Some(attendant) if on_lane || !attendant.is_on_lane() => {
+            Some(attendant) if attendant.calls_here(on_lane) => {
                 let opposite_stalled = self.pumps[direction.opposite()].is_stalled();
                 // A lane's thread may have SIGPIPE unblocked, which a splice to a closed peer would raise.
                 let splice = if on_lane { Splice::Never } else { splice };
-                Hook::of(attendant, direction, opposite_stalled, splice, coalesce)
+                Hook::of((attendant, on_lane), direction, opposite_stalled, splice, coalesce)
             }
             elsewhere => Hook::native(elsewhere, direction, splice, coalesce),
         }

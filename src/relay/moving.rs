@@ -63,10 +63,7 @@ impl Relay<'_> {
         if self.order.on_lane {
             return !interest.needs_lane();
         }
-        if !attendant.is_on_lane() {
-            return false;
-        }
-        interest.needs_lane() && interest.has(self.of_interest())
+        interest.needs_lane() && interest.on_lane().has(self.of_interest())
     }
 
     /// Returns the hooks that may still be called.

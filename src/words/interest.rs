@@ -1,12 +1,15 @@
 //! The set of hooks that are called for a connection.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::words::direction::Direction;
 
-/// A set of hooks that are wanted. A hook outside of the set costs nothing.
+/// A set of hooks that are wanted, each with the thread on which it is called: the connection's lane, or any. A hook outside
+/// of the set costs nothing.
+///
+/// The lower byte has the wanted hooks, the upper byte those of them that any thread may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Interest(u8);
+pub struct Interest(u16);
 
 impl Interest {
     /// No hook at all.
@@ -24,21 +27,40 @@ impl Interest {
     /// [`on_close`](crate::hooks::Hooks::on_close).
     pub const CLOSE: Self = Self(32);
 
-    /// Returns the union of both sets.
+    const HOOKS: u16 = 0xff;
+
+    /// Returns the union of both sets. A hook that one of them has on the lane is called there.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+        let on_lane = self.on_lane().0 | other.on_lane().0;
+        let hooks = (self.0 | other.0) & Self::HOOKS;
+        Self(hooks | (hooks & !on_lane) << 8)
     }
 
-    /// Returns this set without the other.
+    /// Returns this set without the hooks of the other.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
+        let hooks = other.0 & Self::HOOKS;
+        Self(self.0 & !(hooks | hooks << 8))
+    }
+
+    /// Returns the same hooks, called on the thread on which the connection runs, whichever that is. For hooks that never block,
+    /// and answer later where an answer takes time.
+    #[must_use]
+    pub const fn on_any_thread(self) -> Self {
+        let hooks = self.0 & Self::HOOKS;
+        Self(hooks | hooks << 8)
+    }
+
+    /// Returns the hooks of this set that are called on the lane.
+    #[must_use]
+    pub const fn on_lane(self) -> Self {
+        Self(self.0 & !(self.0 >> 8) & Self::HOOKS)
     }
 
     /// Returns true if the two sets have a hook in common.
     pub const fn has(self, other: Self) -> bool {
-        self.0 & other.0 != 0
+        self.0 & other.0 & Self::HOOKS != 0
     }
 
     /// Returns [`on_recv`](crate::hooks::Hooks::on_recv) for one direction.
@@ -49,15 +71,18 @@ impl Interest {
         }
     }
 
-    /// Returns true if the relay itself calls one of the hooks, and so must run on a lane.
+    /// The hooks that a relay itself calls.
+    pub(crate) const RELAYED: Self = Self(Self::TO_UPSTREAM.0 | Self::TO_CLIENT.0 | Self::EOF.0);
+
+    /// Returns true if the relay itself calls one of the hooks on the lane, and so must run there.
     pub(crate) const fn needs_lane(self) -> bool {
-        self.has(Self(Self::TO_UPSTREAM.0 | Self::TO_CLIENT.0 | Self::EOF.0))
+        self.on_lane().has(Self::RELAYED)
     }
 }
 
 /// An [`Interest`] that one thread changes and others read.
 #[derive(Debug, Default)]
-pub(crate) struct AtomicInterest(AtomicU8);
+pub(crate) struct AtomicInterest(AtomicU16);
 
 impl AtomicInterest {
     pub(crate) fn load(&self) -> Interest {
@@ -67,5 +92,23 @@ impl AtomicInterest {
 
     pub(crate) fn store(&self, interest: Interest) {
         self.0.store(interest.0, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_hook_of_a_set_is_called_on_the_lane_or_on_any_thread() {
+        let later = Interest::TO_UPSTREAM.on_any_thread();
+        assert!(later.has(Interest::TO_UPSTREAM) && !later.needs_lane() && !later.has(Interest::ACCEPT));
+        let mixed = later.with(Interest::TO_CLIENT).with(Interest::CLOSE.on_any_thread());
+        assert!(mixed.needs_lane());
+        assert_eq!(mixed.on_lane(), Interest::TO_CLIENT);
+        assert_eq!(mixed.without(Interest::TO_CLIENT).on_lane(), Interest::NONE);
+        assert_eq!(mixed.without(Interest::TO_UPSTREAM).without(Interest::CLOSE), Interest::TO_CLIENT);
+        assert_eq!(later.with(Interest::TO_UPSTREAM), Interest::TO_UPSTREAM);
+        assert!(!Interest::ACCEPT.with(Interest::CLOSE).needs_lane());
     }
 }

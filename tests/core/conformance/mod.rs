@@ -127,7 +127,7 @@ impl Rig {
                 let hooks = Watching { staged: true, ..Watching::default() };
                 Running::start_hooked(config, Arc::new(hooks), WATCHING)
             }
-            Path::Later => Running::start_hooked(config, Arc::new(Later::default()), WATCHING),
+            Path::Later => Running::start_hooked(config, Arc::new(Later::default()), WATCHING.on_any_thread()),
             Path::Replaced => {
                 config.relay.coalesce = Coalesce::Always;
                 let hooks = Watching { replaces: true, ..Watching::default() };

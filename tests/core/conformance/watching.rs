@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use interpose::{
-    hooks::{Answer, AskedOn, Decision, EndVerdict, Failed, Hooks, Ticket, Verdict},
+    hooks::{Answer, Decision, EndVerdict, Failed, Hooks, Ticket, Verdict},
     inspect::{Stages, chain::Nothing},
     live::handle::Connection,
     words::{
@@ -98,10 +98,6 @@ impl Drop for Later {
 }
 
 impl Hooks for Later {
-    fn place(&self) -> AskedOn {
-        AskedOn::AnyThread
-    }
-
     fn on_accept(&self, connection: &Connection) -> Result<Answer<Decision>, Failed> {
         Ok(self.answer(connection, Decision::Default))
     }

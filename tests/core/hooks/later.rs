@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use interpose::{
-    hooks::{Answer, AskedOn, Decision, EndVerdict, Failed, Hooks, Reply, Ticket, Verdict},
+    hooks::{Answer, Decision, EndVerdict, Failed, Hooks, Reply, Ticket, Verdict},
     inspect::chain::Nothing,
     live::handle::{Connection, State},
     words::{
@@ -37,15 +37,14 @@ type AskedChunk = (Vec<u8>, Reply<Verdict>);
 /// Hooks that answer when the test does. Questions wait here in the order in which they were asked.
 #[derive(Debug)]
 struct Asking {
-    place: AskedOn,
     accept: Mutex<Vec<Reply<Decision>>>,
     chunks: Mutex<Both<Vec<AskedChunk>>>,
     ends: Mutex<Both<Vec<Reply<EndVerdict>>>>,
 }
 
 impl Asking {
-    fn on(place: AskedOn) -> Arc<Self> {
-        Arc::new(Self { place, accept: Mutex::default(), chunks: Mutex::default(), ends: Mutex::default() })
+    fn new() -> Arc<Self> {
+        Arc::new(Self { accept: Mutex::default(), chunks: Mutex::default(), ends: Mutex::default() })
     }
 
     /// Waits for the next question about bytes.
@@ -67,10 +66,6 @@ impl Asking {
 }
 
 impl Hooks for Asking {
-    fn place(&self) -> AskedOn {
-        self.place
-    }
-
     fn on_accept(&self, connection: &Connection) -> Result<Answer<Decision>, Failed> {
         let (ticket, reply) = Ticket::new(connection);
         self.accept.lock().unwrap().push(reply);
@@ -103,8 +98,8 @@ struct Site {
 }
 
 impl Site {
-    fn start(place: AskedOn, interest: Interest) -> Self {
-        let (hooks, upstream) = (Asking::on(place), Upstream::new());
+    fn start(interest: Interest) -> Self {
+        let (hooks, upstream) = (Asking::new(), Upstream::new());
         let running = Running::start_hooked(to(upstream.address()), hooks.clone(), interest);
         Self { hooks, upstream, running }
     }
@@ -118,12 +113,15 @@ impl Site {
     }
 }
 
-const PLACES: [AskedOn; 2] = [AskedOn::Lane, AskedOn::AnyThread];
+/// Returns the set of hooks as called on the lane, and as called on any thread.
+fn places(interest: Interest) -> [Interest; 2] {
+    [interest, interest.on_any_thread()]
+}
 
 #[test]
 fn a_direction_whose_answer_is_out_is_not_read_and_the_other_goes_on() {
-    for place in PLACES {
-        let site = Site::start(place, BOTH);
+    for wanted in places(BOTH) {
+        let site = Site::start(wanted);
         for direction in DIRECTIONS {
             let mut pair = site.pair();
             pair.ends(direction).0.send(b"first");
@@ -154,8 +152,8 @@ fn a_direction_whose_answer_is_out_is_not_read_and_the_other_goes_on() {
 
 #[test]
 fn an_end_waits_for_the_answers_before_it_and_for_its_own() {
-    for place in PLACES {
-        let site = Site::start(place, BOTH.with(Interest::EOF));
+    for wanted in places(BOTH.with(Interest::EOF)) {
+        let site = Site::start(wanted);
         for direction in DIRECTIONS {
             let mut pair = site.pair();
             let (source, _) = pair.ends(direction);
@@ -189,9 +187,9 @@ fn a_connection_that_ends_cancels_the_answers_that_are_out() {
         (|_, pair| pair.upstream.reset(), CloseReason::UpstreamReset),
         (|site, _| site.running.server.stop(Duration::ZERO), CloseReason::Stopped),
     ];
-    for place in PLACES {
+    for wanted in places(BOTH) {
         for (end, reason) in ways {
-            let site = Site::start(place, BOTH);
+            let site = Site::start(wanted);
             let mut pair = site.pair();
             pair.client.send(b"asked");
             let (_, reply) = site.hooks.chunk(ToUpstream);
@@ -215,8 +213,8 @@ fn a_connection_that_ends_cancels_the_answers_that_are_out() {
 
 #[test]
 fn a_close_delivers_what_waits_for_its_answer() {
-    for place in PLACES {
-        let site = Site::start(place, BOTH.with(Interest::EOF));
+    for wanted in places(BOTH.with(Interest::EOF)) {
+        let site = Site::start(wanted);
         let mut pair = site.pair();
         pair.client.send(b"asked");
         let (_, reply) = site.hooks.chunk(ToUpstream);
@@ -233,8 +231,8 @@ fn a_close_delivers_what_waits_for_its_answer() {
 
 #[test]
 fn an_answer_that_never_comes_is_a_hook_that_failed() {
-    for place in PLACES {
-        let site = Site::start(place, BOTH);
+    for wanted in places(BOTH) {
+        let site = Site::start(wanted);
         let mut pair = site.pair();
         pair.upstream.send(b"asked");
         drop(site.hooks.chunk(ToClient));
@@ -246,8 +244,8 @@ fn an_answer_that_never_comes_is_a_hook_that_failed() {
 
 #[test]
 fn a_client_waits_for_the_answer_where_it_goes() {
-    for place in PLACES {
-        let site = Site::start(place, Interest::ACCEPT);
+    for wanted in places(Interest::ACCEPT) {
+        let site = Site::start(wanted);
         let client = Peer::connect(site.running.address());
         let accepted = site.hooks.accepted();
         pass(Duration::from_millis(5));
@@ -271,7 +269,7 @@ fn a_client_waits_for_the_answer_where_it_goes() {
 
 #[test]
 fn an_answer_that_comes_while_its_relay_changes_threads_is_taken_once() {
-    let site = Site::start(AskedOn::Lane, BOTH);
+    let site = Site::start(BOTH);
     for round in 0..40 {
         let direction = DIRECTIONS[round % 2];
         let mut pair = site.pair();
@@ -289,8 +287,8 @@ fn an_answer_that_comes_while_its_relay_changes_threads_is_taken_once() {
 
 #[test]
 fn an_answer_that_is_out_while_stages_are_put_in_goes_through_those_behind_it() {
-    for place in PLACES {
-        let site = Site::start(place, BOTH.with(Interest::EOF));
+    for wanted in places(BOTH.with(Interest::EOF)) {
+        let site = Site::start(wanted);
         for direction in DIRECTIONS {
             let mut pair = site.pair();
             pair.ends(direction).0.send(b"asked");
