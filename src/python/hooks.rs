@@ -2,20 +2,15 @@
 
 use std::{fmt, sync::Arc, time::Instant};
 
-use pyo3::{
-    exceptions::{PyKeyboardInterrupt, PySystemExit},
-    prelude::*,
-    types::PyTuple,
-};
+use pyo3::{prelude::*, types::PyTuple};
 
 use super::{
     answers,
     arguments::Call,
-    attach,
+    attach, callback_failure,
     callbacks::Callbacks,
     calls::{CallLog, Slot},
-    locals::{self, LaneLocals},
-    outgoing,
+    locals, outgoing,
 };
 use crate::{
     hooks::{Answer, Decision, EndVerdict, Failed, Hooks, Verdict},
@@ -23,22 +18,19 @@ use crate::{
     words::{
         chunk::{Chunk, Room},
         direction::Direction,
-        log_target,
-        outcome::CloseReason,
     },
 };
 
 /// Returns the core's hooks for `callbacks`. They hold no reference to Python, which the garbage collector could not visit.
 pub(super) fn of(callbacks: &Callbacks) -> Arc<dyn Hooks> {
-    let Callbacks { passes_errors, apart, ref log, .. } = *callbacks;
-    Arc::new(OnLane { log: Arc::clone(log), passes_errors, apart })
+    let Callbacks { apart, ref log, .. } = *callbacks;
+    Arc::new(OnLane { log: Arc::clone(log), apart })
 }
 
 /// Hooks that find the callbacks through the calling lane's thread.
 #[derive(Debug)]
 struct OnLane {
     log: Arc<CallLog>,
-    passes_errors: bool,
     apart: bool,
 }
 
@@ -63,7 +55,7 @@ impl OnLane {
                 }
                 answer(&NameOf(&self.log, slot), &given, &arguments)
             });
-            asked.map(Some).map_err(|error| self.fail(py, here, slot, connection, error))
+            asked.map(Some).map_err(|error| callback_failure::handle(py, here, slot, connection, error))
         });
         match asked {
             Some(Ok(Some(answer))) => Ok(answer),
@@ -72,56 +64,6 @@ impl OnLane {
             Some(Err(Some(failed))) => Err(failed),
         }
     }
-
-    /// Reports an exception. Returns `None` if it ends nothing.
-    fn fail(&self, py: Python<'_>, here: &LaneLocals, slot: Slot, connection: &Connection, error: PyErr) -> Option<Failed> {
-        if ends_server(py, &error) {
-            return Some(self.end(py, here, slot, error));
-        }
-        self.log.failed();
-        match self.report(py, here, slot, connection, &error) {
-            // Ctrl-C may arrive while the exception is reported.
-            Err(error) if ends_server(py, &error) => Some(self.end(py, here, slot, error)),
-            // Only the callback's own output could not be written.
-            Ok(None) => None,
-            _ if self.passes_errors => None,
-            line => {
-                let line = line.ok().flatten().unwrap_or_else(|| format!("{} raised an exception", self.log.name(slot)));
-                Some(Failed { reason: CloseReason::CallbackError, error: line })
-            }
-        }
-    }
-
-    /// Logs an exception, and returns one line about it; `None` if it ends nothing.
-    fn report(
-        &self,
-        py: Python<'_>,
-        here: &LaneLocals,
-        slot: Slot,
-        connection: &Connection,
-        error: &PyErr,
-    ) -> PyResult<Option<String>> {
-        let callbacks = here.callbacks.get();
-        let connection = here.objects.borrow_mut().connection(py, callbacks, connection)?;
-        let only_looks = !self.log.has_answered(slot);
-        let arguments = (self.log.name(slot), connection, error.clone_ref(py).into_value(py), only_looks).into_pyobject(py)?;
-        // Timed as a part of the callback: the exception's text and the log's handlers are user code too.
-        locals::call(here, slot, callbacks.report.bind(py), &arguments)?.extract()
-    }
-
-    /// Stops the server, whose main loop raises the exception.
-    fn end(&self, py: Python<'_>, here: &LaneLocals, slot: Slot, error: PyErr) -> Failed {
-        let kind = if error.is_instance_of::<PySystemExit>(py) { "SystemExit" } else { "KeyboardInterrupt" };
-        let line = format!("{} raised {kind}: the server stops", self.log.name(slot));
-        log::error!(target: log_target::CALLBACK, "{line}");
-        here.callbacks.get().raise_later(error.into_value(py).into_any());
-        here.server.stop(std::time::Duration::ZERO);
-        Failed { reason: CloseReason::Stopped, error: line }
-    }
-}
-
-fn ends_server(py: Python<'_>, error: &PyErr) -> bool {
-    error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PySystemExit>(py)
 }
 
 /// A callback's name, read only for a wrong answer.

@@ -8,6 +8,7 @@ mod answers;
 mod arguments;
 mod attach;
 mod awaitable;
+mod callback_failure;
 mod callbacks;
 mod calls;
 mod config;
