@@ -1,4 +1,4 @@
-"""The table of settings: one row each, in the group that users write it in.
+"""The table of settings, with the text of every one: one row each, in the group that users write it in.
 
 From a row come the group's field with its default, its check and its place in the docstring; the command's option, its
 line of `--help`, its environment variable; the key of a settings file; the row of docs/reference.md; and what the

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from interpose import ConfigError
-from interpose._cli.options import parse
+from interpose._cli.parsing import parse
 from support.scripts import command
 
 WORDS = ["9090", "example.org:80"]

@@ -240,7 +240,7 @@ def test_a_defect_is_shown_through_the_same_queue(tmp_path: Path) -> None:
     text = """
         import sys
         from interpose import _cli
-        from interpose._cli.options import Options
+        from interpose._cli.parsing import Options
         def broken(self):
             raise ZeroDivisionError("by hand")
         Options.bind = broken

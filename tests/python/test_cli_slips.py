@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from interpose import _cli
-from interpose._cli.options import parse
+from interpose._cli.parsing import parse
 
 TARGET = "example.org:80"
 RIGHT = "interpose 9090 example.org:80"

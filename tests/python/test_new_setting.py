@@ -28,7 +28,7 @@ ASK = """
     sys.path.insert(0, sys.argv[1])
     import interpose
     from interpose import InterposeError, TheServer, _cli
-    from interpose._cli.options import parse
+    from interpose._cli.parsing import parse
     from interpose._settings import GROUPS, rows_of
     from support.reference_tables import REFERENCE, written
 

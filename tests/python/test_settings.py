@@ -25,7 +25,7 @@ from interpose import (
     _native,
 )
 from interpose._cli.help import help_text
-from interpose._cli.options import parse, parser
+from interpose._cli.parsing import parse, parser
 from interpose._groups import native_config
 from interpose._old_keywords import OldKeywords, group_of
 from interpose._settings import GROUPS, Setting, rows_of

@@ -62,7 +62,7 @@ def _failed(error: Exception) -> int:
 
 def _forward(words: list[str]) -> int:
     from .._addresses import address_text
-    from .options import parse
+    from .parsing import parse
     from .serving import serve
 
     options = parse(words)
@@ -73,7 +73,7 @@ def _forward(words: list[str]) -> int:
 def _echo(words: list[str]) -> int:
     from .._groups import CommandSettings
     from .echo import EchoServer
-    from .options import parse_echo
+    from .parsing import parse_echo
     from .serving import serve
 
     listen = parse_echo(words)

@@ -1,4 +1,4 @@
-"""The text of `interpose --help`, whose options are the rows of the table of settings.
+"""The text of `interpose --help`. The line of each option stands in its row in `interpose._settings`.
 
 Nothing that costs time is imported here.
 """

@@ -1,4 +1,4 @@
-"""The command line's options, and the server they mean."""
+"""The parser of the command line, and the server that its words mean."""
 
 from __future__ import annotations
 
