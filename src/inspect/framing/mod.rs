@@ -1,17 +1,29 @@
 //! Framing: cuts the bytes of a direction into whole messages of a protocol. One file for each protocol.
 
 pub mod delimiter;
+pub mod dns;
 pub mod fixed;
 pub mod framer;
+pub mod length_prefix;
 pub mod lines;
+pub mod modbus;
+pub mod mqtt;
 pub mod spec;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod tls_record;
+pub mod varint;
 
 pub use self::{
     delimiter::Delimited,
+    dns::Dns,
     fixed::Fixed,
     framer::{Broken, Cut, Framer, LengthField, TooLong},
+    length_prefix::{ByteOrder, LengthPrefixed},
     lines::Lines,
+    modbus::Modbus,
+    mqtt::Mqtt,
     spec::{Framing, FramingPair},
+    tls_record::TlsRecords,
+    varint::Varint,
 };
