@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     connection::{context::ConnectionContext, permits::Permit},
-    hooks::{Attendant, ServerHooks},
+    hooks::connection_hooks::ConnectionHooks,
     io::{ready::Accepted, reserve::Reserve},
     live::{
         handle::Connection,
@@ -32,35 +32,8 @@ pub(crate) struct Slot {
 pub(crate) struct Entry {
     pub context: Arc<ConnectionContext>,
     pub shared: Arc<Shared>,
-    pub attendance: Option<Attendance>,
+    pub hooks: Option<ConnectionHooks>,
     left: bool,
-}
-
-/// A connection's share in the hooks of its server.
-#[derive(Debug)]
-pub(crate) struct Attendance {
-    pub attendant: Attendant,
-    /// True once any hook may have run; on_close must then be called.
-    pub known: bool,
-}
-
-impl Attendance {
-    fn new(hooked: &Arc<ServerHooks>, shared: &Arc<Shared>) -> Self {
-        let attendant = Attendant::new(hooked, Connection::from(Arc::clone(shared)));
-        Self { known: attendant.interest() != Interest::NONE, attendant }
-    }
-
-    /// Returns true if the hooks have each socket carried alone.
-    pub(crate) fn is_apart(&self) -> bool {
-        self.attendant.hooked.apart
-    }
-
-    /// Returns the connection's hooks, if `hook` is wanted now.
-    pub(crate) fn wanted(&mut self, hook: Interest) -> Option<&Attendant> {
-        let wanted = self.attendant.interest().has(hook);
-        self.known |= wanted;
-        wanted.then_some(&self.attendant)
-    }
 }
 
 impl Entry {
@@ -78,12 +51,9 @@ impl Entry {
     }
 
     fn of(context: Arc<ConnectionContext>, shared: Arc<Shared>) -> Self {
-        let attendance = context.server.hooked.get().map(|hooked| Attendance::new(hooked, &shared));
-        Self { context, shared, attendance, left: false }
-    }
-
-    pub(crate) fn attendant(&self) -> Option<&Attendant> {
-        self.attendance.as_ref().map(|attendance| &attendance.attendant)
+        let connection = || Connection::from(Arc::clone(&shared));
+        let hooks = context.server.hooked.get().map(|hooked| ConnectionHooks::new(hooked, connection()));
+        Self { context, shared, hooks, left: false }
     }
 
     /// Ends the connection. Its share of the limits is released once its hooks have seen the end.
@@ -107,27 +77,27 @@ impl Entry {
     /// Returns the notice of the end for the hooks, if they need one. Waiting for the last connection includes waiting for
     /// its notice.
     fn close_notice(&mut self, slot: &mut Option<Slot>) -> Option<CloseNotice> {
-        let Attendance { attendant, known } = self.attendance.take()?;
-        let interest = attendant.hooked.interest();
+        let hooks = self.hooks.take()?;
+        let interest = hooks.server.interest();
         let wanted = interest.has(Interest::CLOSE);
-        if !known && !wanted {
+        if !hooks.known && !wanted {
             return None;
         }
         let on_lane = interest.on_lane().has(Interest::CLOSE);
         // A lane that has called other hooks drops what it keeps for the connection.
-        let lane = if on_lane { attendant.lane() } else { attendant.known_lane() }.cloned();
+        let lane = if on_lane { hooks.lane() } else { hooks.known_lane() }.cloned();
         if lane.is_none() && on_lane {
             return None;
         }
         self.context.server.registry.add_pending_close_hook();
         let guard = CloseNoticeGuard { context: Arc::clone(&self.context), _slot: slot.take() };
-        Some(CloseNotice { attendant, lane, wanted, guard })
+        Some(CloseNotice { hooks, lane, wanted, guard })
     }
 }
 
 /// The notice of a connection's end, on its way to the hooks.
 struct CloseNotice {
-    attendant: Attendant,
+    hooks: ConnectionHooks,
     /// `None` if no hook of the connection is called on a lane.
     lane: Option<LaneHandle>,
     wanted: bool,
@@ -137,11 +107,11 @@ struct CloseNotice {
 impl CloseNotice {
     /// Calls on_close, on its lane if there is one. The number of waiting notices is bounded by the permits that wait with them.
     fn send(self) {
-        let Self { attendant, lane, wanted, guard } = self;
+        let Self { hooks, lane, wanted, guard } = self;
         let tell = move || {
-            attendant.hooked.hooks.close(&attendant.connection, wanted, Box::new(guard));
+            hooks.server.hooks.close(&hooks.connection, wanted, Box::new(guard));
             // Dropped last: the lane may end once no connection has a place on it.
-            drop(attendant);
+            drop(hooks);
         };
         match lane {
             Some(lane) => lane.notify(Box::new(tell)),

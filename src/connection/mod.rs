@@ -68,7 +68,7 @@ pub(crate) fn run(entry: Entry, workers: Workers, accepted: Accepted, slot: Slot
 
 /// Carries an upstream's socket alone to its end, on its lane.
 pub(crate) fn spawn_apart(apart: Apart) {
-    if let Some(lane) = apart.entry.attendant().and_then(|attendant| attendant.lane().cloned()) {
+    if let Some(lane) = apart.entry.hooks.as_ref().and_then(|hooks| hooks.lane().cloned()) {
         lane.spawn(run_apart(apart));
     }
 }
@@ -146,7 +146,7 @@ impl Task {
             timeouts: &self.entry.context.timeouts,
             splice: self.entry.context.splice,
             coalesce: self.entry.context.coalesce,
-            attendant: self.entry.attendant(),
+            hooks: self.entry.hooks.as_ref(),
             on_lane: self.on_lane,
         }
     }
@@ -164,10 +164,10 @@ impl Task {
             }
             Done::Migrate(detached) => detached,
         };
-        let lane = match &mut self.entry.attendance {
-            Some(attendance) if !self.on_lane => {
-                attendance.known = true;
-                attendance.attendant.lane().cloned()
+        let lane = match &mut self.entry.hooks {
+            Some(hooks) if !self.on_lane => {
+                hooks.known = true;
+                hooks.lane().cloned()
             }
             _ => None,
         };

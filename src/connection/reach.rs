@@ -7,11 +7,11 @@ use crate::{
         apart::Apart,
         circle,
         context::ConnectionContext,
-        entry::{Attendance, Entry},
+        entry::Entry,
         steps::Opening,
         unserved::{Unserved, unless_ended},
     },
-    hooks::{Decision, Failed, Hooks},
+    hooks::{Decision, Failed, Hooks, connection_hooks::ConnectionHooks},
     io::{
         connector::{self, Connected, Way},
         given::{self, Given},
@@ -51,20 +51,20 @@ pub(super) struct Reached {
 /// Returns the upstream, unless the client or the outside ends the connection first.
 pub(super) async fn reach(departure: Departure<'_>) -> Result<Reached, Outcome> {
     let Departure { entry, client, workers, reserve, on_lane } = departure;
-    let Entry { context, shared, attendance, .. } = entry;
+    let Entry { context, shared, hooks, .. } = entry;
     let commons = workers.commons();
     circle::identify(&commons.hops, client.0.as_ref(), shared)?;
     let mut passed = circle::refuse(&context.server, &commons.hops, shared)?;
-    if attendance.is_some() && circle::may_be_late(&context.server, shared) {
+    if hooks.is_some() && circle::may_be_late(&context.server, shared) {
         unless_ended(circle::wait_in_doubt(&commons.hops, shared), shared, Some(client)).await?;
         passed = circle::refuse(&context.server, &commons.hops, shared)?;
     }
     let came = Came { passed, client: Some(shared.ends()) };
     let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &context.options, came };
-    let reaching = connect(context, way, attendance.as_mut(), on_lane, reserve);
+    let reaching = connect(context, way, hooks.as_mut(), on_lane, reserve);
     let connected = unless_ended(reaching, shared, Some(client)).await?;
     let connected = connected.map(|Connected { stream, peer, local, hop }| (Unserved(Some(stream)), (peer, local), hop));
-    if attendance.as_ref().is_some_and(|attendance| attendance.known) {
+    if hooks.as_ref().is_some_and(|hooks| hooks.known) {
         // Checked once more: a connection that a script has made was remembered only after it was accepted here. Every circle
         // of such connections passes hooks.
         let passed = circle::refuse(&context.server, &commons.hops, shared)?;
@@ -72,7 +72,7 @@ pub(super) async fn reach(departure: Departure<'_>) -> Result<Reached, Outcome> 
             hop.raise(passed);
         }
     }
-    let is_apart = attendance.as_ref().is_some_and(Attendance::is_apart);
+    let is_apart = hooks.as_ref().is_some_and(ConnectionHooks::is_apart);
     let Some((mut upstream, (peer, local), hop)) = connected else {
         let _ = shared.upstream.set(None);
         let upstream = if is_apart { Stream::nobody() } else { Stream::nowhere() };
@@ -88,8 +88,8 @@ pub(super) async fn reach(departure: Departure<'_>) -> Result<Reached, Outcome> 
     if is_apart {
         return part((entry, workers, on_lane), client, upstream, hop).await;
     }
-    if let Some(attendant) = attendance.as_mut().and_then(|attendance| attendance.wanted(Interest::CONNECT)) {
-        let asked = attendant.ask(Interest::CONNECT, on_lane, |hooks, connection| hooks.on_connect(connection));
+    if let Some(hooks) = hooks.as_mut().and_then(|hooks| hooks.wanted(Interest::CONNECT)) {
+        let asked = hooks.ask(Interest::CONNECT, on_lane, |hooks, connection| hooks.on_connect(connection));
         unless_failed(asked, shared, client).await?;
     }
     let upstream = upstream.0.take().ok_or_else(|| Outcome::plain(CloseReason::InternalError))?;
@@ -103,17 +103,17 @@ async fn part(
     mut upstream: Unserved,
     hop: Option<Hop>,
 ) -> Result<Reached, Outcome> {
-    let Entry { context, shared, attendance, .. } = entry;
+    let Entry { context, shared, hooks, .. } = entry;
     let names = shared.upstream.get().cloned().flatten();
-    let (Some(names), Some(attendance), Some(upstream)) = (names, attendance.as_mut(), upstream.0.take()) else {
+    let (Some(names), Some(hooks), Some(upstream)) = (names, hooks.as_mut(), upstream.0.take()) else {
         return Err(Outcome::plain(CloseReason::InternalError));
     };
-    attendance.known = true;
+    hooks.known = true;
     let upstream = upstream.detach().map_err(|error| Outcome::explained(CloseReason::InternalError, reason_text(&error)))?;
     let apart = Apart::new(Arc::clone(context), workers, (upstream, *names), hop, shared.passed.load(Relaxed));
     let adopted = apart.connection();
     let question = move |hooks: &dyn Hooks, connection: &Connection| hooks.on_connect_apart(connection, &adopted);
-    let asked = attendance.attendant.ask(Interest::CONNECT, on_lane, question);
+    let asked = hooks.ask(Interest::CONNECT, on_lane, question);
     unless_failed(asked, shared, client).await?;
     Ok(Reached { upstream: Stream::nobody(), apart: Some(apart), hop: None })
 }
@@ -136,11 +136,11 @@ async fn unless_failed(
 async fn connect(
     context: &ConnectionContext,
     way: Way<'_>,
-    attendance: Option<&mut Attendance>,
+    hooks: Option<&mut ConnectionHooks>,
     on_lane: bool,
     reserve: Option<Reserve>,
 ) -> Result<Option<Connected>, Outcome> {
-    let Decided { decision, reserve, _early } = decide(&way, attendance, on_lane, reserve).await?;
+    let Decided { decision, reserve, _early } = decide(&way, hooks, on_lane, reserve).await?;
     let failed = |error: String| Outcome::explained(CloseReason::ConnectFailed, error);
     match decision {
         Decision::Default => match &context.forward {
@@ -169,11 +169,11 @@ struct Decided {
 /// Calls `on_accept` to decide where the client goes, if it is wanted.
 async fn decide(
     way: &Way<'_>,
-    attendance: Option<&mut Attendance>,
+    hooks: Option<&mut ConnectionHooks>,
     on_lane: bool,
     mut reserve: Option<Reserve>,
 ) -> Result<Decided, Outcome> {
-    let Some(attendant) = attendance.and_then(|attendance| attendance.wanted(Interest::ACCEPT)) else {
+    let Some(hooks) = hooks.and_then(|hooks| hooks.wanted(Interest::ACCEPT)) else {
         return Ok(Decided { decision: Decision::Default, reserve, _early: None });
     };
     // Released, because the hook may itself connect the upstream.
@@ -187,7 +187,7 @@ async fn decide(
         };
         (decision, early)
     };
-    let asked = attendant.ask_then(Interest::ACCEPT, on_lane, |hooks, connection| hooks.on_accept(connection), remember);
+    let asked = hooks.ask_then(Interest::ACCEPT, on_lane, |hooks, connection| hooks.on_accept(connection), remember);
     let (decision, early) = asked.await.map_err(Outcome::from)?;
     Ok(Decided { decision, reserve, _early: early })
 }

@@ -1,13 +1,9 @@
 //! The contract between a connection and the hooks that see and change it: each call, its time, and its answers.
 
 mod answer;
+pub(crate) mod connection_hooks;
 
-use std::{
-    fmt,
-    future::poll_fn,
-    sync::{Arc, OnceLock},
-    time::Instant,
-};
+use std::{fmt, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 
@@ -17,12 +13,11 @@ use crate::{
     inspect::Stages,
     live::handle::Connection,
     settings::forward::Forward,
-    threads::lane::{LaneHandle, Lanes, Place},
+    threads::lane::Lanes,
     words::{
         chunk::{Chunk, Room},
         direction::{Both, Direction},
         interest::{AtomicInterest, Interest},
-        outcome::CloseReason,
     },
 };
 
@@ -136,7 +131,7 @@ pub trait Hooks: Send + Sync + fmt::Debug {
 #[derive(Debug)]
 pub(crate) struct ServerHooks {
     pub hooks: Arc<dyn Hooks>,
-    lanes: Arc<Lanes>,
+    pub lanes: Arc<Lanes>,
     /// Maximum bytes of one chunk.
     pub chunk: usize,
     /// True if each socket is carried alone.
@@ -157,107 +152,4 @@ impl ServerHooks {
     pub(crate) fn set_interest(&self, interest: Interest) {
         self.interest.store(interest);
     }
-}
-
-/// The hooks of one connection, and the lane with which it stays.
-#[derive(Debug)]
-pub(crate) struct Attendant {
-    pub hooked: Arc<ServerHooks>,
-    pub connection: Connection,
-    /// Taken when the first hook is wanted. Boxed: a connection without hooks needs only the pointer.
-    place: OnceLock<Box<Place>>,
-}
-
-impl Attendant {
-    pub(crate) fn new(hooked: &Arc<ServerHooks>, connection: Connection) -> Self {
-        Self { hooked: Arc::clone(hooked), connection, place: OnceLock::new() }
-    }
-
-    /// Returns the lane that the connection stays with, from the first call on; none while the server has none.
-    #[inline]
-    pub(crate) fn lane(&self) -> Option<&LaneHandle> {
-        self.known_lane().or_else(|| self.take_place())
-    }
-
-    /// Returns the lane that the connection has a place on.
-    pub(crate) fn known_lane(&self) -> Option<&LaneHandle> {
-        self.place.get().map(|place| &place.lane)
-    }
-
-    #[cold]
-    fn take_place(&self) -> Option<&LaneHandle> {
-        if let Some(place) = self.hooked.lanes.place() {
-            let _ = self.place.set(Box::new(place));
-        }
-        self.known_lane()
-    }
-
-    /// Returns the hooks that are wanted of this connection now.
-    pub(crate) fn interest(&self) -> Interest {
-        let wanted = self.hooked.interest().without(self.connection.passed_through());
-        let on_lane = wanted.on_lane();
-        // Without a lane none of these can be called.
-        if on_lane == Interest::NONE || self.lane().is_some() { wanted } else { wanted.without(on_lane) }
-    }
-
-    /// Returns true if a relay on this thread calls hooks: one on the lane, or one whose hooks need none.
-    pub(crate) fn calls_here(&self, on_lane: bool) -> bool {
-        let calls = || {
-            let wanted = self.interest();
-            wanted.has(Interest::RELAYED) && !wanted.needs_lane()
-        };
-        on_lane || calls()
-    }
-
-    /// Calls `hook` by `question`, on the lane if that is where it is called, and waits for the answer. `on_lane` is true if
-    /// the calling thread is the lane. The caller registers the task with the connection's control: a later answer wakes that.
-    pub(crate) async fn ask<T, F>(&self, hook: Interest, on_lane: bool, question: F) -> Result<T, Failed>
-    where
-        T: Send + 'static,
-        F: FnOnce(&dyn Hooks, &Connection) -> Result<Answer<T>, Failed> + Send + 'static,
-    {
-        self.ask_then(hook, on_lane, question, |answer, _| answer).await
-    }
-
-    /// Calls a hook as [`ask`](Self::ask) does, and maps the answer with `then`: before another hook runs on that thread, if
-    /// the answer is there at once.
-    pub(crate) async fn ask_then<T, U, F, G>(&self, hook: Interest, on_lane: bool, question: F, then: G) -> Result<U, Failed>
-    where
-        T: Send + 'static,
-        U: Send + 'static,
-        F: FnOnce(&dyn Hooks, &Connection) -> Result<Answer<T>, Failed> + Send + 'static,
-        G: FnOnce(T, &Connection) -> U + Send + 'static,
-    {
-        let question = move |hooks: &dyn Hooks, connection: &Connection| match question(hooks, connection)? {
-            Answer::Now(answer) => Ok((Some(then(answer, connection)), None)),
-            Answer::Later(ticket) => Ok((None, Some((ticket, then)))),
-        };
-        let wanted = self.interest();
-        let elsewhere = wanted.on_lane().has(hook) || !wanted.has(hook) && self.known_lane().is_some();
-        match self.ask_first(on_lane || !elsewhere, question).await? {
-            (_, Some((ticket, then))) => Ok(then(poll_fn(|_| ticket.poll_take()).await?, &self.connection)),
-            (answer, None) => answer.ok_or_else(lane_ended),
-        }
-    }
-
-    async fn ask_first<T, F>(&self, here: bool, question: F) -> Result<T, Failed>
-    where
-        T: Send + 'static,
-        F: FnOnce(&dyn Hooks, &Connection) -> Result<T, Failed> + Send + 'static,
-    {
-        if here {
-            return question(&*self.hooked.hooks, &self.connection);
-        }
-        let Some(lane) = self.lane() else { return Err(lane_ended()) };
-        let (answer, answered) = tokio::sync::oneshot::channel();
-        let (hooks, connection) = (Arc::clone(&self.hooked.hooks), self.connection.clone());
-        lane.spawn(async move {
-            let _ = answer.send(question(&*hooks, &connection));
-        });
-        answered.await.unwrap_or_else(|_| Err(lane_ended()))
-    }
-}
-
-fn lane_ended() -> Failed {
-    Failed { reason: CloseReason::Stopped, error: "the lane has ended".to_owned() }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    hooks::{Answer, Attendant, EndVerdict, Failed, Verdict},
+    hooks::{Answer, EndVerdict, Failed, Verdict, connection_hooks::ConnectionHooks},
     live::shared::Shared,
     settings::config::{Coalesce, MOST_CHUNK, Splice},
     words::{
@@ -20,9 +20,9 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Hook<'a> {
     /// The hooks that are called on this thread, if there are any.
-    attendant: Option<&'a Attendant>,
+    hooks: Option<&'a ConnectionHooks>,
     /// The hooks that may come to want the direction during this turn, and that this thread does not call then.
-    elsewhere: Option<&'a Attendant>,
+    elsewhere: Option<&'a ConnectionHooks>,
     direction: Direction,
     pub chunks: bool,
     end: bool,
@@ -38,25 +38,30 @@ pub(super) struct Hook<'a> {
 
 impl<'a> Hook<'a> {
     /// Returns the hooks of a direction that no hook sees.
-    pub(super) fn native(elsewhere: Option<&'a Attendant>, direction: Direction, splice: Splice, coalesce: Coalesce) -> Self {
+    pub(super) fn native(
+        elsewhere: Option<&'a ConnectionHooks>,
+        direction: Direction,
+        splice: Splice,
+        coalesce: Coalesce,
+    ) -> Self {
         let (chunks, end, apart, opposite_stalled) = (false, false, false, false);
-        Self { attendant: None, elsewhere, direction, chunks, end, apart, opposite_stalled, began: None, splice, coalesce }
+        Self { hooks: None, elsewhere, direction, chunks, end, apart, opposite_stalled, began: None, splice, coalesce }
     }
 
     /// Returns the hooks of a direction that are called on this thread.
     pub(super) fn of(
-        (attendant, on_lane): (&'a Attendant, bool),
+        (hooks, on_lane): (&'a ConnectionHooks, bool),
         direction: Direction,
         opposite_stalled: bool,
         splice: Splice,
         coalesce: Coalesce,
     ) -> Self {
-        let interest = attendant.interest();
+        let interest = hooks.interest();
         let (chunks, end) = (interest.has(Interest::recv(direction)), interest.has(Interest::EOF));
         let splice = if chunks { Splice::Never } else { splice };
-        let (elsewhere, apart) = ((!on_lane).then_some(attendant), attendant.hooked.apart);
-        let attendant = Some(attendant);
-        Self { attendant, elsewhere, direction, chunks, end, apart, opposite_stalled, began: None, splice, coalesce }
+        let (elsewhere, apart) = ((!on_lane).then_some(hooks), hooks.server.apart);
+        let hooks = Some(hooks);
+        Self { hooks, elsewhere, direction, chunks, end, apart, opposite_stalled, began: None, splice, coalesce }
     }
 
     /// Returns true if any hook is called.
@@ -68,7 +73,7 @@ impl<'a> Hook<'a> {
     /// on it; or the answers queued for the other direction are over their limit; or, in a direction that no hook sees here,
     /// one was just set, and the task was woken to move to its thread.
     pub(super) fn is_held(&self, shared: &Shared) -> bool {
-        if self.elsewhere.is_some_and(|attendant| self.has_moved(attendant.interest())) {
+        if self.elsewhere.is_some_and(|hooks| self.has_moved(hooks.interest())) {
             return true;
         }
         let control = &shared.control;
@@ -79,7 +84,7 @@ impl<'a> Hook<'a> {
     /// Returns true if hooks want the direction that this thread does not call.
     fn has_moved(&self, wanted: Interest) -> bool {
         let seen = Interest::recv(self.direction).with(Interest::EOF);
-        let of_others = if self.attendant.is_some() { wanted.on_lane() } else { wanted };
+        let of_others = if self.hooks.is_some() { wanted.on_lane() } else { wanted };
         of_others.has(seen)
     }
 
@@ -93,7 +98,7 @@ impl<'a> Hook<'a> {
     /// answers to this one go to them.
     fn has_sent_enough(&self, shared: &Shared) -> bool {
         if self.apart {
-            return self.attendant.is_some_and(|attendant| attendant.connection.waits(self.direction));
+            return self.hooks.is_some_and(|hooks| hooks.connection.waits(self.direction));
         }
         let answered = || self.chunks && shared.has_injected_enough(self.direction.opposite());
         self.opposite_stalled && self.has_answers(shared) || answered()
@@ -106,46 +111,46 @@ impl<'a> Hook<'a> {
 
     /// Returns the time that the hooks have taken in this turn.
     pub(super) fn spent(&self) -> Duration {
-        match (self.began, self.attendant) {
-            (Some(began), Some(attendant)) => attendant.hooked.hooks.now().saturating_duration_since(began),
+        match (self.began, self.hooks) {
+            (Some(began), Some(hooks)) => hooks.server.hooks.now().saturating_duration_since(began),
             _ => Duration::ZERO,
         }
     }
 
     /// Returns the maximum bytes of one chunk.
     pub(super) fn chunk_size(&self) -> usize {
-        self.attendant.map_or(MOST_CHUNK, |attendant| attendant.hooked.chunk).min(super::outbox::most())
+        self.hooks.map_or(MOST_CHUNK, |hooks| hooks.server.chunk).min(super::outbox::most())
     }
 
     /// Returns memory of the hooks for the next chunk.
     pub(super) fn room(&self, size: usize) -> Option<Arc<dyn Room>> {
-        self.attendant.filter(|_| self.chunks)?.hooked.hooks.room(size)
+        self.hooks.filter(|_| self.chunks)?.server.hooks.room(size)
     }
 
     pub(super) fn leave(&self, room: Arc<dyn Room>) {
-        if let Some(attendant) = self.attendant {
-            attendant.hooked.hooks.leave(room);
+        if let Some(hooks) = self.hooks {
+            hooks.server.hooks.leave(room);
         }
     }
 
     pub(super) fn chunk(&mut self, chunk: &Chunk) -> Result<Answer<Verdict>, Failed> {
-        match self.attendant {
+        match self.hooks {
             // Read again for each chunk: a hook may just have let the rest pass.
-            Some(attendant) if self.chunks && attendant.interest().has(Interest::recv(self.direction)) => {
-                let hooks = &attendant.hooked.hooks;
+            Some(hooks) if self.chunks && hooks.interest().has(Interest::recv(self.direction)) => {
+                let called = &hooks.server.hooks;
                 if self.began.is_none() {
-                    self.began = Some(hooks.now());
+                    self.began = Some(called.now());
                 }
-                hooks.on_recv(&attendant.connection, self.direction, chunk)
+                called.on_recv(&hooks.connection, self.direction, chunk)
             }
             _ => Ok(Verdict::Pass.into()),
         }
     }
 
     pub(super) fn end(&self) -> Result<Answer<EndVerdict>, Failed> {
-        match self.attendant {
-            Some(attendant) if self.end && attendant.interest().has(Interest::EOF) => {
-                attendant.hooked.hooks.on_eof(&attendant.connection, self.direction)
+        match self.hooks {
+            Some(hooks) if self.end && hooks.interest().has(Interest::EOF) => {
+                hooks.server.hooks.on_eof(&hooks.connection, self.direction)
             }
             _ => Ok(EndVerdict::Pass(Vec::new()).into()),
         }

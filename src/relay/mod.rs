@@ -39,7 +39,7 @@ use self::{
     turn::{Ends, Fault, Turn},
 };
 use crate::{
-    hooks::{Attendant, Failed},
+    hooks::{Failed, connection_hooks::ConnectionHooks},
     io::stream::{Socket, Stream},
     live::{control::Command, shared::Shared},
     settings::config::{Coalesce, Splice, Timeouts},
@@ -64,7 +64,7 @@ pub(crate) struct RelayContext<'a> {
     pub splice: Splice,
     pub coalesce: Coalesce,
     /// The hooks that may want to see the bytes.
-    pub attendant: Option<&'a Attendant>,
+    pub hooks: Option<&'a ConnectionHooks>,
     /// True if the calling thread is the lane of the hooks.
     pub on_lane: bool,
 }
@@ -82,7 +82,7 @@ pub(crate) enum Done {
 /// accordingly, or until it belongs on another thread.
 pub(crate) fn run(client: Stream, upstream: Stream, order: RelayContext<'_>) -> impl Future<Output = Done> {
     let mut relay = Relay::new(client, upstream, order);
-    if let Some(stages) = order.attendant.and_then(|attendant| attendant.hooked.hooks.stages(&attendant.connection)) {
+    if let Some(stages) = order.hooks.and_then(|hooks| hooks.server.hooks.stages(&hooks.connection)) {
         let Both { to_upstream, to_client } = stages;
         relay.pumps.to_upstream.edit_stages(|none| *none = to_upstream);
         relay.pumps.to_client.edit_stages(|none| *none = to_client);
@@ -173,8 +173,8 @@ impl<'a> Relay<'a> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let polled = self.poll_once(cx);
-        if let (true, Some(attendant)) = (self.order.on_lane, self.order.attendant) {
-            attendant.hooked.hooks.turn_over();
+        if let (true, Some(hooks)) = (self.order.on_lane, self.order.hooks) {
+            hooks.server.hooks.turn_over();
         }
         polled
     }
@@ -211,7 +211,7 @@ impl<'a> Relay<'a> {
             self.talk.note(&up, &down, talk::now);
         }
         // The cause that held the first direction may have ended since its turn.
-        let let_go = held && !self.pumps.to_client.is_stalled() && self.order.attendant.is_some();
+        let let_go = held && !self.pumps.to_client.is_stalled() && self.order.hooks.is_some();
         let ended = self.end_survivors(failed_before);
         let more = up.more || down.more || discarded.more || let_go || ended;
         let failed = up.failed || down.failed || discarded.failed || (!self.is_over() && self.watch(cx));
@@ -231,13 +231,13 @@ impl<'a> Relay<'a> {
     }
 
     fn hook(&self, direction: Direction) -> Hook<'a> {
-        let RelayContext { attendant, on_lane, splice, coalesce, .. } = self.order;
-        match attendant {
-            Some(attendant) if attendant.calls_here(on_lane) => {
+        let RelayContext { hooks, on_lane, splice, coalesce, .. } = self.order;
+        match hooks {
+            Some(hooks) if hooks.calls_here(on_lane) => {
                 let opposite_stalled = self.pumps[direction.opposite()].is_stalled();
                 // A lane's thread may have SIGPIPE unblocked, which a splice to a closed peer would raise.
                 let splice = if on_lane { Splice::Never } else { splice };
-                Hook::of((attendant, on_lane), direction, opposite_stalled, splice, coalesce)
+                Hook::of((hooks, on_lane), direction, opposite_stalled, splice, coalesce)
             }
             elsewhere => Hook::native(elsewhere, direction, splice, coalesce),
         }

@@ -58,8 +58,8 @@ impl Relay<'_> {
     /// Returns true if the relay belongs on another thread: on the lane while a hook wants to see a direction that is still
     /// read, and off it once no hook does. A relay that ends on its lane stays there, because a move costs more than an end.
     pub(super) fn is_misplaced(&self) -> bool {
-        let Some(attendant) = self.order.attendant else { return false };
-        let interest = attendant.interest();
+        let Some(hooks) = self.order.hooks else { return false };
+        let interest = hooks.interest();
         if self.order.on_lane {
             return !interest.needs_lane();
         }
@@ -131,7 +131,7 @@ mod tests {
 
     fn order<'a>(shared: &'a Shared, timeouts: &'a Timeouts) -> RelayContext<'a> {
         let (splice, coalesce) = (Splice::default(), Coalesce::default());
-        RelayContext { shared, timeouts, splice, coalesce, attendant: None, on_lane: false }
+        RelayContext { shared, timeouts, splice, coalesce, hooks: None, on_lane: false }
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]

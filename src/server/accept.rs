@@ -271,9 +271,9 @@ struct Admitted {
 fn admit(state: &ServerState, client: Accepted, admitted: Admitted, workers: &Workers) {
     let Admitted { permit, reserve } = admitted;
     let entry = Entry::new(state.context(), &client);
-    if let Some(attendant) = entry.attendant()
-        && attendant.interest().needs_lane()
-        && let Some(lane) = attendant.lane()
+    if let Some(hooks) = entry.hooks.as_ref()
+        && hooks.interest().needs_lane()
+        && let Some(lane) = hooks.lane()
     {
         let lane = lane.clone();
         let slot = Slot { _permit: Some(permit), seat: None, reserve };
