@@ -15,7 +15,7 @@ use crate::{
     settings::forward::Forward,
     threads::lane::Lanes,
     words::{
-        chunk::{Chunk, Room},
+        chunk::{Chunk, ChunkBuffer},
         direction::{Both, Direction},
         interest::{AtomicInterest, Interest},
     },
@@ -103,14 +103,14 @@ pub trait Hooks: Send + Sync + fmt::Debug {
     }
 
     /// Returns memory of the hooks for the next chunk, which is likely to have `size` bytes: then it is read there.
-    fn room(&self, size: usize) -> Option<Arc<dyn Room>> {
+    fn chunk_buffer(&self, size: usize) -> Option<Arc<dyn ChunkBuffer>> {
         let _ = size;
         None
     }
 
-    /// Returns a room to the hooks, unused or after its chunk was handled.
-    fn leave(&self, room: Arc<dyn Room>) {
-        drop(room);
+    /// Returns a buffer to the hooks, unused or after its chunk was handled.
+    fn give_back(&self, buffer: Arc<dyn ChunkBuffer>) {
+        drop(buffer);
     }
 
     /// Returns the time, to bound a turn by. Hooks that read the clock after each call return what they read then.

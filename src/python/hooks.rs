@@ -16,7 +16,7 @@ use crate::{
     hooks::{Answer, Decision, EndVerdict, Failed, Hooks, Verdict},
     live::handle::Connection,
     words::{
-        chunk::{Chunk, Room},
+        chunk::{Chunk, ChunkBuffer},
         direction::Direction,
     },
 };
@@ -123,12 +123,12 @@ impl Hooks for OnLane {
         }
     }
 
-    fn room(&self, size: usize) -> Option<Arc<dyn Room>> {
+    fn chunk_buffer(&self, size: usize) -> Option<Arc<dyn ChunkBuffer>> {
         locals::spare(size)
     }
 
-    fn leave(&self, room: Arc<dyn Room>) {
-        locals::leave(room);
+    fn give_back(&self, buffer: Arc<dyn ChunkBuffer>) {
+        locals::give_back(buffer);
     }
 
     fn now(&self) -> Instant {

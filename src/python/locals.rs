@@ -10,15 +10,15 @@ use super::{
     callbacks::{Callbacks, ObjectCache},
     calls::{Running, Slot},
     runtime::{Process, end_forked_child},
-    view::Spare,
+    view::SpareBytes,
 };
-use crate::{live::handle::Connection, server::Server, words::chunk::Room};
+use crate::{live::handle::Connection, server::Server, words::chunk::ChunkBuffer};
 
 /// The state that the callbacks of the calling thread need. Set while the thread drives a lane.
 pub(super) struct LaneLocals {
     pub callbacks: Py<Callbacks>,
     pub objects: RefCell<ObjectCache>,
-    pub spare: RefCell<Spare>,
+    pub spare: RefCell<SpareBytes>,
     pub server: Server,
     running: Arc<Running>,
     process: Process,
@@ -80,16 +80,16 @@ pub(super) fn keeps(connection: &Connection) -> bool {
 }
 
 /// Returns the bytes object that this lane has ready for a chunk of this size.
-pub(super) fn spare(size: usize) -> Option<Arc<dyn Room>> {
+pub(super) fn spare(size: usize) -> Option<Arc<dyn ChunkBuffer>> {
     let here = here()?;
     let spare = here.spare.borrow_mut().take(size);
-    spare.map(|blank| blank as Arc<dyn Room>)
+    spare.map(|blank| blank as Arc<dyn ChunkBuffer>)
 }
 
 /// Returns a spare bytes object to the lane, unused or after its chunk was handled.
-pub(super) fn leave(room: Arc<dyn Room>) {
+pub(super) fn give_back(buffer: Arc<dyn ChunkBuffer>) {
     let Some(here) = here() else { return };
-    let filled = here.spare.borrow_mut().put(room);
+    let filled = here.spare.borrow_mut().put(buffer);
     if let Some(filled) = filled {
         attached(|py, here| here.spare.borrow_mut().renew(py, filled));
     }

@@ -19,7 +19,7 @@ use pyo3::{
     types::{PyBytes, PyMemoryView},
 };
 
-use crate::words::chunk::{Chunk, Room};
+use crate::words::chunk::{Chunk, ChunkBuffer};
 
 /// Minimum size for which a view, or an object that a chunk is read into, costs less than a copy. A view also keeps the whole
 /// buffer while it exists.
@@ -55,7 +55,7 @@ pub(super) fn view_of<'py>(py: Python<'py>, chunk: &Chunk) -> PyResult<Bound<'py
 
 /// A bytes object that has not been shown to anyone yet, or that has been filled.
 #[derive(Debug)]
-pub(super) struct SpareBytes {
+pub(super) struct BlankBytes {
     object: Py<PyBytes>,
     bytes: *mut c_char,
     size: usize,
@@ -64,11 +64,11 @@ pub(super) struct SpareBytes {
 
 // SAFETY: the pointer is to the bytes of `object`, which stay where they are for as long as it lives. They are written only
 // through `&mut self` while nobody else has the object, and never again once it was shown.
-unsafe impl Send for SpareBytes {}
+unsafe impl Send for BlankBytes {}
 // SAFETY: as above; through `&self` they are only read.
-unsafe impl Sync for SpareBytes {}
+unsafe impl Sync for BlankBytes {}
 
-impl SpareBytes {
+impl BlankBytes {
     /// Creates an object of `size` bytes. `None` if the size is not worth it, or if there is no memory.
     fn new(py: Python<'_>, size: usize) -> Option<Self> {
         if size < WORTH {
@@ -94,12 +94,12 @@ impl SpareBytes {
     }
 }
 
-impl Room for SpareBytes {
+impl ChunkBuffer for BlankBytes {
     fn size(&self) -> usize {
         self.size
     }
 
-    fn fill(&mut self, read: &mut dyn FnMut(&mut dyn BufMut) -> Poll<io::Result<()>>) -> Poll<io::Result<usize>> {
+    fn read_into(&mut self, read: &mut dyn FnMut(&mut dyn BufMut) -> Poll<io::Result<()>>) -> Poll<io::Result<usize>> {
         if !self.is_blank() {
             // A shown object must not be written; the next try uses another object.
             return Poll::Ready(Err(io::ErrorKind::Interrupted.into()));
@@ -121,17 +121,17 @@ impl Room for SpareBytes {
 
 /// The lane's next bytes object for a chunk that is likely to be as large as one can be.
 #[derive(Debug, Default)]
-pub(super) struct Spare(Option<Arc<SpareBytes>>);
+pub(super) struct SpareBytes(Option<Arc<BlankBytes>>);
 
-impl Spare {
-    pub(super) fn take(&mut self, size: usize) -> Option<Arc<SpareBytes>> {
+impl SpareBytes {
+    pub(super) fn take(&mut self, size: usize) -> Option<Arc<BlankBytes>> {
         self.0.take_if(|blank| blank.size == size)
     }
 
     /// Takes back an object that was not filled. Returns one that was.
-    pub(super) fn put(&mut self, room: Arc<dyn Room>) -> Option<Arc<dyn Room>> {
-        let any: Arc<dyn Any + Send + Sync> = room;
-        let blank = any.downcast::<SpareBytes>().ok()?;
+    pub(super) fn put(&mut self, buffer: Arc<dyn ChunkBuffer>) -> Option<Arc<dyn ChunkBuffer>> {
+        let any: Arc<dyn Any + Send + Sync> = buffer;
+        let blank = any.downcast::<BlankBytes>().ok()?;
         if !blank.is_blank() {
             return Some(blank);
         }
@@ -140,7 +140,7 @@ impl Spare {
     }
 
     /// Makes a new object in place of a filled one, which now belongs to its owners, if it has any left.
-    pub(super) fn renew(&mut self, py: Python<'_>, filled: Arc<dyn Room>) {
+    pub(super) fn renew(&mut self, py: Python<'_>, filled: Arc<dyn ChunkBuffer>) {
         let size = filled.size();
         // Dropped first, so that the new object may reuse its memory.
         drop(filled);
@@ -149,16 +149,16 @@ impl Spare {
 
     fn make(&mut self, py: Python<'_>, size: usize) {
         if self.0.as_ref().is_none_or(|blank| blank.size != size) {
-            self.0 = SpareBytes::new(py, size).map(Arc::new);
+            self.0 = BlankBytes::new(py, size).map(Arc::new);
         }
     }
 }
 
 /// Returns a bytes object with the chunk in it. A chunk of the maximum size is likely to be followed by another: `spare` is
 /// prepared for that one.
-pub(super) fn bytes_of<'py>(py: Python<'py>, chunk: &Chunk, spare: &mut Spare) -> PyResult<Bound<'py, PyAny>> {
-    let room = chunk.room().map(|room| room as &dyn Any);
-    if let Some(blank) = room.and_then(|room| room.downcast_ref::<SpareBytes>()) {
+pub(super) fn bytes_of<'py>(py: Python<'py>, chunk: &Chunk, spare: &mut SpareBytes) -> PyResult<Bound<'py, PyAny>> {
+    let buffer = chunk.buffer().map(|buffer| buffer as &dyn Any);
+    if let Some(blank) = buffer.and_then(|buffer| buffer.downcast_ref::<BlankBytes>()) {
         return Ok(blank.object.bind(py).clone().into_any());
     }
     if chunk.len() == chunk.capacity() {

@@ -10,7 +10,7 @@ use crate::{
     live::shared::Shared,
     settings::config::{Coalesce, MOST_CHUNK, Splice},
     words::{
-        chunk::{Chunk, Room},
+        chunk::{Chunk, ChunkBuffer},
         direction::Direction,
         interest::Interest,
     },
@@ -123,13 +123,14 @@ impl<'a> Hook<'a> {
     }
 
     /// Returns memory of the hooks for the next chunk.
-    pub(super) fn room(&self, size: usize) -> Option<Arc<dyn Room>> {
-        self.hooks.filter(|_| self.chunks)?.server.hooks.room(size)
+    pub(super) fn chunk_buffer(&self, size: usize) -> Option<Arc<dyn ChunkBuffer>> {
+        self.hooks.filter(|_| self.chunks)?.server.hooks.chunk_buffer(size)
     }
 
-    pub(super) fn leave(&self, room: Arc<dyn Room>) {
+    /// Returns memory to the hooks.
+    pub(super) fn give_back(&self, buffer: Arc<dyn ChunkBuffer>) {
         if let Some(hooks) = self.hooks {
-            hooks.server.hooks.leave(room);
+            hooks.server.hooks.give_back(buffer);
         }
     }
 

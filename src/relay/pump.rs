@@ -249,8 +249,8 @@ impl Pump {
     /// Reads a chunk and feeds it to the stages.
     fn feed_chunk(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
         let size = ends.hook.chunk_size();
-        let room = if self.chunk_was_full { ends.hook.room(size) } else { None };
-        let (read, chunk) = ready!(scratch::read_chunk(ends.source, size, room, |room| ends.hook.leave(room), cx));
+        let buffer = if self.chunk_was_full { ends.hook.chunk_buffer(size) } else { None };
+        let (read, chunk) = ready!(scratch::read_chunk(ends.source, size, buffer, |buffer| ends.hook.give_back(buffer), cx));
         if matches!(&read, Err(error) if error.kind() == io::ErrorKind::OutOfMemory) {
             return Poll::Ready(Err(Fault::no_memory(size)));
         }
@@ -268,7 +268,7 @@ impl Pump {
                 }
                 // The most frequent answer: the chunk is written from where it lies.
                 let done = self.delivery.deliver(ends, &chunk, cx, |start| chunk.rest(start));
-                scratch::recycle(chunk, |room| ends.hook.leave(room));
+                scratch::recycle(chunk, |buffer| ends.hook.give_back(buffer));
                 done
             }
             (nothing, _) => Poll::Ready(nothing),
@@ -320,7 +320,7 @@ impl Pump {
         let bytes = out.bytes();
         self.delivery.deliver_outbox(out, ends, cx)?;
         if let Some(spent) = out.take_spent() {
-            scratch::recycle(spent, |room| ends.hook.leave(room));
+            scratch::recycle(spent, |buffer| ends.hook.give_back(buffer));
         }
         Poll::Ready(Ok(bytes))
     }

@@ -10,7 +10,7 @@ use std::{
 use super::turn::BUFFER;
 use crate::{
     io::stream::Stream,
-    words::chunk::{Chunk, Memory, Room},
+    words::chunk::{Chunk, ChunkBuffer, Memory},
 };
 
 /// Size of the buffer on the stack that reads use where there is no memory for more.
@@ -56,17 +56,17 @@ fn reserved(size: usize) -> Option<Vec<u8>> {
 }
 
 /// Keeps a buffer for the next chunk, unless a clone of its chunk is left.
-fn give_back(mut buffer: Arc<[u8]>) {
+fn put_back(mut buffer: Arc<[u8]>) {
     if Arc::get_mut(&mut buffer).is_some() {
         CHUNK.set(Some(buffer));
     }
 }
 
 /// Returns a chunk's memory to the thread, or to the hooks.
-pub(super) fn recycle(chunk: Chunk, leave: impl FnOnce(Arc<dyn Room>)) {
+pub(super) fn recycle(chunk: Chunk, give_back: impl FnOnce(Arc<dyn ChunkBuffer>)) {
     match chunk.into_memory() {
-        Memory::Buffer(buffer) => give_back(buffer),
-        Memory::Room(room) => leave(room),
+        Memory::Buffer(buffer) => put_back(buffer),
+        Memory::OfHook(buffer) => give_back(buffer),
         Memory::Bytes(_) => {}
     }
 }
@@ -74,16 +74,16 @@ pub(super) fn recycle(chunk: Chunk, leave: impl FnOnce(Arc<dyn Room>)) {
 /// The outcome of a read, and its chunk, if any bytes came.
 type Taken = (io::Result<usize>, Option<Chunk>);
 
-/// Reads a chunk: into the hooks' memory if there is some, which `leave` returns to them if it is not needed.
+/// Reads a chunk: into the hooks' memory if there is some, which `give_back` returns to them if it is not needed.
 pub(super) fn read_chunk(
     source: &mut Stream,
     size: usize,
-    room: Option<Arc<dyn Room>>,
-    leave: impl FnOnce(Arc<dyn Room>),
+    buffer: Option<Arc<dyn ChunkBuffer>>,
+    give_back: impl FnOnce(Arc<dyn ChunkBuffer>),
     cx: &mut Context<'_>,
 ) -> Poll<Taken> {
-    match room {
-        Some(room) => read_into_room(source, room, leave, cx),
+    match buffer {
+        Some(buffer) => read_into_memory_of_hook(source, buffer, give_back, cx),
         None => read_into_buffer(source, size, cx),
     }
 }
@@ -95,28 +95,28 @@ fn read_into_buffer(source: &mut Stream, size: usize, cx: &mut Context<'_>) -> P
     match source.poll_read(cx, bytes) {
         Poll::Ready(Ok(bytes)) if bytes > 0 => Poll::Ready((Ok(bytes), Some(Chunk::new(buffer, bytes)))),
         nothing => {
-            give_back(buffer);
+            put_back(buffer);
             nothing.map(|read| (read, None))
         }
     }
 }
 
 /// Reads into a hook's memory. The hook can use it only as a whole, so a smaller chunk is copied out of it.
-fn read_into_room(
+fn read_into_memory_of_hook(
     source: &mut Stream,
-    mut room: Arc<dyn Room>,
-    leave: impl FnOnce(Arc<dyn Room>),
+    mut buffer: Arc<dyn ChunkBuffer>,
+    give_back: impl FnOnce(Arc<dyn ChunkBuffer>),
     cx: &mut Context<'_>,
 ) -> Poll<Taken> {
-    let Some(memory) = Arc::get_mut(&mut room) else { return read_into_buffer(source, room.size(), cx) };
-    let read = memory.fill(&mut |buffer| source.poll_receive(cx, buffer).map_ok(drop));
+    let Some(memory) = Arc::get_mut(&mut buffer) else { return read_into_buffer(source, buffer.size(), cx) };
+    let read = memory.read_into(&mut |buffer| source.poll_receive(cx, buffer).map_ok(drop));
     if let Poll::Ready(Ok(bytes)) = read
-        && bytes == room.size()
+        && bytes == buffer.size()
     {
-        return Poll::Ready((Ok(bytes), Some(Chunk::within(room))));
+        return Poll::Ready((Ok(bytes), Some(Chunk::within(buffer))));
     }
-    let chunk = matches!(read, Poll::Ready(Ok(1..))).then(|| copied_into_buffer(room.filled(), room.size()));
-    leave(room);
+    let chunk = matches!(read, Poll::Ready(Ok(1..))).then(|| copied_into_buffer(buffer.filled(), buffer.size()));
+    give_back(buffer);
     match chunk {
         Some(None) => Poll::Ready((Err(io::ErrorKind::OutOfMemory.into()), None)),
         chunk => read.map(|read| (read, chunk.flatten())),

@@ -7,12 +7,12 @@ use bytes::{BufMut, Bytes};
 use crate::words::pieces::copied;
 
 /// Memory of a hook, into which a chunk is read so that the hook need not copy it.
-pub trait Room: Any + Send + Sync + fmt::Debug {
+pub trait ChunkBuffer: Any + Send + Sync + fmt::Debug {
     /// Returns the size of the memory in bytes.
     fn size(&self) -> usize;
 
     /// Calls `read` with this memory, which it fills from the beginning. Returns the number of bytes that were read.
-    fn fill(&mut self, read: &mut dyn FnMut(&mut dyn BufMut) -> Poll<io::Result<()>>) -> Poll<io::Result<usize>>;
+    fn read_into(&mut self, read: &mut dyn FnMut(&mut dyn BufMut) -> Poll<io::Result<()>>) -> Poll<io::Result<usize>>;
 
     /// Returns the bytes that were read into the memory.
     fn filled(&self) -> &[u8];
@@ -35,7 +35,7 @@ pub(crate) enum Memory {
     /// The buffer of a thread.
     Buffer(Arc<[u8]>),
     /// The memory of a hook.
-    Room(Arc<dyn Room>),
+    OfHook(Arc<dyn ChunkBuffer>),
     /// Memory of the chunk itself.
     Bytes(Bytes),
 }
@@ -44,7 +44,7 @@ impl Memory {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Buffer(buffer) => buffer,
-            Self::Room(room) => room.filled(),
+            Self::OfHook(buffer) => buffer.filled(),
             Self::Bytes(bytes) => bytes,
         }
     }
@@ -57,15 +57,15 @@ impl Chunk {
     }
 
     /// Returns a chunk of the bytes that were read into a hook's memory.
-    pub(crate) fn within(room: Arc<dyn Room>) -> Self {
-        Self { start: 0, end: room.filled().len(), memory: Memory::Room(room) }
+    pub(crate) fn within(buffer: Arc<dyn ChunkBuffer>) -> Self {
+        Self { start: 0, end: buffer.filled().len(), memory: Memory::OfHook(buffer) }
     }
 
     /// Returns the hook's memory, if the chunk lies there.
-    pub fn room(&self) -> Option<&dyn Room> {
+    pub fn buffer(&self) -> Option<&dyn ChunkBuffer> {
         match &self.memory {
             Memory::Buffer(_) | Memory::Bytes(_) => None,
-            Memory::Room(room) => Some(&**room),
+            Memory::OfHook(buffer) => Some(&**buffer),
         }
     }
 

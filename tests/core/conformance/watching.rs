@@ -11,13 +11,13 @@ use interpose::{
     inspect::{Stages, chain::Nothing},
     live::handle::Connection,
     words::{
-        chunk::{Chunk, Room},
+        chunk::{Chunk, ChunkBuffer},
         direction::{Both, Direction},
         interest::Interest,
     },
 };
 
-use crate::support::{peers::spawn, rooms::Rooms};
+use crate::support::{chunk_buffers::ChunkBuffers, peers::spawn};
 
 /// Hooks that change nothing for the peers.
 #[derive(Debug, Default)]
@@ -57,8 +57,8 @@ impl Hooks for Watching {
 
     fn on_close(&self, _: &Connection, _: bool) {}
 
-    fn room(&self, size: usize) -> Option<Arc<dyn Room>> {
-        self.replaces.then(|| Rooms::default().one(size))
+    fn chunk_buffer(&self, size: usize) -> Option<Arc<dyn ChunkBuffer>> {
+        self.replaces.then(|| ChunkBuffers::default().one(size))
     }
 }
 

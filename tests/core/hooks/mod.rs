@@ -36,6 +36,7 @@ use crate::support::{
 
 mod accepting;
 mod blocking;
+mod chunk_buffers;
 mod closing;
 mod edits;
 mod ending;
@@ -47,7 +48,6 @@ mod later;
 mod leaving;
 mod moving;
 mod parting;
-mod rooms;
 mod verdicts;
 
 const BOTH: Interest = Interest::TO_UPSTREAM.with(Interest::TO_CLIENT);

@@ -8,11 +8,12 @@
 //! | `pattern` | bytes that are known by their position, and random numbers from a seed |
 //! | `property` | what holds for every random case, tried, and a case that breaks it made small |
 //! | `folder` | a folder for Unix sockets, and peers that meet there |
-//! | `rooms` | memory of a hook's own, into which chunks are read, and a count of it |
+//! | `chunk_buffers` | memory of a hook's own, into which chunks are read, and a count of it |
 //! | `own_process` | runs one test in a process where nothing else runs, or a program to its end |
 //! | `log_lines` | the log's lines, for a test in a process of its own |
 //! | `kernel` | what only the kernel knows: unacknowledged bytes, states of sockets, threads and their processor time |
 
+pub mod chunk_buffers;
 pub mod folder;
 pub mod kernel;
 pub mod log_lines;
@@ -20,6 +21,5 @@ pub mod own_process;
 pub mod pattern;
 pub mod peers;
 pub mod property;
-pub mod rooms;
 pub mod running;
 pub mod upstreams;

@@ -9,26 +9,26 @@ use interpose::{
     hooks::{Answer, Decision, EndVerdict, Failed, Hooks, Verdict},
     live::handle::Connection,
     words::{
-        chunk::{Chunk, Room},
+        chunk::{Chunk, ChunkBuffer},
         direction::Direction,
         interest::Interest,
     },
 };
 
 use crate::support::{
+    chunk_buffers::ChunkBuffers,
     pattern::Pattern,
     peers::{End, Peer, until},
-    rooms::Rooms,
     running::{Running, to},
     upstreams::Upstream,
 };
 
 const CHUNK: usize = 4096;
 
-/// Gives a room whenever it is asked, and keeps every chunk.
+/// Gives a buffer whenever it is asked, and keeps every chunk.
 #[derive(Debug, Default)]
 struct Keeping {
-    rooms: Rooms,
+    buffers: ChunkBuffers,
     kept: Mutex<Vec<Chunk>>,
     left: AtomicUsize,
 }
@@ -38,9 +38,9 @@ impl Keeping {
         self.kept.lock().unwrap().iter().flat_map(|chunk| chunk.iter().copied()).collect()
     }
 
-    /// How many of the chunks that were kept lie in a room.
-    fn in_rooms(&self) -> usize {
-        self.kept.lock().unwrap().iter().filter(|chunk| chunk.room().is_some()).count()
+    /// How many of the chunks that were kept lie in a buffer.
+    fn in_buffers(&self) -> usize {
+        self.kept.lock().unwrap().iter().filter(|chunk| chunk.buffer().is_some()).count()
     }
 }
 
@@ -64,14 +64,14 @@ impl Hooks for Keeping {
 
     fn on_close(&self, _: &Connection, _: bool) {}
 
-    fn room(&self, size: usize) -> Option<Arc<dyn Room>> {
+    fn chunk_buffer(&self, size: usize) -> Option<Arc<dyn ChunkBuffer>> {
         assert_eq!(size, CHUNK);
-        Some(self.rooms.one(size))
+        Some(self.buffers.one(size))
     }
 
-    fn leave(&self, room: Arc<dyn Room>) {
+    fn give_back(&self, buffer: Arc<dyn ChunkBuffer>) {
         self.left.fetch_add(1, Relaxed);
-        drop(room);
+        drop(buffer);
     }
 }
 
@@ -84,7 +84,7 @@ fn start(hooks: &Arc<Keeping>) -> (Running, Upstream) {
 }
 
 #[test]
-fn what_follows_a_full_chunk_is_read_into_a_room() {
+fn what_follows_a_full_chunk_is_read_into_the_hooks_buffer() {
     let hooks = Arc::new(Keeping::default());
     let (running, upstream) = start(&hooks);
     let mut client = Peer::connect(running.address());
@@ -96,9 +96,9 @@ fn what_follows_a_full_chunk_is_read_into_a_room() {
     let mut sent = vec![0; size as usize];
     sent.copy_from_slice(&Pattern::new(1).take(size as usize));
     assert_eq!(hooks.kept(), sent, "what was kept is what it was");
-    assert!(hooks.in_rooms() > 0);
-    until("those that nobody keeps are gone", || hooks.rooms.alive() == hooks.in_rooms());
-    assert!(hooks.left.load(Relaxed) >= hooks.in_rooms());
+    assert!(hooks.in_buffers() > 0);
+    until("those that nobody keeps are gone", || hooks.buffers.alive() == hooks.in_buffers());
+    assert!(hooks.left.load(Relaxed) >= hooks.in_buffers());
 }
 
 #[test]
@@ -111,5 +111,5 @@ fn small_chunks_need_none() {
         client.send(b"question");
         assert_eq!(far.receive_exactly(8), b"question");
     }
-    assert_eq!((hooks.in_rooms(), hooks.left.load(Relaxed)), (0, 0));
+    assert_eq!((hooks.in_buffers(), hooks.left.load(Relaxed)), (0, 0));
 }

@@ -10,23 +10,23 @@ use std::{
 };
 
 use bytes::BufMut;
-use interpose::words::chunk::Room;
+use interpose::words::chunk::ChunkBuffer;
 
-/// How many rooms there are. Clones count together.
+/// How many buffers there are. Clones count together.
 #[derive(Debug, Clone, Default)]
-pub struct Rooms(Arc<AtomicUsize>);
+pub struct ChunkBuffers(Arc<AtomicUsize>);
 
 #[derive(Debug)]
-struct Vector {
+struct Counted {
     memory: Vec<u8>,
     filled: usize,
-    rooms: Rooms,
+    buffers: ChunkBuffers,
 }
 
-impl Rooms {
-    pub fn one(&self, size: usize) -> Arc<dyn Room> {
+impl ChunkBuffers {
+    pub fn one(&self, size: usize) -> Arc<dyn ChunkBuffer> {
         self.0.fetch_add(1, Relaxed);
-        Arc::new(Vector { memory: vec![0; size], filled: 0, rooms: self.clone() })
+        Arc::new(Counted { memory: vec![0; size], filled: 0, buffers: self.clone() })
     }
 
     /// How many have not been dropped.
@@ -35,12 +35,12 @@ impl Rooms {
     }
 }
 
-impl Room for Vector {
+impl ChunkBuffer for Counted {
     fn size(&self) -> usize {
         self.memory.len()
     }
 
-    fn fill(&mut self, read: &mut dyn FnMut(&mut dyn BufMut) -> Poll<io::Result<()>>) -> Poll<io::Result<usize>> {
+    fn read_into(&mut self, read: &mut dyn FnMut(&mut dyn BufMut) -> Poll<io::Result<()>>) -> Poll<io::Result<usize>> {
         let mut left = &mut self.memory[..];
         ready!(read(&mut left))?;
         let left = left.len();
@@ -53,8 +53,8 @@ impl Room for Vector {
     }
 }
 
-impl Drop for Vector {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.rooms.0.fetch_sub(1, Relaxed);
+        self.buffers.0.fetch_sub(1, Relaxed);
     }
 }
