@@ -16,10 +16,7 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{
-    splice::{LEAST, ROW},
-    turn::BUFFER,
-};
+use super::{streak::Streak, turn::BUFFER};
 use crate::{
     io::stream::{Socket, Stream},
     settings::config::Coalesce,
@@ -46,8 +43,8 @@ const BYTES_PER_MILLISECOND: u128 = LOW_WATER as u128 / 3;
 /// The coalescing state of a direction.
 #[derive(Debug, Default)]
 pub(super) struct Coalescer {
-    /// Bytes that came in turns of at least [`LEAST`]. Until they reach [`ROW`], no other state is kept.
-    row: usize,
+    /// Until it is long enough, no other state is kept.
+    streak: Streak,
     watched: Option<Box<Watched>>,
 }
 
@@ -78,35 +75,33 @@ struct Wait {
 }
 
 impl Coalescer {
-    /// Records a turn in which `came` bytes came from the source. With `dry`, the direction waits for more of them. Returns
-    /// true if a wait has ended, so that there may be bytes to read.
+    /// Records a turn in which `received` bytes came from the source. With `drained`, the direction waits for more of
+    /// them. Returns true if a wait has ended, so that there may be bytes to read.
     pub(super) fn turn_over(
         &mut self,
         policy: Coalesce,
-        came: usize,
-        dry: bool,
+        received: usize,
+        drained: bool,
         source: &mut Stream,
         cx: &mut Context<'_>,
     ) -> bool {
-        if policy == Coalesce::Never || self.watched.is_none() && !self.streams(policy, came) {
+        if policy == Coalesce::Never || self.watched.is_none() && !self.streams(policy, received) {
             return false;
         }
-        self.watched.as_mut().is_some_and(|watched| watched.turn_over(policy, came, dry, source, cx))
+        self.watched.as_mut().is_some_and(|watched| watched.turn_over(policy, received, drained, source, cx))
     }
 
     /// Records that the opposite direction has moved bytes. Returns true if that has ended a wait.
-    pub(super) fn answered(&mut self, source: &mut Stream) -> bool {
+    pub(super) fn opposite_moved(&mut self, source: &mut Stream) -> bool {
         let Some(watched) = &mut self.watched else { return false };
         watched.pace.begin_anew(Instant::now());
         watched.wait_no_more(source)
     }
 
     /// Returns true if the direction's streaming is to be measured from now on.
-    fn streams(&mut self, policy: Coalesce, came: usize) -> bool {
-        if came > 0 {
-            self.row = if came < LEAST { 0 } else { self.row.saturating_add(came) };
-        }
-        let streams = self.row >= ROW || policy == Coalesce::Always;
+    fn streams(&mut self, policy: Coalesce, received: usize) -> bool {
+        self.streak.turn_over(received);
+        let streams = self.streak.streams() || policy == Coalesce::Always;
         if streams {
             self.watched = Some(Box::new(Watched { pace: Pace::new(Instant::now()), wait: None }));
         }
@@ -115,16 +110,16 @@ impl Coalescer {
 }
 
 impl Watched {
-    fn turn_over(&mut self, policy: Coalesce, came: usize, dry: bool, source: &mut Stream, cx: &mut Context<'_>) -> bool {
+    fn turn_over(&mut self, policy: Coalesce, received: usize, drained: bool, source: &mut Stream, cx: &mut Context<'_>) -> bool {
         let now = Instant::now();
-        if came > 0 {
-            self.pace.came(came, now);
+        if received > 0 {
+            self.pace.received(received, now);
             if let Some(wait) = &mut self.wait {
                 wait.useful = true;
                 wait.until = now + LONGEST;
             }
         }
-        if !dry {
+        if !drained {
             return false;
         }
         if self.wait.is_none()
@@ -156,7 +151,7 @@ impl Pace {
         (self.since, self.last, self.bytes) = (now, now, 0);
     }
 
-    fn came(&mut self, bytes: usize, now: Instant) {
+    fn received(&mut self, bytes: usize, now: Instant) {
         if now.duration_since(self.last) > PAUSE {
             self.begin_anew(now);
         }
@@ -212,7 +207,7 @@ mod tests {
     use tokio::{net::TcpListener, task::yield_now, time::advance};
 
     use super::*;
-    use crate::io::stream::Unregistered;
+    use crate::{io::stream::Unregistered, relay::streak};
 
     const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -233,20 +228,20 @@ mod tests {
             Self { coalescer: Coalescer::default(), policy, source, sender }
         }
 
-        /// Plays a turn in which `came` bytes came, and no more.
-        async fn turn(&mut self, came: usize) {
+        /// Plays a turn in which `received` bytes came, and no more.
+        async fn turn(&mut self, received: usize) {
             let Self { coalescer, policy, source, .. } = self;
             poll_fn(|cx| {
-                let _ = coalescer.turn_over(*policy, came, true, source, cx);
+                let _ = coalescer.turn_over(*policy, received, true, source, cx);
                 Poll::Ready(())
             })
             .await;
         }
 
-        /// Plays a turn with `came` bytes each millisecond. Returns after how many milliseconds the direction began to wait.
-        async fn waits_after(&mut self, came: usize, milliseconds: u32) -> Option<u32> {
+        /// Plays a turn with `received` bytes each millisecond. Returns after how many milliseconds the direction began to wait.
+        async fn waits_after(&mut self, received: usize, milliseconds: u32) -> Option<u32> {
             for millisecond in 0..milliseconds {
-                self.turn(came).await;
+                self.turn(received).await;
                 if self.waits() {
                     return Some(millisecond);
                 }
@@ -290,7 +285,7 @@ mod tests {
         }
         let mut rig = Rig::new(Coalesce::Streaming).await;
         for _ in 0..100_000 {
-            rig.turn(LEAST - 1).await;
+            rig.turn(streak::LEAST - 1).await;
         }
         assert!(rig.coalescer.watched.is_none(), "nothing is kept of it");
     }
@@ -300,11 +295,11 @@ mod tests {
         let mut rig = Rig::new(Coalesce::Streaming).await;
         for _ in 0..50 {
             assert_eq!(rig.waits_after(LOW_WATER, 100).await, None);
-            assert!(!rig.coalescer.answered(&mut rig.source));
+            assert!(!rig.coalescer.opposite_moved(&mut rig.source));
         }
         assert_eq!(rig.waits_after(LOW_WATER, 200).await, Some(128));
         rig.sender.write_all(&[0; 1000]).unwrap();
-        assert!(rig.coalescer.answered(&mut rig.source));
+        assert!(rig.coalescer.opposite_moved(&mut rig.source));
         assert!(!rig.waits(), "an answer ends a wait");
         assert_eq!(rig.read().await, Some(1000), "and what has come is there");
     }

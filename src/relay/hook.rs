@@ -100,8 +100,8 @@ impl<'a> Hook<'a> {
         if self.apart {
             return self.hooks.is_some_and(|hooks| hooks.connection.waits(self.direction));
         }
-        let answered = || self.chunks && shared.has_injected_enough(self.direction.opposite());
-        self.opposite_stalled && self.has_answers(shared) || answered()
+        let answers_at_limit = || self.chunks && shared.has_injected_enough(self.direction.opposite());
+        self.opposite_stalled && self.has_answers(shared) || answers_at_limit()
     }
 
     /// Returns true if bytes that a hook may have sent wait for the opposite direction.

@@ -19,6 +19,7 @@ mod rest;
 mod scratch;
 mod splice;
 mod stages;
+mod streak;
 mod talk;
 mod teardown;
 mod turn;
@@ -197,10 +198,10 @@ impl<'a> Relay<'a> {
         let (up, down, discarded) = scratch::with_buffer(|scratch| {
             let up = self.turn(ToUpstream, scratch, cx);
             if up.moved {
-                self.pumps.to_client.answered(&mut self.streams.upstream);
+                self.pumps.to_client.opposite_moved(&mut self.streams.upstream);
             }
             let mut down = self.turn(ToClient, scratch, cx);
-            down.more |= down.moved && self.pumps.to_upstream.answered(&mut self.streams.client);
+            down.more |= down.moved && self.pumps.to_upstream.opposite_moved(&mut self.streams.client);
             (up, down, self.discard(scratch, cx))
         });
         if let Some(end) = self.refused.take() {

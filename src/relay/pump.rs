@@ -88,8 +88,8 @@ impl Pump {
     }
 
     /// Records that the opposite direction has moved bytes. Returns true if there may be bytes to read now.
-    pub(super) fn answered(&mut self, source: &mut Stream) -> bool {
-        self.coalescer.answered(source)
+    pub(super) fn opposite_moved(&mut self, source: &mut Stream) -> bool {
+        self.coalescer.opposite_moved(source)
     }
 
     /// Prepares for another thread, which lacks this thread's timers and pipes. It may have SIGPIPE unblocked, which a splice
@@ -137,12 +137,12 @@ impl Pump {
     /// Moves bytes as far as possible now. Without a fault and without `more`, the sockets wake the task.
     pub(super) fn turn(&mut self, mut ends: Ends<'_>, buffer: &mut [u8], cx: &mut Context<'_>) -> Turn {
         let mut turn = Turn::default();
-        let (mut moved, mut steps, mut dry) = (0, 0, false);
+        let (mut moved, mut steps, mut drained) = (0, 0, false);
         while !self.is_over() {
             steps += 1;
             match self.step(&mut ends, buffer, cx) {
                 Poll::Pending => {
-                    dry = self.is_reading() && !ends.hook.is_held(ends.shared);
+                    drained = self.is_reading() && !ends.hook.is_held(ends.shared);
                     break;
                 }
                 Poll::Ready(Ok(bytes)) => {
@@ -164,7 +164,7 @@ impl Pump {
         }
         turn.read = ends.received > 0;
         self.delivery.splicer.turn_over(moved);
-        turn.more |= self.coalescer.turn_over(ends.hook.coalesce, ends.received, dry, ends.source, cx);
+        turn.more |= self.coalescer.turn_over(ends.hook.coalesce, ends.received, drained, ends.source, cx);
         turn
     }
 
