@@ -8,6 +8,7 @@ pub mod length_prefix;
 pub mod lines;
 pub mod modbus;
 pub mod mqtt;
+pub mod redis;
 pub mod spec;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -23,6 +24,7 @@ pub use self::{
     lines::Lines,
     modbus::Modbus,
     mqtt::Mqtt,
+    redis::Resp,
     spec::{Framing, FramingPair},
     tls_record::TlsRecords,
     varint::Varint,
