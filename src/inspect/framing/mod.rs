@@ -8,6 +8,7 @@ pub mod length_prefix;
 pub mod lines;
 pub mod modbus;
 pub mod mqtt;
+pub mod postgres;
 pub mod redis;
 pub mod spec;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use self::{
     lines::Lines,
     modbus::Modbus,
     mqtt::Mqtt,
+    postgres::Postgres,
     redis::Resp,
     spec::{Framing, FramingPair},
     tls_record::TlsRecords,
