@@ -76,9 +76,12 @@ impl ServerShared {
         }
     }
 
-    /// Refuses a target that can only be this server's own listener.
-    pub(crate) fn refuse_itself(&self, forward: Option<&Forward>) -> Result<(), Error> {
-        let Some(Forward { address, .. }) = forward else { return Ok(()) };
+    /// Refuses a forward with a target that can only be this server's own listener. `name` is the setting it is given as.
+    pub(crate) fn refuse_itself(&self, name: &str, forward: Option<&Forward>) -> Result<(), Error> {
+        forward.into_iter().flat_map(Forward::targets).try_for_each(|target| self.refuse_own(name, &target.address))
+    }
+
+    fn refuse_own(&self, name: &str, address: &Address) -> Result<(), Error> {
         let target = address.socket_addr();
         let own = match (address, &self.address) {
             (Address::Unix(target), SocketName::Unix(own)) => target == own,
@@ -90,7 +93,7 @@ impl ServerShared {
         if !own {
             return Ok(());
         }
-        let message = format!("forward_to {address}: it is the listener's own address; forward to the upstream's");
+        let message = format!("{name} {address}: it is the listener's own address; forward to the upstream's");
         Err(Error::new(ErrorKind::Config, message))
     }
 
@@ -113,6 +116,14 @@ impl ServerShared {
                 _ => self.address.clone(),
             },
         }
+    }
+
+    /// Keeps the line about targets that could not be connected before the one that was, and logs it at most once a second.
+    pub(crate) fn note_passed_over(&self, shared: &Shared, line: Box<str>) {
+        if let Some(more) = self.connect_log.pass() {
+            log::warn!(target: log_target::CONNECTION, "{}: {line}{more}", shared.id);
+        }
+        shared.keep_passed_over(line);
     }
 
     /// Logs, at most once a second, that a client found no upstream, or that a connection was ended by this process or its

@@ -13,11 +13,12 @@ use crate::{
     },
     hooks::{Decision, Failed, Hooks, connection_hooks::ConnectionHooks},
     io::{
-        connector::{self, Connected, Way},
+        connector::{Connected, Way},
         given::{self, Given},
         hops::{Came, Hop},
         reserve::Reserve,
         stream::Stream,
+        targets,
     },
     live::handle::Connection,
     live::shared::{Shared, SideNames},
@@ -63,7 +64,10 @@ pub(super) async fn reach(departure: Departure<'_>) -> Result<Reached, Outcome> 
     let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &context.options, came };
     let reaching = connect(context, way, hooks.as_mut(), on_lane, reserve);
     let connected = unless_ended(reaching, shared, Some(client)).await?;
-    let connected = connected.map(|Connected { stream, peer, local, hop }| (Unserved(Some(stream)), (peer, local), hop));
+    let connected = connected.map(|Connected { stream, peer, local, hop, passed_over }| {
+        passed_over.into_iter().for_each(|line| context.server.note_passed_over(shared, line));
+        (Unserved(Some(stream)), (peer, local), hop)
+    });
     if hooks.as_ref().is_some_and(|hooks| hooks.known) {
         // Checked once more: a connection that a script has made was remembered only after it was accepted here. Every circle
         // of such connections passes hooks.
@@ -144,12 +148,12 @@ async fn connect(
     let failed = |error: String| Outcome::explained(CloseReason::ConnectFailed, error);
     match decision {
         Decision::Default => match &context.forward {
-            Some(forward) => connector::connect(forward, way, reserve).await.map(Some),
+            Some(forward) => targets::connect(forward, way, reserve).await.map(Some),
             None => Err(failed("there is no forward_to, and on_accept named no target; give one of the two".to_owned())),
         },
         Decision::Forward(forward) => {
-            forward.check().map_err(|error| failed(error.to_string()))?;
-            connector::connect(&forward, way, reserve).await.map(Some)
+            forward.check("forward_to").map_err(|error| failed(error.to_string()))?;
+            targets::connect(&forward, way, reserve).await.map(Some)
         }
         Decision::Connected(socket) => given::adopt(socket, way).and_then(Given::register).map(Some),
         Decision::Nowhere => Ok(None),

@@ -40,6 +40,8 @@ pub(crate) struct Connected {
     pub local: SocketName,
     /// Marks the connection as one of this process, if it may come to a listener of ours.
     pub hop: Option<Hop>,
+    /// One line about the targets that could not be connected before.
+    pub passed_over: Option<Box<str>>,
 }
 
 /// The client's history, and the means to connect its upstream.
@@ -51,8 +53,8 @@ pub(crate) struct Way<'a> {
     pub came: Came<'a>,
 }
 
-/// Connects to the target of `forward`, or returns the reason of the failure. Uses the descriptors of `reserve`.
-pub(crate) async fn connect(forward: &Forward, way: Way<'_>, reserve: Option<Reserve>) -> Result<Connected, Outcome> {
+/// Connects to the first target of `forward` alone, or returns the reason of the failure. Uses the descriptors of `reserve`.
+pub(super) async fn connect_once(forward: &Forward, way: Way<'_>, reserve: Option<Reserve>) -> Result<Connected, Outcome> {
     let attempt = async {
         // Releases the descriptor reserved for DNS now; the one for the socket just before the socket is opened.
         let kept = reserve.map(Reserve::into_socket);
@@ -73,12 +75,10 @@ pub(crate) async fn connect(forward: &Forward, way: Way<'_>, reserve: Option<Res
     };
     near_timer::set();
     match deadline::within(forward.connect_timeout, attempt).await {
-        Some(Ok(stream)) => Ok(stream),
-        Some(Err(outcome)) => Err(outcome.about(&forward.address)),
+        Some(done) => done,
         None => {
             let seconds = forward.connect_timeout.as_secs_f64();
-            let why = format!("no answer within {seconds} s");
-            Err(Outcome::explained(CloseReason::ConnectTimeout, why).about(&forward.address))
+            Err(Outcome::explained(CloseReason::ConnectTimeout, format!("no answer within {seconds} s")))
         }
     }
 }
@@ -166,7 +166,7 @@ async fn connect_tcp(address: SocketAddr, source: Option<IpAddr>, way: Way<'_>) 
     if cfg!(not(unix)) {
         hop = way.hops.remember((&local, &peer), way.came);
     }
-    Ok(Connected { stream, peer, local, hop })
+    Ok(Connected { stream, peer, local, hop, passed_over: None })
 }
 
 /// Returns the address that a connect to `address` reaches: 0.0.0.0 and [::] are this machine, at an address that only the
@@ -206,7 +206,7 @@ async fn connect_unix(path: &str, way: Way<'_>) -> Result<Connected, Outcome> {
         match attempt().await {
             Ok((connected, hop)) => {
                 let local = SocketName::Unix(String::new());
-                return Ok(Connected { stream: connected.into(), peer, local, hop });
+                return Ok(Connected { stream: connected.into(), peer, local, hop, passed_over: None });
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(UNIX_RETRY).await,
             Err(error) => return Err(Outcome::from_connect(error)),
@@ -228,14 +228,6 @@ fn name_unix(socket: &Socket, peer: &SocketName, way: Way<'_>) -> io::Result<Opt
 #[cfg(not(unix))]
 async fn connect_unix(_: &str, _: Way<'_>) -> Result<Connected, Outcome> {
     Err(Outcome::explained(CloseReason::ConnectFailed, "this system has no Unix sockets"))
-}
-
-impl Outcome {
-    /// Returns this outcome with the target named in its error.
-    fn about(self, target: &Address) -> Self {
-        let error = self.error.unwrap_or_default();
-        Self::explained(self.reason, format!("cannot connect to {target}: {error}"))
-    }
 }
 
 #[cfg(test)]

@@ -22,3 +22,4 @@ pub(crate) mod resolver;
 mod socket_file;
 pub(crate) mod stream;
 pub(crate) mod sys;
+pub(crate) mod targets;

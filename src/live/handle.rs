@@ -86,9 +86,10 @@ impl Connection {
         Origin { passed: self.passed(), client, inode: self.0.inode.load(Ordering::Relaxed) }
     }
 
-    /// Returns one line about the end, if it needs an explanation.
+    /// Returns one line about the end, if it needs an explanation, and about targets that could not be connected before the
+    /// one that was; the latter also before the end.
     pub fn error(&self) -> Option<String> {
-        self.0.outcome.get().and_then(|outcome| outcome.error.clone())
+        self.0.explanation()
     }
 
     /// Returns the client's names: those of its socket, unless a step of arrival has set others.

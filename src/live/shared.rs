@@ -76,6 +76,8 @@ pub(super) struct Seldom {
     edits: Mutex<Both<Vec<Edit>>>,
     /// The outcome that another connection's failure causes.
     cause: OnceLock<Outcome>,
+    /// One line about the targets that could not be connected before the one that was.
+    passed_over: OnceLock<Box<str>>,
     /// The client's names, if a step of arrival has set others than those of its socket.
     client: OnceLock<SideNames>,
 }
@@ -122,6 +124,19 @@ impl Shared {
         if names != *self.client {
             let _ = self.seldom.get_or_init(Box::default).client.set(names);
         }
+    }
+
+    /// Keeps one line about targets that could not be connected, once.
+    pub(crate) fn keep_passed_over(&self, line: Box<str>) {
+        let _ = self.seldom.get_or_init(Box::default).passed_over.set(line);
+    }
+
+    /// Returns the explanation of the end, and behind it the line about targets that could not be connected.
+    pub(super) fn explanation(&self) -> Option<String> {
+        let end = self.outcome.get().and_then(|outcome| outcome.error.as_deref());
+        let passed_over = self.seldom.get().and_then(|seldom| seldom.passed_over.get());
+        let both: Vec<&str> = end.into_iter().chain(passed_over.map(Box::as_ref)).collect();
+        (!both.is_empty()).then(|| both.join("; "))
     }
 
     /// Returns the inbox of `direction`, if anything was ever injected.

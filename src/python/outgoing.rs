@@ -153,7 +153,7 @@ impl Outgoing {
     /// Connects, and blocks until that is done. Raises ConnectError.
     #[new]
     fn connect(py: Python<'_>, forward: &Forward) -> PyResult<Self> {
-        forward.0.check().map_err(|error| errors::raise(py, &error))?;
+        forward.0.check("forward_to").map_err(|error| errors::raise(py, &error))?;
         let origin = called().map(|connection| connection.origin()).unwrap_or_default();
         let answer = Mutex::new(runtime::connect(py, forward.0.clone(), origin)?);
         let connected = loop {

@@ -22,7 +22,7 @@ use crate::{
         reserve::Reserve,
     },
     server::{setbacks::Setbacks, shutdown, state::ServerState, upkeep},
-    settings::limits,
+    settings::{forward::Forward, limits},
     threads::workers::Workers,
     words::{error::reason_text, log_target},
 };
@@ -56,7 +56,7 @@ pub(crate) fn spawn(state: Arc<ServerState>, listener: Listener, workers: Worker
 
 fn announce_start(state: &ServerState) {
     let context = state.context();
-    let target = context.forward.as_ref().map_or_else(|| "where on_accept says".to_owned(), |f| f.address.to_string());
+    let target = context.forward.as_ref().map_or_else(|| "where on_accept says".to_owned(), Forward::names);
     let also = state.shared.other_address.as_ref().map_or_else(String::new, |other| format!(" and {other}"));
     log::info!(target: log_target::LISTENER, "{}{also}: listening, forwarding to {target}", state.shared.address);
     let asked = state.config(|config| config.listening.backlog);
@@ -292,7 +292,7 @@ fn reserve(state: &ServerState) -> io::Result<Option<Reserve>> {
     if !state.shared.short_of_descriptors.load(Relaxed) {
         return Ok(None);
     }
-    let looks_up = state.context().forward.as_ref().is_some_and(|forward| forward.address.is_name());
+    let looks_up = state.context().forward.as_ref().is_some_and(|forward| forward.targets().any(|target| target.address.is_name()));
     match Reserve::new(looks_up) {
         Err(error) if is_exhaustion(&error) => Err(error),
         // Without /dev/null there is no reserve; clients are accepted all the same.

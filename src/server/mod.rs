@@ -70,7 +70,7 @@ impl Server {
         let options = SocketOptions { unacknowledged: config.timeouts.unacknowledged };
         let listener = Listener::bind(&config.listen, config.listening.backlog, config.listening.reuse_port, &options)?;
         let shared = ServerShared::new(listener.name().clone(), listener.other_name());
-        shared.refuse_itself(config.forward.as_ref())?;
+        shared.refuse_itself("forward_to", config.forward.as_ref())?;
         let state = Arc::new(ServerState::new(shared, config));
         Ok(Self(Arc::new(Inner { state, listener: Mutex::new(Some(listener)), workers: OnceLock::new() })))
     }

@@ -89,7 +89,7 @@ impl ServerState {
         let mut config = current.config.clone();
         change(config.live());
         config.check()?;
-        self.shared.refuse_itself(config.forward.as_ref())?;
+        self.shared.refuse_itself("forward_to", config.forward.as_ref())?;
         let (before, limit) = (&current.context, config.timeouts.unacknowledged);
         let context = ConnectionContext {
             unlike_listener: (limit != current.of_listener).then(|| limit.unwrap_or_default()),

@@ -154,8 +154,8 @@ impl Config {
     /// Checks the settings before a socket is opened.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let wrong = |message: &str| Err(Error::new(ErrorKind::Config, message));
-        self.forward.as_ref().map_or(Ok(()), Forward::check)?;
-        if self.forward.as_ref().is_some_and(|forward| forward.address == self.listen) {
+        self.forward.as_ref().map_or(Ok(()), |forward| forward.check("forward_to"))?;
+        if self.forward.iter().flat_map(Forward::targets).any(|target| target.address == self.listen) {
             return wrong("forward_to: it is the listener's own address; forward to the upstream's");
         }
         if self.limits.max_connections == Some(0) {

@@ -17,11 +17,11 @@ use tokio::{runtime, sync::oneshot};
 use crate::{
     io::hops::{Came, Ends, Hop, Hops},
     io::{
-        connector::{self, Connected, Way},
+        connector::{Connected, Way},
         given,
         options::SocketOptions,
         resolver::Resolver,
-        sys,
+        sys, targets,
     },
     settings::forward::Forward,
     words::{
@@ -152,8 +152,8 @@ impl Workers {
         runtime.spawn(async move {
             let options = SocketOptions { unacknowledged: None };
             let way = Way { resolver: &resolver, hops: &hops, options: &options, came: origin.came(&hops) };
-            let connected = connector::connect(&forward, way, None).await;
-            done(connected.and_then(|Connected { stream, peer, local, hop }| {
+            let connected = targets::connect(&forward, way, None).await;
+            done(connected.and_then(|Connected { stream, peer, local, hop, .. }| {
                 let fault = |error| Outcome::explained(CloseReason::ConnectFailed, reason_text(&error));
                 let socket = stream.into_socket().map_err(fault)?;
                 Ok(Dialled { socket, peer, local, memory: hop.map(Memory) })

@@ -15,6 +15,7 @@ mod limits;
 mod loops;
 mod several_addresses;
 mod staged;
+mod targets;
 mod timeouts;
 mod unix;
 mod upkeep;
