@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, cast
 
 from . import _native
@@ -22,6 +23,11 @@ class Forward:
     * `port`: 1 to 65535.
     * `connect_timeout`: seconds that name lookup and connecting may take together.
     * `source`: the local IP address to connect from; None lets the kernel choose.
+    * `fallback`: targets that are tried in this order when the one before cannot be connected: refused, unreachable,
+      too late, or a name without an address. Addresses as `forward_to` has them, with this one's `connect_timeout` and
+      `source`, or Forwards, with their own; 15 at most. `Connection.error` says which were passed over, and why.
+    * `retry`: seconds in which all targets are tried again while none can be connected, with pauses that grow from
+      50 ms to a second; the client waits meanwhile. None tries each once.
 
     It cannot be changed, and compares by value. Raises ArgumentTypeError, AddressError and ConfigError.
 
@@ -33,6 +39,8 @@ class Forward:
     ('smtp.example.com', 25)
     >>> Forward("smtp.example.com:25") == Forward("smtp.example.com", 25)
     True
+    >>> Forward("db:5432", fallback=["standby:5432"], retry=30)
+    Forward('db:5432', connect_timeout=10, fallback=['standby:5432'], retry=30)
     """
 
     __slots__ = ("_native", "_settings")
@@ -47,11 +55,18 @@ class Forward:
         *,
         connect_timeout: float = 10.0,
         source: str | None = None,
+        fallback: Sequence[ForwardTo] = (),
+        retry: float | None = None,
     ) -> None:
         limit = seconds("connect_timeout", connect_timeout)
         if source is not None:
             source = host_text("source", source)
-        self._settings = (limit, source)
+        if retry is not None:
+            retry = seconds("retry", retry)
+        others = tuple(_fallback_of(item, limit, source) for item in _items(fallback))
+        # Those of a fallback follow it; the native side has the same list.
+        flat = tuple(one for other in others for one in (other._alone(), *other.fallback))
+        self._settings = (limit, source, flat, retry)
         self._native: _native.Forward | None = None
         if host is None:
             if port is not None:
@@ -65,6 +80,8 @@ class Forward:
             if port == 0:
                 raise ConfigError("port: 0 is not a port to connect to; give the one the upstream listens on")
         self._native = _native.Forward(host, port, connect_timeout=limit, source=source)
+        if others or retry is not None:
+            self._native = self._native.or_else([native_forward(other, "fallback") for other in others], retry)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -89,6 +106,28 @@ class Forward:
         """The local IP address to connect from, or None."""
         return self._settings[1]
 
+    @property
+    def fallback(self) -> tuple[Forward, ...]:
+        """The targets that are tried in this order when those before cannot be connected.
+
+        >>> from interpose import Forward
+        >>> Forward("a:1", fallback=["b:2", ("c", 3)]).fallback[1].address
+        ('c', 3)
+        """
+        return self._settings[2]
+
+    @property
+    def retry(self) -> float | None:
+        """Seconds in which all targets are tried again while none can be connected, or None."""
+        return self._settings[3]
+
+    def _alone(self) -> Forward:
+        """Return this target without its fallbacks."""
+        if not self.fallback:
+            return self
+        timeout, source, _, retry = self._settings
+        return _rebuild(native_forward(self).address, timeout, source, (), retry)
+
     def start(self, host: str | None = None, port: int | None = None) -> Outgoing | Literal[False]:
         """Connect now, and return the connected side, or False if that fails; the log says why.
 
@@ -102,15 +141,28 @@ class Forward:
         """
         from ._outgoing import connected
 
-        timeout, source = self._settings
-        target = self if host is None else Forward(host, port, connect_timeout=timeout, source=source)
+        timeout, source, others, retry = self._settings
+        target = self
+        if host is not None:
+            target = Forward(host, port, connect_timeout=timeout, source=source, fallback=others, retry=retry)
         return connected(native_forward(target))
 
     def __repr__(self) -> str:
         if self._native is None:
             return "Forward.NOWHERE" if self is Forward.NOWHERE else "Forward()"
-        source = "" if self.source is None else f", source={self.source!r}"
-        return f"Forward({address_text(self.address)!r}, connect_timeout={self.connect_timeout:g}{source})"
+        limit, source, others, retry = self._settings
+        parts = [repr(address_text(self.address)), f"connect_timeout={limit:g}"]
+        if source is not None:
+            parts.append(f"source={source!r}")
+        if others:
+            # One with this one's settings is shown as it may be written.
+            likes = (one._settings == (limit, _fitting(source, one), (), None) for one in others)
+            pairs = zip(others, likes, strict=True)
+            shown = [repr(address_text(one.address)) if like else repr(one) for one, like in pairs]
+            parts.append(f"fallback=[{', '.join(shown)}]")
+        if retry is not None:
+            parts.append(f"retry={retry:g}")
+        return f"Forward({', '.join(parts)})"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Forward):
@@ -128,9 +180,38 @@ class Forward:
         return _rebuild, (None if self._native is None else self._native.address, *self._settings)
 
 
-def _rebuild(address: SocketName | None, connect_timeout: float, source: str | None) -> Forward:
+def _rebuild(
+    address: SocketName | None,
+    connect_timeout: float,
+    source: str | None,
+    fallback: tuple[Forward, ...] = (),
+    retry: float | None = None,
+) -> Forward:
     host, port = address if isinstance(address, tuple) else (address, None)
-    return Forward(host, port, connect_timeout=connect_timeout, source=source)
+    return Forward(host, port, connect_timeout=connect_timeout, source=source, fallback=fallback, retry=retry)
+
+
+def _items(value: object) -> list[object]:
+    """Return the items of a `fallback`, or raise for what is no list."""
+    if not isinstance(value, (list, tuple)):
+        raise wrong_type("fallback", value, "a list", 'write ["standby:80"], or a list of Forwards')
+    items = [*cast("list[object] | tuple[object, ...]", value)]
+    if len(items) == 2 and isinstance(items[0], str) and isinstance(items[1], int):
+        raise ConfigError(f"fallback: it is an address, not a list of some; write [{(items[0], items[1])!r}]")
+    return items
+
+
+def _fallback_of(item: object, limit: float, source: str | None) -> Forward:
+    """Return the target that an item of `fallback` means; an address has the settings of its Forward."""
+    forward = forward_of(item, "fallback")
+    if isinstance(item, Forward):
+        return forward
+    return _rebuild(native_forward(forward).address, limit, _fitting(source, forward))
+
+
+def _fitting(source: str | None, forward: Forward) -> str | None:
+    """Return `source` for a target that can have one: not for a Unix socket."""
+    return None if forward.unix_path is not None else source
 
 
 def _nowhere() -> Forward:
@@ -173,9 +254,9 @@ def target_of(value: ForwardTo | None, *, is_needed: bool) -> Forward | None:
     return None if value is None else forward_of(value)
 
 
-def native_forward(forward: Forward) -> _native.Forward:
+def native_forward(forward: Forward, name: str = "forward_to") -> _native.Forward:
     """Return the native side's twin of `forward`."""
     native = forward._native  # pyright: ignore[reportPrivateUsage]
     if native is None:
-        raise ConfigError(f"forward_to: {forward!r} names no target; write Forward('host', 80)")
+        raise ConfigError(f"{name}: {forward!r} names no target; write Forward('host', 80)")
     return native

@@ -24,6 +24,8 @@ class Kind(ABC):
 
     metavar = ""
     sample = ""
+    # True if the option may be given several times; its values are tuples then.
+    repeats = False
     # True if None is a value of its own, and not the lack of one.
     none_counts = False
 
@@ -187,6 +189,36 @@ class LocalAddress(Kind):
     def show(self, value: object) -> str:
         """Return the address, or who chooses it."""
         return "the kernel's choice" if value is None else f"{value}"
+
+
+class Targets(Kind):
+    """Some addresses to connect to, as texts. A variable has commas between them."""
+
+    metavar = "ADDRESS"
+    sample = "standby:80"
+    repeats = True
+
+    def check(self, name: str, value: object) -> tuple[str, ...]:
+        """Return `value` as a tuple; it must be a list or tuple of texts that are addresses."""
+        from . import _native
+        from ._addresses import host_text
+        from ._exceptions import wrong_type
+
+        if not isinstance(value, (list, tuple)):
+            raise wrong_type(name, value, "a list", 'write ["standby:80"]')
+        texts: list[object] | tuple[object, ...] = value
+        found = tuple(host_text(name, text) for text in texts)
+        for text in found:
+            _native.parse_address(text)
+        return found
+
+    def read(self, name: str, text: str) -> tuple[str, ...]:
+        """Read addresses with commas between them."""
+        return self.check(name, [part.strip() for part in text.split(",")])
+
+    def show(self, value: object) -> str:
+        """Return the addresses, or that there are none."""
+        return ",".join(f"{text}" for text in value) if isinstance(value, tuple) and value else "none"
 
 
 def _refuse(name: str, why: str) -> NoReturn:

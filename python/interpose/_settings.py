@@ -10,7 +10,7 @@ dataclasses of them that users have.
 
 from __future__ import annotations
 
-from ._kinds import Choice, Count, LocalAddress, Seconds, Switch
+from ._kinds import Choice, Count, LocalAddress, Seconds, Switch, Targets
 from ._rows import GROUPS, Group, Setting, group, rows_of, setting
 
 # Type checkers take this as True.
@@ -51,6 +51,24 @@ class ForwardSettings:
         flag="--source",
         others="sourceaddress sourceip localaddr localaddress bind",
         meaning="the local address to connect from",
+    )
+    fallback: tuple[str, ...] = setting(
+        default=(),
+        kind=Targets(),
+        flag="--fallback",
+        others="fallbacks backup backups failover alternatives standby",
+        help="where to connect if TARGET fails; may be repeated",
+        meaning="targets that are tried in this order when those before cannot be connected, each within its own "
+        "`connect_timeout`: addresses or Forwards, 16 targets in all at most",
+    )
+    retry: float | None = setting(
+        default=None,
+        kind=Seconds(none=True),
+        flag="--retry",
+        others="retries retrytimeout retryfor reconnect",
+        help="how long to try again while no target can be connected",
+        meaning="how long all targets are tried again, with pauses that grow from 50 ms to 1 s, while none can be "
+        "connected and the client waits. None tries each once",
     )
 
 

@@ -223,7 +223,8 @@ mod tests {
     #[tokio::test]
     async fn the_failures_of_all_targets_are_in_one_line_and_the_last_ones_reason_counts() {
         let first = nobody();
-        let forward = Forward::to(first).or_else(Forward::to("unix:/nowhere/at/all".parse::<crate::words::addr::Address>().unwrap()));
+        let forward =
+            Forward::to(first).or_else(Forward::to("unix:/nowhere/at/all".parse::<crate::words::addr::Address>().unwrap()));
         let outcome = connect_to(&forward).await.err().unwrap();
         assert_eq!(outcome.reason, CloseReason::Refused);
         let error = outcome.error.unwrap();

@@ -23,32 +23,23 @@ pub(super) struct Forward(pub(super) forward::Forward);
 #[pymethods]
 impl Forward {
     #[new]
-    #[pyo3(signature = (host, port, *, connect_timeout, source, fallback=Vec::new(), retry=None))]
-    fn new(
-        py: Python<'_>,
-        host: &str,
-        port: Option<u16>,
-        connect_timeout: f64,
-        source: Option<&str>,
-        fallback: Vec<PyRef<'_, Self>>,
-        retry: Option<f64>,
-    ) -> PyResult<Self> {
+    #[pyo3(signature = (host, port, *, connect_timeout, source))]
+    fn new(py: Python<'_>, host: &str, port: Option<u16>, connect_timeout: f64, source: Option<&str>) -> PyResult<Self> {
         let address = convert::address(py, host, port)?;
         let mut target = forward::Forward::to(address);
         if let Some(timeout) = convert::seconds(py, "connect_timeout", Some(connect_timeout))? {
             target.connect_timeout = timeout;
         }
         target.source = source.map(|source| parse_source(py, source, &target.address)).transpose()?;
-        target = fallback.into_iter().fold(target, |target, other| target.or_else(other.0.clone()));
-        target.retry = convert::seconds(py, "retry", retry)?;
-        target.check("forward_to").map_err(|error| errors::raise(py, &error))?;
         Ok(Self(target))
     }
 
-    /// Returns the targets that take this one's place, flattened.
-    #[getter]
-    fn fallback(&self) -> Vec<Self> {
-        self.0.fallback.iter().cloned().map(Self).collect()
+    /// Returns this target with others that take its place, and with the seconds in which all are tried again.
+    fn or_else(&self, py: Python<'_>, fallback: Vec<PyRef<'_, Self>>, retry: Option<f64>) -> PyResult<Self> {
+        let mut target = fallback.into_iter().fold(self.0.clone(), |target, other| target.or_else(other.0.clone()));
+        target.retry = convert::seconds(py, "retry", retry)?;
+        target.check("forward_to").map_err(|error| errors::raise(py, &error))?;
+        Ok(Self(target))
     }
 
     #[getter]

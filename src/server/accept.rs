@@ -292,7 +292,8 @@ fn reserve(state: &ServerState) -> io::Result<Option<Reserve>> {
     if !state.shared.short_of_descriptors.load(Relaxed) {
         return Ok(None);
     }
-    let looks_up = state.context().forward.as_ref().is_some_and(|forward| forward.targets().any(|target| target.address.is_name()));
+    let looks_up =
+        state.context().forward.as_ref().is_some_and(|forward| forward.targets().any(|target| target.address.is_name()));
     match Reserve::new(looks_up) {
         Err(error) if is_exhaustion(&error) => Err(error),
         // Without /dev/null there is no reserve; clients are accepted all the same.

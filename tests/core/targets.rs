@@ -44,11 +44,8 @@ fn the_next_target_takes_a_client_that_the_first_refuses() {
     server.expect(End::Eof);
     until("the connection is open", || connection.state() == State::Open);
     assert_eq!(connection.upstream().unwrap().peer.inet(), Some(upstream.address()));
-    let line = format!(
-        "connected to {}; before that cannot connect to {}: connection refused",
-        upstream.address(),
-        nobody.address()
-    );
+    let line =
+        format!("connected to {}; before that cannot connect to {}: connection refused", upstream.address(), nobody.address());
     assert_eq!(connection.error().as_deref(), Some(&*line));
     server.close();
     client.expect(End::Eof);
@@ -83,11 +80,8 @@ fn a_client_of_targets_that_all_fail_learns_each_reason() {
     let running = Running::start(config);
     let connection = failed_connection(&running);
     assert_eq!(connection.reason(), Some(CloseReason::Refused));
-    let line = format!(
-        "cannot connect to {}: no answer within 0.05 s; {}: connection refused",
-        silent.address(),
-        nobody.address()
-    );
+    let line =
+        format!("cannot connect to {}: no answer within 0.05 s; {}: connection refused", silent.address(), nobody.address());
     assert_eq!(connection.error(), Some(line));
 }
 

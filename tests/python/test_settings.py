@@ -24,6 +24,7 @@ from interpose import (
     Timeouts,
     _native,
 )
+from interpose._addresses import address_text
 from interpose._cli.help import help_text
 from interpose._cli.parsing import parse, parser
 from interpose._groups import native_config
@@ -42,7 +43,10 @@ OTHERS: dict[str, tuple[object, str]] = {
     "Seconds": (7.5, "7500ms"),
     "Count": (77, "77"),
     "LocalAddress": ("192.0.2.9", "192.0.2.9"),
+    "Targets": (("192.0.2.9:9",), "192.0.2.9:9"),
 }
+# Another one, where a number is none.
+ANOTHER = {"LocalAddress": "192.0.2.3", "Targets": "192.0.2.3:3"}
 
 
 def other_than_the_default(row: Setting) -> tuple[Any, str]:
@@ -116,14 +120,17 @@ def test_an_option_goes_before_its_variable(key: str) -> None:
     row = OPTIONS[key]
     _, text = other_than_the_default(row)
     opposite = f"--{row.long}" if row.flag.startswith("--no-") else f"--no-{row.long}"
-    words = [opposite] if isinstance(row.default, bool) else [row.flag, "3" if row.name != "source" else "192.0.2.3"]
+    words = [opposite] if isinstance(row.default, bool) else [row.flag, ANOTHER.get(type(row.kind).__name__, "3")]
     said = said_of(row, parse(["9090", "example.org:80", *words], {row.variable: text}))
     assert said == (row.default if isinstance(row.default, bool) else row.kind.read("", words[1]))
 
 
 def said_of(row: Setting, options: Any) -> object:
     group = options.forward if row.group == "forward" else getattr(options, row.group)
-    return getattr(group, row.name)
+    said = getattr(group, row.name)
+    if row.kind.repeats:
+        return tuple(address_text(target.address) for target in said)
+    return said
 
 
 @pytest.mark.parametrize("key", OPTIONS)
@@ -163,7 +170,7 @@ def test_a_wrong_value_is_refused_by_its_name(key: str) -> None:
 def test_what_else_has_defaults_of_the_table_has_the_same() -> None:
     parameters = inspect.signature(Forward).parameters
     assert {row.name: row.default for row in rows_of("forward")} == {
-        name: parameters[name].default for name in ("connect_timeout", "source")
+        name: parameters[name].default for name in ("connect_timeout", "source", "fallback", "retry")
     }
 
 

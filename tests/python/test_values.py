@@ -48,7 +48,23 @@ def test_a_forward_keeps_what_it_was_given() -> None:
     assert repr(forward) == "Forward('192.0.2.1:80', connect_timeout=3, source='192.0.2.7')"
 
 
-@pytest.mark.parametrize("name", ["address", "connect_timeout", "source", "other"])
+def test_a_forward_shows_its_other_targets_as_they_may_be_written() -> None:
+    forward = Forward("a:1", source="192.0.2.7", fallback=["b:2", ("c", 3), "unix:/d", Forward("e:5")], retry=30)
+    others = "'b:2', 'c:3', 'unix:/d', Forward('e:5', connect_timeout=10)"
+    assert repr(forward) == f"Forward('a:1', connect_timeout=10, source='192.0.2.7', fallback=[{others}], retry=30)"
+    assert eval(repr(forward)) == forward
+    assert (forward.fallback[0], forward.retry) == (Forward("b:2", source="192.0.2.7"), 30.0)
+    assert len({forward, Forward("a:1"), Forward("a:1", retry=30), Forward("a:1", fallback=["b:2"])}) == 4
+
+
+def test_targets_of_a_fallback_follow_it() -> None:
+    inner = Forward("b:2", connect_timeout=2, fallback=["c:3"])
+    forward = Forward("a:1", fallback=[inner, "d:4"])
+    assert forward.fallback == (Forward("b:2", connect_timeout=2), Forward("c:3", connect_timeout=2), Forward("d:4"))
+    assert inner.fallback == (Forward("c:3", connect_timeout=2),)
+
+
+@pytest.mark.parametrize("name", ["address", "connect_timeout", "source", "fallback", "retry", "other"])
 def test_a_forward_cannot_be_changed(name: str) -> None:
     with pytest.raises(AttributeError):
         setattr(Forward("a:80"), name, "b")
@@ -56,7 +72,14 @@ def test_a_forward_cannot_be_changed(name: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [Forward("a", 80, connect_timeout=2), Forward("unix:/x"), Timeouts(idle=3), Limits(5), Ledger(3, 0, 2, 0, 1)],
+    [
+        Forward("a", 80, connect_timeout=2),
+        Forward("unix:/x"),
+        Forward("a:1", fallback=["b:2"], retry=3),
+        Timeouts(idle=3),
+        Limits(5),
+        Ledger(3, 0, 2, 0, 1),
+    ],
 )
 def test_a_value_can_be_pickled_and_copied(value: Any) -> None:
     assert pickle.loads(pickle.dumps(value)) == value

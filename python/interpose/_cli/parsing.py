@@ -75,7 +75,13 @@ def parse(words: list[str], variables: Mapping[str, str] = os.environ) -> Option
     connecting: ForwardSettings = groups.pop("forward")
     return Options(
         address=found.listen,
-        forward=Forward(found.target, connect_timeout=connecting.connect_timeout, source=connecting.source),
+        forward=Forward(
+            found.target,
+            connect_timeout=connecting.connect_timeout,
+            source=connecting.source,
+            fallback=connecting.fallback,
+            retry=connecting.retry,
+        ),
         **groups,
     )
 
@@ -86,7 +92,10 @@ def _groups(found: argparse.Namespace, variables: Mapping[str, str]) -> dict[str
     texts = {row: text for row, text in environment.texts(variables).items() if row not in options}
     values = {row: row.kind.read(row.variable, text) for row, text in texts.items()}
     for row, value in options.items():
-        values[row] = value if isinstance(row.kind, Switch) else row.kind.read(row.flag, value)
+        if row.kind.repeats:
+            values[row] = row.kind.check(row.flag, value)
+        else:
+            values[row] = value if isinstance(row.kind, Switch) else row.kind.read(row.flag, value)
     _settle_volume(values, options)
     return {
         group.name: group.kind(**{row.name: values[row] for row in group.rows if row in values})
@@ -136,5 +145,6 @@ def parser() -> argparse.ArgumentParser:
             made.add_argument(*on, dest=row.key, action="store_const", const=True)
             made.add_argument(*off, dest=row.key, action="store_const", const=False)
         else:
-            made.add_argument(*names, dest=row.key, metavar=row.kind.metavar)
+            action = "append" if row.kind.repeats else "store"
+            made.add_argument(*names, dest=row.key, metavar=row.kind.metavar, action=action)
     return made

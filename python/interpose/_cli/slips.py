@@ -46,6 +46,7 @@ def check(words: list[str], parser: argparse.ArgumentParser) -> None:
         known.update(dict.fromkeys(action.option_strings, action))
     addresses: list[str] = []
     given: set[str] = set()
+    repeated = {row.flag for row in rows_of() if row.kind.repeats}
     left = iter(range(len(words)))
     for index in left:
         word = words[index]
@@ -66,7 +67,7 @@ def check(words: list[str], parser: argparse.ArgumentParser) -> None:
             if equals:
                 _refuse(name, f"it takes no value, and {value!r} is one; write {name}, or leave it out")
         else:
-            if name in given:
+            if name in given and name not in repeated:
                 _refuse(name, "it is given twice; give it once")
             given.add(name)
             if not equals and _lacks_value(words, index, known):
