@@ -4,6 +4,7 @@ pub mod delimiter;
 pub mod dns;
 pub mod fixed;
 pub mod framer;
+pub mod http1;
 pub mod length_prefix;
 pub mod lines;
 pub mod modbus;
@@ -21,6 +22,7 @@ pub use self::{
     dns::Dns,
     fixed::Fixed,
     framer::{Broken, Cut, Framer, LengthField, TooLong},
+    http1::Http1,
     length_prefix::{ByteOrder, LengthPrefixed},
     lines::Lines,
     modbus::Modbus,
