@@ -9,6 +9,7 @@ pub mod length_prefix;
 pub mod lines;
 pub mod modbus;
 pub mod mqtt;
+pub mod mysql;
 pub mod postgres;
 pub mod redis;
 pub mod spec;
@@ -27,6 +28,7 @@ pub use self::{
     lines::Lines,
     modbus::Modbus,
     mqtt::Mqtt,
+    mysql::Mysql,
     postgres::Postgres,
     redis::Resp,
     spec::{Framing, FramingPair},
