@@ -67,6 +67,10 @@ impl Framer for Reader {
         if self.has_inline && buffer[0] != b'*' {
             return Ok(memchr(b'\n', &buffer[seen..]).map_or(Cut::MORE, |end| Cut::Message(seen + end + 1)));
         }
+        // A master that prepares a snapshot keeps its replica waiting with line feeds.
+        if buffer[0] == b'\n' {
+            return Ok(Cut::Message(1));
+        }
         if seen == 0 {
             self.place = Place::default();
         }

@@ -154,8 +154,8 @@ fn bytes_that_were_seen_are_not_read_again() {
 fn the_snapshot_of_a_replica_is_not_framed() {
     let begin = b"+FULLRESYNC 8371b4fb1155b71f4a04d3e1bc3e18c4a990aeeb 0\r\n";
     let snapshot = b"$EOF:0123456789012345678901234567890123456789\r\nREDIS0011\xfa\tredis-ver";
-    let expected = [messages([&b"+OK\r\n"[..], begin]), vec![rest(snapshot)]].concat();
-    every_split_in(&Resp, ToClient, &[b"+OK\r\n", &begin[..], snapshot].concat(), &expected);
+    let expected = [messages([&b"+OK\r\n"[..], b"\n", b"\n", begin]), vec![rest(snapshot)]].concat();
+    every_split_in(&Resp, ToClient, &[b"+OK\r\n\n\n", &begin[..], snapshot].concat(), &expected);
     let is_whole = |part: &Part| matches!(part, Part::Message(_));
     assert!(parts(&Resp, ToUpstream, b"+FULLRESYNC a\r\nPING\r\n", &[9]).iter().all(is_whole), "an inline command");
 }

@@ -10,13 +10,15 @@ use crate::{
     words::direction::{Both, Direction},
 };
 
-/// Panics with the smallest case that was found for which `test` panics. The cases are the same in every run.
+/// Panics with the smallest case that was found for which `test` panics. The cases are the same in every run;
+/// `INTERPOSE_CASES=10000` tries as many.
 #[track_caller]
 pub(crate) fn holds<S: Strategy>(strategy: S, test: impl Fn(S::Value))
 where
     S::Value: Debug,
 {
-    let config = ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() };
+    let cases = std::env::var("INTERPOSE_CASES").map_or(256, |cases| cases.parse().expect("a number"));
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let random_numbers = test_runner::TestRng::deterministic_rng(config.rng_algorithm);
     let mut runner = test_runner::TestRunner::new_with_rng(config, random_numbers);
     let tried = runner.run(&strategy, |case| {
