@@ -218,9 +218,8 @@ struct Length;
 impl LengthField for Length {
     fn set(&self, message: &[u8], instead: Bytes) -> Result<Bytes, TooLong> {
         match message {
-            // A server's answer to a request for encryption.
-            [_] => Ok(instead),
             [0, ..] => UNTYPED.set_up_to(MOST_UNTYPED, instead),
+            // A server's answer of one byte has no field, but an error in its place has one.
             _ => TYPED.set_up_to(MOST, instead),
         }
     }

@@ -189,6 +189,7 @@ fn the_length_is_set_with_and_without_a_type() {
     assert_eq!(set(START_UP, b"\0\0\0\x21\0\x03\0\0user\0bob\0\0"), &b"\0\0\0\x12\0\x03\0\0user\0bob\0\0"[..]);
     assert_eq!(set(OF_CLIENT[1], b"Q\0"), &b"Q\0"[..]);
     assert_eq!(set(b"S", b"N"), &b"N"[..]);
+    assert_eq!(set(b"S", b"E\0\0\0\0SFATAL\0\0"), &b"E\0\0\0\x0cSFATAL\0\0"[..]);
     for message in OF_CLIENT.into_iter().chain(OF_UPSTREAM).chain([SSL_REQUEST, CANCEL, START_UP, b"S"]) {
         let right = Bytes::from_static(message);
         assert_eq!(length.set(message, right.clone()).unwrap().as_ptr(), right.as_ptr(), "{}", message.escape_ascii());
