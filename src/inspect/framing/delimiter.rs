@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use memchr::memmem::Finder;
 
-use super::{Broken, Cut, Framer};
+use super::framer::{Broken, Cut, Framer};
 use crate::words::error::{Error, ErrorKind};
 
 /// Messages that end with one sequence of bytes, which stays in the message.

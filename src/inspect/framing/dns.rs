@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Broken, Cut, Framer, LengthField, length_prefix::Field};
+use super::{
+    framer::{Broken, Cut, Framer, LengthField},
+    length_prefix::Field,
+};
 
 /// The messages of DNS over TCP, each with its length in two bytes before it (RFC 1035 §4.2.2, RFC 7766 §8).
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,7 +41,7 @@ mod tests {
     use super::*;
     use crate::{
         inspect::framing::{
-            TooLong,
+            framer::TooLong,
             testing::{
                 broken, every_split,
                 garbage::{garbage_is_harmless, holds, parts, sizes},

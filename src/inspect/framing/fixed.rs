@@ -1,6 +1,6 @@
 //! Messages of one length.
 
-use super::{Broken, Cut, Framer};
+use super::framer::{Broken, Cut, Framer};
 use crate::words::error::{Error, ErrorKind};
 
 /// Messages that all have one length.

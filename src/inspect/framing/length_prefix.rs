@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Broken, Cut, Framer, LengthField, TooLong};
+use super::framer::{Broken, Cut, Framer, LengthField, TooLong};
 use crate::words::error::{Error, ErrorKind};
 
 /// The order of the bytes of a number.

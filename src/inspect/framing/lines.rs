@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use super::{Broken, Cut, Framer};
+use super::framer::{Broken, Cut, Framer};
 
 /// Messages that end with a line feed, as telnet-like protocols have them. A carriage return before it stays in the message,
 /// like the line feed itself.

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Broken, Cut, Framer, LengthField, TooLong, length_prefix::Field};
+use super::{
+    framer::{Broken, Cut, Framer, LengthField, TooLong},
+    length_prefix::Field,
+};
 
 /// The frames of Modbus TCP: a header of 7 bytes ("MBAP") and a request or an answer (MODBUS Messaging on TCP/IP
 /// Implementation Guide V1.0b §3.1.3).

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Broken, Cut, Framer, LengthField, varint::Base128};
+use super::{
+    framer::{Broken, Cut, Framer, LengthField},
+    varint::Base128,
+};
 
 /// The control packets of MQTT, all versions: a byte of type and flags, the remaining length, and as many bytes
 /// (MQTT 5.0 §2.1, MQTT 3.1.1 §2.2).
@@ -42,7 +45,7 @@ mod tests {
     use super::*;
     use crate::{
         inspect::framing::{
-            TooLong,
+            framer::TooLong,
             testing::{
                 broken, every_split,
                 garbage::{garbage_is_harmless, holds, parts, sizes},

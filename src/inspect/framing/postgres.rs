@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use super::{
-    Broken, Cut, Framer, Framing, LengthField, TooLong,
+    framer::{Broken, Cut, Framer, LengthField, TooLong},
     length_prefix::{ByteOrder, Field},
+    spec::Framing,
 };
 use crate::words::direction::Both;
 

@@ -2,7 +2,10 @@
 
 use memchr::{memchr, memmem};
 
-use super::{Broken, Cut, Framer, Framing};
+use super::{
+    framer::{Broken, Cut, Framer},
+    spec::Framing,
+};
 use crate::words::direction::Both;
 
 /// The protocol of Redis and its relatives, in versions 2 and 3 (Redis serialization protocol specification).

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Broken, Cut, Framer, LengthField, TooLong, length_prefix::Field};
+use super::{
+    framer::{Broken, Cut, Framer, LengthField, TooLong},
+    length_prefix::Field,
+};
 
 /// The records of TLS and SSL 3: a type, a version and a length, then the contents, encrypted once the handshake has come so
 /// far (RFC 8446 §5.1 and §5.2, RFC 5246 §6.2).

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{Broken, Cut, Framer, LengthField, TooLong, length_prefix::overwritten};
+use super::{
+    framer::{Broken, Cut, Framer, LengthField, TooLong},
+    length_prefix::overwritten,
+};
 
 /// Messages with a varint before them that counts the bytes behind it, as the delimited messages of Protocol Buffers have it
 /// (Encoding, "Base 128 Varints"; `writeDelimitedTo`).
