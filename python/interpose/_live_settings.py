@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._callbacks import ServerCallbacks
 
 _KINDS = {"timeouts": Timeouts, "limits": Limits}
+_TARGETS = ("forward_to", "mirror_to")
 _FIXED = {"relay": Relay, "listen": Listen, "callbacks": Callbacks}
 
 
@@ -29,7 +30,7 @@ def is_live(name: str, value: object, *, is_free: bool) -> bool:
     setting's own kind does.
     """
     kind = _KINDS.get(name)
-    return name == "forward_to" or (kind is not None and (not is_free or isinstance(value, kind)))
+    return name in _TARGETS or (kind is not None and (not is_free or isinstance(value, kind)))
 
 
 class LiveSettings:

@@ -140,6 +140,8 @@ class Stats(_Figures):
     * `callback_errors`: callbacks that raised an exception, or gave an answer that means nothing.
     * `max_connections`: the limit in force. `max_connections_reached`: times that all of them were taken while a
       client waited for the next that ends.
+    * `mirror_bytes`: bytes of clients that the system of `mirror_to` accepted. `mirror_missed_bytes`: those that it
+      missed.
 
     >>> from interpose import CloseReason, Limits, TheServer
     >>> server = TheServer("", 0, "example.org:80", limits=Limits(max_connections=500))
@@ -160,6 +162,8 @@ class Stats(_Figures):
     callback_errors: int
     max_connections: int
     max_connections_reached: int
+    mirror_bytes: int
+    mirror_missed_bytes: int
 
 
 def stats_of(values: dict[str, Any]) -> Stats:

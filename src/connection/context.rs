@@ -21,6 +21,7 @@ use crate::{
         error::{Error, ErrorKind},
         log_target,
         outcome::{CloseReason, Outcome},
+        stats::MirrorMeter,
         throttle::Throttle,
     },
 };
@@ -42,6 +43,10 @@ pub(crate) struct ServerShared {
     /// Limits the log lines about connections that failed.
     pub connect_log: Throttle,
     pub last_circle: LastCircle,
+    /// The counts of the copies that go to the second target.
+    pub mirror: Arc<MirrorMeter>,
+    /// Limits the log lines about second targets that miss bytes.
+    pub mirror_log: Throttle,
 }
 
 /// The settings that a connection keeps for its life: a snapshot of its server's when it was accepted, shared by all
@@ -50,6 +55,8 @@ pub(crate) struct ServerShared {
 pub(crate) struct ConnectionContext {
     pub server: Arc<ServerShared>,
     pub forward: Option<Forward>,
+    /// The second target, which gets a copy of the client's bytes.
+    pub mirror: Option<Forward>,
     pub timeouts: Timeouts,
     pub options: SocketOptions,
     /// The unacknowledged bound of a client's socket, where that has another from the listener; zero is none.
@@ -73,6 +80,8 @@ impl ServerShared {
             short_of_descriptors: AtomicBool::new(false),
             connect_log: Throttle::default(),
             last_circle: LastCircle::default(),
+            mirror: Arc::default(),
+            mirror_log: Throttle::default(),
         }
     }
 
@@ -152,6 +161,7 @@ impl ConnectionContext {
         Self {
             server,
             forward: config.forward.clone(),
+            mirror: config.mirror.clone(),
             timeouts: config.timeouts.clone(),
             options: SocketOptions { unacknowledged: config.timeouts.unacknowledged },
             unlike_listener: None,

@@ -5,6 +5,7 @@ mod arrive;
 pub(crate) mod circle;
 pub(crate) mod context;
 pub(crate) mod entry;
+mod mirror;
 pub(crate) mod permits;
 mod reach;
 mod steps;
@@ -137,6 +138,7 @@ impl Task {
         if let Some(apart) = apart {
             spawn_apart(apart);
         }
+        mirror::begin(entry, workers, *on_lane);
         Ok(upstream)
     }
 

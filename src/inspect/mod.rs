@@ -6,6 +6,7 @@
 
 pub mod chain;
 pub mod framing;
+pub(crate) mod mirror;
 pub mod outbox;
 #[cfg(test)]
 pub(crate) mod playbook;

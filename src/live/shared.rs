@@ -210,7 +210,7 @@ impl Shared {
     }
 
     /// Asks the task to change the stages of `direction`.
-    pub(super) fn edit_stages(&self, direction: Direction, edit: Edit) -> Result<(), Refused> {
+    pub(crate) fn edit_stages(&self, direction: Direction, edit: Edit) -> Result<(), Refused> {
         let edits = &self.seldom.get_or_init(Box::default).edits;
         // As in `open_inbox`: either the end sees what is there, or it is seen here.
         fence(Ordering::SeqCst);

@@ -45,11 +45,18 @@ impl Server {
 #[pymethods]
 impl Server {
     #[new]
-    #[pyo3(signature = (listen, forward, config))]
-    fn new(py: Python<'_>, listen: (String, Option<u16>), forward: Option<&Forward>, config: &Config) -> PyResult<Self> {
+    #[pyo3(signature = (listen, forward, config, mirror=None))]
+    fn new(
+        py: Python<'_>,
+        listen: (String, Option<u16>),
+        forward: Option<&Forward>,
+        config: &Config,
+        mirror: Option<&Forward>,
+    ) -> PyResult<Self> {
         let (host, port) = listen;
         let listen = convert::address(py, &host, port)?;
-        let config = config.over(config::Config::new(listen, forward.map(|forward| forward.0.clone())));
+        let mut config = config.over(config::Config::new(listen, forward.map(|forward| forward.0.clone())));
+        config.mirror = mirror.map(|mirror| mirror.0.clone());
         // Detached, because a lookup of the listener's name may block.
         let server = py.detach(|| server::Server::bind(config)).map_err(|error| errors::raise(py, &error))?;
         Ok(Self { server, process: std::process::id() })
@@ -103,9 +110,11 @@ impl Server {
     }
 
     /// Changes where new clients go, and what holds for them; only time limits and quantity limits are taken from `config`.
-    fn change(&self, py: Python<'_>, forward: Option<&Forward>, config: &Config) -> PyResult<()> {
+    #[pyo3(signature = (forward, config, mirror=None))]
+    fn change(&self, py: Python<'_>, forward: Option<&Forward>, config: &Config, mirror: Option<&Forward>) -> PyResult<()> {
         let changed = self.here(py)?.change(|settings| {
             *settings.forward = forward.map(|forward| forward.0.clone());
+            *settings.mirror = mirror.map(|mirror| mirror.0.clone());
             config.put_live(settings.timeouts, settings.limits);
         });
         changed.map_err(|error| errors::raise(py, &error))

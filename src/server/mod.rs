@@ -71,6 +71,7 @@ impl Server {
         let listener = Listener::bind(&config.listen, config.listening.backlog, config.listening.reuse_port, &options)?;
         let shared = ServerShared::new(listener.name().clone(), listener.other_name());
         shared.refuse_itself("forward_to", config.forward.as_ref())?;
+        shared.refuse_itself("mirror_to", config.mirror.as_ref())?;
         let state = Arc::new(ServerState::new(shared, config));
         Ok(Self(Arc::new(Inner { state, listener: Mutex::new(Some(listener)), workers: OnceLock::new() })))
     }
@@ -223,6 +224,7 @@ impl Server {
     pub fn stats(&self) -> Stats {
         let state = &self.0.state;
         let totals = state.shared.registry.totals();
+        let (mirror_bytes, mirror_missed_bytes) = state.shared.mirror.counts();
         Stats {
             accepted: totals.accepted,
             active: totals.active,
@@ -234,6 +236,8 @@ impl Server {
             callback_errors: state.shared.hooked.get().map_or(0, |hooked| hooked.hooks.errors()),
             max_connections: state.permits.most(),
             max_connections_reached: state.max_connections_reached.load(Ordering::Relaxed),
+            mirror_bytes,
+            mirror_missed_bytes,
         }
     }
 }

@@ -90,6 +90,7 @@ impl ServerState {
         change(config.live());
         config.check()?;
         self.shared.refuse_itself("forward_to", config.forward.as_ref())?;
+        self.shared.refuse_itself("mirror_to", config.mirror.as_ref())?;
         let (before, limit) = (&current.context, config.timeouts.unacknowledged);
         let context = ConnectionContext {
             unlike_listener: (limit != current.of_listener).then(|| limit.unwrap_or_default()),
@@ -104,7 +105,8 @@ impl ServerState {
     }
 
     fn limit_connections(&self, current: &Current) {
-        let by_default = || if current.is_started { limits::default_max_connections() } else { 0 };
+        let is_mirrored = current.config.mirror.is_some();
+        let by_default = || if current.is_started { limits::default_max_connections(is_mirrored) } else { 0 };
         self.permits.set_most(current.config.limits.max_connections.unwrap_or_else(by_default));
     }
 

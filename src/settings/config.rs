@@ -107,6 +107,8 @@ pub struct Config {
     pub listen: Address,
     /// Where to connect. Without it, the hook `on_accept` has to decide.
     pub forward: Option<Forward>,
+    /// A second target, which gets a copy of what each client sends. Its answers are dropped, and it holds up nothing.
+    pub mirror: Option<Forward>,
     /// Time limits.
     pub timeouts: Timeouts,
     /// Quantity limits.
@@ -127,6 +129,8 @@ pub struct LiveSettings<'a> {
     /// As in [`Config`].
     pub forward: &'a mut Option<Forward>,
     /// As in [`Config`].
+    pub mirror: &'a mut Option<Forward>,
+    /// As in [`Config`].
     pub timeouts: &'a mut Timeouts,
     /// As in [`Config`].
     pub limits: &'a mut Limits,
@@ -138,6 +142,7 @@ impl Config {
         Self {
             listen,
             forward: forward.into(),
+            mirror: None,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             listening: Listen::default(),
@@ -148,15 +153,22 @@ impl Config {
 
     /// Returns the settings that may change while a server runs.
     pub(crate) fn live(&mut self) -> LiveSettings<'_> {
-        LiveSettings { forward: &mut self.forward, timeouts: &mut self.timeouts, limits: &mut self.limits }
+        let Self { forward, mirror, timeouts, limits, .. } = self;
+        LiveSettings { forward, mirror, timeouts, limits }
     }
 
     /// Checks the settings before a socket is opened.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let wrong = |message: &str| Err(Error::new(ErrorKind::Config, message));
         self.forward.as_ref().map_or(Ok(()), |forward| forward.check("forward_to"))?;
-        if self.forward.iter().flat_map(Forward::targets).any(|target| target.address == self.listen) {
-            return wrong("forward_to: it is the listener's own address; forward to the upstream's");
+        self.mirror.as_ref().map_or(Ok(()), |mirror| mirror.check("mirror_to"))?;
+        for (forward, message) in [
+            (&self.forward, "forward_to: it is the listener's own address; forward to the upstream's"),
+            (&self.mirror, "mirror_to: it is the listener's own address; give the one of another server"),
+        ] {
+            if forward.iter().flat_map(Forward::targets).any(|target| target.address == self.listen) {
+                return wrong(message);
+            }
         }
         if self.limits.max_connections == Some(0) {
             return wrong("max_connections: 0 would accept nobody; give at least 1, or None for the default");

@@ -91,6 +91,28 @@ impl Meter {
     }
 }
 
+/// The counts of the copies that go to a second target, of all connections of a server.
+#[derive(Debug, Default)]
+pub(crate) struct MirrorMeter {
+    sent: AtomicU64,
+    missed: AtomicU64,
+}
+
+impl MirrorMeter {
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub(crate) fn missed(&self, bytes: usize) {
+        self.missed.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Returns the bytes that were sent, and those that were missed.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.sent.load(Relaxed), self.missed.load(Relaxed))
+    }
+}
+
 /// A server's figures at one moment.
 #[derive(Debug, Clone)]
 pub struct Stats {
@@ -114,11 +136,15 @@ pub struct Stats {
     pub max_connections: usize,
     /// Number of times that all of these were in use while a client waited in the backlog.
     pub max_connections_reached: u64,
+    /// Bytes of clients that the second target's system took.
+    pub mirror_bytes: u64,
+    /// Bytes of clients that the second target missed.
+    pub mirror_missed_bytes: u64,
 }
 
 impl Stats {
     /// Returns the plain counters by name, without the reasons and the bytes: the list that an exporter iterates.
-    pub fn counters(&self) -> [(&'static str, u64); 6] {
+    pub fn counters(&self) -> [(&'static str, u64); 8] {
         [
             ("accepted", self.accepted),
             ("active", self.active as u64),
@@ -126,6 +152,8 @@ impl Stats {
             ("callback_errors", self.callback_errors),
             ("max_connections", self.max_connections as u64),
             ("max_connections_reached", self.max_connections_reached),
+            ("mirror_bytes", self.mirror_bytes),
+            ("mirror_missed_bytes", self.mirror_missed_bytes),
         ]
     }
 

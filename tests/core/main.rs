@@ -13,6 +13,7 @@ mod hooks;
 mod lifecycle;
 mod limits;
 mod loops;
+mod mirror;
 mod several_addresses;
 mod staged;
 mod targets;

@@ -3,11 +3,14 @@
 //! A case is written for two peers: `near`, which acts, and `far`, which sees the effect through the proxy. The
 //! [`Rig`] says which relay path lies between them and whether the client or the upstream is the near one.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use interpose::{
     live::handle::{Connection, State},
-    settings::config::{Coalesce, Splice, Timeouts},
+    settings::{
+        config::{Coalesce, Splice, Timeouts},
+        forward::Forward,
+    },
     words::{direction::Direction, interest::Interest, outcome::CloseReason, stats::Ledger},
 };
 
@@ -15,7 +18,7 @@ use self::watching::{Later, WATCHING, Watching};
 use crate::support::{
     peers::{Peer, clamp, until},
     running::{Running, to, wait_end},
-    upstreams::Upstream,
+    upstreams::{Echo, Upstream},
 };
 
 mod half_close;
@@ -24,7 +27,7 @@ mod players;
 mod pressure;
 mod reset;
 mod script;
-mod watching;
+pub mod watching;
 
 /// The most that interpose may hold of one direction: one read buffer.
 pub const BUFFER: u64 = 256 * 1024;
@@ -48,6 +51,8 @@ pub enum Path {
     Later,
     /// Hooks put a copy in the place of every chunk, have memory of their own for large ones, and wait for many bytes.
     Replaced,
+    /// Nobody looks, and a second target is sent a copy of what the client sends. It sends that back, to nobody.
+    Mirrored,
 }
 
 /// Which side is the near one.
@@ -119,6 +124,11 @@ impl Rig {
                 Running::start(config)
             }
             Path::Inspected => Running::start_hooked(config, Arc::new(Watching::default()), WATCHING),
+            Path::Mirrored => {
+                static ECHO: OnceLock<Echo> = OnceLock::new();
+                config.mirror = Some(Forward::to(ECHO.get_or_init(Echo::start).address()));
+                Running::start(config)
+            }
             Path::Staged => {
                 let hooks = Watching { staged: true, ..Watching::default() };
                 Running::start_hooked(config, Arc::new(hooks), Interest::NONE)
@@ -322,6 +332,7 @@ path!(spliced Path::Spliced);
 path!(coalesced Path::Coalesced);
 path!(inspected Path::Inspected);
 path!(replaced Path::Replaced);
+path!(mirrored Path::Mirrored);
 path!(staged Path::Staged);
 path!(staged_on_lane Path::StagedOnLane);
 path!(later Path::Later);
