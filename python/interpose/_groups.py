@@ -17,11 +17,22 @@ from ._settings import (
     Limits,
     Listen,
     Relay,
+    ServerSettings,
     Setting,
     Timeouts,
 )
 
-__all__ = ["Callbacks", "CommandSettings", "ForwardSettings", "Limits", "Listen", "Relay", "Timeouts", "native_config"]
+__all__ = [
+    "Callbacks",
+    "CommandSettings",
+    "ForwardSettings",
+    "Limits",
+    "Listen",
+    "Relay",
+    "ServerSettings",
+    "Timeouts",
+    "native_config",
+]
 
 
 def _complete(group: Group) -> None:

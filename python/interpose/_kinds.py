@@ -221,6 +221,31 @@ class Targets(Kind):
         return ",".join(f"{text}" for text in value) if isinstance(value, tuple) and value else "none"
 
 
+class Target(Kind):
+    """An address to connect to, as a text, or None."""
+
+    metavar = "ADDRESS"
+    sample = "shadow:80"
+
+    def check(self, name: str, value: object) -> str | None:
+        """Return `value`, which must be the text of an address, or None."""
+        from . import _native
+        from ._addresses import host_text
+
+        text = None if value is None else host_text(name, value)
+        if text is not None:
+            _native.parse_address(text)
+        return text
+
+    def read(self, name: str, text: str) -> str | None:
+        """Return the text as it stands."""
+        return self.check(name, text)
+
+    def show(self, value: object) -> str:
+        """Return the address, or that there is none."""
+        return "none" if value is None else f"{value}"
+
+
 def _refuse(name: str, why: str) -> NoReturn:
     from ._exceptions import ConfigError
 

@@ -1,4 +1,4 @@
-"""The settings of a server that may change while it runs: where it forwards, its timeouts and its limits."""
+"""The settings of a server that may change while it runs: its targets, its timeouts and its limits."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, cast
 
 from ._checks import instance
 from ._exceptions import ServerStoppedError
-from ._forward import Forward, ForwardTo, native_forward, target_of
+from ._forward import Forward, ForwardTo, forward_of, native_forward, target_of
 from ._groups import Callbacks, Limits, Listen, Relay, Timeouts, native_config
 
 if TYPE_CHECKING:
     from . import _native
     from ._callbacks import ServerCallbacks
 
-_KINDS = {"timeouts": Timeouts, "limits": Limits}
-_TARGETS = ("forward_to", "mirror_to")
+_KINDS = {"timeouts": Timeouts, "limits": Limits, "mirror_to": Forward}
 _FIXED = {"relay": Relay, "listen": Listen, "callbacks": Callbacks}
 
 
@@ -30,19 +29,59 @@ def is_live(name: str, value: object, *, is_free: bool) -> bool:
     setting's own kind does.
     """
     kind = _KINDS.get(name)
-    return name in _TARGETS or (kind is not None and (not is_free or isinstance(value, kind)))
+    return name == "forward_to" or (kind is not None and (not is_free or isinstance(value, kind)))
+
+
+class Settable:
+    """The settings of a server that are attributes as well."""
+
+    forward_to: ForwardTo | None = None
+    """Where clients are forwarded to: an instance has a Forward; a subclass may set a default. Assigned to a server, it
+    holds for clients that are accepted from then on."""
+
+    mirror_to: ForwardTo | None = None
+    """The second target, which gets a copy of what clients send: an instance has a Forward or None; a subclass may set
+    a default. Assigned to a server, it holds for clients that are accepted from then on."""
+
+    timeouts: Timeouts
+    """The time limits. Assigned, another Timeouts holds for clients that are accepted from then on."""
+
+    limits: Limits
+    """The quantity limits. Assigned, another Limits holds at once; a lower one ends no connection."""
+
+    buffer_size: int = 262144
+    """The most bytes of one chunk; a subclass may set a default."""
+
+
+def native_or_none(forward: Forward | None, name: str = "forward_to") -> _native.Forward | None:
+    """Return the native side's twin of `forward`, if there is one."""
+    return None if forward is None else native_forward(forward, name)
+
+
+def mirror_of(value: object) -> Forward | None:
+    """Return the Forward of a server's `mirror_to`, or raise what Forward raises."""
+    mirror = None if value is None else forward_of(value, "mirror_to")
+    native_or_none(mirror, "mirror_to")
+    return mirror
 
 
 class LiveSettings:
     """The values in force, which the native side has too: they change together, or not at all."""
 
     def __init__(
-        self, server: object, native: _native.Server, forward: Forward | None, timeouts: Timeouts, limits: Limits
+        self,
+        server: object,
+        native: _native.Server,
+        targets: tuple[Forward | None, Forward | None],
+        timeouts: Timeouts,
+        limits: Limits,
     ) -> None:
         self._native = native
-        self._forward, self._timeouts, self._limits = forward, timeouts, limits
+        (self._forward, self._mirror), self._timeouts, self._limits = targets, timeouts, limits
         attributes = vars(server)
-        attributes["forward_to"] = forward
+        attributes["forward_to"] = self._forward
+        if attributes.get("mirror_to") is None:
+            attributes["mirror_to"] = self._mirror
         for name, value in (("timeouts", timeouts), ("limits", limits)):
             # A script may have an attribute of that name; one that is a group is no default, and would deceive.
             if isinstance(attributes.get(name, getattr(type(server), name, value)), _KINDS[name]):
@@ -55,14 +94,17 @@ class LiveSettings:
         if native.stopping:
             raise ServerStoppedError(f"{name}: the server was stopped; make a new TheServer")
         with callbacks.lanes.lock:
-            forward, timeouts, limits = self._forward, self._timeouts, self._limits
+            forward, mirror, timeouts, limits = self._forward, self._mirror, self._timeouts, self._limits
             if name == "forward_to":
                 is_needed = callbacks.of("on_accept") is None
                 value = forward = target_of(cast("ForwardTo | None", value), is_needed=is_needed)
+            elif name == "mirror_to":
+                value = mirror = mirror_of(value)
             elif name == "timeouts":
                 value = timeouts = instance(name, value, Timeouts)
             else:
                 value = limits = instance(name, value, Limits)
-            native.change(None if forward is None else native_forward(forward), native_config(timeouts, limits))
-            self._forward, self._timeouts, self._limits = forward, timeouts, limits
+            config = native_config(timeouts, limits)
+            native.change(native_or_none(forward), config, native_or_none(mirror))
+            self._forward, self._mirror, self._timeouts, self._limits = forward, mirror, timeouts, limits
             vars(server)[name] = value

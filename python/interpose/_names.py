@@ -72,6 +72,7 @@ SERVER_ARGUMENTS = {
     **_table(
         {
             "forward_to": "target upstream dest destination remote to forward backend server targethost",
+            "mirror_to": "mirrorto mirror shadow shadowto mirrortarget copyto tee teeto",
             "host and port": "address bind listenaddress",
             "on_recv": "callback handler",
         }

@@ -15,13 +15,13 @@ from ._checks import flag, instance, seconds
 from ._connection import Connection
 from ._ending import Ending, check_loop
 from ._exceptions import ArgumentTypeError, LaneError, RuntimeStartError, ServerStoppedError
-from ._forward import Forward, ForwardTo, native_forward, target_of
+from ._forward import Forward, ForwardTo, target_of
 from ._groups import Callbacks, Limits, Listen, Relay, Timeouts, native_config
 from ._hook_decorators import callbacks_of
 from ._hook_methods import HookMethods, warn_of_slips
 from ._hook_types import OnAccept, OnConnection, OnEof, OnRecv
 from ._hooks import HOOKS
-from ._live_settings import LiveSettings, is_fixed, is_live
+from ._live_settings import LiveSettings, Settable, is_fixed, is_live, mirror_of, native_or_none
 from ._names import LOOP_ARGUMENTS, SERVER_ARGUMENTS, STOP_ARGUMENTS, ServerNames, names_checked
 from ._old_keywords import OLD_KEYWORDS, OldKeywords, group_of
 from ._shadowable import shadowable
@@ -33,7 +33,7 @@ _DRAIN_SECONDS = 5.0
 _TIMEOUTS, _LIMITS, _RELAY, _LISTEN, _CALLBACKS = Timeouts(), Limits(), Relay(), Listen(), Callbacks()
 
 
-class TheServer(Ending, TutorialAttributes, HookMethods, ServerNames):
+class TheServer(Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
     """Forwards every client of a listener to an upstream: every byte, both ways, ends as ends.
 
     It binds and listens at once, so `address` is known and clients may connect; they are served from
@@ -44,6 +44,8 @@ class TheServer(Ending, TutorialAttributes, HookMethods, ServerNames):
       that every machine can reach (`"0.0.0.0"`, `"::"`) is warned about once without `Listen(public=True)`.
     * `forward_to`: `(host, port)`, `"host:port"`, `"unix:/path"` or a Forward. None takes the class attribute
       `forward_to`, for subclasses; without that, `on_accept` has to say where each client goes.
+    * `mirror_to`: a second target, which gets a copy of what each client sends. Its answers are dropped, it holds up
+      nothing, and what it misses is counted in `stats`. None takes the class attribute.
     * `on_accept` to `on_close`: callbacks, for the hooks of these names. They may be assigned and deleted later as
       well, also while it runs (`server.on_recv = f`), or be methods of a subclass; HookMethods says what each is
       called with and what its answer means.
@@ -62,19 +64,6 @@ class TheServer(Ending, TutorialAttributes, HookMethods, ServerNames):
     ('127.0.0.1', True)
     """
 
-    forward_to: ForwardTo | None = None
-    """Where clients are forwarded to: an instance has a Forward; a subclass may set a default. Assigned to a server, it
-    holds for clients that are accepted from then on."""
-
-    timeouts: Timeouts
-    """The time limits. Assigned, another Timeouts holds for clients that are accepted from then on."""
-
-    limits: Limits
-    """The quantity limits. Assigned, another Limits holds at once; a lower one ends no connection."""
-
-    buffer_size: int = 262144
-    """The most bytes of one chunk; a subclass may set a default."""
-
     @names_checked(SERVER_ARGUMENTS, OLD_KEYWORDS)
     def __init__(
         self,
@@ -89,6 +78,7 @@ class TheServer(Ending, TutorialAttributes, HookMethods, ServerNames):
         on_upstream_recv: OnRecv | None = None,
         on_eof: OnEof | None = None,
         on_close: OnConnection | None = None,
+        mirror_to: ForwardTo | None = None,
         timeouts: Timeouts = _TIMEOUTS,
         limits: Limits = _LIMITS,
         relay: Relay = _RELAY,
@@ -112,9 +102,10 @@ class TheServer(Ending, TutorialAttributes, HookMethods, ServerNames):
         warn_of_slips(type(self))
         self._drain = seconds("drain", drain, zero=True)
         self._pid = os.getpid()
-        target = None if forward is None else native_forward(forward)
-        native = _native.Server((host, port), target, native_config(timeouts, limits, relay, listen))
-        self._live = LiveSettings(self, native, forward, timeouts, limits)
+        mirror = mirror_of(self.mirror_to if mirror_to is None else mirror_to)
+        config = native_config(timeouts, limits, relay, listen)
+        native = _native.Server((host, port), native_or_none(forward), config, native_or_none(mirror))
+        self._live = LiveSettings(self, native, (forward, mirror), timeouts, limits)
         self.buffer_size, self._native = size, native
         held.connect(native, callbacks.threads)
         if not listen.public:

@@ -10,7 +10,7 @@ dataclasses of them that users have.
 
 from __future__ import annotations
 
-from ._kinds import Choice, Count, LocalAddress, Seconds, Switch, Targets
+from ._kinds import Choice, Count, LocalAddress, Seconds, Switch, Target, Targets
 from ._rows import GROUPS, Group, Setting, group, rows_of, setting
 
 # Type checkers take this as True.
@@ -27,6 +27,7 @@ __all__ = [
     "Limits",
     "Listen",
     "Relay",
+    "ServerSettings",
     "Setting",
     "Timeouts",
     "rows_of",
@@ -69,6 +70,20 @@ class ForwardSettings:
         help="how long to try again while no target can be connected",
         meaning="how long all targets are tried again, with pauses that grow from 50 ms to 1 s, while none can be "
         "connected and the client waits. None tries each once",
+    )
+
+
+@group("server", "copying what clients send", "TheServer(..., {}=...)")
+class ServerSettings:
+    """The settings of a server that stand in no group."""
+
+    mirror_to: str | None = setting(
+        default=None,
+        kind=Target(),
+        flag="--mirror-to",
+        help="a second target, which gets a copy of what clients send",
+        meaning="a second target, which gets a copy of what clients send. Its answers are dropped, it holds up "
+        "nothing, and what it misses is counted",
     )
 
 

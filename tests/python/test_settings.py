@@ -43,10 +43,11 @@ OTHERS: dict[str, tuple[object, str]] = {
     "Seconds": (7.5, "7500ms"),
     "Count": (77, "77"),
     "LocalAddress": ("192.0.2.9", "192.0.2.9"),
+    "Target": ("192.0.2.9:9", "192.0.2.9:9"),
     "Targets": (("192.0.2.9:9",), "192.0.2.9:9"),
 }
 # Another one, where a number is none.
-ANOTHER = {"LocalAddress": "192.0.2.3", "Targets": "192.0.2.3:3"}
+ANOTHER = {"LocalAddress": "192.0.2.3", "Target": "192.0.2.3:3", "Targets": "192.0.2.3:3"}
 
 
 def other_than_the_default(row: Setting) -> tuple[Any, str]:

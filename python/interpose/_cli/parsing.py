@@ -13,7 +13,7 @@ from .. import _native
 from .._addresses import host_text
 from .._exceptions import BindError, ConfigError, ResolveError, printable
 from .._forward import Forward
-from .._groups import CommandSettings, ForwardSettings, Limits, Listen, Relay, Timeouts
+from .._groups import CommandSettings, ForwardSettings, Limits, Listen, Relay, ServerSettings, Timeouts
 from .._kinds import Switch
 from .._server import TheServer
 from .._settings import GROUPS, Setting, rows_of
@@ -27,6 +27,7 @@ class Options:
 
     address: str
     forward: Forward
+    server: ServerSettings
     timeouts: Timeouts
     limits: Limits
     listen: Listen
@@ -50,6 +51,7 @@ class Options:
         return TheServer(
             self.address,
             forward_to=self.forward,
+            mirror_to=self.server.mirror_to,
             timeouts=self.timeouts,
             limits=self.limits,
             listen=self.listen,

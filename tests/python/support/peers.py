@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 Address = tuple[str, int]
 
@@ -136,7 +137,7 @@ class Served:
             except OSError:
                 pass  # the tests judge what the client saw
 
-    def __enter__(self) -> Served:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
