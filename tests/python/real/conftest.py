@@ -18,8 +18,8 @@ def through(tmp_path: Path) -> Iterator[Through]:
     started: list[ProxyCommand] = []
     with ExitStack() as stack:
 
-        def begin(target: str, listen: str = "127.0.0.1:0") -> ProxyCommand:
-            started.append(stack.enter_context(ProxyCommand(listen, target, tmp_path)))
+        def begin(target: str, *options: str, listen: str = "127.0.0.1:0") -> ProxyCommand:
+            started.append(stack.enter_context(ProxyCommand(listen, target, tmp_path, *options)))
             return started[-1]
 
         yield begin

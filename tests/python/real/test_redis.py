@@ -85,3 +85,22 @@ def test_pipelined_mass_insert(redis: Redis, through: Through, target: str, tmp_
     assert redis.ask("dbsize") == str(KEYS)
     for number in (0, 1, KEYS // 2, KEYS - 1):
         assert redis.ask("get", f"key:{number:06d}") == f"value-{number * 7}"
+
+
+def test_a_shadow_has_every_key_that_the_first_has(redis: Redis, through: Through, tmp_path: Path) -> None:
+    """Nobody listens at the target, so its fallback takes the clients; a second server gets a copy of all they say."""
+    assert redis.ask("flushall") == "OK"
+    folder = tmp_path / "shadow"
+    folder.mkdir()
+    shadow = Redis(folder)
+    options = ("--fallback", f"127.0.0.1:{redis.port}", "--mirror-to", f"127.0.0.1:{shadow.port}")
+    host, port = through(f"127.0.0.1:{free_port()}", *options).address
+    argv = [program("redis-benchmark", "redis-tools"), "-h", host, "-p", str(port), "-n", "5000", "-r", "2000"]
+    run([*argv, "-c", "10", "-P", "16", "-t", "set,incr,lpush"], tmp_path)
+    poll(lambda: shadow.ask("dbsize") == redis.ask("dbsize"), 10, "the shadow has as many keys")
+    keys = sorted(redis.ask("keys", "*").splitlines())
+    assert len(keys) > 1000
+    assert sorted(shadow.ask("keys", "*").splitlines()) == keys
+    lists = [key for key in keys if key.startswith("mylist")]
+    poll(lambda: [shadow.ask("llen", key) for key in lists] == [redis.ask("llen", key) for key in lists], 10, "lists")
+    assert shadow.child.stop() == 0

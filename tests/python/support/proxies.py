@@ -30,10 +30,10 @@ def command() -> list[str]:
 
 
 class ProxyCommand:
-    """`interpose LISTEN TARGET`, as a user starts it."""
+    """`interpose LISTEN TARGET` and some options, as a user starts it."""
 
-    def __init__(self, listen: str, target: str, folder: Path) -> None:
-        self.child = Child([*command(), listen, target], folder, name="interpose")
+    def __init__(self, listen: str, target: str, folder: Path, *options: str) -> None:
+        self.child = Child([*command(), listen, target, *options], folder, name="interpose")
         first = self.child.wait_for(r"\A.*\n").group()
         found = re.search(LISTENING, first)
         assert found is not None, f"the first line does not say where it listens: {first!r}"
