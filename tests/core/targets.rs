@@ -115,6 +115,9 @@ fn a_client_waits_for_a_target_that_comes_up_and_no_byte_is_lost() {
     client.send(b"early");
     client.half_close();
     client.wait_acknowledged();
+    // A later client of the same I/O thread: when that was refused, so was the first attempt of this one.
+    let later = Running::start_on(&running.io, to(nobody.address()));
+    Peer::connect_and_be_reset(later.address());
     assert_eq!(connection.state(), State::Connecting);
     let upstream = Upstream::at(nobody.address(), None);
     let mut server = upstream.accept();
