@@ -6,12 +6,14 @@ first three meet in `ServerCallbacks.set()`; its `_publish()` fills the native t
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+from ._bridge import Bridge
 from ._callback_log import Reports
 from ._connection import Connection, side_of
-from ._hooks import HOOKS, check, places_of
+from ._hooks import HOOKS, check, is_async, places_of, refuse_async
 from ._lanes import Lanes
 from ._native import Callbacks as Table
 from ._native import Server
@@ -54,7 +56,9 @@ class ServerCallbacks:
     """
 
     native: Server
-    """The native server; there from connect() on, as the next."""
+    """The native server; there from connect() on, as the next two."""
+    bridge: Bridge
+    """The event loop that calls asynchronous callbacks."""
     lanes: Lanes
     """The threads that call the callbacks."""
     reports: Reports
@@ -99,6 +103,7 @@ class ServerCallbacks:
             connection=Connection,
             side=side_of,
             report=self.reports,
+            open_loop=self._open_loop,
             known=self.known,
             passes_errors=self.passes_errors,
             views=buffer == "view",
@@ -107,7 +112,8 @@ class ServerCallbacks:
 
     def connect(self, native: Server, threads: int) -> None:
         """Publish the callbacks to `native`, and from here on every change. `threads` lanes call it."""
-        self.lanes = Lanes(native, self.table, self.reports, threads)
+        self.bridge = Bridge(native, self.table, contextvars.copy_context())
+        self.lanes = Lanes(native, self.table, self.reports, self.bridge, threads)
         self.native = native
         self._is_connected = True
         self._publish()
@@ -153,6 +159,11 @@ class ServerCallbacks:
             with self.lanes.lock:
                 self._settle()
 
+    def _open_loop(self) -> None:
+        """See to an event loop, because a plain callback has returned an awaitable."""
+        with self.lanes.lock:
+            self.bridge.open()
+
     def _checked(self, name: str, callback: object) -> Callable[..., Any]:
         checked = check(name, callback)
         return checked if self.form is None else self.form.adapted(name, checked)
@@ -187,6 +198,9 @@ class ServerCallbacks:
         form = self.form
         names = [name for name in HOOKS if name in self._given or form is None or not form.has(name)]
         found = {name: self.of(name) for name in names}
+        if form is not None and form.is_used:
+            for name in HOOKS:
+                refuse_async(name, self.of(name))
         return {name: check(name, callback) for name, callback in found.items() if callback is not None}
 
     def _publish(self) -> None:
@@ -195,5 +209,6 @@ class ServerCallbacks:
         if self.form is not None and self.form.is_used:
             logged_as = self.form.put(hooks, self._given)
         if is_patched():
-            hooks = {name: hub_lets_go(callback) for name, callback in hooks.items()}
+            plain = {name: callback for name, callback in hooks.items() if not is_async(callback)}
+            hooks |= {name: hub_lets_go(callback) for name, callback in plain.items()}
         self.table.fill(places_of(hooks, logged_as))

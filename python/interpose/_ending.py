@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import time
+from typing import TYPE_CHECKING
 
 from . import _logging
+from ._bridge import in_async_callback
 from ._callback_log import described
 from ._callbacks import ServerCallbacks
 from ._exceptions import ForkError, RuntimeStartError
 from ._native import Server, on_lane
 from ._waiting import wait_at_most
+
+if TYPE_CHECKING:
+    import asyncio
 
 # Seconds that stop() may take beyond its drain; the promise is one second.
 _GRACE_SECONDS = 0.9
@@ -39,7 +44,7 @@ class Ending:
         """
         native = self._ours()
         native.stop(drain, leave=leave)
-        if on_lane():
+        if on_lane() or in_async_callback() or self._callbacks.bridge.runs_here:
             return False
         end = time.monotonic() + drain + _GRACE_SECONDS
         try:
@@ -73,6 +78,11 @@ class Ending:
         native.stop(0.0)
         wait_at_most(native, _GRACE_SECONDS)
 
+    async def _closed(self, native: Server) -> None:
+        """Wait for the end of the server, and of its asynchronous callbacks if they run on this loop."""
+        await native.closed()
+        await self._callbacks.bridge.finish()
+
     async def _stop_async(self, drain: float) -> None:
         native = self._ours()
         native.stop(drain, leave=True)
@@ -82,15 +92,16 @@ class Ending:
             native.stop(0.0)
             raise
         if is_closed:
+            await self._callbacks.bridge.finish()
             await _logging.flush_async()
 
 
-def check_loop(what: str) -> None:
-    """Raise RuntimeStartError unless a loop of asyncio's runs in this thread."""
+def check_loop(what: str) -> asyncio.AbstractEventLoop:
+    """Return the loop of asyncio's that runs in this thread, or raise RuntimeStartError."""
     import asyncio
 
     try:
-        asyncio.get_running_loop()
+        return asyncio.get_running_loop()
     except RuntimeError:
         raise RuntimeStartError(
             f"{what}: it needs a running loop of asyncio's, and there is none here; under trio or curio write "

@@ -10,7 +10,7 @@ the hook, or, where the tutorial has a method of that name, none; what it return
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
 from ._connection import Connection, Side
@@ -20,17 +20,25 @@ from ._side import Buffer
 
 Answer: TypeAlias = Buffer | Sequence[Buffer] | None
 """The answer of on_recv: None to pass the chunk on, or what to send instead."""
-OnRecv: TypeAlias = Callable[[Side, bytes], Answer] | Callable[[Side, memoryview], Answer]
+RecvResult: TypeAlias = Answer | Awaitable[Answer]
+"""The result of a callback for on_recv; with `async def` the answer comes later."""
+OnRecv: TypeAlias = Callable[[Side, bytes], RecvResult] | Callable[[Side, memoryview], RecvResult]
 """A callback for on_recv: the second kind with `buffer="view"`."""
 EofAnswer: TypeAlias = Buffer | Sequence[Buffer] | bool | None
 """The answer of on_eof: None to pass the end on, data to send before it, False to withhold it."""
-OnEof: TypeAlias = Callable[[Side], EofAnswer]
+EofResult: TypeAlias = EofAnswer | Awaitable[EofAnswer]
+"""The result of a callback for on_eof."""
+OnEof: TypeAlias = Callable[[Side], EofResult]
 """A callback for on_eof."""
 AcceptAnswer: TypeAlias = ForwardTo | Side | socket.socket | bool | None
 """The answer of on_accept: None for `forward_to`, False to refuse, or where to go."""
-OnAccept: TypeAlias = Callable[[Connection], AcceptAnswer]
+AcceptResult: TypeAlias = AcceptAnswer | Awaitable[AcceptAnswer]
+"""The result of a callback for on_accept."""
+OnAccept: TypeAlias = Callable[[Connection], AcceptResult]
 """A callback for on_accept."""
-OnConnection: TypeAlias = Callable[[Connection], None]
+ConnectionResult: TypeAlias = Awaitable[None] | None
+"""The result of a callback for on_connect or on_close."""
+OnConnection: TypeAlias = Callable[[Connection], ConnectionResult]
 """A callback for on_connect or on_close."""
 
 if not TYPE_CHECKING:
@@ -110,27 +118,30 @@ else:
         def __set__(self, server: object, callback: _Given, /) -> None: ...
         def __delete__(self, server: object, /) -> None: ...
 
-    OnAcceptMethod: TypeAlias = Callable[[Any, Connection], AcceptAnswer]
-    OnConnectionMethod: TypeAlias = Callable[[Any, Connection], None]
-    OnRecvMethod: TypeAlias = Callable[[Any, Side, bytes], Answer]
-    OnEofMethod: TypeAlias = Callable[[Any, Side], EofAnswer]
+    OnAcceptMethod: TypeAlias = Callable[[Any, Connection], AcceptResult]
+    OnConnectionMethod: TypeAlias = Callable[[Any, Connection], ConnectionResult]
+    OnRecvMethod: TypeAlias = Callable[[Any, Side, bytes], RecvResult]
+    OnEofMethod: TypeAlias = Callable[[Any, Side], EofResult]
 
     # mypy takes this name as true, whatever its value.
     MYPY = False
     if MYPY:
         _Plain = TypeVar("_Plain")
         _Ours = TypeVar("_Ours")
+        _Later = TypeVar("_Later")
         _Hook = TypeVar("_Hook")
         _Callback = TypeVar("_Callback")
         _Result = TypeVar("_Result")
 
         # It compares an override with what the hook is when it is read from the class that overrides it, and a read by
         # `super()` gets the same. So it asks for the class: one whose method is right has a hook that takes everything.
-        class _Mypy(Generic[_Plain, _Ours, _Hook, _Callback, _Result]):
+        class _Mypy(Generic[_Plain, _Ours, _Later, _Hook, _Callback, _Result]):
             @overload
             def __get__(self, server: _Plain, kind: Any = None, /) -> _Hook: ...
             @overload
             def __get__(self, server: _Ours, kind: Any = None, /) -> Callable[..., _Result]: ...
+            @overload
+            def __get__(self, server: _Later, kind: Any = None, /) -> Callable[..., Awaitable[_Result]]: ...
             @overload
             def __get__(self, server: object, kind: Any = None, /) -> _Callback: ...
             def __get__(self, server: object, kind: Any = None, /) -> Any: ...
@@ -144,6 +155,9 @@ else:
         class _OursAccept(Protocol):
             def on_accept(self, conn: Connection, /) -> AcceptAnswer: ...
 
+        class _LaterAccept(Protocol):
+            def on_accept(self, conn: Connection, /) -> Awaitable[AcceptAnswer]: ...
+
         class _WithConnect(Protocol):
             @property
             def on_connect(self) -> ConnectHook: ...
@@ -151,12 +165,18 @@ else:
         class _OursConnect(Protocol):
             def on_connect(self, conn: Connection, /) -> None: ...
 
+        class _LaterConnect(Protocol):
+            def on_connect(self, conn: Connection, /) -> Awaitable[None]: ...
+
         class _WithRecv(Protocol):
             @property
             def on_recv(self) -> RecvHook: ...
 
         class _OursRecv(Protocol):
             def on_recv(self, side: Side, data: bytes, /) -> Answer: ...
+
+        class _LaterRecv(Protocol):
+            def on_recv(self, side: Side, data: Any, /) -> Awaitable[Answer]: ...
 
         class _ViewRecv(Protocol):
             def on_recv(self, side: Side, data: memoryview, /) -> Answer: ...
@@ -168,6 +188,9 @@ else:
         class _OursClientRecv(Protocol):
             def on_client_recv(self, side: Side, data: bytes, /) -> Answer: ...
 
+        class _LaterClientRecv(Protocol):
+            def on_client_recv(self, side: Side, data: Any, /) -> Awaitable[Answer]: ...
+
         class _ViewClientRecv(Protocol):
             def on_client_recv(self, side: Side, data: memoryview, /) -> Answer: ...
 
@@ -177,6 +200,9 @@ else:
 
         class _OursUpstreamRecv(Protocol):
             def on_upstream_recv(self, side: Side, data: bytes, /) -> Answer: ...
+
+        class _LaterUpstreamRecv(Protocol):
+            def on_upstream_recv(self, side: Side, data: Any, /) -> Awaitable[Answer]: ...
 
         class _ViewUpstreamRecv(Protocol):
             def on_upstream_recv(self, side: Side, data: memoryview, /) -> Answer: ...
@@ -188,6 +214,9 @@ else:
         class _OursEof(Protocol):
             def on_eof(self, side: Side, /) -> EofAnswer: ...
 
+        class _LaterEof(Protocol):
+            def on_eof(self, side: Side, /) -> Awaitable[EofAnswer]: ...
+
         class _WithClose(Protocol):
             @property
             def on_close(self) -> CloseHook: ...
@@ -195,15 +224,22 @@ else:
         class _OursClose(Protocol):
             def on_close(self, conn: Connection, /) -> None: ...
 
-        _Accept: TypeAlias = _Mypy[_WithAccept, _OursAccept | _BareAccept, AcceptHook, OnAccept, AcceptAnswer]
-        _Connect: TypeAlias = _Mypy[_WithConnect, _OursConnect, ConnectHook, OnConnection, None]
-        _Recv: TypeAlias = _Mypy[_WithRecv, _OursRecv | _ViewRecv | _BareRecv, RecvHook, OnRecv, Answer]
-        _ClientRecv: TypeAlias = _Mypy[_WithClientRecv, _OursClientRecv | _ViewClientRecv, RecvHook, OnRecv, Answer]
-        _UpstreamRecv: TypeAlias = _Mypy[
-            _WithUpstreamRecv, _OursUpstreamRecv | _ViewUpstreamRecv, RecvHook, OnRecv, Answer
+        class _LaterClose(Protocol):
+            def on_close(self, conn: Connection, /) -> Awaitable[None]: ...
+
+        _Accept: TypeAlias = _Mypy[
+            _WithAccept, _OursAccept | _BareAccept, _LaterAccept, AcceptHook, OnAccept, AcceptAnswer
         ]
-        _Eof: TypeAlias = _Mypy[_WithEof, _OursEof, EofHook, OnEof, EofAnswer]
-        _Close: TypeAlias = _Mypy[_WithClose, _OursClose | _BareClose, CloseHook, OnConnection, None]
+        _Connect: TypeAlias = _Mypy[_WithConnect, _OursConnect, _LaterConnect, ConnectHook, OnConnection, None]
+        _Recv: TypeAlias = _Mypy[_WithRecv, _OursRecv | _ViewRecv | _BareRecv, _LaterRecv, RecvHook, OnRecv, Answer]
+        _ClientRecv: TypeAlias = _Mypy[
+            _WithClientRecv, _OursClientRecv | _ViewClientRecv, _LaterClientRecv, RecvHook, OnRecv, Answer
+        ]
+        _UpstreamRecv: TypeAlias = _Mypy[
+            _WithUpstreamRecv, _OursUpstreamRecv | _ViewUpstreamRecv, _LaterUpstreamRecv, RecvHook, OnRecv, Answer
+        ]
+        _Eof: TypeAlias = _Mypy[_WithEof, _OursEof, _LaterEof, EofHook, OnEof, EofAnswer]
+        _Close: TypeAlias = _Mypy[_WithClose, _OursClose | _BareClose, _LaterClose, CloseHook, OnConnection, None]
 
         def accept_hook(method: OnAcceptMethod) -> _Accept: ...
         def connect_hook(method: OnConnectionMethod) -> _Connect: ...
@@ -227,22 +263,22 @@ else:
 
         # The methods, with their server in front. Written such that no lambda takes its types from them.
         class _AcceptMethod(_Readable[AcceptHook], Protocol):
-            def __call__(self, *args: *tuple[Any, Connection]) -> AcceptAnswer: ...
+            def __call__(self, *args: *tuple[Any, Connection]) -> AcceptResult: ...
 
         class _ConnectMethod(_Readable[ConnectHook], Protocol):
-            def __call__(self, *args: *tuple[Any, Connection]) -> None: ...
+            def __call__(self, *args: *tuple[Any, Connection]) -> ConnectionResult: ...
 
         class _RecvMethod(_Readable[RecvHook], Protocol):
-            def __call__(self, *args: *tuple[Any, Side, bytes]) -> Answer: ...
+            def __call__(self, *args: *tuple[Any, Side, bytes]) -> RecvResult: ...
 
         class _ViewMethod(_Readable[RecvHook], Protocol):
-            def __call__(self, *args: *tuple[Any, Side, memoryview]) -> Answer: ...
+            def __call__(self, *args: *tuple[Any, Side, memoryview]) -> RecvResult: ...
 
         class _EofMethod(_Readable[EofHook], Protocol):
-            def __call__(self, *args: *tuple[Any, Side]) -> EofAnswer: ...
+            def __call__(self, *args: *tuple[Any, Side]) -> EofResult: ...
 
         class _CloseMethod(_Readable[CloseHook], Protocol):
-            def __call__(self, *args: *tuple[Any, Connection]) -> None: ...
+            def __call__(self, *args: *tuple[Any, Connection]) -> ConnectionResult: ...
 
         # Those of the tutorial's form.
         class _ScriptMethod(_Readable[_Read], Protocol[_Read]):
@@ -250,25 +286,27 @@ else:
 
         _AnyAccept: TypeAlias = (
             _Assignable[AcceptHook, OnAccept | None]
-            | _Function[[Connection], AcceptAnswer, AcceptHook]
+            | _Function[[Connection], AcceptResult, AcceptHook]
             | _AcceptMethod
             | _ScriptMethod[AcceptHook]
         )
         _AnyConnect: TypeAlias = (
-            _Assignable[ConnectHook, OnConnection | None] | _Function[[Connection], None, ConnectHook] | _ConnectMethod
+            _Assignable[ConnectHook, OnConnection | None]
+            | _Function[[Connection], ConnectionResult, ConnectHook]
+            | _ConnectMethod
         )
         _AnyClientRecv: TypeAlias = (
             _Assignable[RecvHook, OnRecv | None]
-            | _Function[[Side, bytes], Answer, RecvHook]
+            | _Function[[Side, bytes], RecvResult, RecvHook]
             | _RecvMethod
             | _ViewMethod
         )
         _AnyUpstreamRecv: TypeAlias = _AnyClientRecv
         _AnyRecv: TypeAlias = _AnyClientRecv | _ScriptMethod[RecvHook]
-        _AnyEof: TypeAlias = _Assignable[EofHook, OnEof | None] | _Function[[Side], EofAnswer, EofHook] | _EofMethod
+        _AnyEof: TypeAlias = _Assignable[EofHook, OnEof | None] | _Function[[Side], EofResult, EofHook] | _EofMethod
         _AnyClose: TypeAlias = (
             _Assignable[CloseHook, OnConnection | None]
-            | _Function[[Connection], None, CloseHook]
+            | _Function[[Connection], ConnectionResult, CloseHook]
             | _CloseMethod
             | _ScriptMethod[CloseHook]
         )

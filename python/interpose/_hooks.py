@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from . import _native
@@ -45,9 +45,8 @@ def check(name: str, callback: object) -> Callable[..., Any]:
     wanted = f"{name}({', '.join(arguments)})"
     if not callable(callback):
         raise wrong_type(name, callback, "a function", f"give one that can be called as {wanted}")
-    # Not what a wrapper wraps: it may run the coroutine itself.
-    if any(map(_is_async, (callback, getattr(callback, "__call__", None)))):  # noqa: B004
-        raise ArgumentTypeError(f"{name}: it is async def, and callbacks run outside of asyncio; give a plain def")
+    if inspect.isasyncgenfunction(callback) or inspect.isasyncgenfunction(_called(callback)):
+        raise ArgumentTypeError(f"{name}: it is async def with a yield, which answers nothing; return the answer")
     try:
         inspect.signature(callback).bind(*arguments)
     except ValueError:
@@ -61,50 +60,76 @@ def check(name: str, callback: object) -> Callable[..., Any]:
     return callback
 
 
-def _is_async(function: object) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+def is_async(callback: object) -> bool:
+    """Return whether a callback is a coroutine function, also as a partial, a bound method or an object's `__call__`.
+
+    Not what a wrapper wraps: that may run the coroutine itself.
+    """
+    return inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(_called(callback))
+
+
+def refuse_async(name: str, callback: object) -> None:
+    """Raise ArgumentTypeError for a coroutine function beside methods without arguments."""
+    if is_async(callback):
+        raise ArgumentTypeError(
+            f"{name}: it is async def, and methods without arguments share self.s, which would change while it waits; "
+            "make it a plain def, or give all methods their arguments"
+        )
+
+
+def _called(callback: object) -> object:
+    return getattr(callback, "__call__", None)  # noqa: B004
 
 
 def routed(callback: Callable[..., Any]) -> Callable[[Connection], object]:
     """Return an on_accept whose answer is in the native side's terms: True is nowhere."""
 
+    async def later(conn: Connection, answer: Awaitable[object]) -> object:
+        return _route(conn, await answer)
+
     def on_accept(conn: Connection) -> object:
         answer = callback(conn)
-        if answer is None or answer is False or isinstance(answer, _native.Outgoing):
-            return answer
-        if isinstance(answer, socket.socket):
-            answer = side_of(answer) or take_over(answer)
-        if isinstance(answer, Outgoing):
-            answer.check_free()
-            answer.pair(conn)
-            return answer.native
-        if answer is Forward.NOWHERE:
-            return True
-        if isinstance(answer, (Forward, str, tuple)):
-            return native_forward(forward_of(cast("object", answer), "on_accept"))
-        if inspect.iscoroutine(answer):
-            # Python would complain later, and elsewhere, that nobody awaited it.
-            answer.close()
-        raise TypeError(
-            f"on_accept returned {printable(type(answer).__name__)}, not None (use forward_to), "
-            "a Forward or an address (go there) or False (refuse)"
-        )
+        return later(conn, answer) if inspect.isawaitable(answer) else _route(conn, answer)
 
-    return on_accept
+    async def on_accept_later(conn: Connection) -> object:
+        return _route(conn, await callback(conn))
+
+    return on_accept_later if is_async(callback) else on_accept
+
+
+def _route(conn: Connection, answer: object) -> object:
+    """Return the answer of an on_accept in the native side's terms."""
+    if answer is None or answer is False or isinstance(answer, _native.Outgoing):
+        return answer
+    if isinstance(answer, socket.socket):
+        answer = side_of(answer) or take_over(answer)
+    if isinstance(answer, Outgoing):
+        answer.check_free()
+        answer.pair(conn)
+        return answer.native
+    if answer is Forward.NOWHERE:
+        return True
+    if isinstance(answer, (Forward, str, tuple)):
+        return native_forward(forward_of(cast("object", answer), "on_accept"))
+    raise TypeError(
+        f"on_accept returned {printable(type(answer).__name__)}, not None (use forward_to), "
+        "a Forward or an address (go there) or False (refuse)"
+    )
 
 
 def places_of(
     hooks: dict[str, Callable[..., Any]], logged_as: dict[str, str]
-) -> list[tuple[str, str, Callable[..., Any] | None]]:
-    """Return the native side's places: for each its word, the name for messages, and the callback of `hooks`.
+) -> list[tuple[str, str, Callable[..., Any] | None, bool]]:
+    """Return the native side's places.
 
+    Each has its word, the name for messages, the callback of `hooks`, and whether that is a coroutine function.
     `logged_as` has the names for messages of hooks that are not logged by their own.
     """
-    places: list[tuple[str, str, Callable[..., Any] | None]] = []
+    places: list[tuple[str, str, Callable[..., Any] | None, bool]] = []
     for place, names in _PLACES.items():
         name = next((name for name in names if name in hooks), names[0])
         callback = hooks.get(name)
         if place == "accept" and callback is not None:
             callback = routed(callback)
-        places.append((place, logged_as.get(name, name), callback))
+        places.append((place, logged_as.get(name, name), callback, is_async(callback)))
     return places

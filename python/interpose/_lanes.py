@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from . import _logging, _native
+from ._bridge import Bridge
 from ._callback_log import Reports, report_stuck
 from ._exceptions import LaneError
 from ._threads import Gate, Greenless, ReentrantLock, get_ident, is_cooperative, start_thread
@@ -24,11 +25,14 @@ class Lanes:
     through. So whatever is done under it may be done once more in the middle of it.
     """
 
-    def __init__(self, native: _native.Server, table: _native.Callbacks, reports: Reports, count: int) -> None:
+    def __init__(
+        self, native: _native.Server, table: _native.Callbacks, reports: Reports, bridge: Bridge, count: int
+    ) -> None:
         self.lock = ReentrantLock()
         self._native = native
         self._table = table
         self._reports = reports
+        self._bridge = bridge
         self._count = count
         self._made = False
         # Lanes that the native side has and no thread drives: a main loop's, until it runs.
@@ -77,14 +81,17 @@ class Lanes:
         """Let the native side call the callbacks that are in force now."""
         with self.lock:
             # A closed server calls nobody any more.
-            if self._table.any and not self._made and not self._native.is_closed:
-                self._make(0)
+            if not self._native.is_closed:
+                if self._table.needs_lane and not self._made:
+                    self._make(0)
+                if self._table.needs_loop:
+                    self._bridge.open()
             self._native.rehook(self._table)
 
     def join(self, limit: float) -> None:
         """Wait for the threads to end, at most `limit` seconds: one may be in a callback that does not return."""
         end = time.monotonic() + limit
-        for thread in [*self._threads]:
+        for thread in [*self._threads, *self._bridge.threads]:
             if thread.ident != get_ident():
                 thread.join(max(0.0, end - time.monotonic()))
         if self._native.is_closed:
@@ -103,6 +110,8 @@ class Lanes:
                 if not self._made:
                     self._make(1)
                 lane = self._undriven[0] if self._undriven else _native.Lane()
+                if self._table.needs_loop:
+                    self._bridge.open()
                 self._native.rehook(self._table)
                 self._native.start()
                 self._undriven = []

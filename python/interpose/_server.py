@@ -261,12 +261,12 @@ class TheServer(Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
         served for 50 ms
         """
         native = self._ours()
-        check_loop("await server.serve_forever()")
+        self._callbacks.bridge.offer(check_loop("await server.serve_forever()"))
         # Of the class: a script may have an attribute of that name.
         type(self).start(self)
         self._callbacks.reports.ends = native
         try:
-            await native.closed()
+            await self._closed(native)
         except GeneratorExit:
             native.stop(0.0)
             raise
@@ -288,7 +288,7 @@ class TheServer(Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
         """
         native = self._ours()
         check_loop("await server.wait_closed()")
-        await native.closed()
+        await self._closed(native)
         await _logging.flush_async()
 
     def __enter__(self) -> Self:
@@ -316,7 +316,7 @@ class TheServer(Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
 
     async def __aenter__(self) -> Self:
         """Serve in the background. Raises RuntimeStartError under a loop that is not asyncio's."""
-        check_loop("async with server")
+        self._callbacks.bridge.offer(check_loop("async with server"))
         return self.__enter__()
 
     async def __aexit__(

@@ -4,8 +4,9 @@ use std::fmt;
 
 use pyo3::{
     exceptions::PyTypeError,
+    intern,
     prelude::*,
-    types::{PyBool, PyTuple},
+    types::{PyBool, PyBytes, PyList, PyTuple},
 };
 
 use super::{
@@ -37,9 +38,9 @@ fn hint(given: &Bound<'_, PyAny>, part: &Bound<'_, PyAny>, wanted: &Wanted) -> S
         ("coroutine", true) => {
             // Closed, because Python would complain later, and elsewhere, that the coroutine was never awaited.
             let _ = given.call_method0("close");
-            "callbacks run outside of asyncio: give a plain def"
+            "it was not awaited: await it, in an async def"
         }
-        ("coroutine", false) => "callbacks run outside of asyncio: give bytes that are there already",
+        ("coroutine", false) => "await it: give bytes that are there already",
         ("generator" | "async_generator", _) => "a callback with a yield in it makes a generator: return a list",
         ("int", true) => return format!("; send() returns a number: {} after it", wanted.after_send),
         ("int", false) => "bytes(numbers) makes bytes of a list of numbers",
@@ -109,6 +110,17 @@ pub(super) fn decision(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, _: &Bo
         return Ok(outgoing.get().take().map_or(Decision::Refuse, Decision::Connected));
     }
     Err(wrong(name, given, Unfit::Kind(given.clone()), &OF_ACCEPT))
+}
+
+/// Returns true if an answer of a plain callback is to be awaited. Answers that are bytes or lists cost no search.
+#[inline]
+pub(super) fn may_be_awaited(given: &Bound<'_, PyAny>) -> bool {
+    !given.is_exact_instance_of::<PyBytes>() && !given.is_exact_instance_of::<PyList>() && is_awaitable(given)
+}
+
+/// Returns true if the object can be awaited.
+pub(super) fn is_awaitable(given: &Bound<'_, PyAny>) -> bool {
+    !given.is_none() && given.get_type().hasattr(intern!(given.py(), "__await__")).unwrap_or(false)
 }
 
 /// Checks the answer of a callback whose answer has no meaning: any object but a coroutine is accepted.

@@ -12,6 +12,7 @@ use super::{
     attach,
     calls::{CallLog, Slot},
     handle,
+    questions::Queue,
 };
 use crate::{
     live::{by_id::ById, handle::Connection},
@@ -31,6 +32,8 @@ pub(super) struct Callbacks {
     side: Py<PyAny>,
     /// Logs an exception, and returns one line about it.
     pub report: Py<PyAny>,
+    /// Sees to an event loop for awaitables.
+    pub open_loop: Py<PyAny>,
     /// A KeyboardInterrupt or SystemExit that ends the server and that its main loop raises.
     raised: Mutex<Option<Py<PyAny>>>,
     /// True if a callback that raises counts as one that returned None.
@@ -40,6 +43,8 @@ pub(super) struct Callbacks {
     /// True if each socket is carried alone.
     pub apart: bool,
     pub log: Arc<CallLog>,
+    /// The questions to asynchronous callbacks.
+    pub queue: Arc<Queue>,
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -84,8 +89,11 @@ impl Callbacks {
             Slot::Eof => Interest::EOF,
             Slot::Close => Interest::CLOSE,
         };
-        let wanted = Slot::ALL.iter().filter(|slot| slots[**slot as usize].is_some());
-        wanted.fold(Interest::NONE, |all, slot| all.with(of(*slot)))
+        let wanted = Slot::ALL.into_iter().filter(|slot| slots[*slot as usize].is_some());
+        wanted.fold(Interest::NONE, |all, slot| {
+            let hook = of(slot);
+            all.with(if self.queue.is_asynchronous(slot) { hook.on_any_thread() } else { hook })
+        })
     }
 }
 
@@ -104,12 +112,13 @@ impl Callbacks {
 #[pymethods]
 impl Callbacks {
     #[new]
-    #[pyo3(signature = (*, connection, side, report, known, passes_errors, views, apart))]
+    #[pyo3(signature = (*, connection, side, report, open_loop, known, passes_errors, views, apart))]
     #[expect(clippy::too_many_arguments, reason = "the façade gives each by its name, once")]
     fn new(
         connection: Py<PyAny>,
         side: Py<PyAny>,
         report: Py<PyAny>,
+        open_loop: Py<PyAny>,
         known: Py<PyDict>,
         passes_errors: bool,
         views: bool,
@@ -121,22 +130,26 @@ impl Callbacks {
             known,
             side,
             report,
+            open_loop,
             raised: Mutex::default(),
             passes_errors,
             views,
             apart,
             log: Arc::default(),
+            queue: Arc::default(),
         }
     }
 
-    /// Sets the callbacks of all slots at once: for each its word, the name by which its user knows it, and the callback or
-    /// None. No signal handler and no other thread sees half of them.
-    fn fill(&self, places: Vec<(String, String, Option<Py<PyAny>>)>) {
+    /// Sets the callbacks of all slots at once: for each its word, the name by which its user knows it, the callback or None,
+    /// and true for a coroutine function. No signal handler and no other thread sees half of them.
+    fn fill(&self, places: Vec<(String, String, Option<Py<PyAny>>, bool)>) {
         let mut slots: [Option<Py<PyAny>>; Slot::ALL.len()] = Default::default();
-        for (place, name, callback) in places {
+        let mut asynchronous = Vec::new();
+        for (place, name, callback, is_asynchronous) in places {
             if let Some(slot) = Slot::ALL.into_iter().find(|slot| slot.word() == place) {
                 self.log.rename(slot, name);
                 slots[slot as usize] = callback;
+                asynchronous.extend(is_asynchronous.then_some(slot));
             }
         }
         // The old callbacks are dropped after the lock is released: the drop may run Python.
@@ -148,15 +161,23 @@ impl Callbacks {
                     self.log.begins_anew(slot);
                 }
             }
+            self.queue.set_asynchronous(asynchronous.into_iter());
             std::mem::replace(&mut *now, slots)
         };
         drop(before);
     }
 
-    /// True if any slot has a callback.
+    /// True if any slot has a callback that is called on a lane.
     #[getter]
-    fn any(&self) -> bool {
-        self.interest() != Interest::NONE
+    fn needs_lane(&self) -> bool {
+        self.interest().on_lane() != Interest::NONE
+    }
+
+    /// True if any slot has a coroutine function.
+    #[getter]
+    fn needs_loop(&self) -> bool {
+        let interest = self.interest();
+        interest.without(interest.on_lane()) != Interest::NONE
     }
 
     /// True if there is a callback for the ends of connections.
@@ -175,6 +196,7 @@ impl Callbacks {
         visit.call(&self.known)?;
         visit.call(&self.side)?;
         visit.call(&self.report)?;
+        visit.call(&self.open_loop)?;
         // If another thread holds the lock, the objects are in use, so they need no visit.
         if let Ok(slots) = self.slots.try_lock() {
             slots.iter().flatten().try_for_each(|callback| visit.call(callback))?;
@@ -260,6 +282,15 @@ impl ObjectCache {
     /// Removes the objects of a connection that has ended. Returns them for its last callback.
     pub(super) fn forget(&mut self, connection: &Connection) -> Option<Objects> {
         self.0.remove(&connection.id())
+    }
+
+    /// Visits the objects, for the garbage collector.
+    pub(super) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.0.values().try_for_each(|Objects { connection, client, upstream }| {
+            visit.call(connection)?;
+            visit.call(client)?;
+            visit.call(upstream)
+        })
     }
 
     /// Returns true if there are objects of the connection.

@@ -13,6 +13,7 @@ use super::{
     convert::{self, Name},
     data,
     errors::Kind,
+    loop_threads,
     runtime::Process,
 };
 use crate::{
@@ -155,14 +156,15 @@ impl Connection {
         let wait = convert::seconds(py, "timeout", wait)?;
         let bytes = data::bytes_of(data).map_err(|unfit| unfit.into_error(py))?;
         let (length, direction) = (bytes.len(), direction(to_upstream));
-        let sent = if attach::is_held() {
+        let must_not_wait = attach::is_held() || loop_threads::is_one();
+        let sent = if must_not_wait {
             self.task(py)?.inject(direction, bytes, Patience::OnLane)
         } else {
             self.put(py, direction, &bytes, wait)?
         };
         match sent {
             Ok(()) => Ok(Some(length)),
-            Err(Refused::Full) if !attach::is_held() => Ok(None),
+            Err(Refused::Full) if !must_not_wait => Ok(None),
             Err(refused) => Err(self.explain(py, direction, refused)),
         }
     }

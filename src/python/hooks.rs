@@ -1,6 +1,10 @@
 //! Python's callbacks as the core's hooks: each hook calls the callback in its slot.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+    time::Instant,
+};
 
 use pyo3::{prelude::*, types::PyTuple};
 
@@ -11,58 +15,119 @@ use super::{
     callbacks::Callbacks,
     calls::{CallLog, Slot},
     locals, outgoing,
+    questions::{self, Asked, Item, Question, Queue, Returned},
 };
 use crate::{
-    hooks::{Answer, Decision, EndVerdict, Failed, Hooks, Verdict},
+    hooks::{Answer, Closing, Decision, EndVerdict, Failed, Hooks, Reply, Ticket, Verdict},
     live::handle::Connection,
     words::{
         chunk::{Chunk, ChunkBuffer},
         direction::Direction,
+        outcome::CloseReason,
     },
 };
 
 /// Returns the core's hooks for `callbacks`. They hold no reference to Python, which the garbage collector could not visit.
 pub(super) fn of(callbacks: &Callbacks) -> Arc<dyn Hooks> {
-    let Callbacks { apart, ref log, .. } = *callbacks;
-    Arc::new(OnLane { log: Arc::clone(log), apart })
+    let Callbacks { apart, ref log, ref queue, .. } = *callbacks;
+    Arc::new(PythonHooks { log: Arc::clone(log), queue: Arc::clone(queue), apart })
 }
 
-/// Hooks that find the callbacks through the calling lane's thread.
+/// Hooks that find plain callbacks through the calling lane's thread, and asynchronous ones through their event loop.
 #[derive(Debug)]
-struct OnLane {
+struct PythonHooks {
     log: Arc<CallLog>,
+    queue: Arc<Queue>,
     apart: bool,
 }
 
-impl OnLane {
+/// The outcome of a call on the lane.
+enum Given<T> {
+    Answer(T),
+    /// An awaitable was returned.
+    Awaitable(Returned),
+}
+
+impl PythonHooks {
     /// Calls the callback in `slot`, if there is one, and converts its answer to `T`.
     #[inline]
-    fn ask<T>(
+    fn call<T>(
         &self,
         slot: Slot,
         connection: &Connection,
         call: Call<'_>,
         answer: impl Fn(&dyn fmt::Display, &Bound<'_, PyAny>, &Bound<'_, PyTuple>) -> PyResult<T>,
         otherwise: T,
-    ) -> Result<T, Failed> {
+    ) -> Result<Given<T>, Failed> {
         let asked = locals::attached(|py, here| {
             let Some(callback) = here.callbacks.get().get(py, slot) else { return Ok(None) };
             outgoing::runs_for(connection);
             let asked = call.arguments(py, here, connection).and_then(|arguments| {
                 let given = locals::call(here, slot, &callback, &arguments)?;
                 if !given.is_none() {
+                    if !self.apart && answers::may_be_awaited(&given) {
+                        here.callbacks.get().open_loop.bind(py).call0()?;
+                        return Ok(Given::Awaitable((given.unbind(), arguments.unbind())));
+                    }
                     self.log.answered(slot);
                 }
-                answer(&NameOf(&self.log, slot), &given, &arguments)
+                answer(&NameOf(&self.log, slot), &given, &arguments).map(Given::Answer)
             });
             asked.map(Some).map_err(|error| callback_failure::handle(py, here, slot, connection, error))
         });
         match asked {
-            Some(Ok(Some(answer))) => Ok(answer),
-            Some(Ok(None)) | None => Ok(otherwise),
-            Some(Err(None)) => Ok(otherwise),
+            Some(Ok(Some(given))) => Ok(given),
+            Some(Ok(None) | Err(None)) | None => Ok(Given::Answer(otherwise)),
             Some(Err(Some(failed))) => Err(failed),
         }
+    }
+
+    /// Asks the callback in `slot`: by `call` on the lane, or on the event loop if it is asynchronous, or if this thread is no
+    /// lane. `asked` makes the question of its reply.
+    #[inline]
+    fn ask<T>(
+        &self,
+        slot: Slot,
+        connection: &Connection,
+        call: impl FnOnce() -> Result<Given<T>, Failed>,
+        asked: impl FnOnce(Reply<T>) -> Result<Asked, Failed>,
+        otherwise: T,
+    ) -> Result<Answer<T>, Failed> {
+        let mut returned = None;
+        if !self.queue.is_asynchronous(slot) && locals::is_lane() {
+            match call()? {
+                Given::Answer(answer) => return Ok(Answer::Now(answer)),
+                Given::Awaitable(awaitable) => returned = Some(awaitable),
+            }
+        } else if self.queue.is_new() {
+            // The callback was taken away just now.
+            return Ok(Answer::Now(otherwise));
+        }
+        self.ask_loop(slot, connection, returned, asked)
+    }
+
+    /// Puts a question to the event loop.
+    fn ask_loop<T>(
+        &self,
+        slot: Slot,
+        connection: &Connection,
+        returned: Option<Returned>,
+        asked: impl FnOnce(Reply<T>) -> Result<Asked, Failed>,
+    ) -> Result<Answer<T>, Failed> {
+        let (ticket, reply) = Ticket::new(connection);
+        let mut question = Question::new(slot, connection, asked(reply)?);
+        question.returned = returned;
+        let (queue, key): (Weak<Queue>, u64) = (Arc::downgrade(&self.queue), question.key);
+        question.on_cancel(move || {
+            if let Some(queue) = queue.upgrade() {
+                let _ = queue.put(Item::Cancel(key));
+            }
+        });
+        if self.queue.put(Item::Ask(Box::new(question))).is_err() {
+            self.log.failed();
+            return Err(questions::no_loop());
+        }
+        Ok(Answer::Later(ticket))
     }
 }
 
@@ -75,15 +140,19 @@ impl fmt::Display for NameOf<'_> {
     }
 }
 
-impl Hooks for OnLane {
+impl Hooks for PythonHooks {
     fn on_accept(&self, connection: &Connection) -> Result<Answer<Decision>, Failed> {
         // Checked while attached: other lanes that have connected and waited to go on have run before.
         locals::attached(|_, here| here.server.refuse_circle(connection)).unwrap_or(Ok(()))?;
-        self.ask(Slot::Accept, connection, Call::Connection, answers::decision, Decision::Default).map(Answer::Now)
+        let asked = |reply| Ok(Asked::Accept(reply));
+        let call = || self.call(Slot::Accept, connection, Call::Connection, answers::decision, Decision::Default);
+        self.ask(Slot::Accept, connection, call, asked, Decision::Default)
     }
 
     fn on_connect(&self, connection: &Connection) -> Result<Answer<()>, Failed> {
-        self.ask(Slot::Connect, connection, Call::Connection, answers::nothing, ()).map(Answer::Now)
+        let asked = |reply| Ok(Asked::Connect(reply));
+        let call = || self.call(Slot::Connect, connection, Call::Connection, answers::nothing, ());
+        self.ask(Slot::Connect, connection, call, asked, ())
     }
 
     fn apart(&self) -> bool {
@@ -91,7 +160,9 @@ impl Hooks for OnLane {
     }
 
     fn on_connect_apart(&self, connection: &Connection, upstream: &Connection) -> Result<Answer<()>, Failed> {
-        self.ask(Slot::Connect, connection, Call::Both(upstream), answers::nothing, ()).map(Answer::Now)
+        let asked = |reply| Ok(Asked::Connect(reply));
+        let call = || self.call(Slot::Connect, connection, Call::Both(upstream), answers::nothing, ());
+        self.ask(Slot::Connect, connection, call, asked, ())
     }
 
     fn on_recv(&self, connection: &Connection, direction: Direction, chunk: &Chunk) -> Result<Answer<Verdict>, Failed> {
@@ -99,18 +170,42 @@ impl Hooks for OnLane {
             Direction::ToUpstream => Slot::ClientRecv,
             Direction::ToClient => Slot::UpstreamRecv,
         };
-        self.ask(slot, connection, Call::Chunk(direction, chunk), answers::verdict, Verdict::Pass).map(Answer::Now)
+        let asked = |reply| {
+            let bytes = chunk.rest(0).ok_or_else(|| no_memory(chunk.len()))?;
+            Ok(Asked::Chunk(direction, bytes, reply))
+        };
+        let call = || self.call(slot, connection, Call::Chunk(direction, chunk), answers::verdict, Verdict::Pass);
+        self.ask(slot, connection, call, asked, Verdict::Pass)
     }
 
     fn on_eof(&self, connection: &Connection, direction: Direction) -> Result<Answer<EndVerdict>, Failed> {
-        self.ask(Slot::Eof, connection, Call::Side(direction), answers::end_verdict, EndVerdict::Pass(Vec::new()))
-            .map(Answer::Now)
+        let asked = |reply| Ok(Asked::End(direction, reply));
+        let otherwise = || EndVerdict::Pass(Vec::new());
+        let call = || self.call(Slot::Eof, connection, Call::Side(direction), answers::end_verdict, otherwise());
+        self.ask(Slot::Eof, connection, call, asked, otherwise())
     }
 
     fn on_close(&self, connection: &Connection, wanted: bool) {
-        if wanted {
+        self.close(connection, wanted, Box::new(()));
+    }
+
+    fn close(&self, connection: &Connection, wanted: bool, closing: Closing) {
+        let on_loop = wanted && self.queue.is_asynchronous(Slot::Close);
+        let mut returned = None;
+        if wanted && !on_loop {
             // The connection has ended: a failure of the callback can end nothing more.
-            let _ = self.ask(Slot::Close, connection, Call::Connection, answers::nothing, ());
+            let given = self.call(Slot::Close, connection, Call::Connection, answers::nothing, ());
+            if let Ok(Given::Awaitable(awaitable)) = given {
+                returned = Some(awaitable);
+            }
+        }
+        if on_loop || returned.is_some() {
+            let mut question = Question::new(Slot::Close, connection, Asked::Close(closing));
+            question.returned = returned;
+            locals::forget(connection);
+            // Where there is no loop, its drop ends the connection for the server.
+            let _ = self.queue.put(Item::Ask(Box::new(question)));
+            return;
         }
         // Mark closed before removing, so a thread that re-adds the entry sees that it must remove it.
         connection.set_close_notified();
@@ -121,6 +216,7 @@ impl Hooks for OnLane {
                 drop(objects);
             });
         }
+        let _ = self.queue.put(Item::Forget(connection.clone()));
     }
 
     fn chunk_buffer(&self, size: usize) -> Option<Arc<dyn ChunkBuffer>> {
@@ -142,4 +238,9 @@ impl Hooks for OnLane {
     fn errors(&self) -> u64 {
         self.log.errors()
     }
+}
+
+fn no_memory(bytes: usize) -> Failed {
+    let error = format!("there is no memory for the {bytes} bytes of a chunk that an asynchronous callback is to see");
+    Failed { reason: CloseReason::InternalError, error }
 }

@@ -79,6 +79,21 @@ pub(super) fn keeps(connection: &Connection) -> bool {
     HERE.with_borrow(|here| here.as_ref().is_some_and(|here| here.objects.borrow().has(connection)))
 }
 
+/// Returns true if the calling thread drives a lane.
+pub(super) fn is_lane() -> bool {
+    HERE.with_borrow(Option::is_some)
+}
+
+/// Removes the objects that this lane has of the connection.
+pub(super) fn forget(connection: &Connection) {
+    if keeps(connection) {
+        attached(|_, here| {
+            let objects = here.objects.borrow_mut().forget(connection);
+            drop(objects);
+        });
+    }
+}
+
 /// Returns the bytes object that this lane has ready for a chunk of this size.
 pub(super) fn spare(size: usize) -> Option<Arc<dyn ChunkBuffer>> {
     let here = here()?;

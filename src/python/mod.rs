@@ -6,8 +6,10 @@
 
 mod answers;
 mod arguments;
+mod asking;
 mod attach;
 mod awaitable;
+mod bridge;
 mod callback_failure;
 mod callbacks;
 mod calls;
@@ -21,7 +23,9 @@ mod hooks;
 mod lane;
 mod locals;
 mod logging;
+mod loop_threads;
 mod outgoing;
+mod questions;
 mod runtime;
 mod server;
 mod view;
@@ -58,6 +62,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<config::Config>()?;
     module.add_class::<forward::Forward>()?;
     module.add_class::<handle::Connection>()?;
+    module.add_class::<bridge::Bridge>()?;
     module.add_class::<callbacks::Callbacks>()?;
     module.add_class::<lane::Lane>()?;
     module.add_class::<outgoing::Outgoing>()?;
@@ -69,6 +74,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(logging::flush_logs, module)?)?;
     module.add_function(wrap_pyfunction!(logging::logs_flushed, module)?)?;
     module.add_function(wrap_pyfunction!(logging::log_held_up, module)?)?;
+    module.add_function(wrap_pyfunction!(asking::next_questions, module)?)?;
     module.add_function(wrap_pyfunction!(stuck_callbacks, module)?)?;
     module.add_function(wrap_pyfunction!(on_lane, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::prepare, module)?)?;

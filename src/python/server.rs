@@ -29,7 +29,7 @@ pub(super) struct Server {
 
 impl Server {
     /// Returns the server. Raises in a forked child.
-    fn here(&self, py: Python<'_>) -> PyResult<&server::Server> {
+    pub(super) fn here(&self, py: Python<'_>) -> PyResult<&server::Server> {
         if self.process == std::process::id() {
             return Ok(&self.server);
         }

@@ -35,6 +35,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "callbacks": (
         "_hooks",
         "_callback_log",
+        "_bridge",
+        "_async_calls",
         "_lanes",
         "_callbacks",
         "_hook_decorators",

@@ -119,7 +119,7 @@ class OneTooMany(TheServer):
 
 
 class Asynchronous(TheServer):
-    async def on_eof(self, side: Side) -> None: ...
+    async def on_eof(self, side: Side) -> str: ...
 
 
 class WithoutArguments(TheServer):
@@ -146,6 +146,24 @@ class OfEither(TheServer):
         super().on_close(conn)
 
 
+class Asynchronous(TheServer):
+    async def on_recv(self, side: Side, data: bytes) -> bytes | None:
+        return data
+
+    async def on_accept(self, conn: Connection) -> str | bool:
+        return "example.org:80"
+
+    async def on_close(self, conn: Connection) -> None: ...
+
+
+async def later(side: Side, data: bytes) -> list[bytes]:
+    return [data]
+
+
+async def end(side: Side) -> bool:
+    return False
+
+
 class Tutorial(TheServer):
     def on_recv(self) -> None:
         self.channel[self.s].send(self.data)
@@ -168,6 +186,14 @@ server = TheServer("", 0)
 server.on_recv = lambda side, data: data
 server.on_recv = lambda side, data: [data.upper(), data]
 server.on_eof = lambda side: side.is_client
+server.on_recv = later
+server.on_eof = end
+TheServer("", 0, on_recv=later, on_eof=end)
+
+
+@server.on_client_recv
+async def both(side: Side, data: bytes) -> bytes:
+    return data + b"".join(await later(side, data))
 """
 
 

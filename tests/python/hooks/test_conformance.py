@@ -32,10 +32,15 @@ def halves(side: Side, data: bytes) -> list[bytes]:
     return [data[:middle], data[middle:]]
 
 
+async def async_identity(side: Side, data: Any) -> Any:
+    return data
+
+
 CALLBACKS: dict[str, dict[str, Any]] = {
     "identity": {"on_recv": identity},
     "views": {"on_recv": identity, "buffer": "view"},
     "halves": {"on_recv": halves},
+    "async": {"on_recv": async_identity},
 }
 
 

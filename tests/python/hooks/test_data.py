@@ -144,10 +144,6 @@ def test_the_advice_fits_what_was_sent(kind: str, value: Any, advice: str, way: 
     assert text.endswith(advice)
 
 
-async def waiting() -> bytes:
-    return b""
-
-
 def yielding() -> Iterator[bytes]:
     yield b""
 
@@ -156,7 +152,6 @@ HINTS: dict[str, tuple[Callable[[bytes], Any], str]] = {
     "int": (lambda data: 3, '; send() returns a number: return b"" after it'),
     "bool": (lambda data: True, "; True and False say nothing here"),
     "str": (lambda data: "text", "; make bytes of it with encode()"),
-    "coroutine": (lambda data: waiting(), "; callbacks run outside of asyncio: give a plain def"),
     "generator": (lambda data: yielding(), "; a callback with a yield in it makes a generator: return a list"),
     "dict": (lambda data: {}, "; make bytes of it, such as json.dumps(value).encode()"),
     "set": (lambda data: {data}, "; a set has no order: give a list"),

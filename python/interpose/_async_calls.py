@@ -1,0 +1,263 @@
+"""The calls of asynchronous callbacks, each a task of an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+import sys
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any
+
+from . import _native
+from ._threads import Greenless, get_ident, start_thread
+
+# Seconds that the tasks of an ended connection may take before its on_close is called, and those of a closed server
+# before they are left alone.
+_UNWIND_SECONDS = 1.0
+# Seconds that connections may take to end in order once their loop is closed.
+_LEAVE_SECONDS = 1.0
+# Of the keys of questions, those of one connection differ in these bits only.
+_KEYS = 7
+
+_logger = logging.getLogger("interpose.callback")
+
+
+def runs_here(loop: asyncio.AbstractEventLoop) -> bool:
+    """Return whether `loop` runs in the calling thread."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
+
+
+async def _ready(value: object) -> object:
+    """Return an answer that is there already."""
+    return value
+
+
+def _make_task(coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, name: str) -> asyncio.Task[None]:
+    """Return a task; where asyncio can, one that has run to its first wait."""
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(coroutine, loop=loop, name=name, eager_start=True)
+    return asyncio.Task(coroutine, loop=loop, name=name)
+
+
+class _Reader:
+    """Called by the loop when questions wait. The loop has the only reference, and drops it when it is closed."""
+
+    def __init__(self, calls: AsyncCalls) -> None:
+        self._calls = calls
+        self.is_watched = True
+
+    def __call__(self) -> None:
+        self._calls.drain()
+
+    def __del__(self) -> None:
+        if self.is_watched:
+            self._calls.lose_loop()
+
+
+class AsyncCalls:
+    """The asynchronous callbacks of one server, called as tasks of `loop`.
+
+    All methods but the constructor belong to the loop's thread.
+    """
+
+    def __init__(self, native: _native.Server, table: _native.Callbacks, loop: asyncio.AbstractEventLoop) -> None:
+        self._native = native
+        self._bridge = _native.Bridge(table, native, _ready)
+        self._loop = loop
+        # By the key of its question. The loop itself keeps no task alive.
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._guard: AsyncGenerator[None] | None = None
+        self._is_ended = False
+        self.is_own = False
+        self.over = asyncio.Event()
+        """Set once the server is closed."""
+        self.thread = 0
+        """The loop's thread, as get_ident() returns it."""
+
+    def watch(self, context: contextvars.Context) -> threading.Thread | Greenless | None:
+        """Take questions from here on, and run them in copies of `context`. Return a thread that helps the loop."""
+        self.thread = get_ident()
+        self._bridge.enter()
+        self._guard = self._until_loop_ends()
+        # Begun here, so that the loop knows it and closes it before itself.
+        with contextlib.suppress(StopIteration):
+            self._guard.__anext__().send(None)
+        number = self._bridge.fileno()
+        if number is not None:
+            reader = _Reader(self)
+            try:
+                context.run(self._loop.add_reader, number, reader)
+            except NotImplementedError:
+                reader.is_watched = False
+            else:
+                return None
+        return start_thread("interpose-wake", self._waker(context))
+
+    def drain(self) -> None:
+        """Begin what was asked since the last call, and cancel what nobody waits for any more."""
+        if self._is_ended:
+            return
+        asked, cancelled, is_over = _native.next_questions(self._bridge)
+        tasks, loop = self._tasks, self._loop
+        for question in asked:
+            run = self._run_close(question) if question.is_close else self._run(question)
+            task = _make_task(run, loop, question.name)
+            if not task.done():
+                tasks[question.key] = task
+        for key in cancelled:
+            if (task_of_key := tasks.get(key)) is not None:
+                task_of_key.cancel()
+        if is_over:
+            self._unwatch()
+            self.over.set()
+
+    async def finish(self) -> None:
+        """Take no more questions, and end the tasks that are left."""
+        self._unwatch()
+        tasks = [task for task in self._tasks.values() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_UNWIND_SECONDS)
+
+    def lose_loop(self) -> None:
+        """End what was asked: the loop was closed before the server, and runs no task any more."""
+        if self._is_ended:
+            return
+        self._unwatch(is_closed=True)
+        for task in self._tasks.values():
+            # Nobody can run it to its end any more, and nobody has forgotten it.
+            task._log_destroy_pending = False  # type: ignore[attr-defined] # pyright: ignore
+            with contextlib.suppress(BaseException):
+                task.get_coro().close()
+        self._tasks.clear()
+        self._say_lost()
+
+    async def _until_loop_ends(self) -> AsyncGenerator[None]:
+        """Wait for the loop to end its generators, as asyncio.run() has it do after it has cancelled all tasks."""
+        try:
+            yield
+        finally:
+            if not self._is_ended:
+                await self.finish()
+                self._say_lost()
+
+    def _say_lost(self) -> None:
+        if self._native.is_closed or sys.is_finalizing():
+            return
+        if not self._native.stopping:
+            _logger.warning("%s: the event loop of its async callbacks was closed, so it stops", self._bridge.name)
+        self._native.stop(_LEAVE_SECONDS, leave=True)
+
+    def _unwatch(self, *, is_closed: bool = False) -> None:
+        if self._is_ended:
+            return
+        self._is_ended = True
+        number = self._bridge.fileno()
+        if number is not None and not is_closed:
+            with contextlib.suppress(NotImplementedError, RuntimeError):
+                self._loop.remove_reader(number)
+        self._bridge.close()
+        self._bridge.leave()
+        if self._guard is not None:
+            with contextlib.suppress(StopIteration, RuntimeError):
+                # Nothing in it waits now.
+                self._guard.aclose().send(None)
+
+    async def _run(self, question: _native.Asking) -> None:
+        try:
+            answer = await question()
+        except asyncio.CancelledError as error:
+            self._cancelled(question, error)
+        except BaseException as error:
+            # Those that end the server come out of the loop that a script runs, as any task's do.
+            if question.fail(error) and not self.is_own:
+                raise
+        else:
+            question.answer(answer)
+        finally:
+            key = question.key
+            if self._tasks.get(key) is asyncio.current_task():
+                del self._tasks[key]
+
+    async def _run_close(self, question: _native.Asking) -> None:
+        """Call on_close, after the tasks of its connection: they were cancelled, and may take a moment."""
+        first = question.key & ~_KEYS
+        others = [task for key in range(first, question.key) if (task := self._tasks.get(key)) is not None]
+        if others:
+            await asyncio.wait(others, timeout=_UNWIND_SECONDS)
+        await self._run(question)
+
+    def _cancelled(self, question: _native.Asking, error: BaseException) -> None:
+        if question.cancelled:
+            return
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            # From outside: the loop ends.
+            question.abandon()
+        else:
+            question.fail(error)
+
+    def _waker(self, context: contextvars.Context) -> Callable[[], None]:
+        """Return what a thread does for a loop that can watch no descriptor."""
+        bridge, loop, drained = self._bridge, self._loop, threading.Event()
+
+        def drain() -> None:
+            drained.set()
+            self.drain()
+
+        def run() -> None:
+            while bridge.wait():
+                drained.clear()
+                try:
+                    loop.call_soon_threadsafe(drain, context=context)
+                except RuntimeError:
+                    self.lose_loop()
+                    return
+                # Not for ever: a loop that is closed drops what it was to call.
+                while not drained.wait(1.0) and not loop.is_closed():
+                    pass
+
+        return run
+
+
+class OwnLoop:
+    """A loop in a thread of its own, for the callbacks of one server."""
+
+    def __init__(self, native: _native.Server, table: _native.Callbacks, context: contextvars.Context) -> None:
+        self._arguments = (native, table, context)
+        self._ready = threading.Event()
+        self._calls: AsyncCalls | None = None
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        """Run the loop in the calling thread until the server is closed."""
+        asyncio.run(self._serve())
+
+    def wait(self) -> AsyncCalls:
+        """Wait until the loop runs, or raise what has kept it from that."""
+        self._ready.wait()
+        if self._calls is None:
+            raise self._error or RuntimeError("the event loop has ended")
+        return self._calls
+
+    async def _serve(self) -> None:
+        native, table, context = self._arguments
+        try:
+            calls = AsyncCalls(native, table, asyncio.get_running_loop())
+            calls.is_own = True
+            calls.watch(context)
+            self._calls = calls
+        except BaseException as error:  # noqa: BLE001
+            self._error = error
+            return
+        finally:
+            self._ready.set()
+        await calls.over.wait()
+        await calls.finish()

@@ -1,0 +1,169 @@
+//! The way from connections to the event loop on which asynchronous callbacks run.
+//!
+//! The core's hooks put questions into the queue of their server without the interpreter; the loop takes all that wait at once,
+//! runs each as a task, and completes its reply.
+
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use pyo3::{PyTraverseError, PyVisit, prelude::*};
+
+use super::{
+    callbacks::{Callbacks, ObjectCache},
+    errors, loop_threads,
+    questions::{Item, Wake},
+    runtime::{self, Process, end_forked_child},
+    server,
+};
+use crate::{
+    live::handle::Connection,
+    server::Server,
+    words::{
+        direction::Direction,
+        error::{Error, ErrorKind},
+    },
+};
+
+/// The event loop's end of the queue of one server.
+#[pyclass(frozen, module = "interpose._native")]
+pub(super) struct Bridge {
+    pub callbacks: Py<Callbacks>,
+    pub server: Server,
+    pub process: Process,
+    /// Called with a value, returns an awaitable of it.
+    ready: Py<PyAny>,
+    wake: Arc<Wake>,
+    objects: Mutex<ObjectCache>,
+    /// The vector of the items that were taken last, empty.
+    spare: Mutex<Vec<Item>>,
+}
+
+impl Bridge {
+    fn objects(&self) -> MutexGuard<'_, ObjectCache> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the façade's Connection.
+    pub(super) fn connection<'py>(&self, py: Python<'py>, connection: &Connection) -> PyResult<Bound<'py, PyAny>> {
+        self.objects().connection(py, self.callbacks.get(), connection)
+    }
+
+    /// Returns the façade's Side that sends in this direction.
+    pub(super) fn source<'py>(
+        &self,
+        py: Python<'py>,
+        connection: &Connection,
+        direction: Direction,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.objects().source(py, self.callbacks.get(), connection, direction)
+    }
+
+    /// Removes the objects of a connection that has ended, and whose callbacks have seen the end.
+    pub(super) fn forget(&self, py: Python<'_>, connection: &Connection) {
+        // Marked first, so that a thread that re-adds the entry sees that it must remove it.
+        connection.set_close_notified();
+        let objects = self.objects().forget(connection);
+        self.callbacks.get().forget(py, connection.id());
+        drop(objects);
+    }
+
+    /// Takes all items that wait, in their order.
+    pub(super) fn take(&self) -> Vec<Item> {
+        end_forked_child(self.process);
+        #[cfg(unix)]
+        if let Wake::Descriptor(descriptor) = &*self.wake {
+            descriptor.clear();
+        }
+        let spare = mem::take(&mut *self.spare());
+        self.callbacks.get().queue.take(spare)
+    }
+
+    /// Keeps the vector of the items for the next ones.
+    pub(super) fn give_back(&self, items: Vec<Item>) {
+        *self.spare() = items;
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Vec<Item>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns an awaitable of a value that is there already.
+    pub(super) fn ready<'py>(&self, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        self.ready.bind(value.py()).call1((value,))
+    }
+}
+
+#[pymethods]
+impl Bridge {
+    /// Opens the queue of these callbacks, which are those of `server`.
+    #[new]
+    fn new(py: Python<'_>, callbacks: Py<Callbacks>, server: &server::Server, ready: Py<PyAny>) -> PyResult<Self> {
+        let server = server.here(py)?.clone();
+        let queue = Arc::clone(&callbacks.get().queue);
+        let wake = queue.open().map_err(|error| {
+            let message = format!("cannot wake an event loop: {error}; raise the limit of open files (ulimit -n)");
+            errors::raise(py, &Error::from_io(ErrorKind::Runtime, message, error))
+        })?;
+        let closed = server.closed();
+        runtime::control(py)?.spawn(async move {
+            closed.await;
+            let _ = queue.put(Item::Over);
+        });
+        let (objects, spare) = (Mutex::default(), Mutex::default());
+        Ok(Self { callbacks, server, process: Process::this(), ready, wake, objects, spare })
+    }
+
+    /// Returns the descriptor that is readable while items wait, or None where there is none.
+    fn fileno(&self) -> Option<i32> {
+        match &*self.wake {
+            #[cfg(unix)]
+            Wake::Descriptor(descriptor) => Some(descriptor.number()),
+            Wake::Thread => None,
+        }
+    }
+
+    /// Waits until items wait, detached from the interpreter. Returns false once the queue is closed.
+    fn wait(&self, py: Python<'_>) -> bool {
+        let queue = Arc::clone(&self.callbacks.get().queue);
+        py.detach(|| queue.wait())
+    }
+
+    /// Closes the queue: connections that have asked, or ask later, end.
+    fn close(&self) {
+        drop(self.callbacks.get().queue.close());
+    }
+
+    /// Marks the calling thread as the loop's: what would wait there fails at once.
+    #[expect(clippy::unused_self, reason = "the façade calls it as it calls the others")]
+    fn enter(&self) {
+        loop_threads::enter();
+    }
+
+    /// Undoes [`enter`](Self::enter).
+    #[expect(clippy::unused_self, reason = "the façade calls it as it calls the others")]
+    fn leave(&self) {
+        loop_threads::leave();
+    }
+
+    /// The server in messages.
+    #[getter]
+    fn name(&self) -> String {
+        self.server.address().to_string()
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.callbacks)?;
+        visit.call(&self.ready)?;
+        if let Ok(objects) = self.objects.try_lock() {
+            objects.visit(&visit)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        let objects = mem::take(&mut *self.objects());
+        drop(objects);
+    }
+}

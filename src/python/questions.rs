@@ -1,0 +1,313 @@
+//! Questions to asynchronous callbacks, on their way from the threads of connections to the event loop.
+//!
+//! A thread that puts a question never attaches. The number of questions is bounded by the connections: one for each direction,
+//! and one for the begin or the end of each.
+
+use std::{
+    io, mem,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use pyo3::{prelude::*, types::PyTuple};
+
+use super::calls::Slot;
+use crate::{
+    hooks::{Closing, Decision, EndVerdict, Failed, Reply, Verdict},
+    live::handle::Connection,
+    words::{direction::Direction, outcome::CloseReason},
+};
+
+/// A question, with the means to answer it. Its drop without an answer ends the connection: the event loop is gone.
+pub(super) struct Question {
+    pub slot: Slot,
+    pub connection: Connection,
+    /// The key under which the connection cancels it.
+    pub key: u64,
+    /// `None` once it is answered.
+    asked: Option<Asked>,
+    /// The awaitable that a plain function has returned on its lane, and the arguments of that call.
+    pub returned: Option<Returned>,
+}
+
+/// An awaitable, and the arguments of the call that returned it.
+pub(super) type Returned = (Py<PyAny>, Py<PyTuple>);
+
+/// The subject of a question, and its reply.
+pub(super) enum Asked {
+    Accept(Reply<Decision>),
+    Connect(Reply<()>),
+    Chunk(Direction, Bytes, Reply<Verdict>),
+    End(Direction, Reply<EndVerdict>),
+    Close(Closing),
+}
+
+impl Question {
+    pub(super) fn new(slot: Slot, connection: &Connection, asked: Asked) -> Self {
+        let key = key(connection, &asked);
+        Self { slot, connection: connection.clone(), key, asked: Some(asked), returned: None }
+    }
+
+    /// Takes the subject and its reply, once.
+    pub(super) fn take(&mut self) -> Option<Asked> {
+        self.asked.take()
+    }
+
+    /// Puts back what was taken, to be failed.
+    pub(super) fn put_back(&mut self, asked: Asked) {
+        self.asked = Some(asked);
+    }
+
+    pub(super) fn asked(&self) -> Option<&Asked> {
+        self.asked.as_ref()
+    }
+
+    /// Calls `cancelled` once nobody waits for the answer any more.
+    pub(super) fn on_cancel(&self, cancelled: impl FnOnce() + Send + 'static) {
+        match &self.asked {
+            Some(Asked::Accept(reply)) => reply.on_cancel(cancelled),
+            Some(Asked::Connect(reply)) => reply.on_cancel(cancelled),
+            Some(Asked::Chunk(_, _, reply)) => reply.on_cancel(cancelled),
+            Some(Asked::End(_, reply)) => reply.on_cancel(cancelled),
+            Some(Asked::Close(_)) | None => {}
+        }
+    }
+
+    /// Returns true if nobody waits for the answer any more.
+    pub(super) fn is_cancelled(&self) -> bool {
+        match &self.asked {
+            Some(Asked::Accept(reply)) => reply.is_cancelled(),
+            Some(Asked::Connect(reply)) => reply.is_cancelled(),
+            Some(Asked::Chunk(_, _, reply)) => reply.is_cancelled(),
+            Some(Asked::End(_, reply)) => reply.is_cancelled(),
+            Some(Asked::Close(_)) => false,
+            None => true,
+        }
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        if let Some(asked) = self.asked.take() {
+            asked.fail(Some(no_loop()), &self.connection);
+        }
+    }
+}
+
+impl Asked {
+    /// Ends the connection with `failed`, or goes on as without a callback.
+    pub(super) fn fail(self, failed: Option<Failed>, connection: &Connection) {
+        fn fail<T>(reply: Reply<T>, failed: Option<Failed>, otherwise: T) {
+            reply.complete(failed.map_or(Ok(otherwise), Err));
+        }
+        match self {
+            Self::Accept(reply) => fail(reply, failed, Decision::Default),
+            Self::Connect(reply) => fail(reply, failed, ()),
+            Self::Chunk(_, _, reply) => fail(reply, failed, Verdict::Pass),
+            Self::End(_, reply) => fail(reply, failed, EndVerdict::Pass(Vec::new())),
+            Self::Close(closing) => {
+                connection.set_close_notified();
+                drop(closing);
+            }
+        }
+    }
+}
+
+/// The number of keys of a connection: one for each question that may be pending at the same time.
+const KEYS: u64 = 8;
+
+/// Returns the key of the questions that cannot be pending at the same time: those of one direction, or about a begin or an end.
+fn key(connection: &Connection, asked: &Asked) -> u64 {
+    let part = match asked {
+        Asked::Chunk(Direction::ToUpstream, ..) | Asked::End(Direction::ToUpstream, _) => 0,
+        Asked::Chunk(Direction::ToClient, ..) | Asked::End(Direction::ToClient, _) => 1,
+        Asked::Accept(_) | Asked::Connect(_) => 2,
+        Asked::Close(_) => 3,
+    };
+    connection.id() * KEYS + part
+}
+
+/// An item of the queue.
+pub(super) enum Item {
+    Ask(Box<Question>),
+    /// The connection of the question with this key has ended, or takes no answer any more.
+    Cancel(u64),
+    /// The connection has ended, and nothing more is asked about it.
+    Forget(Connection),
+    /// The server is closed.
+    Over,
+}
+
+/// The questions of one server that its event loop has not taken yet.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// Notified at the first item where a thread wakes the loop.
+    arrived: Condvar,
+    /// The slots whose callbacks are coroutine functions, as bits.
+    asynchronous: AtomicU8,
+}
+
+#[derive(Default)]
+struct State {
+    phase: Phase,
+    items: Vec<Item>,
+    /// True if a thread wakes the loop, which cannot watch a descriptor.
+    is_waited_for: bool,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("phase", &self.phase).field("items", &self.items.len()).finish()
+    }
+}
+
+#[derive(Debug, Default, Clone)]
+enum Phase {
+    /// No event loop has been there yet.
+    #[default]
+    New,
+    Open(Arc<Wake>),
+    /// The event loop is gone.
+    Closed,
+}
+
+/// The means to wake the event loop.
+#[derive(Debug)]
+pub(super) enum Wake {
+    #[cfg(unix)]
+    Descriptor(wake::Descriptor),
+    /// There are no descriptors: a thread waits in [`Queue::wait`].
+    #[cfg_attr(unix, expect(dead_code, reason = "a Unix has descriptors"))]
+    Thread,
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records which slots have coroutine functions.
+    pub(super) fn set_asynchronous(&self, slots: impl Iterator<Item = Slot>) {
+        self.asynchronous.store(slots.fold(0, |bits, slot| bits | 1 << slot as u8), Ordering::Release);
+    }
+
+    pub(super) fn is_asynchronous(&self, slot: Slot) -> bool {
+        self.asynchronous.load(Ordering::Acquire) & 1 << slot as u8 != 0
+    }
+
+    /// Takes questions from here on. Returns what wakes the loop.
+    pub(super) fn open(&self) -> io::Result<Arc<Wake>> {
+        let mut state = self.state();
+        if let Phase::Open(wake) = &state.phase {
+            return Ok(Arc::clone(wake));
+        }
+        #[cfg(unix)]
+        let wake = Arc::new(Wake::Descriptor(wake::Descriptor::new()?));
+        #[cfg(not(unix))]
+        let wake = Arc::new(Wake::Thread);
+        state.phase = Phase::Open(Arc::clone(&wake));
+        Ok(wake)
+    }
+
+    /// Refuses further questions. Returns those that wait: their drop ends their connections.
+    pub(super) fn close(&self) -> Vec<Item> {
+        let items = {
+            let mut state = self.state();
+            state.phase = Phase::Closed;
+            mem::take(&mut state.items)
+        };
+        self.arrived.notify_all();
+        items
+    }
+
+    /// Puts an item, and wakes the loop if it is the first. Returns it if there is no loop.
+    pub(super) fn put(&self, item: Item) -> Result<(), Item> {
+        let mut state = self.state();
+        let Phase::Open(wake) = &state.phase else { return Err(item) };
+        let wake = state.items.is_empty().then(|| Arc::clone(wake));
+        state.items.push(item);
+        let is_waited_for = state.is_waited_for;
+        drop(state);
+        match wake.as_deref() {
+            None => {}
+            Some(_) if is_waited_for => self.arrived.notify_all(),
+            #[cfg(unix)]
+            Some(Wake::Descriptor(descriptor)) => descriptor.wake(),
+            Some(Wake::Thread) => {}
+        }
+        Ok(())
+    }
+
+    /// Returns true if no event loop has been there yet.
+    pub(super) fn is_new(&self) -> bool {
+        matches!(self.state().phase, Phase::New)
+    }
+
+    /// Takes the items, in their order. Keeps `spare`, which is empty, for the next ones.
+    pub(super) fn take(&self, spare: Vec<Item>) -> Vec<Item> {
+        let mut state = self.state();
+        mem::replace(&mut state.items, spare)
+    }
+
+    /// Blocks until there are items, or until the queue is closed. Returns false once it is.
+    pub(super) fn wait(&self) -> bool {
+        let idle = |state: &mut State| state.items.is_empty() && matches!(state.phase, Phase::Open(_));
+        let mut state = self.state();
+        state.is_waited_for = true;
+        let state = self.arrived.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
+        matches!(state.phase, Phase::Open(_))
+    }
+}
+
+/// Returns the end of a connection whose callback cannot be called.
+pub(super) fn no_loop() -> Failed {
+    let error = "the event loop of the asynchronous callbacks is closed; keep it running until the server is stopped";
+    Failed { reason: CloseReason::Stopped, error: error.to_owned() }
+}
+
+#[cfg(unix)]
+pub(super) mod wake {
+    //! The descriptor that an event loop watches.
+
+    use std::{
+        io::{self, Read, Write},
+        os::{
+            fd::{AsRawFd, RawFd},
+            unix::net::UnixStream,
+        },
+    };
+
+    /// A pair of connected sockets: one is watched, a byte in the other wakes.
+    #[derive(Debug)]
+    pub(in crate::python) struct Descriptor {
+        watched: UnixStream,
+        waking: UnixStream,
+    }
+
+    impl Descriptor {
+        pub(super) fn new() -> io::Result<Self> {
+            let (watched, waking) = UnixStream::pair()?;
+            watched.set_nonblocking(true)?;
+            waking.set_nonblocking(true)?;
+            Ok(Self { watched, waking })
+        }
+
+        pub(in crate::python) fn number(&self) -> RawFd {
+            self.watched.as_raw_fd()
+        }
+
+        /// Wakes the loop. A full buffer has woken it already.
+        pub(super) fn wake(&self) {
+            let _ = (&self.waking).write(&[1]);
+        }
+
+        /// Makes the descriptor wait for the next wake-up.
+        pub(in crate::python) fn clear(&self) {
+            let _ = (&self.watched).read(&mut [0; 64]);
+        }
+    }
+}
