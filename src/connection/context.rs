@@ -12,7 +12,7 @@ use crate::{
     io::{hops::LastCircle, options::SocketOptions, ready::Accepted},
     live::{registry::Registry, shared::Shared},
     settings::{
-        config::{Coalesce, Config, Splice, Timeouts},
+        config::{Coalesce, Config, Preread, Splice, Timeouts},
         forward::Forward,
     },
     threads::lane::Lanes,
@@ -63,6 +63,7 @@ pub(crate) struct ConnectionContext {
     pub unlike_listener: Option<Duration>,
     pub splice: Splice,
     pub coalesce: Coalesce,
+    pub preread: Preread,
     /// The steps of a client before `on_accept`.
     pub arrival: Option<Arc<Steps>>,
     /// The steps of an upstream once it is connected.
@@ -167,6 +168,7 @@ impl ConnectionContext {
             unlike_listener: None,
             splice: config.relay.splice,
             coalesce: config.relay.coalesce,
+            preread: config.preread.clone(),
             arrival: None,
             outbound: None,
         }

@@ -4,9 +4,12 @@ pub(crate) mod apart;
 mod arrive;
 pub(crate) mod circle;
 pub(crate) mod context;
+mod decision;
+mod dialogue;
 pub(crate) mod entry;
 mod mirror;
 pub(crate) mod permits;
+mod preread;
 mod reach;
 mod steps;
 mod unserved;
@@ -118,7 +121,9 @@ impl Task {
             context.server.short_of_descriptors.store(true, Relaxed);
         }
         context.server.report_failure(shared, &outcome);
-        if (shared.has_injected(Direction::ToClient) || outcome.reason == CloseReason::Closed)
+        // Words that a hook has sent in a dialogue would be lost to a client that is reset before it has read them.
+        let has_words = shared.has_injected(Direction::ToClient) || shared.meters.to_client.ledger().delivered > 0;
+        if (has_words || outcome.reason == CloseReason::Closed)
             && let Some(stream) = &mut client.0
             && Box::pin(relay::say_goodbye(stream, shared, &context.timeouts)).await
         {

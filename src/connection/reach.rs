@@ -7,11 +7,13 @@ use crate::{
         apart::Apart,
         circle,
         context::ConnectionContext,
+        decision::{Decided, decide},
+        dialogue,
         entry::Entry,
         steps::Opening,
         unserved::{Unserved, unless_ended},
     },
-    hooks::{Decision, Failed, Hooks, connection_hooks::ConnectionHooks},
+    hooks::{Decision, Hooks, connection_hooks::ConnectionHooks},
     io::{
         connector::{Connected, Way},
         given::{self, Given},
@@ -20,10 +22,13 @@ use crate::{
         stream::Stream,
         targets,
     },
-    live::handle::Connection,
-    live::shared::{Shared, SideNames},
+    live::{
+        handle::Connection,
+        shared::{Shared, SideNames},
+    },
     threads::workers::Workers,
     words::{
+        direction::Sides,
         error::reason_text,
         interest::Interest,
         outcome::{CloseReason, Outcome},
@@ -33,7 +38,7 @@ use crate::{
 /// A client that has arrived, on the way to its upstream.
 pub(super) struct Departure<'a> {
     pub entry: &'a mut Entry,
-    pub client: &'a Unserved,
+    pub client: &'a mut Unserved,
     pub workers: &'a Workers,
     pub reserve: Option<Reserve>,
     pub on_lane: bool,
@@ -62,8 +67,9 @@ pub(super) async fn reach(departure: Departure<'_>) -> Result<Reached, Outcome> 
     }
     let came = Came { passed, client: Some(shared.ends()) };
     let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &context.options, came };
-    let reaching = connect(context, way, hooks.as_mut(), on_lane, reserve);
-    let connected = unless_ended(reaching, shared, Some(client)).await?;
+    let hooked = hooks.as_mut().map(|hooks| (hooks, on_lane));
+    let decided = unless_ended(decide(context, &way, (shared, client), hooked, reserve), shared, None).await?;
+    let connected = unless_ended(connect(context, way, decided), shared, Some(client)).await?;
     let connected = connected.map(|Connected { stream, peer, local, hop, passed_over }| {
         passed_over.into_iter().for_each(|line| context.server.note_passed_over(shared, line));
         (Unserved(Some(stream)), (peer, local), hop)
@@ -94,7 +100,8 @@ pub(super) async fn reach(departure: Departure<'_>) -> Result<Reached, Outcome> 
     }
     if let Some(hooks) = hooks.as_mut().and_then(|hooks| hooks.wanted(Interest::CONNECT)) {
         let asked = hooks.ask(Interest::CONNECT, on_lane, |hooks, connection| hooks.on_connect(connection));
-        unless_failed(asked, shared, client).await?;
+        let streams = Sides { client: client.0.as_mut(), upstream: upstream.0.as_mut() };
+        unless_failed(dialogue::beside(asked, shared, streams), shared, None).await?;
     }
     let upstream = upstream.0.take().ok_or_else(|| Outcome::plain(CloseReason::InternalError))?;
     Ok(Reached { upstream, apart: None, hop })
@@ -118,33 +125,27 @@ async fn part(
     let adopted = apart.connection();
     let question = move |hooks: &dyn Hooks, connection: &Connection| hooks.on_connect_apart(connection, &adopted);
     let asked = hooks.ask(Interest::CONNECT, on_lane, question);
-    unless_failed(asked, shared, client).await?;
+    unless_failed(async { asked.await.map_err(Outcome::from) }, shared, Some(client)).await?;
     Ok(Reached { upstream: Stream::nobody(), apart: Some(apart), hop: None })
 }
 
 /// Waits for a hook that runs once both sides are there. A `close()` meanwhile is left to the relay, which ends both sides in
 /// order.
 async fn unless_failed(
-    asked: impl Future<Output = Result<(), Failed>>,
+    asked: impl Future<Output = Result<(), Outcome>>,
     shared: &Shared,
-    client: &Unserved,
+    client: Option<&Unserved>,
 ) -> Result<(), Outcome> {
-    let asked = async { asked.await.map_err(Outcome::from) };
-    match unless_ended(asked, shared, Some(client)).await {
+    match unless_ended(asked, shared, client).await {
         Err(outcome) if outcome.reason == CloseReason::Closed => Ok(()),
         asked => asked,
     }
 }
 
-/// Decides where the client goes, and connects there. Returns `None` for a client that goes nowhere.
-async fn connect(
-    context: &ConnectionContext,
-    way: Way<'_>,
-    hooks: Option<&mut ConnectionHooks>,
-    on_lane: bool,
-    reserve: Option<Reserve>,
-) -> Result<Option<Connected>, Outcome> {
-    let Decided { decision, reserve, _early } = decide(&way, hooks, on_lane, reserve).await?;
+/// Connects where the client is to go. Returns `None` for a client that goes nowhere.
+async fn connect(context: &ConnectionContext, way: Way<'_>, decided: Decided) -> Result<Option<Connected>, Outcome> {
+    // Kept until the server has taken the socket over.
+    let Decided { decision, reserve, early: _early } = decided;
     let failed = |error: String| Outcome::explained(CloseReason::ConnectFailed, error);
     match decision {
         Decision::Default => match &context.forward {
@@ -159,39 +160,4 @@ async fn connect(
         Decision::Nowhere => Ok(None),
         Decision::Refuse => Err(Outcome::plain(CloseReason::Rejected)),
     }
-}
-
-/// The decision about a client, and the means to carry it out.
-struct Decided {
-    decision: Decision,
-    /// `None` where it was released for the hook.
-    reserve: Option<Reserve>,
-    /// Marks a socket that the hook has connected, until the server has taken it over.
-    _early: Option<Hop>,
-}
-
-/// Calls `on_accept` to decide where the client goes, if it is wanted.
-async fn decide(
-    way: &Way<'_>,
-    hooks: Option<&mut ConnectionHooks>,
-    on_lane: bool,
-    mut reserve: Option<Reserve>,
-) -> Result<Decided, Outcome> {
-    let Some(hooks) = hooks.and_then(|hooks| hooks.wanted(Interest::ACCEPT)) else {
-        return Ok(Decided { decision: Decision::Default, reserve, _early: None });
-    };
-    // Released, because the hook may itself connect the upstream.
-    drop(reserve.take());
-    let known = Arc::clone(way.hops);
-    // Before the next hook is asked, whose client may be what this one has connected.
-    let remember = move |decision: Decision, connection: &Connection| {
-        let early = match &decision {
-            Decision::Connected(socket) => given::remember_early(socket, &known, connection.origin().came(&known)),
-            _ => None,
-        };
-        (decision, early)
-    };
-    let asked = hooks.ask_then(Interest::ACCEPT, on_lane, |hooks, connection| hooks.on_accept(connection), remember);
-    let (decision, early) = asked.await.map_err(Outcome::from)?;
-    Ok(Decided { decision, reserve, _early: early })
 }

@@ -71,6 +71,13 @@ pub trait Hooks: Send + Sync + fmt::Debug {
     /// Called when a client was accepted. Nothing was read from it, and nothing is connected yet.
     fn on_accept(&self, connection: &Connection) -> Result<Answer<Decision>, Failed>;
 
+    /// Called when the client has sent bytes and `on_accept`, if there is one, has left the decision open: with all bytes so
+    /// far, again when more have come, until the answer is a decision. The bytes are relayed then.
+    fn on_preread(&self, connection: &Connection, data: &Bytes) -> Result<Answer<Option<Decision>>, Failed> {
+        let _ = (connection, data);
+        Ok(Answer::Now(Some(Decision::Default)))
+    }
+
     /// Called when the upstream is connected. Nothing was read from either side yet.
     fn on_connect(&self, connection: &Connection) -> Result<Answer<()>, Failed>;
 

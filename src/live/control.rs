@@ -104,6 +104,8 @@ pub(crate) struct Control {
     pub passed_through: Directions,
     /// Directions whose stages are to be changed.
     pub edited: Directions,
+    /// Directions whose source may be read by a handle: it is not relayed yet, and a hook is asked.
+    pub dialogue: Directions,
     /// Directions that accept no injected bytes any more.
     pub over: Directions,
     /// Directions whose source is paused.

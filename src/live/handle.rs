@@ -8,15 +8,16 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    inspect::Stages,
+    inspect::{Stages, framing::Framer},
     live::{
         control::Command,
+        dialogue::{Answered, Unread, Wish},
         inbox::{Patience, Refused},
         shared::{Shared, SideNames},
     },
     threads::workers::Origin,
     words::{
-        direction::Direction,
+        direction::{Both, Direction},
         interest::Interest,
         outcome::{CloseReason, Outcome},
         stats::Ledger,
@@ -174,6 +175,31 @@ impl Connection {
     /// direction has ended, and while 64 changes wait. `edit` runs on the connection's thread.
     pub fn edit_stages(&self, direction: Direction, edit: impl FnOnce(&mut Stages) + Send + 'static) -> Result<(), Refused> {
         self.0.edit_stages(direction, Box::new(edit))
+    }
+
+    /// Reads the side that sends in `direction`, while a hook is asked before its bytes are relayed. `answered` gets the
+    /// result on the connection's thread. Returns the number of the read.
+    pub fn read(&self, direction: Direction, wish: Wish, answered: Answered) -> Result<u64, Unread> {
+        self.0.ask_to_read(direction, wish, answered)
+    }
+
+    /// Withdraws a read. Returns false if it was answered: then bytes that nobody has seen may be [put
+    /// back](Self::put_back).
+    pub fn cancel_read(&self, direction: Direction, number: u64) -> bool {
+        self.0.dialogues().is_some_and(|dialogues| dialogues.cancel(direction, number))
+    }
+
+    /// Puts bytes of a read, which nobody has seen, back in front of those that are still to be read. Without effect once the
+    /// bytes are relayed.
+    pub fn put_back(&self, direction: Direction, bytes: &[u8]) {
+        if let Some(dialogues) = self.0.dialogues() {
+            dialogues.put_back(direction, bytes, || self.0.control.dialogue.has(direction));
+        }
+    }
+
+    /// Takes the framers with which messages were read, for the relay to go on with.
+    pub fn take_framers(&self) -> Option<Both<Option<Box<dyn Framer>>>> {
+        self.0.dialogues()?.take_framers()
     }
 
     /// Wakes the connection's task.

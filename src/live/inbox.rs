@@ -146,6 +146,17 @@ impl Inbox {
         waiting
     }
 
+    /// Puts bytes that were taken back in front of those that wait.
+    pub(crate) fn put_back(&self, pieces: VecDeque<Bytes>) {
+        if pieces.is_empty() {
+            return;
+        }
+        let mut state = self.state();
+        let behind = state.waiting.take();
+        pieces.into_iter().chain(behind).for_each(|bytes| state.waiting.push(bytes));
+        self.flagged.store(true, Ordering::Release);
+    }
+
     /// Refuses further injections. Returns the bytes that waited.
     pub(crate) fn end(&self) -> VecDeque<Bytes> {
         self.state().ended = true;

@@ -1,7 +1,9 @@
-//! Live connections, for users outside of their tasks: the registry, handles, requests to a connection, injected bytes.
+//! Live connections, for users outside of their tasks: the registry, handles, requests to a connection, injected bytes,
+//! dialogues before the relay.
 
 pub mod by_id;
 pub(crate) mod control;
+pub mod dialogue;
 pub mod handle;
 pub mod inbox;
 pub(crate) mod registry;

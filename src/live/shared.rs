@@ -16,6 +16,7 @@ use crate::{
     io::hops::Ends,
     live::{
         control::{Command, Control},
+        dialogue::{Answered, Dialogues, Left, Unread, Wish},
         inbox::{Inbox, Refused, Source},
     },
     words::{
@@ -74,6 +75,7 @@ pub(super) struct Seldom {
     waits_for: Mutex<Vec<(Weak<Shared>, Direction)>>,
     /// Requested changes of the stages.
     edits: Mutex<Both<Vec<Edit>>>,
+    dialogues: Dialogues,
     /// The outcome that another connection's failure causes.
     cause: OnceLock<Outcome>,
     /// One line about the targets that could not be connected before the one that was.
@@ -233,6 +235,36 @@ impl Shared {
         self.control.edited.remove(direction);
         let Some(seldom) = self.seldom.get() else { return Vec::new() };
         std::mem::take(&mut seldom.edits.lock().unwrap_or_else(PoisonError::into_inner)[direction])
+    }
+
+    /// Returns the dialogues, if a handle has asked for a read.
+    pub(crate) fn dialogues(&self) -> Option<&Dialogues> {
+        self.seldom.get().map(|seldom| &seldom.dialogues)
+    }
+
+    /// Asks the task to read the side that sends in `direction`. Returns the number of the request.
+    pub(super) fn ask_to_read(&self, direction: Direction, wish: Wish, answered: Answered) -> Result<u64, Unread> {
+        if !self.control.dialogue.has(direction) {
+            return Err(Unread::Closed);
+        }
+        let dialogues = &self.seldom.get_or_init(Box::default).dialogues;
+        // As in `open_inbox`: either the end of the dialogue sees the request, or the end is seen here.
+        fence(Ordering::SeqCst);
+        let number = dialogues.ask(direction, wish, answered, || self.control.dialogue.has(direction))?;
+        self.control.wake();
+        Ok(number)
+    }
+
+    /// Lets handles read the sides that send in `directions`, while a hook is asked.
+    pub(crate) fn open_dialogue(&self, directions: &[Direction]) {
+        directions.iter().for_each(|direction| self.control.dialogue.add(*direction));
+    }
+
+    /// Refuses further reads of the side that sends in `direction`.
+    pub(crate) fn close_dialogue(&self, direction: Direction) -> Left {
+        self.control.dialogue.remove(direction);
+        fence(Ordering::SeqCst);
+        self.dialogues().map(|dialogues| dialogues.close(direction)).unwrap_or_default()
     }
 
     /// Returns the outcome that another connection's failure causes.

@@ -13,6 +13,9 @@ use crate::{
 /// Maximum bytes of one read, and so of a chunk.
 pub(crate) const MOST_CHUNK: usize = 256 * 1024;
 
+/// Maximum bytes that are read of a side before its bytes are relayed.
+pub const MOST_READ: usize = 16 * 1024 * 1024;
+
 /// How long a connection may stay without progress. `None` is no limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
@@ -67,6 +70,34 @@ pub enum Coalesce {
     Always,
 }
 
+/// The bounds of `on_preread`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preread {
+    /// Maximum bytes that are read for it, 1 to 16 MiB. Default 16 KiB.
+    pub limit: usize,
+    /// How long the decision may take, from the first call to read on. Default 5 s: a client of a protocol in which the
+    /// server speaks first sends nothing, and is connected after this time if `undecided` lets it.
+    pub timeout: Option<Duration>,
+    /// The fate of a client about which nothing was decided within these bounds.
+    pub undecided: Undecided,
+}
+
+/// The fate of a client about which `on_preread` has not decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Undecided {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It goes to the server's own forward.
+    Default,
+}
+
+impl Default for Preread {
+    fn default() -> Self {
+        Self { limit: 16 * 1024, timeout: Some(Duration::from_secs(5)), undecided: Undecided::default() }
+    }
+}
+
 /// How a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
@@ -117,6 +148,8 @@ pub struct Config {
     pub listening: Listen,
     /// How bytes are moved.
     pub relay: Relay,
+    /// The bounds of `on_preread`.
+    pub preread: Preread,
     /// The time between two checks of all connections, for keepalive, lost peers and memory after a burst. A setting only for
     /// tests, which would otherwise have to wait for it. Default 5 s.
     #[doc(hidden)]
@@ -147,6 +180,7 @@ impl Config {
             limits: Limits::default(),
             listening: Listen::default(),
             relay: Relay::default(),
+            preread: Preread::default(),
             upkeep: Duration::from_secs(5),
         }
     }
@@ -180,7 +214,11 @@ impl Config {
             ("half_close", self.timeouts.half_close),
             ("idle", self.timeouts.idle),
             ("unacknowledged", self.timeouts.unacknowledged),
+            ("preread_timeout", self.preread.timeout),
         ];
+        if !(1..=MOST_READ).contains(&self.preread.limit) {
+            return wrong("preread_limit: it is not between 1 byte and 16 MiB; give 16,384 unless there is a reason");
+        }
         timeouts.iter().try_for_each(|(name, value)| value.map_or(Ok(()), |value| check_limit(name, value)))?;
         if !(1..=MOST_CHUNK).contains(&self.relay.chunk) {
             return wrong("buffer_size: it is not between 1 and 262,144 bytes; give 262,144 unless there is a reason");

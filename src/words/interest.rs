@@ -27,6 +27,9 @@ impl Interest {
     /// [`on_close`](crate::hooks::Hooks::on_close).
     pub const CLOSE: Self = Self(32);
 
+    /// [`on_preread`](crate::hooks::Hooks::on_preread).
+    pub const PREREAD: Self = Self(64);
+
     const HOOKS: u16 = 0xff;
 
     /// Returns the union of both sets. A hook that one of them has on the lane is called there.

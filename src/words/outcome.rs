@@ -60,8 +60,10 @@ close_reasons! {
     LoopDetected = "loop_detected",
     /// The client reset the connection before the upstream was connected.
     ClientGone = "client_gone",
-    /// `on_accept` refused the client.
+    /// `on_accept` or `on_preread` refused the client.
     Rejected = "rejected",
+    /// `on_preread` had not decided about the client within its limit of bytes or time.
+    Undecided = "undecided",
     /// A hook failed; the log has it.
     CallbackError = "callback_error",
     /// A defect of interpose; the log has it.

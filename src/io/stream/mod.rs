@@ -87,7 +87,6 @@ impl Stream {
     }
 
     /// Puts `bytes`, which were read from this stream, back in front of those that are still to be read.
-    #[cfg_attr(not(test), expect(dead_code, reason = "steps that read before the relay does are yet to come"))]
     pub(crate) fn unread(&mut self, bytes: Bytes) {
         if bytes.is_empty() {
             return;

@@ -38,6 +38,7 @@ mod accepting;
 mod blocking;
 mod chunk_buffers;
 mod closing;
+mod dialogue;
 mod edits;
 mod ending;
 mod failing;
@@ -48,6 +49,7 @@ mod later;
 mod leaving;
 mod moving;
 mod parting;
+mod preread;
 mod verdicts;
 
 const BOTH: Interest = Interest::TO_UPSTREAM.with(Interest::TO_CLIENT);
