@@ -175,8 +175,9 @@ impl Framer for Upstream {
         "postgres"
     }
 
-    fn cut(&mut self, buffer: &[u8], _: usize) -> Result<Cut, Broken> {
-        if !self.is_typed {
+    fn cut(&mut self, buffer: &[u8], seen: usize) -> Result<Cut, Broken> {
+        // A message that has begun stays of its kind, whatever the client sends meanwhile.
+        if !self.is_typed && seen == 0 {
             match (get(&self.opening), buffer[0]) {
                 (Opening::Encrypted, _) => return Ok(Cut::Unframed),
                 (Opening::Asked, b'S' | b'G') => {
