@@ -22,7 +22,7 @@
 //! | [`server`] | bind, accept, drain, stop |
 //! | `python` | the binding; only with the feature `python` |
 //!
-//! Read these five first: `server/mod.rs`, `connection/mod.rs`, `relay/mod.rs`, `relay/pump.rs`, `hooks/mod.rs`.
+//! Read these five first: `server/mod.rs`, `connection/mod.rs`, `relay/run.rs`, `relay/pump.rs`, `hooks/mod.rs`.
 
 pub mod hooks;
 pub mod inspect;

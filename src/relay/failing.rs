@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    Relay,
+    peer_timeout,
+    state::Relay,
     turn::{Fault, STEPS, TURN, Turn},
 };
 use crate::{
@@ -43,9 +44,24 @@ impl Relay<'_> {
         turn
     }
 
-    /// Checks for the failure of a side that is not being read, or that is silent.
+    /// Runs a requested check, and fails the sides whose peers have acknowledged nothing for too long.
+    pub(super) fn check_peers(&mut self) -> bool {
+        let checks = &self.order.shared.control.keepalive_checks;
+        if !checks.take() {
+            return false;
+        }
+        let lost = self.peer_timeout.check(checks, self.order.timeouts, &self.streams, &self.failures);
+        for side in Side::ALL.into_iter().filter(|side| lost[*side]) {
+            // The socket has not failed, so no read would ever report its end.
+            self.pumps[side.sends()].end();
+            self.side_failed(side, peer_timeout::error());
+        }
+        lost.client || lost.upstream
+    }
+
+    /// Checks for the failure of a side that is not being read.
     pub(super) fn watch(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut failed = self.look();
+        let mut failed = false;
         for side in Side::ALL {
             if !self.pumps[side.sends()].is_reading()
                 && self.failures[side].is_none()

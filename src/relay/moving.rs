@@ -6,8 +6,12 @@
 use std::{io, mem};
 
 use super::{
-    Done, Relay, RelayContext, carry, half_close::Phase, peer_timeout::PeerTimeout, progress_timeout::ProgressTimeout,
-    pump::Pump, talk::Talk,
+    half_close::Phase,
+    peer_timeout::PeerTimeout,
+    progress_timeout::ProgressTimeout,
+    pump::Pump,
+    state::{Relay, RelayContext},
+    talk::Talk,
 };
 use crate::{
     io::stream::{Stream, Unregistered},
@@ -31,21 +35,23 @@ pub(crate) struct Detached {
     peer_timeout: PeerTimeout,
 }
 
-/// Continues a relay that was moved to this thread.
-pub(crate) async fn go_on(detached: Box<Detached>, order: RelayContext<'_>) -> Done {
-    let Detached { streams, pumps, failures, failed_first, closing, talk, progress_timeout, peer_timeout } = *detached;
-    match (streams.client.attach(), streams.upstream.attach()) {
-        (Ok(client), Ok(upstream)) => {
-            let mut relay = Relay::new(client, upstream, order);
-            (relay.pumps, relay.failures, relay.failed_first) = (pumps, failures, failed_first);
-            (relay.closing, relay.talk) = (closing, talk);
-            (relay.progress_timeout, relay.peer_timeout) = (progress_timeout, peer_timeout);
-            carry(relay).await
-        }
-        (mut client, mut upstream) => {
-            let registered = [client.as_mut().ok(), upstream.as_mut().ok()];
-            registered.into_iter().flatten().for_each(|stream| stream.abort_on_close());
-            Done::Over(lost(client.err().or(upstream.err())))
+impl Detached {
+    /// Registers both sides with this thread's runtime. Aborts both if that fails.
+    pub(super) fn attach(self, order: RelayContext<'_>) -> Result<Relay<'_>, Outcome> {
+        let Self { streams, pumps, failures, failed_first, closing, talk, progress_timeout, peer_timeout } = self;
+        match (streams.client.attach(), streams.upstream.attach()) {
+            (Ok(client), Ok(upstream)) => {
+                let mut relay = Relay::new(client, upstream, order);
+                (relay.pumps, relay.failures, relay.failed_first) = (pumps, failures, failed_first);
+                (relay.closing, relay.talk) = (closing, talk);
+                (relay.progress_timeout, relay.peer_timeout) = (progress_timeout, peer_timeout);
+                Ok(relay)
+            }
+            (mut client, mut upstream) => {
+                let registered = [client.as_mut().ok(), upstream.as_mut().ok()];
+                registered.into_iter().flatten().for_each(|stream| stream.abort_on_close());
+                Err(lost(client.err().or(upstream.err())))
+            }
         }
     }
 }
@@ -76,21 +82,21 @@ impl Relay<'_> {
     }
 
     /// Takes the sides off this thread's runtime. Aborts both if that fails.
-    pub(super) fn detach(mut self) -> Done {
+    pub(super) fn detach(mut self) -> Result<Box<Detached>, Outcome> {
         for direction in Direction::ALL {
             if let Err(failed) = self.pumps[direction].leave_thread() {
-                return Done::Over(failed.into());
+                return Err(failed.into());
             }
         }
         self.progress_timeout.leave_thread();
         let take = |stream: &mut Stream| mem::replace(stream, Stream::nowhere()).detach();
         let streams = match (take(&mut self.streams.client), take(&mut self.streams.upstream)) {
             (Ok(client), Ok(upstream)) => Sides { client, upstream },
-            (client, upstream) => return Done::Over(lost(client.err().or(upstream.err()))),
+            (client, upstream) => return Err(lost(client.err().or(upstream.err()))),
         };
         // Nothing is left to abort here: the detached sides abort themselves when dropped.
         self.settle();
-        Done::Migrate(Box::new(Detached {
+        Ok(Box::new(Detached {
             streams,
             pumps: mem::replace(&mut self.pumps, Both { to_upstream: Pump::new(), to_client: Pump::new() }),
             failures: mem::take(&mut self.failures),
@@ -120,6 +126,7 @@ mod tests {
             registry::Registry,
             shared::{Shared, SideNames},
         },
+        relay::run::{Done, go_on},
         settings::config::{Coalesce, Splice, Timeouts},
         words::{addr::SocketName, outcome::CloseReason},
     };
@@ -141,7 +148,7 @@ mod tests {
         for bytes in [usize::MAX, 10] {
             let mut relay = Relay::new(Stream::nowhere(), Stream::nowhere(), order(&shared, &timeouts));
             relay.pumps.to_client = Pump::holding(Splicer::holding(b"held", bytes));
-            let Done::Over(outcome) = relay.detach() else { panic!("it moves") };
+            let outcome = relay.detach().unwrap_err();
             assert_eq!(outcome.reason, CloseReason::InternalError);
             assert!(outcome.error.unwrap().contains("bytes"));
         }
@@ -157,7 +164,7 @@ mod tests {
         for end in [&sender, &receiver] {
             end.shutdown(Shutdown::Write).unwrap();
         }
-        let Done::Migrate(detached) = Relay::new(client, upstream, order).detach() else { panic!("it does not move") };
+        let detached = Relay::new(client, upstream, order).detach().unwrap();
         let Done::Over(outcome) = go_on(detached, order).await else { panic!("it does not end") };
         assert_eq!(outcome.reason, CloseReason::Finished);
         let mut all = String::new();
@@ -174,7 +181,7 @@ mod tests {
         relay.closing = true;
         relay.pumps.to_upstream.end();
         relay.pumps.to_client.end();
-        let Done::Migrate(detached) = relay.detach() else { panic!("it does not move") };
+        let detached = relay.detach().unwrap();
         let Done::Over(outcome) = go_on(detached, order).await else { panic!("it does not end") };
         assert_eq!(outcome.reason, CloseReason::Closed);
     }

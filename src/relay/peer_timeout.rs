@@ -6,8 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Relay;
-use crate::words::direction::{Side, Sides};
+use crate::{
+    io::stream::Stream,
+    live::control::KeepaliveChecks,
+    settings::config::Timeouts,
+    words::direction::{Side, Sides},
+};
 
 /// How long nothing may be acknowledged if `Timeouts::unacknowledged` sets no limit.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -41,42 +45,45 @@ impl Since {
     }
 }
 
-impl Relay<'_> {
-    /// Runs a requested check: sets the upstream's keepalive the first time, then fails a side that does not acknowledge any
+impl PeerTimeout {
+    /// Runs a check: sets the upstream's keepalive the first time. Returns the sides that do not acknowledge any
     /// more.
-    pub(super) fn look(&mut self) -> bool {
-        let checks = &self.order.shared.control.keepalive_checks;
-        if !checks.take() {
-            return false;
+    pub(super) fn check(
+        &mut self,
+        checks: &KeepaliveChecks,
+        timeouts: &Timeouts,
+        streams: &Sides<Stream>,
+        failures: &Sides<Option<io::Error>>,
+    ) -> Sides<bool> {
+        if !std::mem::replace(&mut self.kept_alive, true) {
+            streams.upstream.transport().inspect(|socket| socket.keep_alive());
         }
-        if !std::mem::replace(&mut self.peer_timeout.kept_alive, true) {
-            self.streams.upstream.transport().inspect(|socket| socket.keep_alive());
-        }
-        if self.order.timeouts.unacknowledged.is_some() {
+        if timeouts.unacknowledged.is_some() {
             // The kernel gives a peer up by itself: TCP_USER_TIMEOUT is set.
-            return false;
+            return Sides::default();
         }
-        let unanswered = Side::ALL.map(|side| match &self.failures[side] {
-            None => self.streams[side].transport()?.unanswered(),
+        let unanswered = |side: Side| match &failures[side] {
+            None => streams[side].transport()?.unanswered(),
             Some(_) => None,
-        });
-        if unanswered == [None, None] {
-            self.peer_timeout.since = None;
+        };
+        let unanswered = Sides { client: unanswered(Side::Client), upstream: unanswered(Side::Upstream) };
+        if unanswered.client.is_none() && unanswered.upstream.is_none() {
+            self.since = None;
             checks.found(false);
-            return false;
+            return Sides::default();
         }
-        let (now, since) = (Instant::now(), self.peer_timeout.since.get_or_insert_default());
+        let (now, since) = (Instant::now(), self.since.get_or_insert_default());
         since.look(now);
-        let lost = Side::ALL.map(|side| is_lost(&mut since.sides[side], unanswered[side as usize], now));
+        let mut lost = |side: Side| is_lost(&mut since.sides[side], unanswered[side], now);
         checks.found(true);
-        for side in Side::ALL.into_iter().filter(|side| lost[*side as usize]) {
-            // The socket has not failed, so no read would ever report its end.
-            self.pumps[side.sends()].end();
-            let error = format!("nothing was acknowledged for {} s", LIMIT.as_secs());
-            self.side_failed(side, io::Error::new(io::ErrorKind::TimedOut, error));
-        }
-        lost != [false, false]
+        Sides { client: lost(Side::Client), upstream: lost(Side::Upstream) }
     }
+}
+
+/// Returns the error of a side that does not acknowledge any more.
+pub(super) fn error() -> io::Error {
+    let error = format!("nothing was acknowledged for {} s", LIMIT.as_secs());
+    io::Error::new(io::ErrorKind::TimedOut, error)
 }
 
 /// Returns true if a side is lost. `unanswered` is the time without an acknowledgement, if bytes are in flight. It may have

@@ -2,7 +2,7 @@
 
 use std::{task::Context, time::Duration};
 
-use super::{Relay, half_close::Phase};
+use super::{half_close::Phase, state::Relay, talk::QUIET_STREAM};
 use crate::{
     io::stream::{Socket, Stream},
     words::direction::{Direction, Sides},
@@ -10,9 +10,6 @@ use crate::{
 
 /// How long neither side of a connection at rest has sent anything.
 const QUIET: Duration = Duration::from_millis(20);
-
-/// How long a stream of the upstream must pause to count as quiet: a short pause is likely to be only a pause.
-pub(super) const QUIET_STREAM: Duration = Duration::from_millis(250);
 
 /// An upstream that has spoken this much later than the client counts as still speaking.
 const STREAM: Duration = Duration::from_millis(100);

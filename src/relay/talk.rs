@@ -3,9 +3,15 @@
 //! Bytes from the upstream after a message of the client count as its answer, unless the upstream was in the midst of a
 //! longer answer when the message came: then they may be the rest of that one.
 
-use std::{sync::OnceLock, time::Instant};
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
-use super::{rest::QUIET_STREAM, turn::Turn};
+use super::turn::Turn;
+
+/// How long a stream of the upstream must pause to count as quiet: a short pause is likely to be only a pause.
+pub(super) const QUIET_STREAM: Duration = Duration::from_millis(250);
 
 /// Number of turns of the upstream beyond which an answer counts as long. Heads, bodies and ends that are written apart are
 /// fewer.
@@ -148,6 +154,6 @@ mod tests {
     fn it_takes_no_more_than_the_room_that_a_relay_has_for_it() {
         assert_eq!(size_of::<Talk>(), 4);
         #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-        assert_eq!(size_of::<crate::relay::Relay<'_>>(), 296);
+        assert_eq!(size_of::<crate::relay::state::Relay<'_>>(), 296);
     }
 }

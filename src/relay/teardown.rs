@@ -5,7 +5,10 @@ use std::{future::poll_fn, io, task::Poll, time::Duration};
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{End, Relay, rest};
+use super::{
+    rest,
+    state::{End, Relay},
+};
 use crate::{
     io::{
         deadline::{self, Deadline},

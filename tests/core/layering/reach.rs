@@ -18,17 +18,6 @@ const EXCUSED_CIRCLES: &[(&[&str], &str)] = &[
         "the runtime's end ends the log, whose waits are awaitables of the runtime",
     ),
     (
-        &[
-            "src/relay/mod.rs",
-            "src/relay/teardown.rs",
-            "src/relay/moving.rs",
-            "src/relay/rest.rs",
-            "src/relay/peer_timeout.rs",
-            "src/relay/talk.rs",
-        ],
-        "the root defines a relay, and each of these files is a part of what one does",
-    ),
-    (
         &["src/words/addr.rs", "src/words/addr/slip.rs"],
         "a slip is a text whose correction reads as an address, so it asks the reader",
     ),
