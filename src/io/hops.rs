@@ -12,10 +12,10 @@ mod listening;
 mod slots;
 
 use std::{
-    collections::{HashMap, hash_map},
+    collections::hash_map,
     io,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::Ordering::SeqCst},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::SeqCst},
     time::{Duration, Instant},
 };
 
@@ -30,7 +30,8 @@ pub(crate) use self::{
 use self::{
     known::{Known, Passed},
     line::{Line, Place},
-    slots::{Connecting, Slots},
+    listening::Listeners,
+    slots::Connecting,
 };
 use crate::words::addr::SocketName;
 
@@ -44,10 +45,7 @@ const MEMORY: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct Hops {
     known: Mutex<Known>,
-    /// Number of listeners on each place. A connect to one of them holds the lock shared from before the connect until the
-    /// connection is remembered.
-    listening: RwLock<HashMap<Place, usize>>,
-    slots: Slots,
+    listeners: Arc<Listeners>,
     /// Notified when a connection is remembered.
     news: Notify,
     pub last_circle: LastCircle,
@@ -66,38 +64,27 @@ impl Hops {
             // Keeps the entry if its addresses have been used again.
             if known.ours.get(&line).is_some_and(|passed| passed.until == Some(until)) {
                 known.ours.remove(&line);
-                self.slots.of_line(&line).remembered.fetch_sub(1, SeqCst);
+                self.listeners.slots.of_line(&line).remembered.fetch_sub(1, SeqCst);
             }
         }
         known
     }
 
     /// Registers a listener of this process until the guard is dropped.
-    pub(crate) fn listen(self: &Arc<Self>, name: &SocketName) -> Option<Listening> {
-        let place = Place::of(name)?;
-        *self.listening.write().unwrap_or_else(PoisonError::into_inner).entry(place.clone()).or_default() += 1;
-        self.slots.of(name).listeners.fetch_add(1, SeqCst);
-        Some(Listening { place, name: name.clone(), hops: Arc::clone(self) })
-    }
-
-    /// Returns true if a listener of ours may be where a connect to `peer` comes. Takes no lock. False is certain, true is
-    /// not.
-    fn may_lead_here(&self, peer: &SocketName) -> bool {
-        self.slots.of(peer).listeners.load(SeqCst) > 0
+    pub(crate) fn listen(&self, name: &SocketName) -> Option<Listening> {
+        Listening::new(&self.listeners, name)
     }
 
     /// Returns true if a listener of this process is where a connect to `peer` comes.
     pub(crate) fn leads_here(&self, peer: &SocketName) -> bool {
-        self.may_lead_here(peer)
-            && Place::of(peer)
-                .is_some_and(|place| self.listening.read().unwrap_or_else(PoisonError::into_inner).contains_key(&place))
+        self.listeners.are_at(peer)
     }
 
     /// Returns the number of our listeners that a client with these ends has passed before; 0 for a client of another
     /// process.
     pub(crate) fn passed<'a>(&self, ends: impl Into<Ends<'a>>) -> u8 {
         let Some(line) = Line::new(ends.into()) else { return 0 };
-        let slot = self.slots.of_line(&line);
+        let slot = self.listeners.slots.of_line(&line);
         // Read before `remembered`: a connect that has ended by now is remembered by now.
         let is_connecting = slot.connects.load(SeqCst) > 0;
         if !is_connecting && slot.remembered.load(SeqCst) == 0 {
@@ -108,7 +95,7 @@ impl Hops {
             return passed;
         }
         // The client's own connect may be under way, for the length of one system call: wait until it is remembered.
-        drop(self.listening.write());
+        drop(self.listeners.places.write());
         self.known().passed(&line)
     }
 
@@ -139,7 +126,7 @@ impl Hops {
         let passed = match known.ours.entry(line.clone()) {
             hash_map::Entry::Occupied(entry) => entry.into_mut(),
             hash_map::Entry::Vacant(entry) => {
-                self.slots.of_line(&line).remembered.fetch_add(1, SeqCst);
+                self.listeners.slots.of_line(&line).remembered.fetch_add(1, SeqCst);
                 entry.insert(Passed::default())
             }
         };
@@ -163,12 +150,12 @@ impl Hops {
         came: Came<'_>,
         begin: impl FnOnce() -> io::Result<(SocketName, SocketName)>,
     ) -> io::Result<Option<Hop>> {
-        if self.may_lead_here(peer)
+        if self.listeners.may_be_at(peer)
             && let Some(place) = Place::of(peer)
         {
-            let listening = self.listening.read().unwrap_or_else(PoisonError::into_inner);
+            let listening = self.listeners.places.read().unwrap_or_else(PoisonError::into_inner);
             if listening.contains_key(&place) {
-                let _connecting = Connecting::new(self.slots.of(peer));
+                let _connecting = Connecting::new(self.listeners.slots.of(peer));
                 let (local, peer) = begin()?;
                 return Ok(self.hop((&local, &peer), came));
             }
@@ -289,7 +276,7 @@ mod tests {
         assert_eq!(hops.passed((&local, &peer)), 6, "for a while");
         wait(&hops);
         assert_eq!(hops.passed((&local, &peer)), 0);
-        assert!(hops.slots.all(|slot| slot.remembered.load(SeqCst) == 0), "nothing is left");
+        assert!(hops.listeners.slots.all(|slot| slot.remembered.load(SeqCst) == 0), "nothing is left");
         assert!(hops.known().ours.is_empty());
     }
 
@@ -335,7 +322,7 @@ mod tests {
             let accepting = accepting.insert(thread::Builder::new().spawn(accept).unwrap());
             // Until the accepting thread has read the slot and waits, or has its answer.
             let end = Instant::now() + MEMORY;
-            while hops.listening.try_read().is_ok() && !accepting.is_finished() && Instant::now() < end {
+            while hops.listeners.places.try_read().is_ok() && !accepting.is_finished() && Instant::now() < end {
                 thread::yield_now();
             }
             Ok((local, peer.clone()))
@@ -344,6 +331,6 @@ mod tests {
         let failed = hops.dial(&peer, NEW, || Err(io::ErrorKind::AddrNotAvailable.into()));
         assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
         drop(hop);
-        assert!(hops.slots.all(|slot| slot.connects.load(SeqCst) == 0));
+        assert!(hops.listeners.slots.all(|slot| slot.connects.load(SeqCst) == 0));
     }
 }

@@ -1,11 +1,11 @@
 //! Addresses: the text that a person writes, and the name of a socket.
 
+mod parse;
 mod slip;
 
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    str::FromStr,
 };
 
 use crate::words::error::{Error, ErrorKind, printable};
@@ -45,13 +45,6 @@ pub enum Address {
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 impl Address {
-    /// Returns the address of a host as users write it (a name, an IP address with or without brackets) and a port.
-    pub fn inet(host: &str, port: u16) -> Result<Self, Error> {
-        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-        check_host(bare, host).map_err(|error| slip::of_host(host, port).map_or(error, |why| wrong(host, &why)))?;
-        Ok(Self::Inet { host: bare.to_owned(), port })
-    }
-
     /// Returns the IP address, if the host is one.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
@@ -138,14 +131,6 @@ fn parse_unix(path: &str, whole: &str) -> Result<Address, Error> {
         return Err(wrong(whole, "the path is longer than the 107 bytes a Unix socket's name may have"));
     }
     Ok(Address::Unix(path.to_owned()))
-}
-
-impl FromStr for Address {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        Self::read(text).map_err(|error| slip::of(text).map_or(error, |why| wrong(text, &why)))
-    }
 }
 
 impl Address {

@@ -11,17 +11,10 @@ use super::{
 
 /// Circles that stand for now: the beginnings of the paths of all files in one, and the reason. A file may know its children;
 /// a child that knows its parent as well makes a circle of the two.
-const EXCUSED_CIRCLES: &[(&[&str], &str)] = &[
-    (&["src/io/hops.rs", "src/io/hops/"], "a listener that is noted takes itself out of the memory of all when it is dropped"),
-    (
-        &["src/python/awaitable.rs", "src/python/logging.rs", "src/python/runtime.rs"],
-        "the runtime's end ends the log, whose waits are awaitables of the runtime",
-    ),
-    (
-        &["src/words/addr.rs", "src/words/addr/slip.rs"],
-        "a slip is a text whose correction reads as an address, so it asks the reader",
-    ),
-];
+const EXCUSED_CIRCLES: &[(&[&str], &str)] = &[(
+    &["src/python/awaitable.rs", "src/python/logging.rs", "src/python/runtime.rs"],
+    "the runtime's end ends the log, whose waits are awaitables of the runtime",
+)];
 
 /// Folders of values and rules, which need neither a runtime nor a socket.
 const PURE: &[&str] = &["src/words/", "src/wire/", "src/inspect/"];
