@@ -37,6 +37,7 @@ fn every_sample_is_cut_alike_wherever_it_is_split_and_most_are_cut_to_their_end(
         let framing = framing(name);
         let all = samples(name);
         all.iter().for_each(|conversation| check(&*framing, conversation));
+        // A checkout that changes line ends would leave little to try.
         let has_messages = |conversation: &&Vec<u8>| {
             let cut = play(&*framing, &turns(conversation), || usize::MAX);
             Direction::ALL.iter().any(|direction| !cut[*direction].lengths.is_empty() && cut[*direction].broken.is_none())
