@@ -70,6 +70,8 @@ class AsyncCalls:
         self._native = native
         self._bridge = _native.Bridge(table, native, _ready)
         self._loop = loop
+        # The seconds of an on_close; the core bounds the other callbacks.
+        self._limit = table.timeout
         # By the key of its question. The loop itself keeps no task alive.
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._guard: AsyncGenerator[None] | None = None
@@ -192,7 +194,10 @@ class AsyncCalls:
         others = [task for key in range(first, question.key) if (task := self._tasks.get(key)) is not None]
         if others:
             await asyncio.wait(others, timeout=_UNWIND_SECONDS)
-        await self._run(question)
+        async with asyncio.timeout(self._limit) as limit:
+            await self._run(question)
+        if limit.expired():
+            question.late()
 
     def _cancelled(self, question: _native.Asking, error: BaseException) -> None:
         if question.cancelled:

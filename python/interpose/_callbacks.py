@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from ._bridge import Bridge
 from ._callback_log import Reports
 from ._connection import Connection, side_of
+from ._groups import Callbacks
 from ._hooks import HOOKS, check, is_async, places_of, refuse_async
 from ._lanes import Lanes
 from ._native import Callbacks as Table
@@ -89,7 +90,7 @@ class ServerCallbacks:
             if callback is not None:
                 self.set(name, callback, is_decorated=True)
 
-    def prepare(self, form: Form, errors: str, buffer: str) -> None:
+    def prepare(self, form: Form, settings: Callbacks, buffer: str) -> None:
         """Check everything that was given so far, and make the native side's table, empty. Raises what check() raises.
 
         Called before the listener is bound: what is wrong then binds no port.
@@ -97,8 +98,8 @@ class ServerCallbacks:
         self.form = form
         self._given = {name: self._checked(name, callback) for name, callback in self._given.items()}
         self._wanted()
-        self.passes_errors = errors == "pass"
-        self.reports = Reports(keeps=errors == "raise")
+        self.passes_errors = settings.errors == "pass"
+        self.reports = Reports(keeps=settings.errors == "raise")
         self.table = Table(
             connection=Connection,
             side=side_of,
@@ -108,6 +109,8 @@ class ServerCallbacks:
             passes_errors=self.passes_errors,
             views=buffer == "view",
             apart=form.is_used,
+            timeout=settings.callback_timeout,
+            on_timeout=settings.on_timeout,
         )
 
     def connect(self, native: Server, threads: int) -> None:

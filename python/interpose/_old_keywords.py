@@ -17,6 +17,8 @@ class OldKeywords(TypedDict, total=False):
 
     callback_threads: int
     callback_errors: Literal["close", "pass", "raise"]
+    callback_timeout: float | None
+    on_timeout: Literal["close", "pass", "drop"]
     buffer: Literal["bytes", "view"]
     buffer_size: int | None
     backlog: int

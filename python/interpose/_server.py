@@ -98,7 +98,7 @@ class TheServer(Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
         host, port = listen_address(host, port)
         wanted = self.forward_to if forward_to is None else forward_to
         forward = target_of(wanted, is_needed=held.of("on_accept") is None)
-        held.prepare(Tutorial(self, held, callbacks.threads), callbacks.errors, relay.buffer)
+        held.prepare(Tutorial(self, held, callbacks.threads), callbacks, relay.buffer)
         warn_of_slips(type(self))
         self._drain = seconds("drain", drain, zero=True)
         self._pid = os.getpid()

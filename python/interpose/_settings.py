@@ -244,7 +244,7 @@ class Callbacks:
 
     >>> from interpose import Callbacks
     >>> Callbacks(errors="raise")
-    Callbacks(threads=1, errors='raise')
+    Callbacks(threads=1, errors='raise', callback_timeout=None, on_timeout='close')
     """
 
     threads: int = setting(
@@ -261,6 +261,20 @@ class Callbacks:
         meaning='what an exception in a callback means for its connection: `"close"` resets it; `"pass"` goes on as if '
         'the answer had been None; `"raise"` resets it, and what was raised comes out of `stop()`, `with` or '
         "`main_loop()`, several as a group",
+    )
+    callback_timeout: float | None = setting(
+        default=None,
+        kind=Seconds(none=True),
+        others="hooktimeout answertimeout",
+        meaning="how long an `async def` callback may take; it is cancelled then, and counted in "
+        "`Stats.callback_timeouts`",
+    )
+    on_timeout: Literal["close", "pass", "drop"] = setting(
+        default="close",
+        kind=Choice("close", "pass", "drop"),
+        others="ontimeout ifslow",
+        meaning='what that means for its connection: `"close"` resets it, `callback_timeout`; `"pass"` goes on as if '
+        'the answer had been None; `"drop"` drops the chunk, and refuses a client that `on_accept` was asked about',
     )
 
 

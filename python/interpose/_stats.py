@@ -78,6 +78,8 @@ class CloseReason(enum.StrEnum):
     """`on_preread` had not decided within `preread_limit` bytes and `preread_timeout` seconds."""
     CALLBACK_ERROR = "callback_error"
     """A callback raised an exception, or gave an answer that means nothing; the log has it."""
+    CALLBACK_TIMEOUT = "callback_timeout"
+    """An asynchronous callback did not answer within `Callbacks.callback_timeout`."""
     INTERNAL_ERROR = "internal_error"
     """A defect of interpose; the log has it."""
 
@@ -140,6 +142,7 @@ class Stats(_Figures):
     * `accept_errors`: accepts that failed. `accept_paused`: whether accepting waits for descriptors or memory, or is
       tried again later for another reason, which the log has.
     * `callback_errors`: callbacks that raised an exception, or gave an answer that means nothing.
+    * `callback_timeouts`: asynchronous callbacks that did not answer within `Callbacks.callback_timeout`.
     * `max_connections`: the limit in force. `max_connections_reached`: times that all of them were taken while a
       client waited for the next that ends.
     * `mirror_bytes`: bytes of clients that the system of `mirror_to` accepted. `mirror_missed_bytes`: those that it
@@ -162,6 +165,7 @@ class Stats(_Figures):
     accept_errors: int
     accept_paused: bool
     callback_errors: int
+    callback_timeouts: int
     max_connections: int
     max_connections_reached: int
     mirror_bytes: int

@@ -1,10 +1,16 @@
 //! Answers of hooks: at once, or later and from any thread.
 
 use std::{
-    fmt, mem,
+    fmt,
+    future::poll_fn,
+    mem,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
+    time::Instant,
 };
+
+use tokio::time::sleep_until;
 
 use crate::{
     live::handle::Connection,
@@ -28,7 +34,17 @@ impl<T> From<T> for Answer<T> {
 }
 
 /// The connection's half of a later answer. Its drop, with the connection's end, cancels the reply.
-pub struct Ticket<T>(Arc<Slot<T>>);
+pub struct Ticket<T> {
+    slot: Arc<Slot<T>>,
+    /// Boxed: most answers have no limit.
+    limit: Option<Box<Limit<T>>>,
+}
+
+/// The time limit of an answer.
+struct Limit<T> {
+    due: Instant,
+    late: Box<dyn FnOnce() -> Result<T, Failed> + Send>,
+}
 
 /// The hook's half of a later answer: completes it once, from any thread. Its drop without an answer ends the connection as a
 /// failed hook does.
@@ -57,29 +73,69 @@ impl<T> Ticket<T> {
     /// Returns both halves of a later answer about `connection`, whose task it wakes.
     pub fn new(connection: &Connection) -> (Self, Reply<T>) {
         let slot = Arc::new(Slot(Mutex::new(State::Asked(None))));
-        (Self(Arc::clone(&slot)), Reply { slot, connection: connection.clone() })
+        (Self { slot: Arc::clone(&slot), limit: None }, Reply { slot, connection: connection.clone() })
     }
 
-    /// Takes the answer, if there is one. The answer wakes the connection's task.
-    pub(crate) fn poll_take(&self) -> Poll<Result<T, Failed>> {
-        let mut state = self.0.state();
+    /// Sets an instant at which the reply is cancelled, if it is not completed by then. `late` returns the answer in its place.
+    #[must_use]
+    pub fn limited(mut self, due: Instant, late: impl FnOnce() -> Result<T, Failed> + Send + 'static) -> Self {
+        self.limit = Some(Box::new(Limit { due, late: Box::new(late) }));
+        self
+    }
+
+    /// Returns the instant at which the answer is late.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.limit.as_ref().map(|limit| limit.due)
+    }
+
+    /// Takes the answer, if there is one, or if it is late. The answer wakes the connection's task; the caller wakes it when the
+    /// answer is due.
+    pub(crate) fn poll_take(&mut self) -> Poll<Result<T, Failed>> {
+        let mut state = self.slot.state();
         match mem::replace(&mut *state, State::Over) {
-            State::Answered(answer) => Poll::Ready(answer),
-            asked => {
-                *state = asked;
-                Poll::Pending
+            State::Answered(answer) => return Poll::Ready(answer),
+            asked => *state = asked,
+        }
+        drop(state);
+        match self.limit.take_if(|limit| limit.due <= tokio::time::Instant::now().into_std()) {
+            Some(limit) => {
+                self.cancel();
+                Poll::Ready((limit.late)())
             }
+            None => Poll::Pending,
+        }
+    }
+
+    /// Waits for the answer, in a task that is registered with the connection's control.
+    pub(crate) async fn answer(mut self) -> Result<T, Failed> {
+        match self.due() {
+            None => poll_fn(|_| self.poll_take()).await,
+            Some(due) => {
+                let mut timer = pin!(sleep_until(due.into()));
+                poll_fn(|cx| {
+                    if self.due().is_some() {
+                        let _ = timer.as_mut().poll(cx);
+                    }
+                    self.poll_take()
+                })
+                .await
+            }
+        }
+    }
+
+    /// Cancels the reply, unless it was completed.
+    fn cancel(&self) {
+        let before = mem::replace(&mut *self.slot.state(), State::Over);
+        // Called after the lock is released: the function may use the reply.
+        if let State::Asked(Some(on_cancel)) = before {
+            on_cancel();
         }
     }
 }
 
 impl<T> Drop for Ticket<T> {
     fn drop(&mut self) {
-        let before = mem::replace(&mut *self.0.state(), State::Over);
-        // Called after the lock is released: the function may use the reply.
-        if let State::Asked(Some(on_cancel)) = before {
-            on_cancel();
-        }
+        self.cancel();
     }
 }
 
@@ -135,7 +191,7 @@ impl<T> Drop for Reply<T> {
 
 impl<T> fmt::Debug for Ticket<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Ticket").field(&Arc::as_ptr(&self.0)).finish()
+        f.debug_tuple("Ticket").field(&Arc::as_ptr(&self.slot)).finish()
     }
 }
 

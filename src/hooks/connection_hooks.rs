@@ -1,9 +1,6 @@
 //! The hooks of one connection: which are wanted, where they are called, and the wait for an answer before bytes are relayed.
 
-use std::{
-    future::poll_fn,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
 use super::{Answer, Failed, Hooks, ServerHooks};
 use crate::{
@@ -104,7 +101,7 @@ impl ConnectionHooks {
         let wanted = self.interest();
         let elsewhere = wanted.on_lane().has(hook) || !wanted.has(hook) && self.known_lane().is_some();
         match self.ask_first(on_lane || !elsewhere, question).await? {
-            (_, Some((ticket, then))) => Ok(then(poll_fn(|_| ticket.poll_take()).await?, &self.connection)),
+            (_, Some((ticket, then))) => Ok(then(ticket.answer().await?, &self.connection)),
             (answer, None) => answer.ok_or_else(lane_ended),
         }
     }

@@ -132,6 +132,11 @@ pub trait Hooks: Send + Sync + fmt::Debug {
     fn errors(&self) -> u64 {
         0
     }
+
+    /// Returns the number of answers that did not come within their time limit.
+    fn timeouts(&self) -> u64 {
+        0
+    }
 }
 
 /// The hooks of a server, and the lanes on which they run.

@@ -210,6 +210,14 @@ impl Asking {
         ends
     }
 
+    /// Counts the callback as one that has not answered in time.
+    fn late(&self) {
+        let callbacks = self.bridge.get().callbacks.get();
+        if let Some((limit, _)) = callbacks.limit {
+            callbacks.log.late(self.slot, limit);
+        }
+    }
+
     /// Completes the question without an answer: its task was cancelled from outside.
     fn abandon(&self, py: Python<'_>) {
         let (asked, connection) = {

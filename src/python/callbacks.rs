@@ -1,6 +1,9 @@
 //! The callbacks of a server, and the Python objects with which they are called.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use pyo3::{
     PyTraverseError, PyVisit,
@@ -11,8 +14,8 @@ use pyo3::{
 use super::{
     attach,
     calls::{CallLog, Slot},
-    handle,
-    questions::Queue,
+    convert, handle,
+    questions::{OnTimeout, Queue},
 };
 use crate::{
     live::{by_id::ById, handle::Connection},
@@ -43,6 +46,8 @@ pub(super) struct Callbacks {
     /// True if each socket is carried alone.
     pub apart: bool,
     pub log: Arc<CallLog>,
+    /// The time limit of asynchronous callbacks, and its effect.
+    pub limit: Option<(Duration, OnTimeout)>,
     /// The questions to asynchronous callbacks.
     pub queue: Arc<Queue>,
 }
@@ -112,9 +117,10 @@ impl Callbacks {
 #[pymethods]
 impl Callbacks {
     #[new]
-    #[pyo3(signature = (*, connection, side, report, open_loop, known, passes_errors, views, apart))]
+    #[pyo3(signature = (*, connection, side, report, open_loop, known, passes_errors, views, apart, timeout, on_timeout))]
     #[expect(clippy::too_many_arguments, reason = "the façade gives each by its name, once")]
     fn new(
+        py: Python<'_>,
         connection: Py<PyAny>,
         side: Py<PyAny>,
         report: Py<PyAny>,
@@ -123,8 +129,11 @@ impl Callbacks {
         passes_errors: bool,
         views: bool,
         apart: bool,
-    ) -> Self {
-        Self {
+        timeout: Option<f64>,
+        on_timeout: &str,
+    ) -> PyResult<Self> {
+        let limit = convert::seconds(py, "timeout", timeout)?.map(|limit| (limit, OnTimeout::of(on_timeout)));
+        Ok(Self {
             slots: Mutex::default(),
             connection,
             known,
@@ -136,8 +145,9 @@ impl Callbacks {
             views,
             apart,
             log: Arc::default(),
+            limit,
             queue: Arc::default(),
-        }
+        })
     }
 
     /// Sets the callbacks of all slots at once: for each its word, the name by which its user knows it, the callback or None,
@@ -178,6 +188,12 @@ impl Callbacks {
     fn needs_loop(&self) -> bool {
         let interest = self.interest();
         interest.without(interest.on_lane()) != Interest::NONE
+    }
+
+    /// The time limit of asynchronous callbacks, in seconds.
+    #[getter]
+    fn timeout(&self) -> Option<f64> {
+        self.limit.map(|(limit, _)| limit.as_secs_f64())
     }
 
     /// True if there is a callback for the ends of connections.

@@ -13,6 +13,9 @@ use crate::words::log_target;
 /// The duration from which on a callback is slow: the other connections of its lane are delayed.
 const SLOW: Duration = Duration::from_millis(100);
 
+/// Silence after which a late answer is logged again.
+const LATE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Minimum time between two warnings about the same callback.
 const INTERVAL: Duration = Duration::from_secs(60);
 
@@ -51,6 +54,9 @@ pub(super) struct CallLog {
     /// True for each slot whose callback has returned anything but None.
     answered: [AtomicBool; Slot::ALL.len()],
     errors: AtomicU64,
+    timeouts: AtomicU64,
+    /// When a late answer was logged last.
+    late: Mutex<Option<Instant>>,
 }
 
 /// The callback that runs on one lane now.
@@ -109,6 +115,21 @@ impl CallLog {
 
     pub(super) fn errors(&self) -> u64 {
         self.errors.load(Relaxed)
+    }
+
+    /// Counts and logs an answer that did not come within `limit`. Returns one line about it.
+    pub(super) fn late(&self, slot: Slot, limit: Duration) -> String {
+        self.timeouts.fetch_add(1, Relaxed);
+        let line = format!("{}: it has not answered within {limit:?}", self.name(slot));
+        let now = Instant::now();
+        if held(&self.late).replace(now).is_none_or(|last| now.duration_since(last) >= LATE_INTERVAL) {
+            log::warn!(target: log_target::CALLBACK, "{line}; stats.callback_timeouts counts them");
+        }
+        line
+    }
+
+    pub(super) fn timeouts(&self) -> u64 {
+        self.timeouts.load(Relaxed)
     }
 
     fn warn_slow(&self, slot: Slot, taken: Duration, now: Instant) {

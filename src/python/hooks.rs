@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, Weak},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use pyo3::{prelude::*, types::PyTuple};
@@ -15,7 +15,7 @@ use super::{
     callbacks::Callbacks,
     calls::{CallLog, Slot},
     locals, outgoing,
-    questions::{self, Asked, Item, Question, Queue, Returned},
+    questions::{self, Asked, InPlace, Item, OnTimeout, Question, Queue, Returned},
 };
 use crate::{
     hooks::{Answer, Closing, Decision, EndVerdict, Failed, Hooks, Reply, Ticket, Verdict},
@@ -29,8 +29,8 @@ use crate::{
 
 /// Returns the core's hooks for `callbacks`. They hold no reference to Python, which the garbage collector could not visit.
 pub(super) fn of(callbacks: &Callbacks) -> Arc<dyn Hooks> {
-    let Callbacks { apart, ref log, ref queue, .. } = *callbacks;
-    Arc::new(PythonHooks { log: Arc::clone(log), queue: Arc::clone(queue), apart })
+    let Callbacks { apart, limit, ref log, ref queue, .. } = *callbacks;
+    Arc::new(PythonHooks { log: Arc::clone(log), queue: Arc::clone(queue), limit, apart })
 }
 
 /// Hooks that find plain callbacks through the calling lane's thread, and asynchronous ones through their event loop.
@@ -38,6 +38,7 @@ pub(super) fn of(callbacks: &Callbacks) -> Arc<dyn Hooks> {
 struct PythonHooks {
     log: Arc<CallLog>,
     queue: Arc<Queue>,
+    limit: Option<(Duration, OnTimeout)>,
     apart: bool,
 }
 
@@ -51,13 +52,12 @@ enum Given<T> {
 impl PythonHooks {
     /// Calls the callback in `slot`, if there is one, and converts its answer to `T`.
     #[inline]
-    fn call<T>(
+    fn call<T: InPlace>(
         &self,
         slot: Slot,
         connection: &Connection,
         call: Call<'_>,
         answer: impl Fn(&dyn fmt::Display, &Bound<'_, PyAny>, &Bound<'_, PyTuple>) -> PyResult<T>,
-        otherwise: T,
     ) -> Result<Given<T>, Failed> {
         let asked = locals::attached(|py, here| {
             let Some(callback) = here.callbacks.get().get(py, slot) else { return Ok(None) };
@@ -77,7 +77,7 @@ impl PythonHooks {
         });
         match asked {
             Some(Ok(Some(given))) => Ok(given),
-            Some(Ok(None) | Err(None)) | None => Ok(Given::Answer(otherwise)),
+            Some(Ok(None) | Err(None)) | None => Ok(Given::Answer(T::pass())),
             Some(Err(Some(failed))) => Err(failed),
         }
     }
@@ -85,13 +85,12 @@ impl PythonHooks {
     /// Asks the callback in `slot`: by `call` on the lane, or on the event loop if it is asynchronous, or if this thread is no
     /// lane. `asked` makes the question of its reply.
     #[inline]
-    fn ask<T>(
+    fn ask<T: InPlace>(
         &self,
         slot: Slot,
         connection: &Connection,
         call: impl FnOnce() -> Result<Given<T>, Failed>,
         asked: impl FnOnce(Reply<T>) -> Result<Asked, Failed>,
-        otherwise: T,
     ) -> Result<Answer<T>, Failed> {
         let mut returned = None;
         if !self.queue.is_asynchronous(slot) && locals::is_lane() {
@@ -101,13 +100,13 @@ impl PythonHooks {
             }
         } else if self.queue.is_new() {
             // The callback was taken away just now.
-            return Ok(Answer::Now(otherwise));
+            return Ok(Answer::Now(T::pass()));
         }
         self.ask_loop(slot, connection, returned, asked)
     }
 
     /// Puts a question to the event loop.
-    fn ask_loop<T>(
+    fn ask_loop<T: InPlace>(
         &self,
         slot: Slot,
         connection: &Connection,
@@ -127,7 +126,22 @@ impl PythonHooks {
             self.log.failed();
             return Err(questions::no_loop());
         }
-        Ok(Answer::Later(ticket))
+        Ok(Answer::Later(self.limited(slot, ticket)))
+    }
+
+    /// Sets the time limit of an answer, if there is one.
+    fn limited<T: InPlace>(&self, slot: Slot, ticket: Ticket<T>) -> Ticket<T> {
+        let Some((limit, on_timeout)) = self.limit else { return ticket };
+        let log = Arc::clone(&self.log);
+        // The runtime's time, which its timers follow.
+        ticket.limited(tokio::time::Instant::now().into_std() + limit, move || {
+            let line = log.late(slot, limit);
+            match on_timeout {
+                OnTimeout::Close => Err(Failed { reason: CloseReason::CallbackTimeout, error: line }),
+                OnTimeout::Pass => Ok(T::pass()),
+                OnTimeout::Drop => Ok(T::drop()),
+            }
+        })
     }
 }
 
@@ -145,14 +159,14 @@ impl Hooks for PythonHooks {
         // Checked while attached: other lanes that have connected and waited to go on have run before.
         locals::attached(|_, here| here.server.refuse_circle(connection)).unwrap_or(Ok(()))?;
         let asked = |reply| Ok(Asked::Accept(reply));
-        let call = || self.call(Slot::Accept, connection, Call::Connection, answers::decision, Decision::Default);
-        self.ask(Slot::Accept, connection, call, asked, Decision::Default)
+        let call = || self.call(Slot::Accept, connection, Call::Connection, answers::decision);
+        self.ask(Slot::Accept, connection, call, asked)
     }
 
     fn on_connect(&self, connection: &Connection) -> Result<Answer<()>, Failed> {
         let asked = |reply| Ok(Asked::Connect(reply));
-        let call = || self.call(Slot::Connect, connection, Call::Connection, answers::nothing, ());
-        self.ask(Slot::Connect, connection, call, asked, ())
+        let call = || self.call(Slot::Connect, connection, Call::Connection, answers::nothing);
+        self.ask(Slot::Connect, connection, call, asked)
     }
 
     fn apart(&self) -> bool {
@@ -161,8 +175,8 @@ impl Hooks for PythonHooks {
 
     fn on_connect_apart(&self, connection: &Connection, upstream: &Connection) -> Result<Answer<()>, Failed> {
         let asked = |reply| Ok(Asked::Connect(reply));
-        let call = || self.call(Slot::Connect, connection, Call::Both(upstream), answers::nothing, ());
-        self.ask(Slot::Connect, connection, call, asked, ())
+        let call = || self.call(Slot::Connect, connection, Call::Both(upstream), answers::nothing);
+        self.ask(Slot::Connect, connection, call, asked)
     }
 
     fn on_recv(&self, connection: &Connection, direction: Direction, chunk: &Chunk) -> Result<Answer<Verdict>, Failed> {
@@ -174,15 +188,14 @@ impl Hooks for PythonHooks {
             let bytes = chunk.rest(0).ok_or_else(|| no_memory(chunk.len()))?;
             Ok(Asked::Chunk(direction, bytes, reply))
         };
-        let call = || self.call(slot, connection, Call::Chunk(direction, chunk), answers::verdict, Verdict::Pass);
-        self.ask(slot, connection, call, asked, Verdict::Pass)
+        let call = || self.call(slot, connection, Call::Chunk(direction, chunk), answers::verdict);
+        self.ask(slot, connection, call, asked)
     }
 
     fn on_eof(&self, connection: &Connection, direction: Direction) -> Result<Answer<EndVerdict>, Failed> {
         let asked = |reply| Ok(Asked::End(direction, reply));
-        let otherwise = || EndVerdict::Pass(Vec::new());
-        let call = || self.call(Slot::Eof, connection, Call::Side(direction), answers::end_verdict, otherwise());
-        self.ask(Slot::Eof, connection, call, asked, otherwise())
+        let call = || self.call(Slot::Eof, connection, Call::Side(direction), answers::end_verdict);
+        self.ask(Slot::Eof, connection, call, asked)
     }
 
     fn on_close(&self, connection: &Connection, wanted: bool) {
@@ -194,7 +207,7 @@ impl Hooks for PythonHooks {
         let mut returned = None;
         if wanted && !on_loop {
             // The connection has ended: a failure of the callback can end nothing more.
-            let given = self.call(Slot::Close, connection, Call::Connection, answers::nothing, ());
+            let given = self.call(Slot::Close, connection, Call::Connection, answers::nothing);
             if let Ok(Given::Awaitable(awaitable)) = given {
                 returned = Some(awaitable);
             }
@@ -237,6 +250,10 @@ impl Hooks for PythonHooks {
 
     fn errors(&self) -> u64 {
         self.log.errors()
+    }
+
+    fn timeouts(&self) -> u64 {
+        self.log.timeouts()
     }
 }
 

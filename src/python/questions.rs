@@ -100,19 +100,81 @@ impl Drop for Question {
 impl Asked {
     /// Ends the connection with `failed`, or goes on as without a callback.
     pub(super) fn fail(self, failed: Option<Failed>, connection: &Connection) {
-        fn fail<T>(reply: Reply<T>, failed: Option<Failed>, otherwise: T) {
-            reply.complete(failed.map_or(Ok(otherwise), Err));
+        fn fail<T: InPlace>(reply: Reply<T>, failed: Option<Failed>) {
+            reply.complete(failed.map_or(Ok(T::pass()), Err));
         }
         match self {
-            Self::Accept(reply) => fail(reply, failed, Decision::Default),
-            Self::Connect(reply) => fail(reply, failed, ()),
-            Self::Chunk(_, _, reply) => fail(reply, failed, Verdict::Pass),
-            Self::End(_, reply) => fail(reply, failed, EndVerdict::Pass(Vec::new())),
+            Self::Accept(reply) => fail(reply, failed),
+            Self::Connect(reply) => fail(reply, failed),
+            Self::Chunk(_, _, reply) => fail(reply, failed),
+            Self::End(_, reply) => fail(reply, failed),
             Self::Close(closing) => {
                 connection.set_close_notified();
                 drop(closing);
             }
         }
+    }
+}
+
+/// The effect of a time limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnTimeout {
+    /// The connection ends.
+    Close,
+    /// The connection goes on as if the callback had returned None.
+    Pass,
+    /// The chunk goes no further, and a client is refused. An end and a connect go on as with `Pass`.
+    Drop,
+}
+
+impl OnTimeout {
+    pub(super) fn of(word: &str) -> Self {
+        match word {
+            "pass" => Self::Pass,
+            "drop" => Self::Drop,
+            _ => Self::Close,
+        }
+    }
+}
+
+/// The answers that a time limit puts in the place of a hook's.
+pub(super) trait InPlace: Sized {
+    /// Returns the answer with which nothing changes.
+    fn pass() -> Self;
+
+    /// Returns the answer that lets nothing on.
+    fn drop() -> Self {
+        Self::pass()
+    }
+}
+
+impl InPlace for Decision {
+    fn pass() -> Self {
+        Self::Default
+    }
+
+    fn drop() -> Self {
+        Self::Refuse
+    }
+}
+
+impl InPlace for () {
+    fn pass() -> Self {}
+}
+
+impl InPlace for Verdict {
+    fn pass() -> Self {
+        Self::Pass
+    }
+
+    fn drop() -> Self {
+        Self::Drop
+    }
+}
+
+impl InPlace for EndVerdict {
+    fn pass() -> Self {
+        Self::Pass(Vec::new())
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) struct Pump {
     /// True if the source has nothing more to read.
     pub source_ended: bool,
     delivery: Delivery,
-    stages: StageSlot,
+    pub stages: StageSlot,
     coalescer: Coalescer,
 }
 
@@ -96,6 +96,7 @@ impl Pump {
     /// to a closed peer would raise.
     pub(super) fn leave_thread(&mut self) -> Result<(), Failed> {
         self.coalescer = Coalescer::default();
+        self.stages.leave_thread();
         self.delivery.leave_thread()
     }
 
@@ -287,7 +288,7 @@ impl Pump {
     #[inline(never)]
     fn resume(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<bool, Fault>> {
         let mut out = Outbox::default();
-        let progress = self.stages.resume(&mut ends.hook, &mut out);
+        let progress = self.stages.resume(&mut ends.hook, &mut out, cx);
         let goes_on = !self.stages.waits() || !out.is_done();
         self.let_go(progress, &mut out, ends, cx).map_ok(|_| goes_on)
     }

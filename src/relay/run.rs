@@ -214,7 +214,9 @@ impl<'a> Relay<'a> {
         let timeouts = self.order.timeouts;
         let limit = if ending { timeouts.half_close } else { timeouts.idle };
         let in_kernel = || (rest::unacknowledged(&self.streams.client), rest::unacknowledged(&self.streams.upstream));
-        match self.progress_timeout.poll(limit, moved, in_kernel, cx) {
+        // A hook that takes its time has its own limit; silence is what the peers do.
+        let asked = !ending && (self.pumps.to_upstream.stages.is_asked() || self.pumps.to_client.stages.is_asked());
+        match self.progress_timeout.poll(limit, moved || asked, in_kernel, cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Over::Look) => {
                 self.streams.client.ignore_readiness();

@@ -1,8 +1,14 @@
 //! The hooks as a stage, and the state of the stages of a direction.
 
-use std::{mem, task::Poll};
+use std::{
+    mem,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
 
 use bytes::Bytes;
+use tokio::time::{Sleep, sleep_until};
 
 use super::{hook::Hook, outbox::Held, turn::no_memory};
 use crate::{
@@ -20,6 +26,17 @@ enum Asked {
     Chunk { ticket: Ticket<Verdict>, bytes: Bytes, end: End, _held: Held },
     /// A call about the end.
     End(Ticket<EndVerdict>),
+}
+
+impl Asked {
+    /// Returns the instant at which the pending answer is late.
+    fn due(&self) -> Option<Instant> {
+        match self {
+            Self::Nothing => None,
+            Self::Chunk { ticket, .. } => ticket.due(),
+            Self::End(ticket) => ticket.due(),
+        }
+    }
 }
 
 /// The hooks in their place among the stages.
@@ -80,7 +97,7 @@ impl Stage for HookStage<'_, '_> {
     fn resume(&mut self, out: &mut Outbox) -> Progress {
         match mem::take(self.asked) {
             Asked::Nothing => Progress::Moved,
-            Asked::Chunk { ticket, bytes, end, _held: held } => match ticket.poll_take() {
+            Asked::Chunk { mut ticket, bytes, end, _held: held } => match ticket.poll_take() {
                 Poll::Ready(Ok(verdict)) => {
                     pass(verdict, bytes.into(), out);
                     self.ask_about_end(end, out)
@@ -91,7 +108,7 @@ impl Stage for HookStage<'_, '_> {
                     Progress::Waiting
                 }
             },
-            Asked::End(ticket) => match ticket.poll_take() {
+            Asked::End(mut ticket) => match ticket.poll_take() {
                 Poll::Ready(Ok(verdict)) => pass_end(verdict, out),
                 Poll::Ready(Err(failed)) => Progress::Failed(failed),
                 Poll::Pending => {
@@ -131,6 +148,8 @@ struct DirectionStages {
     waits: bool,
     /// True if the stages were fed the stop.
     stopped: bool,
+    /// Wakes the task when the pending answer is late. `None` while it has no limit, or is on no thread.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// A direction's place for stages. Uses no memory without stages and without a pending answer.
@@ -150,6 +169,29 @@ impl StageSlot {
     /// Returns true while a stage takes nothing more.
     pub(super) fn waits(&self) -> bool {
         self.0.as_ref().is_some_and(|stages| stages.waits)
+    }
+
+    /// Returns true while an answer of the hook is pending.
+    pub(super) fn is_asked(&self) -> bool {
+        self.0.as_ref().is_some_and(|stages| !matches!(stages.asked, Asked::Nothing))
+    }
+
+    /// Wakes the task when the pending answer is late, if it has a limit.
+    fn watch_due(&mut self, cx: &mut Context<'_>) {
+        let Some(stages) = &mut self.0 else { return };
+        let Some(due) = stages.asked.due() else { return };
+        let timer = stages.timer.get_or_insert_with(|| Box::pin(sleep_until(due.into())));
+        if timer.deadline().into_std() != due {
+            timer.as_mut().reset(due.into());
+        }
+        let _ = timer.as_mut().poll(cx);
+    }
+
+    /// Prepares for another thread, which lacks this thread's timers.
+    pub(super) fn leave_thread(&mut self) {
+        if let Some(stages) = &mut self.0 {
+            stages.timer = None;
+        }
     }
 
     /// Returns true, once, if the stages have still to be fed the stop.
@@ -232,8 +274,8 @@ impl StageSlot {
         })
     }
 
-    /// Resumes the stages that wait, or whose time has come.
-    pub(super) fn resume(&mut self, hook: &mut Hook<'_>, out: &mut Outbox) -> Progress {
+    /// Resumes the stages that wait, or whose time has come. Wakes the task when a pending answer is late.
+    pub(super) fn resume(&mut self, hook: &mut Hook<'_>, out: &mut Outbox, cx: &mut Context<'_>) -> Progress {
         let progress = self.call(hook, out, |chain, hook, out| match chain {
             Some(chain) => chain.resume(hook, out),
             None => hook.resume(out),
@@ -248,6 +290,7 @@ impl StageSlot {
                 self.0 = None;
             }
         }
+        self.watch_due(cx);
         progress
     }
 

@@ -234,6 +234,7 @@ impl Server {
             accept_errors: state.accept_errors.load(Ordering::Relaxed),
             accept_paused: state.accept_paused.load(Ordering::Relaxed),
             callback_errors: state.shared.hooked.get().map_or(0, |hooked| hooked.hooks.errors()),
+            callback_timeouts: state.shared.hooked.get().map_or(0, |hooked| hooked.hooks.timeouts()),
             max_connections: state.permits.most(),
             max_connections_reached: state.max_connections_reached.load(Ordering::Relaxed),
             mirror_bytes,

@@ -66,6 +66,8 @@ close_reasons! {
     Undecided = "undecided",
     /// A hook failed; the log has it.
     CallbackError = "callback_error",
+    /// A hook has not answered within its time limit.
+    CallbackTimeout = "callback_timeout",
     /// A defect of interpose; the log has it.
     InternalError = "internal_error",
 }

@@ -132,6 +132,8 @@ pub struct Stats {
     pub accept_paused: bool,
     /// Calls of hooks that failed.
     pub callback_errors: u64,
+    /// Answers of hooks that did not come within their time limit.
+    pub callback_timeouts: u64,
     /// Connections allowed at once; 0 before the start when it depends on the descriptors of the process.
     pub max_connections: usize,
     /// Number of times that all of these were in use while a client waited in the backlog.
@@ -144,12 +146,13 @@ pub struct Stats {
 
 impl Stats {
     /// Returns the plain counters by name, without the reasons and the bytes: the list that an exporter iterates.
-    pub fn counters(&self) -> [(&'static str, u64); 8] {
+    pub fn counters(&self) -> [(&'static str, u64); 9] {
         [
             ("accepted", self.accepted),
             ("active", self.active as u64),
             ("accept_errors", self.accept_errors),
             ("callback_errors", self.callback_errors),
+            ("callback_timeouts", self.callback_timeouts),
             ("max_connections", self.max_connections as u64),
             ("max_connections_reached", self.max_connections_reached),
             ("mirror_bytes", self.mirror_bytes),

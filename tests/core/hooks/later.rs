@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -34,17 +34,21 @@ use crate::support::{
 /// The bytes asked about, and their answer.
 type AskedChunk = (Vec<u8>, Reply<Verdict>);
 
+type Late = fn() -> Result<Verdict, Failed>;
+
 /// Hooks that answer when the test does. Questions wait here in the order in which they were asked.
 #[derive(Debug)]
 struct Asking {
     accept: Mutex<Vec<Reply<Decision>>>,
+    /// Returns the answers to chunks that are 50 ms late.
+    late: Mutex<Option<Late>>,
     chunks: Mutex<Both<Vec<AskedChunk>>>,
     ends: Mutex<Both<Vec<Reply<EndVerdict>>>>,
 }
 
 impl Asking {
     fn new() -> Arc<Self> {
-        Arc::new(Self { accept: Mutex::default(), chunks: Mutex::default(), ends: Mutex::default() })
+        Arc::new(Self { late: Mutex::default(), accept: Mutex::default(), chunks: Mutex::default(), ends: Mutex::default() })
     }
 
     /// Waits for the next question about bytes.
@@ -79,7 +83,11 @@ impl Hooks for Asking {
     fn on_recv(&self, connection: &Connection, direction: Direction, chunk: &Chunk) -> Result<Answer<Verdict>, Failed> {
         let (ticket, reply) = Ticket::new(connection);
         self.chunks.lock().unwrap()[direction].push((chunk.to_vec(), reply));
-        Ok(Answer::Later(ticket))
+        let late = *self.late.lock().unwrap();
+        Ok(Answer::Later(match late {
+            Some(late) => ticket.limited(Instant::now() + Duration::from_millis(50), late),
+            None => ticket,
+        }))
     }
 
     fn on_eof(&self, connection: &Connection, direction: Direction) -> Result<Answer<EndVerdict>, Failed> {
@@ -240,6 +248,46 @@ fn an_answer_that_never_comes_is_a_hook_that_failed() {
         assert_eq!(wait_end(&pair.connection), CloseReason::CallbackError);
         assert!(pair.connection.error().unwrap().contains("dropped its reply"));
     }
+}
+
+#[test]
+fn an_answer_that_is_late_is_cancelled_and_another_takes_its_place() {
+    for wanted in places(BOTH) {
+        let site = Site::start(wanted);
+        let hooks = |late: Late| *site.hooks.late.lock().unwrap() = Some(late);
+        hooks(|| Ok(Verdict::Replace(vec![Bytes::from_static(b"late")])));
+        for direction in DIRECTIONS {
+            let mut pair = site.pair();
+            pair.ends(direction).0.send(b"asked");
+            let (_, reply) = site.hooks.chunk(direction);
+            assert_eq!(pair.ends(direction).1.receive_exactly(4), b"late");
+            assert!(reply.is_cancelled() && !reply.complete(Ok(Verdict::Pass)));
+            pair.ends(direction).0.send(b"again");
+            let (_, reply) = site.hooks.chunk(direction);
+            assert!(reply.complete(Ok(Verdict::Pass)), "one in time");
+            assert_eq!(pair.ends(direction).1.receive_exactly(5), b"again");
+        }
+        hooks(|| Err(Failed { reason: CloseReason::CallbackTimeout, error: "late".to_owned() }));
+        let mut pair = site.pair();
+        pair.client.send(b"asked");
+        pair.upstream.expect(End::Reset);
+        assert_eq!(wait_end(&pair.connection), CloseReason::CallbackTimeout);
+    }
+}
+
+#[test]
+fn a_connection_does_not_idle_while_an_answer_is_pending() {
+    let (hooks, upstream) = (Asking::new(), Upstream::new());
+    let mut config = to(upstream.address());
+    config.timeouts.idle = Some(Duration::from_millis(20));
+    let running = Running::start_hooked(config, hooks.clone(), BOTH.on_any_thread());
+    let mut client = Peer::connect(running.address());
+    let connection = running.connection_of(client.name());
+    client.send(b"asked");
+    let (_, reply) = hooks.chunk(ToUpstream);
+    pass(Duration::from_millis(100));
+    assert!(reply.complete(Ok(Verdict::Pass)), "it lives");
+    assert_eq!(wait_end(&connection), CloseReason::IdleTimeout);
 }
 
 #[test]
