@@ -1,0 +1,1 @@
+"""Real programs, server and client, with the `interpose` command between them."""
