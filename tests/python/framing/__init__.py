@@ -1,1 +1,1 @@
-"""Real programs, server and client, with the `interpose` command between them."""
+"""Framings, compared with parsers of other projects."""
