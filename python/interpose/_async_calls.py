@@ -8,10 +8,13 @@ import contextvars
 import logging
 import sys
 import threading
+import time
+import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
-from . import _native
+from . import _logging, _native
+from ._callback_log import report_kept_loop
 from ._threads import Greenless, get_ident, start_thread
 
 # Seconds that the tasks of an ended connection may take before its on_close is called, and those of a closed server
@@ -19,6 +22,8 @@ from ._threads import Greenless, get_ident, start_thread
 _UNWIND_SECONDS = 1.0
 # Seconds that connections may take to end in order once their loop is closed.
 _LEAVE_SECONDS = 1.0
+# A loop that has begun nothing for longer is logged, with the stack of what keeps it.
+_KEPT_SECONDS = 1.0
 # Of the keys of questions, those of one connection differ in these bits only.
 _KEYS = 7
 
@@ -43,6 +48,15 @@ def _make_task(coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEvent
     if sys.version_info >= (3, 12):
         return asyncio.Task(coroutine, loop=loop, name=name, eager_start=True)
     return asyncio.Task(coroutine, loop=loop, name=name)
+
+
+_all: weakref.WeakSet[AsyncCalls] = weakref.WeakSet()
+
+
+def report_kept_loops() -> None:
+    """Log the loops that have begun nothing for a second although callbacks wait there, each once."""
+    for calls in [*_all]:
+        calls.check()
 
 
 class _Reader:
@@ -76,6 +90,10 @@ class AsyncCalls:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._guard: AsyncGenerator[None] | None = None
         self._is_ended = False
+        # Since when the loop has not called back; None if it is not asked to.
+        self._asked_at: float | None = None
+        self._is_reported = False
+        self._is_busy = False
         self.is_own = False
         self.over = asyncio.Event()
         """Set once the server is closed."""
@@ -86,6 +104,8 @@ class AsyncCalls:
         """Take questions from here on, and run them in copies of `context`. Return a thread that helps the loop."""
         self.thread = get_ident()
         self._bridge.enter()
+        _all.add(self)
+        _logging.check_each_second(report_kept_loops)
         self._guard = self._until_loop_ends()
         # Begun here, so that the loop knows it and closes it before itself.
         with contextlib.suppress(StopIteration):
@@ -107,17 +127,44 @@ class AsyncCalls:
             return
         asked, cancelled, is_over = _native.next_questions(self._bridge)
         tasks, loop = self._tasks, self._loop
+        self._is_busy = bool(asked)
         for question in asked:
             run = self._run_close(question) if question.is_close else self._run(question)
             task = _make_task(run, loop, question.name)
             if not task.done():
                 tasks[question.key] = task
+        self._is_busy = False
         for key in cancelled:
             if (task_of_key := tasks.get(key)) is not None:
                 task_of_key.cancel()
         if is_over:
             self._unwatch()
             self.over.set()
+
+    def check(self) -> None:
+        """In another thread: log that the loop is kept, if it has not called back for a second."""
+        asked_at = self._asked_at
+        if asked_at is None:
+            if self._is_ended or not (self._tasks or self._is_busy):
+                return
+            self._asked_at, self._is_reported = time.monotonic(), False
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._call_back)
+        elif not self._is_reported and (taken := time.monotonic() - asked_at) >= _KEPT_SECONDS:
+            self._is_reported = True
+            report_kept_loop(self._kept_by(), taken, self.thread)
+
+    def _call_back(self) -> None:
+        self._asked_at = None
+
+    def _kept_by(self) -> str | None:
+        """Return the name of the callback whose task the loop runs now."""
+        with contextlib.suppress(RuntimeError):
+            task = asyncio.current_task(self._loop)
+            code = getattr(task and task.get_coro(), "cr_code", None)
+            if task is not None and code in (AsyncCalls._run.__code__, AsyncCalls._run_close.__code__):
+                return task.get_name()
+        return None
 
     async def finish(self) -> None:
         """Take no more questions, and end the tasks that are left."""

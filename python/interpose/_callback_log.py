@@ -101,14 +101,22 @@ class Reports:
 def report_stuck() -> None:
     """Log the callbacks that have not returned for a second, each once."""
     for name, taken, thread in _native.stuck_callbacks(_STUCK_SECONDS):
-        frame: FrameType | None = sys._current_frames().get(thread)  # pyright: ignore[reportPrivateUsage]
-        stack = "".join(traceback.format_list(_own(traceback.extract_stack(frame)))).rstrip() if frame else ""
-        _logger.warning(
-            "%s: it has run for %.1f s, and the other connections of its lane wait for it%s",
-            name,
-            taken,
-            f"\n{stack}" if stack else "",
-        )
+        text = "%s: it has run for %.1f s, and the other connections of its lane wait for it%s"
+        _logger.warning(text, name, taken, _stack_of(thread))
+
+
+def report_kept_loop(name: str | None, taken: float, thread: int) -> None:
+    """Log that a loop has begun nothing for `taken` seconds: because of the callback `name`, unless that is None."""
+    text = "%s: it has kept its event loop for %.1f s, and other async callbacks wait; await there, or use a thread%s"
+    who = "a task that is no callback" if name is None else name
+    _logger.warning(text, who, taken, _stack_of(thread))
+
+
+def _stack_of(thread: int) -> str:
+    """Return the user's part of the stack of a thread, on lines of its own."""
+    frame: FrameType | None = sys._current_frames().get(thread)  # pyright: ignore[reportPrivateUsage]
+    stack = "".join(traceback.format_list(_own(traceback.extract_stack(frame)))).rstrip() if frame else ""
+    return f"\n{stack}" if stack else ""
 
 
 def _log(connection: Connection, line: str, held_back: int, error: BaseException, *, is_lost: bool) -> None:

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 import warnings
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -180,6 +179,28 @@ def test_send_never_blocks_the_loop(echo: Echo, serve: Serve) -> None:
     assert [kind.__name__ for kind in kinds] == ["SendBufferFullError"]
 
 
+def test_cb_12_a_callback_that_keeps_the_loop_is_logged_by_name_with_its_stack(
+    echo: Echo, serve: Serve, callback_log: CallbackLog
+) -> None:
+    """CB-12: An asynchronous callback that keeps its loop, because it never awaits, is logged with its stack, once."""
+    released = threading.Event()
+
+    async def on_client_recv(side: Side, data: bytes) -> None:
+        released.wait(20)
+
+    server = serve(echo.address, on_client_recv=on_client_recv)
+    with connect(address_of(server)) as client:
+        client.sendall(b"a")
+        try:
+            line = callback_log.wait("on_client_recv: it has kept its event loop for")
+        finally:
+            released.set()
+        assert "released.wait(20)" in line
+        assert "_async_calls" not in line
+        assert read_exactly(client, 1) == b"a"
+    assert len(callback_log.lines("kept its event loop")) == 1
+
+
 TIMED: dict[str, tuple[str, CloseReason]] = {
     "close": ("reset", CloseReason.CALLBACK_TIMEOUT),
     "pass": ("eof", CloseReason.FINISHED),
@@ -332,28 +353,3 @@ def test_async_def_beside_methods_without_arguments_is_refused(echo: Echo) -> No
         Script("", 0, echo.address, on_connect=on_connect)
     with pytest.raises(ArgumentTypeError, match=r"on_recv: it is async def, and methods without .* share self\.s"):
         Later("", 0, echo.address)
-
-
-class Application:
-    """Has a server whose callbacks are its own methods: a cycle through the native side."""
-
-    def __init__(self, target: Any) -> None:
-        self.server = TheServer("", 0, target, on_accept=self.on_conn, on_recv=self.on_recv, on_close=self.on_conn)
-        self.seen = 0
-
-    async def on_conn(self, conn: Connection) -> None:
-        conn.state = (self, asyncio.current_task())
-
-    async def on_recv(self, side: Side, data: bytes) -> None:
-        self.seen += len(data)
-
-
-def test_a_cycle_is_collected_after_the_stop(echo: Echo) -> None:
-    application = Application(echo.address)
-    with application.server as server:
-        for _ in range(5):
-            exchange(server)
-    assert application.seen == 5 * 6
-    gone = weakref.ref(application), weakref.ref(server)
-    del application, server
-    poll(lambda: gc.collect() >= 0 and gone[0]() is None and gone[1]() is None, 10.0, "both are collected")

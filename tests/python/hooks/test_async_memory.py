@@ -1,0 +1,81 @@
+"""What asynchronous callbacks leave behind: nothing. Tasks, objects and cycles."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from typing import Any
+
+from interpose import Connection, Side, TheServer
+from support.addresses import address_of
+from support.deadline import poll
+from support.exchanges import exchange
+from support.peers import Echo
+
+
+class Application:
+    """Has a server whose callbacks are its own methods: a cycle through the native side."""
+
+    def __init__(self, target: Any) -> None:
+        self.server = TheServer("", 0, target, on_accept=self.on_conn, on_recv=self.on_recv, on_close=self.on_conn)
+        self.seen = 0
+
+    async def on_conn(self, conn: Connection) -> None:
+        conn.state = (self, asyncio.current_task())
+
+    async def on_recv(self, side: Side, data: bytes) -> None:
+        self.seen += len(data)
+
+
+def test_a_cycle_is_collected_after_the_stop(echo: Echo) -> None:
+    application = Application(echo.address)
+    with application.server as server:
+        for _ in range(5):
+            exchange(server)
+    assert application.seen == 5 * 6
+    gone = weakref.ref(application), weakref.ref(server)
+    del application, server
+    poll(lambda: gc.collect() >= 0 and gone[0]() is None and gone[1]() is None, 10.0, "both are collected")
+
+
+async def rounds(server: TheServer, count: int) -> None:
+    """Send `count` messages, each after the answer to the one before it."""
+    reader, writer = await asyncio.open_connection(*address_of(server))
+    for _ in range(count):
+        writer.write(b"x")
+        await reader.readexactly(1)
+    writer.close()
+    await writer.wait_closed()
+
+
+def living(*kinds: str) -> int:
+    """Return the number of objects of these classes."""
+    gc.collect()
+    return sum(type(one).__name__ in kinds for one in gc.get_objects())
+
+
+def test_py_15_twenty_thousand_asynchronous_callbacks_leave_no_task_and_no_object(echo: Echo) -> None:
+    seen = 0
+
+    async def on_recv(side: Side, data: bytes) -> bytes:
+        nonlocal seen
+        seen += 1
+        if seen % 10 == 0:
+            await asyncio.sleep(0)
+        return data
+
+    async def main() -> None:
+        async with TheServer("", 0, echo.address, on_recv=on_recv) as server:
+            await asyncio.gather(*[rounds(server, 50) for _ in range(4)])
+            kinds = ("Asking", "Task", "coroutine", "Context", "Side", "Connection")
+            before = living(*kinds)
+            for _ in range(4):
+                await asyncio.gather(*[rounds(server, 600) for _ in range(4)])
+            await asyncio.to_thread(poll, lambda: server.stats.active == 0, 10.0, "all have ended")
+            await asyncio.sleep(0.01)
+            assert living(*kinds) <= before + 8
+            assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(main())
+    assert seen >= 4 * 4 * 600 * 2
