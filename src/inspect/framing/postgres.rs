@@ -43,7 +43,7 @@ enum Opening {
     Untyped,
     /// The client has asked for encryption, and has no answer yet.
     Asked,
-    /// What follows is encrypted in both directions.
+    /// The bytes behind the answer are encrypted in both directions.
     Encrypted,
     /// All messages of both directions have a type.
     Typed,
