@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import logging
 import sys
 import threading
 import time
 import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, cast
 
 from . import _logging, _native
 from ._callback_log import report_kept_loop
@@ -27,6 +28,12 @@ _KEPT_SECONDS = 1.0
 # Of the keys of questions, those of one connection differ in these bits only.
 _KEYS = 7
 
+# Of the tasks of callbacks.
+_TASK_NAME = "interpose"
+_IS_EAGER = sys.version_info >= (3, 12)
+# Makes a task; where asyncio can, one that has run to its first wait.
+_make_task: Any = functools.partial(cast("Any", asyncio.Task), eager_start=True) if _IS_EAGER else asyncio.Task
+
 _logger = logging.getLogger("interpose.callback")
 
 
@@ -41,13 +48,6 @@ def runs_here(loop: asyncio.AbstractEventLoop) -> bool:
 async def _ready(value: object) -> object:
     """Return an answer that is there already."""
     return value
-
-
-def _make_task(coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, name: str) -> asyncio.Task[None]:
-    """Return a task; where asyncio can, one that has run to its first wait."""
-    if sys.version_info >= (3, 12):
-        return asyncio.Task(coroutine, loop=loop, name=name, eager_start=True)
-    return asyncio.Task(coroutine, loop=loop, name=name)
 
 
 _all: weakref.WeakSet[AsyncCalls] = weakref.WeakSet()
@@ -125,15 +125,22 @@ class AsyncCalls:
         """Begin what was asked since the last call, and cancel what nobody waits for any more."""
         if self._is_ended:
             return
-        asked, cancelled, is_over = _native.next_questions(self._bridge)
+        asked, closed, cancelled, is_over = _native.next_questions(self._bridge)
         tasks, loop = self._tasks, self._loop
         self._is_busy = bool(asked)
         for question in asked:
-            run = self._run_close(question) if question.is_close else self._run(question)
-            task = _make_task(run, loop, question.name)
-            if not task.done():
+            task = _make_task(self._run(question), loop=loop, name=_TASK_NAME)
+            if not (_IS_EAGER and task.done()):
                 tasks[question.key] = task
+        for question in closed:
+            tasks[question.key] = asyncio.Task(self._run_close(question), loop=loop, name=_TASK_NAME)
         self._is_busy = False
+        if asked:
+            # Behind the first steps: each thread of connections is woken once for all that these answer.
+            if _IS_EAGER:
+                self._bridge.wake_answered()
+            else:
+                loop.call_soon(self._bridge.wake_answered)
         for key in cancelled:
             if (task_of_key := tasks.get(key)) is not None:
                 task_of_key.cancel()
@@ -161,9 +168,9 @@ class AsyncCalls:
         """Return the name of the callback whose task the loop runs now."""
         with contextlib.suppress(RuntimeError):
             task = asyncio.current_task(self._loop)
-            code = getattr(task and task.get_coro(), "cr_code", None)
-            if task is not None and code in (AsyncCalls._run.__code__, AsyncCalls._run_close.__code__):
-                return task.get_name()
+            frame = getattr(task and task.get_coro(), "cr_frame", None)
+            if frame is not None and frame.f_code in (AsyncCalls._run.__code__, AsyncCalls._run_close.__code__):
+                return str(frame.f_locals["question"].name)
         return None
 
     async def finish(self) -> None:
@@ -208,6 +215,7 @@ class AsyncCalls:
         if self._is_ended:
             return
         self._is_ended = True
+        self._bridge.wake_answered()
         number = self._bridge.fileno()
         if number is not None and not is_closed:
             with contextlib.suppress(NotImplementedError, RuntimeError):
@@ -227,13 +235,16 @@ class AsyncCalls:
         except BaseException as error:
             # Those that end the server come out of the loop that a script runs, as any task's do.
             if question.fail(error) and not self.is_own:
+                self._tasks.pop(question.key, None)
                 raise
         else:
-            question.answer(answer)
-        finally:
-            key = question.key
-            if self._tasks.get(key) is asyncio.current_task():
-                del self._tasks[key]
+            if question.answer(answer):
+                # Nothing has taken its place: what comes next in that direction was not asked before.
+                self._tasks.pop(question.key, None)
+                return
+        key = question.key
+        if self._tasks.get(key) is asyncio.current_task():
+            del self._tasks[key]
 
     async def _run_close(self, question: _native.Asking) -> None:
         """Call on_close, after the tasks of its connection: they were cancelled, and may take a moment."""

@@ -142,7 +142,17 @@ impl<T> Drop for Ticket<T> {
 impl<T> Reply<T> {
     /// Completes the answer. Returns false if the connection has ended meanwhile, so that the answer has no effect.
     pub fn complete(self, answer: Result<T, Failed>) -> bool {
-        self.put(answer)
+        let is_put = self.put(answer);
+        if is_put {
+            self.connection.wake();
+        }
+        is_put
+    }
+
+    /// Completes the answer, which the connection takes when it is woken. Returns what wakes it, or none if it has ended
+    /// meanwhile. For answers of which many are completed at once.
+    pub fn complete_unwoken(self, answer: Result<T, Failed>) -> Option<Answered> {
+        self.put(answer).then(|| Answered(self.connection.clone()))
     }
 
     /// Returns true once the connection has ended, or the direction takes no answer any more.
@@ -176,7 +186,6 @@ impl<T> Reply<T> {
         }
         let before = mem::replace(&mut *state, State::Answered(answer));
         drop(state);
-        self.connection.wake();
         drop(before);
         true
     }
@@ -184,8 +193,29 @@ impl<T> Reply<T> {
 
 impl<T> Drop for Reply<T> {
     fn drop(&mut self) {
-        let error = "a hook that was to answer later has dropped its reply without an answer; complete it";
-        self.put(Err(Failed { reason: CloseReason::CallbackError, error: error.to_owned() }));
+        if matches!(*self.slot.state(), State::Asked(_)) {
+            let error = "a hook that was to answer later has dropped its reply without an answer; complete it";
+            if self.put(Err(Failed { reason: CloseReason::CallbackError, error: error.to_owned() })) {
+                self.connection.wake();
+            }
+        }
+    }
+}
+
+/// A connection that has an answer and was not woken for it. Its drop wakes it.
+#[derive(Debug)]
+pub struct Answered(Connection);
+
+impl Answered {
+    /// Wakes all connections from the thread of the runtime `home`, on which their tasks run: so its thread is woken once.
+    pub fn wake_all(home: &tokio::runtime::Handle, answered: Vec<Self>) {
+        home.spawn(async move { drop(answered) });
+    }
+}
+
+impl Drop for Answered {
+    fn drop(&mut self) {
+        self.0.wake();
     }
 }
 

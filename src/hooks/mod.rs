@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 
-pub use self::answer::{Answer, Reply, Ticket};
+pub use self::answer::{Answer, Answered, Reply, Ticket};
 pub use crate::words::outcome::Failed;
 use crate::{
     inspect::Stages,

@@ -6,7 +6,8 @@ use pyo3::{
     exceptions::PyTypeError,
     intern,
     prelude::*,
-    types::{PyBool, PyBytes, PyList, PyTuple},
+    sync::PyOnceLock,
+    types::{PyBool, PyBytes, PyList, PyTuple, PyType},
 };
 
 use super::{
@@ -120,7 +121,16 @@ pub(super) fn may_be_awaited(given: &Bound<'_, PyAny>) -> bool {
 
 /// Returns true if the object can be awaited.
 pub(super) fn is_awaitable(given: &Bound<'_, PyAny>) -> bool {
-    !given.is_none() && given.get_type().hasattr(intern!(given.py(), "__await__")).unwrap_or(false)
+    let kind = given.get_type();
+    is_coroutine(&kind) || (!given.is_none() && kind.hasattr(intern!(given.py(), "__await__")).unwrap_or(false))
+}
+
+/// Returns true for the class of what coroutine functions return.
+fn is_coroutine(kind: &Bound<'_, PyType>) -> bool {
+    static KIND: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = kind.py();
+    let coroutine = KIND.get_or_try_init(py, || Ok::<_, PyErr>(py.import("types")?.getattr("CoroutineType")?.unbind()));
+    coroutine.is_ok_and(|coroutine| kind.is(coroutine.bind(py)))
 }
 
 /// Checks the answer of a callback whose answer has no meaning: any object but a coroutine is accepted.

@@ -20,7 +20,7 @@ use super::{
     view,
 };
 use crate::{
-    hooks::Reply,
+    hooks::{Answered, Reply},
     words::{chunk::Chunk, direction::Direction},
 };
 
@@ -91,24 +91,33 @@ impl Asking {
     }
 }
 
-/// Takes all items that wait for the loop of `bridge`. Returns the questions, the keys of those that are cancelled, and true
-/// if the server is closed.
+/// The questions, those about ends of connections, the keys of questions that are cancelled, and true if the server is closed.
+type Taken<'py> = (Bound<'py, PyList>, Bound<'py, PyList>, Vec<u64>, bool);
+
+/// Takes all items that wait for the loop of `bridge`.
 #[pyfunction]
-pub(super) fn next_questions<'py>(bridge: &Bound<'py, Bridge>) -> PyResult<(Bound<'py, PyList>, Vec<u64>, bool)> {
+pub(super) fn next_questions<'py>(bridge: &Bound<'py, Bridge>) -> PyResult<Taken<'py>> {
     let py = bridge.py();
-    let (asked, mut cancelled, mut is_over) = (PyList::empty(py), Vec::new(), false);
+    let (asked, closed) = (PyList::empty(py), PyList::empty(py));
+    let (mut cancelled, mut is_over) = (Vec::new(), false);
     let mut items = bridge.get().take();
     for item in items.drain(..) {
         match item {
             Item::Ask(question) if question.is_cancelled() => drop(question),
-            Item::Ask(question) => asked.append(Bound::new(py, Asking::new(bridge.clone().unbind(), question))?)?,
+            Item::Ask(question) => {
+                let list = if question.slot == Slot::Close { &closed } else { &asked };
+                list.append(Bound::new(py, Asking::new(bridge.clone().unbind(), question))?)?;
+            }
             Item::Cancel(key) => cancelled.push(key),
             Item::Forget(connection) => bridge.get().forget(py, &connection),
             Item::Over => is_over = true,
         }
     }
     bridge.get().give_back(items);
-    Ok((asked, cancelled, is_over))
+    if !asked.is_empty() {
+        bridge.get().gather_answers();
+    }
+    Ok((asked, closed, cancelled, is_over))
 }
 
 /// The name of a callback, read only for a wrong answer.
@@ -120,12 +129,10 @@ impl std::fmt::Display for NameOf<'_> {
     }
 }
 
-fn complete<T>(reply: Reply<T>, answer: PyResult<T>) -> Result<(), (Reply<T>, PyErr)> {
+/// Completes the reply with an answer that has a meaning. Returns the connection to be woken.
+fn complete<T>(reply: Reply<T>, answer: PyResult<T>) -> Result<Option<Answered>, (Reply<T>, PyErr)> {
     match answer {
-        Ok(answer) => {
-            reply.complete(Ok(answer));
-            Ok(())
-        }
+        Ok(answer) => Ok(reply.complete_unwoken(Ok(answer))),
         Err(error) => Err((reply, error)),
     }
 }
@@ -136,12 +143,6 @@ impl Asking {
     #[getter]
     fn name(&self) -> String {
         self.bridge.get().callbacks.get().log.name(self.slot)
-    }
-
-    /// True for the question about the end of the connection, which comes after all others.
-    #[getter]
-    fn is_close(&self) -> bool {
-        self.slot == Slot::Close
     }
 
     /// True once nobody waits for the answer: the connection has ended, or has gone on without it.
@@ -167,15 +168,15 @@ impl Asking {
         if answers::is_awaitable(&given) { Ok(given) } else { bridge.ready(&given) }
     }
 
-    /// Completes the question with what the callback has returned.
-    fn answer(&self, py: Python<'_>, value: &Bound<'_, PyAny>) {
+    /// Completes the question with what the callback has returned. Returns false if nobody waits for it, or if it is wrong.
+    fn answer(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> bool {
         let bridge = self.bridge.get();
         end_forked_child(bridge.process);
         let (asked, arguments, connection) = {
             let mut state = self.state();
             (state.question.take(), state.arguments.take(), state.question.connection.clone())
         };
-        let (Some(asked), Some(arguments)) = (asked, arguments) else { return };
+        let (Some(asked), Some(arguments)) = (asked, arguments) else { return false };
         let log = &bridge.callbacks.get().log;
         if !value.is_none() {
             log.answered(self.slot);
@@ -193,12 +194,20 @@ impl Asking {
             closing @ Asked::Close(_) => {
                 bridge.forget(py, &connection);
                 closing.fail(None, &connection);
-                Ok(())
+                Ok(None)
             }
         };
-        if let Err((asked, error)) = completed {
-            self.state().question.put_back(asked);
-            self.fail_with(py, error);
+        match completed {
+            Ok(answered) => {
+                let is_taken = answered.is_some();
+                bridge.answered(self.state().question.home.as_ref(), answered);
+                is_taken
+            }
+            Err((asked, error)) => {
+                self.state().question.put_back(asked);
+                self.fail_with(py, error);
+                false
+            }
         }
     }
 

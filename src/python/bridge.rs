@@ -9,6 +9,7 @@ use std::{
 };
 
 use pyo3::{PyTraverseError, PyVisit, prelude::*};
+use tokio::runtime::Handle;
 
 use super::{
     callbacks::{Callbacks, ObjectCache},
@@ -18,6 +19,7 @@ use super::{
     server,
 };
 use crate::{
+    hooks::Answered,
     live::handle::Connection,
     server::Server,
     words::{
@@ -38,6 +40,16 @@ pub(super) struct Bridge {
     objects: Mutex<ObjectCache>,
     /// The vector of the items that were taken last, empty.
     spare: Mutex<Vec<Item>>,
+    answers: Mutex<Answers>,
+}
+
+/// The connections that have answers and were not woken for them yet.
+#[derive(Default)]
+struct Answers {
+    /// True while answers are gathered, until [`Bridge::wake_answered`].
+    gathers: bool,
+    /// By the runtime of their thread: there are few.
+    homes: Vec<(Handle, Vec<Answered>)>,
 }
 
 impl Bridge {
@@ -67,6 +79,30 @@ impl Bridge {
         let objects = self.objects().forget(connection);
         self.callbacks.get().forget(py, connection.id());
         drop(objects);
+    }
+
+    /// Gathers answers from here on: the loop has taken questions, and calls `wake_answered` soon.
+    pub(super) fn gather_answers(&self) {
+        self.answers().gathers = true;
+    }
+
+    /// Wakes the connection that has an answer: at once, or with others.
+    pub(super) fn answered(&self, home: Option<&Handle>, answered: Option<Answered>) {
+        let (Some(home), Some(answered)) = (home, answered) else { return };
+        let mut answers = self.answers();
+        if !answers.gathers {
+            drop(answers);
+            drop(answered);
+            return;
+        }
+        match answers.homes.iter_mut().find(|(known, _)| known.id() == home.id()) {
+            Some((_, all)) => all.push(answered),
+            None => answers.homes.push((home.clone(), vec![answered])),
+        }
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes all items that wait, in their order.
@@ -111,8 +147,8 @@ impl Bridge {
             closed.await;
             let _ = queue.put(Item::Over);
         });
-        let (objects, spare) = (Mutex::default(), Mutex::default());
-        Ok(Self { callbacks, server, process: Process::this(), ready, wake, objects, spare })
+        let (objects, spare, answers) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Self { callbacks, server, process: Process::this(), ready, wake, objects, spare, answers })
     }
 
     /// Returns the descriptor that is readable while items wait, or None where there is none.
@@ -128,6 +164,12 @@ impl Bridge {
     fn wait(&self, py: Python<'_>) -> bool {
         let queue = Arc::clone(&self.callbacks.get().queue);
         py.detach(|| queue.wait())
+    }
+
+    /// Wakes the connections whose answers were gathered, each thread of theirs once.
+    fn wake_answered(&self) {
+        let homes = mem::take(&mut *self.answers()).homes;
+        homes.into_iter().for_each(|(home, answered)| Answered::wake_all(&home, answered));
     }
 
     /// Closes the queue: connections that have asked, or ask later, end.

@@ -13,6 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use pyo3::{prelude::*, types::PyTuple};
+use tokio::runtime::Handle;
 
 use super::calls::Slot;
 use crate::{
@@ -27,6 +28,8 @@ pub(super) struct Question {
     pub connection: Connection,
     /// The key under which the connection cancels it.
     pub key: u64,
+    /// The runtime of the connection's thread.
+    pub home: Option<Handle>,
     /// `None` once it is answered.
     asked: Option<Asked>,
     /// The awaitable that a plain function has returned on its lane, and the arguments of that call.
@@ -48,7 +51,7 @@ pub(super) enum Asked {
 impl Question {
     pub(super) fn new(slot: Slot, connection: &Connection, asked: Asked) -> Self {
         let key = key(connection, &asked);
-        Self { slot, connection: connection.clone(), key, asked: Some(asked), returned: None }
+        Self { slot, connection: connection.clone(), key, home: Handle::try_current().ok(), asked: Some(asked), returned: None }
     }
 
     /// Takes the subject and its reply, once.
@@ -331,7 +334,43 @@ pub(super) fn no_loop() -> Failed {
     Failed { reason: CloseReason::Stopped, error: error.to_owned() }
 }
 
-#[cfg(unix)]
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) mod wake {
+    //! The descriptor that an event loop watches.
+
+    use std::{
+        io,
+        os::fd::{AsRawFd, OwnedFd, RawFd},
+    };
+
+    use rustix::event::{EventfdFlags, eventfd};
+
+    /// A counter of the kernel's: readable once it was added to, until it is read.
+    #[derive(Debug)]
+    pub(in crate::python) struct Descriptor(OwnedFd);
+
+    impl Descriptor {
+        pub(super) fn new() -> io::Result<Self> {
+            Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
+        }
+
+        pub(in crate::python) fn number(&self) -> RawFd {
+            self.0.as_raw_fd()
+        }
+
+        /// Wakes the loop.
+        pub(super) fn wake(&self) {
+            let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+        }
+
+        /// Makes the descriptor wait for the next wake-up.
+        pub(in crate::python) fn clear(&self) {
+            let _ = rustix::io::read(&self.0, &mut [0; 8]);
+        }
+    }
+}
+
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
 pub(super) mod wake {
     //! The descriptor that an event loop watches.
 
