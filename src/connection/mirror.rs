@@ -28,7 +28,10 @@ use crate::{
         stream::Stream,
         targets,
     },
-    live::{control::Command, shared::Shared},
+    live::{
+        control::Command,
+        shared::{Edit, Shared},
+    },
     settings::forward::Forward,
     threads::workers::Workers,
     words::{direction::Direction, error::reason_text, log_target, outcome::Outcome},
@@ -49,7 +52,7 @@ pub(super) fn begin(entry: &Entry, workers: &Workers, on_lane: bool) {
     let (stage, copy) = Mirror::new(Arc::clone(&context.server.mirror));
     // Before all other stages: the copy is what the client has sent.
     let edit = |stages: &mut Stages| stages.insert(0, Box::new(stage));
-    if shared.edit_stages(Direction::ToUpstream, Box::new(edit)).is_err() {
+    if shared.edit(Direction::ToUpstream, Edit::Stages(Box::new(edit))).is_err() {
         return;
     }
     let mirroring = Mirroring { context: Arc::clone(context), shared: Arc::clone(shared), workers: workers.clone(), copy };

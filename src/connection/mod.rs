@@ -162,8 +162,12 @@ impl Task {
     fn follow(mut self, done: Done) {
         let detached = match done {
             Done::Over(outcome) => {
-                // Neither peer has done anything.
-                if matches!(outcome.reason, CloseReason::FdExhausted | CloseReason::InternalError) {
+                use CloseReason as Reason;
+                // No system call of a peer explains these.
+                if matches!(
+                    outcome.reason,
+                    Reason::FdExhausted | Reason::InternalError | Reason::MessageTooLong | Reason::ProtocolError
+                ) {
                     self.entry.context.server.report_failure(&self.entry.shared, &outcome);
                 }
                 self.entry.end(outcome, self.slot);

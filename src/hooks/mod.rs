@@ -10,7 +10,7 @@ use bytes::Bytes;
 pub use self::answer::{Answer, Answered, Reply, Ticket};
 pub use crate::words::outcome::Failed;
 use crate::{
-    inspect::Stages,
+    inspect::{Stages, framing::Framed},
     live::handle::Connection,
     settings::forward::Forward,
     threads::lane::Lanes,
@@ -64,6 +64,14 @@ pub type Closing = Box<dyn Send>;
 pub trait Hooks: Send + Sync + fmt::Debug {
     /// Returns the stages of a connection whose relay begins, if it has some. They run on the connection's thread.
     fn stages(&self, connection: &Connection) -> Option<Both<Stages>> {
+        let _ = connection;
+        None
+    }
+
+    /// Returns the framers of a connection, if it has some: called once, when a hook is first wanted for the bytes of a
+    /// direction. A direction that no hook sees is not framed, and one whose bytes have begun to pass before is not framed
+    /// any more: where a message begins in it is not known.
+    fn framing(&self, connection: &Connection) -> Option<Framed> {
         let _ = connection;
         None
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     inspect::{
+        framing::stage::MessageStage,
         outbox::{Finish, Outbox, Piece},
         stage::{End, Progress, Stage},
     },
@@ -14,13 +15,16 @@ use crate::{
 
 /// The stages of one direction: those before the hook (a framer, then filters), the hook's place, those behind it (faults).
 ///
-/// Between two stages lies at most what one of them has made of one feed: the direction is not read while something lies
-/// there.
+/// Between two stages lies at most what one of them has made of one call: the direction is not read while something lies
+/// there, and a stage is called only while all stages behind it take more and have nothing to do. So a framer cuts a message
+/// once everything behind it has acted on the one before.
 #[derive(Debug)]
 pub struct Stages {
     links: Vec<Link>,
     /// The hook's place among the links.
     hook: usize,
+    /// The framer's place, if there is one.
+    framer: Option<usize>,
     /// A reset that a stage has asked for, behind what still lies between the stages.
     reset: Option<(Finish, Option<Instant>)>,
 }
@@ -41,11 +45,20 @@ struct Link {
 enum LinkState {
     #[default]
     Open,
-    Waiting,
     /// The stage waits, and was fed the end of this kind.
-    WaitingAtEnd(End),
+    Waiting(End),
+    /// The stage has more to write, and was fed the end of this kind.
+    Again(End),
     /// The stage was fed the end.
     Ended,
+}
+
+/// What is to be done next.
+#[derive(Debug)]
+enum Due {
+    Feed(usize, Piece, End),
+    Resume(usize),
+    Nothing,
 }
 
 impl Link {
@@ -59,19 +72,19 @@ impl Link {
         Some((piece, end))
     }
 
-    fn is_waiting(&self) -> bool {
-        matches!(self.state, LinkState::Waiting | LinkState::WaitingAtEnd(_))
-    }
-
     /// Returns true if nothing waits for the stage.
     fn is_at_rest(&self) -> bool {
-        !self.is_waiting() && (self.state == LinkState::Ended || self.queue.is_empty() && self.end == End::Open)
+        match self.state {
+            LinkState::Waiting(_) | LinkState::Again(_) => false,
+            LinkState::Ended => true,
+            LinkState::Open => self.queue.is_empty() && self.end == End::Open,
+        }
     }
 }
 
 impl Default for Stages {
     fn default() -> Self {
-        Self { links: vec![Link::default()], hook: 0, reset: None }
+        Self { links: vec![Link::default()], hook: 0, framer: None, reset: None }
     }
 }
 
@@ -107,6 +120,21 @@ impl Stages {
         if at <= self.hook {
             self.hook += 1;
         }
+        self.framer = self.framer.map(|framer| if at <= framer { framer + 1 } else { framer });
+    }
+
+    /// Puts a framer in the place of the one before, or at the first place. Bytes that the one before keeps go to the new
+    /// one; without a new one they go to the stage behind it. `read` is the number of bytes of the source so far.
+    pub(crate) fn set_framer(&mut self, framer: Option<MessageStage>, read: u64) {
+        let at = self.framer.unwrap_or(0);
+        if self.framer.is_some() {
+            self.remove(at);
+        }
+        if let Some(framer) = framer {
+            let waiting: usize = self.links.get(at).map_or(0, |next| next.queue.iter().map(|piece| piece.bytes.len()).sum());
+            self.insert(at, Box::new(framer.beginning_at(read.saturating_sub(waiting as u64))));
+            self.framer = Some(at);
+        }
     }
 
     /// Takes the stage at a place out. Bytes that it keeps, those that wait for it, and an end that it was fed and waits with go
@@ -119,12 +147,13 @@ impl Stages {
         if at < self.hook {
             self.hook -= 1;
         }
+        self.framer = self.framer.filter(|framer| *framer != at).map(|framer| if at < framer { framer - 1 } else { framer });
         let mut stage = link.stage.take()?;
         let kept = stage.release();
         if !kept.is_empty() {
             link.queue.push_front(Piece { bytes: kept.into(), due: None });
         }
-        if let LinkState::WaitingAtEnd(end) = link.state
+        if let LinkState::Waiting(end) | LinkState::Again(end) = link.state
             && link.end == End::Open
         {
             link.end = end;
@@ -163,13 +192,25 @@ impl Stages {
     /// Feeds all stages bytes of the source and what lies behind them. `hook` stands in its place.
     pub fn feed(&mut self, hook: &mut dyn Stage, chunk: impl Into<Chunk>, end: End, out: &mut Outbox) -> Progress {
         let chunk = chunk.into();
+        out.go_on();
         if let Some(link) = self.links.iter_mut().find(|link| !matches!(link.state, LinkState::Ended)) {
             if !chunk.is_empty() {
                 link.queue.push_back(Piece { bytes: chunk, due: None });
             }
             link.end = end;
         }
-        self.run(hook, out)
+        self.run(0, hook, out)
+    }
+
+    /// Returns the bytes of memory that the stages keep.
+    pub(crate) fn kept(&self) -> usize {
+        self.links.iter().filter_map(|link| link.stage.as_ref()).map(|stage| stage.kept()).sum()
+    }
+
+    /// Makes what the stages keep independent of memory that the next read is to use. Returns false if there is no memory for
+    /// that.
+    pub(crate) fn make_lasting(&mut self) -> bool {
+        self.links.iter_mut().filter_map(|link| link.stage.as_mut()).all(|stage| stage.make_lasting())
     }
 
     /// Returns false while a stage behind the hook waits: then bytes that the hook does not see wait as well.
@@ -179,6 +220,7 @@ impl Stages {
 
     /// Feeds the stages behind the hook bytes that the hook has not seen, such as injected ones.
     pub fn inject(&mut self, hook: &mut dyn Stage, bytes: Bytes, out: &mut Outbox) -> Progress {
+        out.go_on();
         match self.links.get_mut(self.hook + 1) {
             Some(link) if link.state != LinkState::Ended => {
                 out.note_figures((bytes.len(), 0));
@@ -186,34 +228,63 @@ impl Stages {
             }
             _ => out.add(bytes),
         }
-        self.run(hook, out)
+        // Those before have their turn once the hook may be called.
+        self.run(self.hook + 1, hook, out)
     }
 
     /// Lets every stage go on that waits or acts because of the time, then feeds what lies between the stages.
     pub fn resume(&mut self, hook: &mut dyn Stage, out: &mut Outbox) -> Progress {
+        out.go_on();
         for at in 0..self.links.len() {
+            if matches!(self.links[at].state, LinkState::Again(_)) {
+                continue;
+            }
             let progress = self.call(at, hook, out, |stage, out| stage.resume(out));
             if let Some(failed) = self.note(at, progress, End::Open) {
                 return failed;
             }
         }
-        self.run(hook, out)
+        self.run(0, hook, out)
     }
 
-    /// Feeds what lies between the stages, as far as they take it.
-    fn run(&mut self, hook: &mut dyn Stage, out: &mut Outbox) -> Progress {
-        for at in 0..self.links.len() {
-            while let Some((Piece { bytes, due }, end)) = self.links[at].next() {
-                out.set_floor(due);
-                let progress = self.call(at, hook, out, |stage, out| stage.feed(bytes, end, out));
-                out.set_floor(None);
-                if let Some(failed) = self.note(at, progress, end) {
-                    return failed;
+    /// Returns the next action of the stages from `first` on: of the last that has something to do, unless one behind it
+    /// waits.
+    fn due(&mut self, first: usize) -> Due {
+        for at in (first..self.links.len()).rev() {
+            match self.links[at].state {
+                LinkState::Waiting(_) => break,
+                LinkState::Again(_) => return Due::Resume(at),
+                LinkState::Open | LinkState::Ended => {}
+            }
+            if let Some((piece, end)) = self.links[at].next() {
+                return Due::Feed(at, piece, end);
+            }
+        }
+        Due::Nothing
+    }
+
+    /// Feeds what lies between the stages, and lets those go on that have more to write, as far as the stages take it and the
+    /// relay need not act.
+    fn run(&mut self, first: usize, hook: &mut dyn Stage, out: &mut Outbox) -> Progress {
+        loop {
+            let (at, progress, end) = match self.due(first) {
+                Due::Feed(at, Piece { bytes, due }, end) => {
+                    out.set_floor(due);
+                    let progress = self.call(at, hook, out, |stage, out| stage.feed(bytes, end, out));
+                    out.set_floor(None);
+                    (at, progress, end)
                 }
+                Due::Resume(_) if out.is_paused() => return Progress::Again,
+                Due::Resume(at) => (at, self.call(at, hook, out, |stage, out| stage.resume(out)), End::Open),
+                Due::Nothing => break,
+            };
+            if let Some(failed) = self.note(at, progress, end) {
+                return failed;
             }
         }
         if !self.links.iter().all(Link::is_at_rest) {
-            return Progress::Waiting;
+            let waits = self.links.iter().any(|link| matches!(link.state, LinkState::Waiting(_)));
+            return if waits { Progress::Waiting } else { Progress::Again };
         }
         if let Some(reset) = self.reset.take() {
             out.set_finish(reset);
@@ -225,14 +296,14 @@ impl Stages {
     fn note(&mut self, at: usize, progress: Progress, end: End) -> Option<Progress> {
         let state = self.links[at].state;
         let end = match (state, end) {
-            (LinkState::WaitingAtEnd(end), End::Open) => end,
+            (LinkState::Waiting(end) | LinkState::Again(end), End::Open) => end,
             _ => end,
         };
         self.links[at].state = match (progress, end) {
             (failed @ Progress::Failed(_), _) => return Some(failed),
             _ if state == LinkState::Ended => LinkState::Ended,
-            (Progress::Waiting, End::Open) => LinkState::Waiting,
-            (Progress::Waiting, end) => LinkState::WaitingAtEnd(end),
+            (Progress::Waiting, end) => LinkState::Waiting(end),
+            (Progress::Again, end) => LinkState::Again(end),
             (Progress::Moved, End::Open) => LinkState::Open,
             (Progress::Moved, end) => {
                 if end == End::Stopped

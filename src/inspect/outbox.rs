@@ -13,6 +13,9 @@ use crate::words::{
 /// Maximum number of pieces of one write. More are no gain: small ones were joined before.
 pub(crate) const SLICES: usize = 16;
 
+/// Number of bytes that are written before more messages are cut.
+const ENOUGH: usize = 256 * 1024;
+
 /// Bytes of memory that a piece costs beyond its contents.
 const PIECE: usize = 256;
 
@@ -52,6 +55,10 @@ pub struct Outbox {
     now: Option<Instant>,
     /// The instant at which the piece that is being fed is due: no piece made from it is due earlier.
     floor: Option<Instant>,
+    /// True if stages stand behind it, for which the borders of pieces have a meaning.
+    is_between: bool,
+    /// True if the relay is to act before a stage writes more.
+    pauses: bool,
 }
 
 impl Outbox {
@@ -118,6 +125,11 @@ impl Outbox {
         self.finish.get_or_insert((Finish::Reset(end), self.floor));
     }
 
+    /// Lets the relay act before a stage that has more to write is resumed.
+    pub fn pause(&mut self) {
+        self.pauses = true;
+    }
+
     /// Asks for [`Stage::resume`](crate::inspect::Stage::resume) at an instant.
     ///
     /// Of several instants the earliest counts, and it is forgotten then. A stage that is resumed before its own asks again.
@@ -132,12 +144,26 @@ impl Outbox {
             return;
         }
         self.bytes += bytes.len();
-        let piece = Piece { bytes, due };
-        if self.first.is_none() {
-            self.first = Some(piece);
-        } else {
-            self.rest.push_back(piece);
+        match &mut self.first {
+            None => self.first = Some(Piece { bytes, due }),
+            Some(first) => {
+                let last = self.rest.back_mut().unwrap_or(first);
+                // Messages that pass are written together, where they lie.
+                let apart = self.is_between || last.due != due;
+                let bytes = if apart { Some(bytes) } else { last.bytes.append(bytes) };
+                self.rest.extend(bytes.map(|bytes| Piece { bytes, due }));
+            }
         }
+    }
+
+    pub(crate) fn go_on(&mut self) {
+        self.pauses = false;
+    }
+
+    /// Returns true if the relay is to act before a stage writes more: something has asked for it, or there is enough for one
+    /// write.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.pauses || self.rest.len() >= SLICES || self.bytes >= ENOUGH
     }
 
     fn spend(&mut self, chunk: Chunk) {
@@ -268,13 +294,14 @@ impl Outbox {
 
     /// Returns an empty outbox for a stage that another one stands behind.
     pub(super) fn between(&self) -> Self {
-        Self { now: self.now, floor: self.floor, ..Self::default() }
+        Self { now: self.now, floor: self.floor, is_between: true, ..Self::default() }
     }
 
     /// Takes over the parts that are not fed to the stage behind: figures, an instant to wake at, spent memory.
     pub(super) fn absorb(&mut self, mut between: Self) {
         let (added, dropped) = between.take_figures();
         self.note_figures((added, dropped));
+        self.pauses |= between.pauses;
         between.wake.into_iter().for_each(|at| self.wake_at(at));
         between.spent.take().into_iter().for_each(|chunk| self.spend(chunk));
     }

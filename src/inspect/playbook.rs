@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{End, Outbox, Progress, Stage, Stages, chain::Nothing, outbox::Finish};
+use super::{End, Outbox, Progress, Stage, Stages, chain::Nothing, framing::stage::MessageStage, outbox::Finish};
 use crate::words::{chunk::Chunk, outcome::CloseReason};
 
 /// An action of a direction, seen from its destination.
@@ -96,6 +96,11 @@ impl Playbook {
         self
     }
 
+    /// Takes the actions since the last call.
+    pub(crate) fn take_actions(&mut self) -> Vec<Action> {
+        mem::take(&mut self.seen)
+    }
+
     /// Expects that the stages wait, so that the direction is not read; or that it is.
     #[track_caller]
     pub(crate) fn expect_waiting(&mut self, waits: bool) -> &mut Self {
@@ -103,12 +108,28 @@ impl Playbook {
         self
     }
 
+    /// Puts another framer in its place.
+    pub(crate) fn set_framer(&mut self, framer: Option<MessageStage>, read: u64) -> &mut Self {
+        self.stages.set_framer(framer, read);
+        self.wake()
+    }
+
+    /// Returns the bytes of memory that the stages keep.
+    pub(crate) fn kept(&self) -> usize {
+        self.stages.kept()
+    }
+
     fn set_now(&mut self, now: Instant) {
         self.now = now;
         self.out.set_now(now);
     }
 
-    fn note(&mut self, progress: Progress) -> &mut Self {
+    fn note(&mut self, mut progress: Progress) -> &mut Self {
+        // The relay writes what there is, then lets the stages go on.
+        while matches!(progress, Progress::Again) {
+            self.collect();
+            progress = self.stages.resume(&mut *self.hook, &mut self.out);
+        }
         self.waits = matches!(progress, Progress::Waiting);
         self.collect();
         if let Progress::Failed(failed) = progress {

@@ -31,6 +31,9 @@ pub enum Progress {
     /// The stage took the bytes that it was fed, and takes no more before [`Stage::resume`] returns something else. The
     /// direction is not read meanwhile, so the source meets backpressure.
     Waiting,
+    /// The stage has more to write without being fed: [`Stage::resume`] is called once all stages behind it have acted on what
+    /// it has written, and take more. It is fed nothing before that. With an `end` it keeps that end.
+    Again,
     /// The connection ends now, with a reset to both sides. Bytes that were not delivered are counted undeliverable.
     Failed(Failed),
 }
@@ -44,14 +47,14 @@ pub trait Stage: Send + fmt::Debug {
     /// stage waits.
     ///
     /// Each byte fed is pushed into the outbox, dropped there, or kept by the stage to be pushed or dropped by a later call;
-    /// with an `end` nothing may be kept, unless the stage waits. What is kept is bounded by the stage. The borders of chunks
+    /// with an `end` nothing may be kept, unless the stage waits or goes on. What is kept is bounded by the stage. The borders of chunks
     /// mean nothing to the first stage; a framer gives them a meaning for those behind it.
     ///
     /// With [`End::Finished`] the stage decides: it writes [`Outbox::end`], at once or delayed, or withholds the end. With
     /// [`End::Stopped`] the end is written for it.
     fn feed(&mut self, chunk: Chunk, end: End, out: &mut Outbox) -> Progress;
 
-    /// Goes on after [`Progress::Waiting`], or acts because of the time.
+    /// Goes on after [`Progress::Waiting`] or [`Progress::Again`], or acts because of the time.
     ///
     /// Called when the instant of [`Outbox::wake_at`] has come, when the connection is woken from outside, and possibly at
     /// other times: the stage has to see for itself whether there is something to do. Returning [`Progress::Moved`] without a
@@ -65,5 +68,16 @@ pub trait Stage: Send + fmt::Debug {
     /// stands behind it.
     fn release(&mut self) -> Bytes {
         Bytes::new()
+    }
+
+    /// Returns the bytes of memory that the stage keeps.
+    fn kept(&self) -> usize {
+        0
+    }
+
+    /// Makes what the stage keeps independent of memory that the next read is to use. Returns false if there is no memory for
+    /// that.
+    fn make_lasting(&mut self) -> bool {
+        true
     }
 }

@@ -55,6 +55,15 @@ impl Directions {
     pub(crate) fn remove(&self, direction: Direction) {
         self.0.fetch_and(!Self::bit(direction), Ordering::AcqRel);
     }
+
+    /// Adds or removes a direction. Writes only if that changes something.
+    pub(crate) fn set(&self, direction: Direction, has: bool) {
+        match (self.has(direction), has) {
+            (false, true) => self.add(direction),
+            (true, false) => self.remove(direction),
+            _ => {}
+        }
+    }
 }
 
 /// Requests for checks that the peers still acknowledge the bytes sent to them. The server's upkeep requests them, so that a
@@ -106,6 +115,10 @@ pub(crate) struct Control {
     pub edited: Directions,
     /// Directions whose source may be read by a handle: it is not relayed yet, and a hook is asked.
     pub dialogue: Directions,
+    /// Directions whose bytes that a hook was shown last are no whole message.
+    pub partial: Directions,
+    /// Directions whose messages have a length field that is set for hooks.
+    pub length_fields: Directions,
     /// Directions that accept no injected bytes any more.
     pub over: Directions,
     /// Directions whose source is paused.

@@ -8,12 +8,15 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    inspect::{Stages, framing::Framer},
+    inspect::{
+        Stages,
+        framing::{Framer, FramingRules},
+    },
     live::{
         control::Command,
         dialogue::{Answered, Unread, Wish},
         inbox::{Patience, Refused},
-        shared::{Shared, SideNames},
+        shared::{Edit, Shared, SideNames},
     },
     threads::workers::Origin,
     words::{
@@ -174,7 +177,30 @@ impl Connection {
     /// Changes the stages of `direction`, before its next read; changes are made in the order of the calls. Refused once the
     /// direction has ended, and while 64 changes wait. `edit` runs on the connection's thread.
     pub fn edit_stages(&self, direction: Direction, edit: impl FnOnce(&mut Stages) + Send + 'static) -> Result<(), Refused> {
-        self.0.edit_stages(direction, Box::new(edit))
+        self.0.edit(direction, Edit::Stages(Box::new(edit)))
+    }
+
+    /// Frames `direction` from the next byte on: from the one behind the bytes that a hook has been shown last. Without a
+    /// framer, hooks are shown chunks. Refused as [`edit_stages`](Self::edit_stages) is.
+    pub fn set_framing(&self, direction: Direction, framer: Option<Box<dyn Framer>>, rules: FramingRules) -> Result<(), Refused> {
+        self.0.edit(direction, Edit::Framing(framer.map(|framer| (framer, rules))))
+    }
+
+    /// Returns true if the bytes of `direction` that a hook was shown last are no whole message, though the direction is
+    /// framed.
+    pub fn is_partial(&self, direction: Direction) -> bool {
+        self.0.control.partial.has(direction)
+    }
+
+    /// Returns true if a length field is set in each of the messages that a hook answers in `direction`: then each is to be a
+    /// piece of its own.
+    pub fn has_length_field(&self, direction: Direction) -> bool {
+        self.0.control.length_fields.has(direction)
+    }
+
+    /// Returns the state that the connection's task shares with its handles.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0
     }
 
     /// Reads the side that sends in `direction`, while a hook is asked before its bytes are relayed. `answered` gets the

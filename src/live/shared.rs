@@ -12,7 +12,10 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    inspect::Stages,
+    inspect::{
+        Stages,
+        framing::{Framer, FramingRules},
+    },
     io::hops::Ends,
     live::{
         control::{Command, Control},
@@ -64,7 +67,11 @@ pub(crate) struct Shared {
 const MOST_EDITS: usize = 64;
 
 /// A change of a direction's stages, made by the connection's task.
-pub(crate) type Edit = Box<dyn FnOnce(&mut Stages) + Send>;
+pub(crate) enum Edit {
+    Stages(Box<dyn FnOnce(&mut Stages) + Send>),
+    /// Another framer, or none.
+    Framing(Option<(Box<dyn Framer>, FramingRules)>),
+}
 
 /// State that few connections need: those with injected bytes, with a failure from outside, or with other names than their
 /// socket's.
@@ -212,7 +219,7 @@ impl Shared {
     }
 
     /// Asks the task to change the stages of `direction`.
-    pub(crate) fn edit_stages(&self, direction: Direction, edit: Edit) -> Result<(), Refused> {
+    pub(crate) fn edit(&self, direction: Direction, edit: Edit) -> Result<(), Refused> {
         let edits = &self.seldom.get_or_init(Box::default).edits;
         // As in `open_inbox`: either the end sees what is there, or it is seen here.
         fence(Ordering::SeqCst);

@@ -5,9 +5,10 @@
 //! direction from phase to phase; a connection is over when both are `Ended` or `Cut`.
 
 /// How far a direction is with its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Phase {
     /// The source may send more.
+    #[default]
     Open,
     /// The source has ended, and a stage withholds that from the destination, or has still to decide.
     Withheld,

@@ -7,14 +7,20 @@ use std::{
 
 use crate::{
     hooks::{Answer, EndVerdict, Failed, Verdict, connection_hooks::ConnectionHooks},
-    live::shared::Shared,
+    inspect::framing::TooLong,
+    live::{control::Command, shared::Shared},
     settings::config::{Coalesce, MOST_CHUNK, Splice},
     words::{
         chunk::{Chunk, ChunkBuffer},
         direction::Direction,
         interest::Interest,
+        log_target,
+        outcome::CloseReason,
     },
 };
+
+/// Time of hooks before other connections of the lane run: as long as Python's own threads hold the interpreter.
+pub(super) const TIME: Duration = Duration::from_millis(5);
 
 /// The hooks of one direction for the length of a turn.
 #[derive(Debug)]
@@ -86,6 +92,38 @@ impl<'a> Hook<'a> {
         let seen = Interest::recv(self.direction).with(Interest::EOF);
         let of_others = if self.hooks.is_some() { wanted.on_lane() } else { wanted };
         of_others.has(seen)
+    }
+
+    /// Returns true if no more messages may be cut before the task has acted: on a request about the direction, which wakes
+    /// it, or on what holds the direction, unless it is `ending`.
+    pub(super) fn is_interrupted(&self, shared: &Shared, ending: bool) -> bool {
+        let control = &shared.control;
+        let passed = self.chunks && control.passed_through.has(self.direction);
+        let aborted = control.command() >= Some(Command::Abort);
+        passed || aborted || control.edited.has(self.direction) || !ending && self.is_held(shared)
+    }
+
+    /// Returns true if the turn is to be looked at before the next message is cut.
+    pub(super) fn is_to_pause(&self) -> bool {
+        self.hooks.is_some_and(|hooks| {
+            let shared = hooks.connection.shared();
+            self.is_interrupted(shared, false) || self.has_answers(shared) || self.spent() >= TIME
+        })
+    }
+
+    /// Records whether the bytes that are shown next are a whole message.
+    pub(super) fn set_partial(&self, is_partial: bool) {
+        if let Some(hooks) = self.hooks {
+            hooks.connection.shared().control.partial.set(self.direction, is_partial);
+        }
+    }
+
+    /// Returns the end of a connection whose hook has answered a message that is too long, and logs it.
+    pub(super) fn refuse_answer(&self, too_long: TooLong) -> Failed {
+        let error = format!("on_recv {} has answered {too_long}; answer a shorter one, or several", self.direction.word());
+        let id = self.hooks.map_or(0, |hooks| hooks.connection.id());
+        log::error!(target: log_target::CALLBACK, "{id}: {error}");
+        Failed { reason: CloseReason::CallbackError, error }
     }
 
     /// Returns true while hooks that have each socket carried alone pause this one.

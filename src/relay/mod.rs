@@ -8,8 +8,10 @@
 mod coalesce;
 mod delivery;
 mod failing;
+mod framing;
 mod half_close;
 mod hook;
+mod hook_stage;
 mod moving;
 mod outbox;
 mod peer_timeout;

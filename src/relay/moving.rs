@@ -84,6 +84,9 @@ impl Relay<'_> {
     /// Takes the sides off this thread's runtime. Aborts both if that fails.
     pub(super) fn detach(mut self) -> Result<Box<Detached>, Outcome> {
         for direction in Direction::ALL {
+            if let Some(hooks) = self.order.hooks.filter(|_| self.is_framed(direction)) {
+                self.frame(direction, hooks);
+            }
             if let Err(failed) = self.pumps[direction].leave_thread() {
                 return Err(failed.into());
             }

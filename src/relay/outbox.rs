@@ -49,7 +49,10 @@ impl Held {
         Self(bytes)
     }
 
-    fn set(&mut self, bytes: usize) {
+    pub(super) fn set(&mut self, bytes: usize) {
+        if bytes == self.0 {
+            return;
+        }
         HELD.fetch_add(bytes, Relaxed);
         HELD.fetch_sub(self.0, Relaxed);
         self.0 = bytes;

@@ -11,11 +11,12 @@ use super::{
     coalesce::Coalescer,
     delivery::Delivery,
     half_close::Phase,
+    hook::TIME,
     outbox::{Next, most},
     scratch,
     splice::Filled,
-    stages::StageSlot,
-    turn::{Ends, Fault, STEPS, TIME, TURN, Turn},
+    stages::{Framing, StageSlot},
+    turn::{Ends, Fault, STEPS, TURN, Turn},
 };
 use crate::{
     hooks::{Answer, EndVerdict, Failed, Verdict},
@@ -26,9 +27,10 @@ use crate::{
 };
 
 /// Moves the bytes of one direction: delivers held bytes, reads, feeds the stages, delivers their output.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Pump {
     pub phase: Phase,
+    pub framing: Framing,
     /// True if the source has failed: the owner of the sockets passes its end on as an abort, not as FIN.
     pub failed_source: bool,
     /// True if the source has failed behind its end, and a stage has still to decide whether that end is withheld.
@@ -44,16 +46,7 @@ pub(super) struct Pump {
 
 impl Pump {
     pub(super) fn new() -> Self {
-        Self {
-            phase: Phase::Open,
-            failed_source: false,
-            failed_if_withheld: false,
-            chunk_was_full: false,
-            source_ended: false,
-            delivery: Delivery::default(),
-            stages: StageSlot::default(),
-            coalescer: Coalescer::default(),
-        }
+        Self::default()
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -77,7 +70,7 @@ impl Pump {
 
     /// Returns true if nothing is under way in the direction.
     pub(super) fn holds_nothing(&self) -> bool {
-        self.delivery.is_written() && !self.stages.waits()
+        self.delivery.is_written() && !self.stages.waits() && self.stages.keeps_nothing()
     }
 
     /// Changes the stages of a live direction.
@@ -180,7 +173,7 @@ impl Pump {
             Next::Full => true,
             Next::Later | Next::Nothing => false,
         };
-        if self.stages.waits() && ready!(self.resume(ends, cx))? {
+        if self.stages.may_go_on(&ends.hook, ends.shared, self.phase) && ready!(self.resume(ends, cx))? {
             return Poll::Ready(Ok(0));
         }
         if is_full {
@@ -289,7 +282,7 @@ impl Pump {
     fn resume(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<bool, Fault>> {
         let mut out = Outbox::default();
         let progress = self.stages.resume(&mut ends.hook, &mut out, cx);
-        let goes_on = !self.stages.waits() || !out.is_done();
+        let goes_on = !self.stages.waits() || self.stages.has_more() || !out.is_done();
         self.let_go(progress, &mut out, ends, cx).map_ok(|_| goes_on)
     }
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     io::stream::{Socket, Stream},
-    live::control::Command,
+    live::{control::Command, shared::Edit},
     settings::config::Splice,
     words::{
         direction::{
@@ -138,16 +138,22 @@ impl<'a> Relay<'a> {
         self.poll_progress_timeout(moved, cx)
     }
 
-    fn hook(&self, direction: Direction) -> Hook<'a> {
+    fn hook(&mut self, direction: Direction) -> Hook<'a> {
         let RelayContext { hooks, on_lane, splice, coalesce, .. } = self.order;
         match hooks {
             Some(hooks) if hooks.calls_here(on_lane) => {
+                self.frame(direction, hooks);
                 let opposite_stalled = self.pumps[direction.opposite()].is_stalled();
                 // A lane's thread may have SIGPIPE unblocked, which a splice to a closed peer would raise.
                 let splice = if on_lane { Splice::Never } else { splice };
                 Hook::of((hooks, on_lane), direction, opposite_stalled, splice, coalesce)
             }
-            elsewhere => Hook::native(elsewhere, direction, splice, coalesce),
+            elsewhere => {
+                if let Some(hooks) = elsewhere.filter(|_| self.is_framed(direction)) {
+                    self.frame(direction, hooks);
+                }
+                Hook::native(elsewhere, direction, splice, coalesce)
+            }
         }
     }
 
@@ -170,7 +176,10 @@ impl<'a> Relay<'a> {
         }
         for direction in self.order.shared.control.edited.iter() {
             for edit in self.order.shared.take_edits(direction) {
-                self.pumps[direction].edit_stages(edit);
+                match edit {
+                    Edit::Stages(edit) => self.pumps[direction].edit_stages(edit),
+                    Edit::Framing(framer) => self.set_framing(direction, framer),
+                }
             }
         }
         match self.order.shared.control.command()? {

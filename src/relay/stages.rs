@@ -1,143 +1,26 @@
-//! The hooks as a stage, and the state of the stages of a direction.
+//! The stages of a direction, with the hooks among them.
 
-use std::{
-    mem,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Instant,
-};
+use std::{mem, pin::Pin, sync::Arc, task::Context};
 
 use bytes::Bytes;
 use tokio::time::{Sleep, sleep_until};
 
-use super::{hook::Hook, outbox::Held, turn::no_memory};
+use super::{
+    half_close::Phase,
+    hook::Hook,
+    hook_stage::{Asked, HookStage, InMessages},
+    outbox::Held,
+    turn::no_memory,
+};
 use crate::{
-    hooks::{Answer, EndVerdict, Failed, Ticket, Verdict},
-    inspect::{End, Outbox, Progress, Stage, Stages},
+    hooks::{Answer, EndVerdict, Failed, Verdict},
+    inspect::{
+        End, Outbox, Progress, Stage, Stages,
+        framing::{Framer, FramingRules, LengthField, stage::MessageStage},
+    },
+    live::shared::Shared,
     words::chunk::Chunk,
 };
-
-/// A call of a hook whose answer is pending.
-#[derive(Debug, Default)]
-enum Asked {
-    #[default]
-    Nothing,
-    /// A call about bytes, behind which lies `end`.
-    Chunk { ticket: Ticket<Verdict>, bytes: Bytes, end: End, _held: Held },
-    /// A call about the end.
-    End(Ticket<EndVerdict>),
-}
-
-impl Asked {
-    /// Returns the instant at which the pending answer is late.
-    fn due(&self) -> Option<Instant> {
-        match self {
-            Self::Nothing => None,
-            Self::Chunk { ticket, .. } => ticket.due(),
-            Self::End(ticket) => ticket.due(),
-        }
-    }
-}
-
-/// The hooks in their place among the stages.
-#[derive(Debug)]
-struct HookStage<'s, 'a> {
-    hook: &'s mut Hook<'a>,
-    asked: &'s mut Asked,
-}
-
-impl HookStage<'_, '_> {
-    /// Acts on the hook's answer to a chunk.
-    fn take_answer(&mut self, answer: Result<Answer<Verdict>, Failed>, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
-        match answer {
-            Ok(Answer::Now(verdict)) => pass(verdict, chunk, out),
-            Ok(Answer::Later(ticket)) => {
-                // The buffer belongs to the thread, and others read into it meanwhile.
-                let Some(bytes) = chunk.rest(0) else { return Progress::Failed(no_memory(chunk.len())) };
-                let held = Held::of(bytes.len());
-                *self.asked = Asked::Chunk { ticket, bytes, end, _held: held };
-                out.give_back(chunk);
-                return Progress::Waiting;
-            }
-            Err(failed) => return Progress::Failed(failed),
-        }
-        self.ask_about_end(end, out)
-    }
-
-    fn ask_about_end(&mut self, end: End, out: &mut Outbox) -> Progress {
-        if end != End::Finished {
-            return Progress::Moved;
-        }
-        let answer = self.hook.end();
-        self.take_end_answer(answer, out)
-    }
-
-    /// Acts on the hook's answer to the end.
-    fn take_end_answer(&mut self, answer: Result<Answer<EndVerdict>, Failed>, out: &mut Outbox) -> Progress {
-        match answer {
-            Ok(Answer::Now(verdict)) => pass_end(verdict, out),
-            Ok(Answer::Later(ticket)) => {
-                *self.asked = Asked::End(ticket);
-                Progress::Waiting
-            }
-            Err(failed) => Progress::Failed(failed),
-        }
-    }
-}
-
-impl Stage for HookStage<'_, '_> {
-    fn feed(&mut self, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
-        if chunk.is_empty() {
-            return self.ask_about_end(end, out);
-        }
-        let answer = self.hook.chunk(&chunk);
-        self.take_answer(answer, chunk, end, out)
-    }
-
-    fn resume(&mut self, out: &mut Outbox) -> Progress {
-        match mem::take(self.asked) {
-            Asked::Nothing => Progress::Moved,
-            Asked::Chunk { mut ticket, bytes, end, _held: held } => match ticket.poll_take() {
-                Poll::Ready(Ok(verdict)) => {
-                    pass(verdict, bytes.into(), out);
-                    self.ask_about_end(end, out)
-                }
-                Poll::Ready(Err(failed)) => Progress::Failed(failed),
-                Poll::Pending => {
-                    *self.asked = Asked::Chunk { ticket, bytes, end, _held: held };
-                    Progress::Waiting
-                }
-            },
-            Asked::End(mut ticket) => match ticket.poll_take() {
-                Poll::Ready(Ok(verdict)) => pass_end(verdict, out),
-                Poll::Ready(Err(failed)) => Progress::Failed(failed),
-                Poll::Pending => {
-                    *self.asked = Asked::End(ticket);
-                    Progress::Waiting
-                }
-            },
-        }
-    }
-}
-
-fn pass(verdict: Verdict, chunk: Chunk, out: &mut Outbox) {
-    match verdict {
-        Verdict::Pass => out.push(chunk),
-        Verdict::Drop => out.drop(chunk),
-        Verdict::Replace(instead) => {
-            out.drop(chunk);
-            out.add_all(instead);
-        }
-    }
-}
-
-fn pass_end(verdict: EndVerdict, out: &mut Outbox) -> Progress {
-    if let EndVerdict::Pass(last) = verdict {
-        out.add_all(last);
-        out.end();
-    }
-    Progress::Moved
-}
 
 /// The stages of one direction, and their pending events.
 #[derive(Debug, Default)]
@@ -146,10 +29,48 @@ struct DirectionStages {
     asked: Asked,
     /// True if the stages take nothing before they are resumed.
     waits: bool,
+    /// True if the stages can go on by themselves.
+    has_more: bool,
     /// True if the stages were fed the stop.
     stopped: bool,
     /// Wakes the task when the pending answer is late. `None` while it has no limit, or is on no thread.
     timer: Option<Pin<Box<Sleep>>>,
+    framed: Option<InMessages>,
+    idle: Option<Idle>,
+    /// The memory that the stages keep.
+    kept: Held,
+}
+
+/// The framing of one direction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// The hooks were not asked for framers yet.
+    #[default]
+    Unasked,
+    /// There is a framer for the time at which a hook wants the direction.
+    Idle,
+    /// The framer is in its place.
+    Active,
+    /// Active, and the other direction as well while hooks want either of the two.
+    ActiveWithOther,
+    /// The direction is not framed.
+    None,
+}
+
+/// A framer for the time at which a hook wants the direction.
+#[derive(Debug)]
+pub(super) struct Idle {
+    pub framer: Box<dyn Framer>,
+    pub rules: FramingRules,
+    /// The number of bytes of the stream before the first that it may see.
+    pub since: u64,
+}
+
+impl DirectionStages {
+    /// Returns true if bytes pass without stages, and no answer is pending.
+    fn is_dormant(&self) -> bool {
+        self.chain.is_none() && matches!(self.asked, Asked::Nothing) && !self.waits
+    }
 }
 
 /// A direction's place for stages. Uses no memory without stages and without a pending answer.
@@ -158,7 +79,50 @@ pub(super) struct StageSlot(Option<Box<DirectionStages>>);
 
 impl StageSlot {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.0.as_ref().is_none_or(|stages| stages.is_dormant())
+    }
+
+    /// Keeps a framer for later, or forgets it.
+    pub(super) fn set_idle(&mut self, idle: Option<Idle>) {
+        if idle.is_some() || self.0.is_some() {
+            self.0.get_or_insert_default().idle = idle;
+            self.forget();
+        }
+    }
+
+    pub(super) fn take_idle(&mut self) -> Option<Idle> {
+        let idle = self.0.as_mut()?.idle.take();
+        self.forget();
+        idle
+    }
+
+    /// Returns the memory if nothing is in it.
+    fn forget(&mut self) {
+        self.0.take_if(|stages| stages.is_dormant() && stages.idle.is_none());
+    }
+
+    /// Puts another framer in its place, or takes it out. `read`: the bytes of the source so far.
+    pub(super) fn set_framer(&mut self, framer: Option<MessageStage>, length: Option<Arc<dyn LengthField>>, read: u64) {
+        let framed = framer.is_some().then_some(InMessages { length });
+        self.edit(|chain| chain.set_framer(framer, read));
+        if let Some(stages) = &mut self.0 {
+            stages.framed = framed;
+        }
+    }
+
+    /// Returns true if the stages can go on by themselves: there are more messages.
+    pub(super) fn has_more(&self) -> bool {
+        self.0.as_ref().is_some_and(|stages| stages.has_more)
+    }
+
+    /// Returns true if stages wait that may be resumed: what holds the direction also keeps more messages from its hook.
+    pub(super) fn may_go_on(&self, hook: &Hook<'_>, shared: &Shared, phase: Phase) -> bool {
+        self.waits() && !(self.has_more() && hook.is_interrupted(shared, phase == Phase::Ending))
+    }
+
+    /// Returns true if no stage keeps bytes.
+    pub(super) fn keeps_nothing(&self) -> bool {
+        self.0.as_ref().and_then(|stages| stages.chain.as_ref()).is_none_or(|chain| chain.kept() == 0)
     }
 
     /// Returns true if there are stages beside the hook.
@@ -208,7 +172,7 @@ impl StageSlot {
     }
 
     pub(super) fn feed(&mut self, hook: &mut Hook<'_>, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
-        if self.0.is_some() {
+        if !self.is_empty() {
             return self.call(hook, out, |chain, hook, out| match chain {
                 Some(chain) => chain.feed(hook, chunk, end, out),
                 None => hook.feed(chunk, end, out),
@@ -241,9 +205,10 @@ impl StageSlot {
     /// Calls the hook, without stages. Needs memory only if it answers later.
     fn begin(&mut self, hook: &mut Hook<'_>, act: impl FnOnce(&mut HookStage<'_, '_>) -> Progress) -> Progress {
         let mut asked = Asked::default();
-        let progress = act(&mut HookStage { hook, asked: &mut asked });
+        let progress = act(&mut HookStage { hook, asked: &mut asked, framed: None });
         if matches!(progress, Progress::Waiting) {
-            self.0 = Some(Box::new(DirectionStages { asked, waits: true, ..DirectionStages::default() }));
+            let stages = self.0.get_or_insert_default();
+            (stages.asked, stages.waits) = (asked, true);
         }
         progress
     }
@@ -282,15 +247,13 @@ impl StageSlot {
         });
         if let Some(stages) = &mut self.0
             && !stages.waits
+            && stages.chain.as_ref().is_some_and(Stages::has_only_the_hook)
         {
-            if stages.chain.as_ref().is_some_and(Stages::has_only_the_hook) {
-                stages.chain = None;
-            }
-            if stages.chain.is_none() {
-                self.0 = None;
-            }
+            stages.chain = None;
+            stages.kept = Held::default();
         }
         self.watch_due(cx);
+        self.forget();
         progress
     }
 
@@ -304,8 +267,17 @@ impl StageSlot {
         if stages.chain.is_some() {
             out.set_now(super::outbox::now());
         }
-        let progress = act(&mut stages.chain, &mut HookStage { hook, asked: &mut stages.asked }, out);
-        stages.waits = matches!(progress, Progress::Waiting);
+        let framed = stages.framed.as_ref();
+        let progress = act(&mut stages.chain, &mut HookStage { hook, asked: &mut stages.asked, framed }, out);
+        stages.has_more = matches!(progress, Progress::Again);
+        stages.waits = matches!(progress, Progress::Waiting | Progress::Again);
+        if let Some(chain) = &mut stages.chain {
+            // The buffer belongs to the thread, and others read into it meanwhile.
+            if stages.waits && !chain.make_lasting() {
+                return Progress::Failed(no_memory(chain.kept()));
+            }
+            stages.kept.set(chain.kept());
+        }
         progress
     }
 }

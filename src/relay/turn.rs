@@ -26,9 +26,6 @@ pub(super) const TURN: usize = 4 * BUFFER;
 /// a write: 64 take less than a millisecond without the hooks' own time, which is limited as well.
 pub(super) const STEPS: usize = 64;
 
-/// Time of hooks before other connections of the lane run: as long as Python's own threads hold the interpreter.
-pub(super) const TIME: Duration = Duration::from_millis(5);
-
 /// The sockets of a turn, its hooks, and their connection.
 pub(super) struct Ends<'a> {
     pub source: &'a mut Stream,

@@ -18,7 +18,7 @@ pub trait ChunkBuffer: Any + Send + Sync + fmt::Debug {
     fn filled(&self) -> &[u8];
 }
 
-/// The bytes of one read. Its boundaries have no meaning.
+/// The bytes of one read, whose boundaries have no meaning; or a message, as a framer has cut it.
 ///
 /// A clone keeps the bytes unchanged: the buffer is reused only once no clone is left.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct Chunk {
     /// The index of the first byte; the destination has taken the bytes before it.
     start: usize,
     end: usize,
+    /// True for bytes of a framed direction that are no whole message.
+    is_partial: bool,
 }
 
 /// The memory of a chunk.
@@ -48,25 +50,63 @@ impl Memory {
             Self::Bytes(bytes) => bytes,
         }
     }
+
+    /// Returns true if both are one memory.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Buffer(one), Self::Buffer(other)) => Arc::ptr_eq(one, other),
+            (Self::OfHook(one), Self::OfHook(other)) => Arc::ptr_eq(one, other),
+            (Self::Bytes(one), Self::Bytes(other)) => one.as_ptr() == other.as_ptr() && one.len() == other.len(),
+            _ => false,
+        }
+    }
 }
 
 impl Chunk {
     /// Returns a chunk of the first `length` bytes of a buffer.
     pub(crate) fn new(buffer: Arc<[u8]>, length: usize) -> Self {
-        Self { start: 0, end: length.min(buffer.len()), memory: Memory::Buffer(buffer) }
+        Self { start: 0, end: length.min(buffer.len()), memory: Memory::Buffer(buffer), is_partial: false }
     }
 
     /// Returns a chunk of the bytes that were read into a hook's memory.
     pub(crate) fn within(buffer: Arc<dyn ChunkBuffer>) -> Self {
-        Self { start: 0, end: buffer.filled().len(), memory: Memory::OfHook(buffer) }
+        Self { start: 0, end: buffer.filled().len(), memory: Memory::OfHook(buffer), is_partial: false }
     }
 
-    /// Returns the hook's memory, if the chunk lies there.
+    /// Returns the hook's memory, if the chunk is all that was read into it.
     pub fn buffer(&self) -> Option<&dyn ChunkBuffer> {
         match &self.memory {
-            Memory::Buffer(_) | Memory::Bytes(_) => None,
-            Memory::OfHook(buffer) => Some(&**buffer),
+            Memory::OfHook(buffer) if self.len() == buffer.filled().len() => Some(&**buffer),
+            _ => None,
         }
+    }
+
+    /// Returns true for bytes of a framed direction that are no whole message: the rest at the end of a stream, or what
+    /// follows where no message begins.
+    pub fn is_partial(&self) -> bool {
+        self.is_partial
+    }
+
+    /// Returns the bytes marked as no whole message.
+    pub(crate) fn into_partial(self) -> Self {
+        Self { is_partial: true, ..self }
+    }
+
+    /// Removes the first `length` bytes, and returns them as a chunk of their own, in the same memory.
+    pub(crate) fn split_to(&mut self, length: usize) -> Self {
+        let mut first = self.clone();
+        first.end = first.start + length;
+        self.start += length;
+        first
+    }
+
+    /// Appends a chunk that continues this one in the same memory. Returns it if it does not.
+    pub(crate) fn append(&mut self, next: Self) -> Option<Self> {
+        if self.end != next.start || !self.memory.is(&next.memory) {
+            return Some(next);
+        }
+        self.end = next.end;
+        None
     }
 
     /// Returns the memory of the chunk, for the next read.
@@ -87,7 +127,7 @@ impl Chunk {
     /// it is refused.
     pub(crate) fn rest(&self, start: usize) -> Option<Bytes> {
         if let Memory::Bytes(bytes) = &self.memory {
-            return Some(bytes.slice(self.start + start..));
+            return Some(bytes.slice(self.start + start..self.end));
         }
         let rest = &self[start..];
         if rest.len() * 2 < self.capacity() { copied(rest) } else { Some(Bytes::from_owner(self.clone()).slice(start..)) }
@@ -101,7 +141,7 @@ impl Chunk {
 
 impl From<Bytes> for Chunk {
     fn from(bytes: Bytes) -> Self {
-        Self { start: 0, end: bytes.len(), memory: Memory::Bytes(bytes) }
+        Self { start: 0, end: bytes.len(), memory: Memory::Bytes(bytes), is_partial: false }
     }
 }
 
@@ -134,5 +174,18 @@ mod tests {
         assert_eq!((kept.rest(0).unwrap(), kept.rest(1).unwrap()), ("abc".into(), "bc".into()));
         let Memory::Buffer(mut buffer) = kept.into_memory() else { panic!("it lies in a buffer") };
         assert_eq!(Arc::get_mut(&mut buffer).as_deref(), Some(&b"abcdef"[..]));
+    }
+    #[test]
+    fn parts_of_a_chunk_share_its_memory_and_are_joined_again_only_in_their_order() {
+        for memory in [Memory::Buffer(Arc::from(&b"abcdef"[..])), Memory::Bytes("abcdef".into())] {
+            let mut third = Chunk { memory, start: 0, end: 6, is_partial: false };
+            let (mut first, second) = (third.split_to(2), third.split_to(1));
+            assert_eq!((&*first, &*second, &*third), (&b"ab"[..], &b"c"[..], &b"def"[..]));
+            assert_eq!(second.rest(0).unwrap(), "c");
+            let third = first.append(third).expect("it is not the next");
+            assert!(first.append(second).is_none() && first.append(third).is_none());
+            assert_eq!(&*first, b"abcdef");
+            assert!(first.append(Bytes::from("abcdef").into()).is_some(), "it is another memory");
+        }
     }
 }

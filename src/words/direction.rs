@@ -24,6 +24,14 @@ impl Direction {
         }
     }
 
+    /// Returns the word used in logs and errors.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ToUpstream => "to_upstream",
+            Self::ToClient => "to_client",
+        }
+    }
+
     /// Returns the side that sends in this direction.
     pub(crate) fn source(self) -> Side {
         match self {

@@ -64,6 +64,10 @@ close_reasons! {
     Rejected = "rejected",
     /// `on_preread` had not decided about the client within its limit of bytes or time.
     Undecided = "undecided",
+    /// A message was longer than `max_message`; the connection's error has its place.
+    MessageTooLong = "message_too_long",
+    /// Bytes broke the protocol that the framing names; the connection's error has their place.
+    ProtocolError = "protocol_error",
     /// A hook failed; the log has it.
     CallbackError = "callback_error",
     /// A hook has not answered within its time limit.

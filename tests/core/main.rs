@@ -9,6 +9,7 @@ mod binding;
 mod coalescing;
 mod connect;
 mod drain;
+mod framed;
 mod framers;
 mod hooks;
 mod lifecycle;

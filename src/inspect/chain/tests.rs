@@ -66,7 +66,7 @@ fn bytes(count: usize) -> Bytes {
 fn moved(progress: Progress) -> bool {
     match progress {
         Progress::Moved => true,
-        Progress::Waiting => false,
+        Progress::Waiting | Progress::Again => false,
         Progress::Failed(failed) => panic!("{failed:?}"),
     }
 }

@@ -13,6 +13,7 @@ pub mod mysql;
 pub mod postgres;
 pub mod redis;
 pub mod spec;
+pub(crate) mod stage;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tls_record;
@@ -31,7 +32,7 @@ pub use self::{
     mysql::Mysql,
     postgres::Postgres,
     redis::Resp,
-    spec::{Framing, FramingPair},
+    spec::{Framed, Framing, FramingErrors, FramingPair, FramingRules},
     tls_record::TlsRecords,
     varint::Varint,
 };

@@ -54,6 +54,11 @@ impl FramingPair {
         self.is_shared() && self.of_client.as_ref().is_some_and(|framing| framing.needs_both())
     }
 
+    /// Returns the framing of one connection.
+    pub fn framed(&self, rules: FramingRules) -> Framed {
+        Framed { framers: self.framers(), needs_both: self.needs_both(), rules }
+    }
+
     /// Returns new framers for one connection. Two objects share no state, also if they are of one kind.
     pub fn framers(&self) -> Both<Option<Box<dyn Framer>>> {
         if let (true, Some(framing)) = (self.is_shared(), &self.of_client) {
@@ -65,6 +70,39 @@ impl FramingPair {
             to_client: self.of_upstream.as_ref().map(|framing| framing.framers().to_client),
         }
     }
+}
+
+/// What happens to a direction with a message that is too long, or with bytes that break its protocol.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FramingErrors {
+    /// Both sides are reset behind the messages before, and the connection's close reason says which of the two it was.
+    #[default]
+    Close,
+    /// The direction is unframed from the first byte of that message on.
+    Chunk,
+}
+
+/// The limits of a connection's messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FramingRules {
+    /// Maximum bytes of a message, at least 1. Default 16 MiB.
+    pub max_message: usize,
+    pub errors: FramingErrors,
+}
+
+impl Default for FramingRules {
+    fn default() -> Self {
+        Self { max_message: 16 * 1024 * 1024, errors: FramingErrors::default() }
+    }
+}
+
+/// The framers of one connection, for the directions that have one.
+#[derive(Debug)]
+pub struct Framed {
+    pub framers: Both<Option<Box<dyn Framer>>>,
+    /// True if both directions are framed while hooks see at least one.
+    pub needs_both: bool,
+    pub rules: FramingRules,
 }
 
 #[cfg(test)]

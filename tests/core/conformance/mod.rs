@@ -49,6 +49,10 @@ pub enum Path {
     StagedOnLane,
     /// Hooks answer later, from another thread, about connections that stay on their I/O threads.
     Later,
+    /// Hooks see every message of a framed stream and every end, and let all pass.
+    Framed,
+    /// Hooks answer later about every message, from another thread.
+    FramedLater,
     /// Hooks put a copy in the place of every chunk, have memory of their own for large ones, and wait for many bytes.
     Replaced,
     /// Nobody looks, and a second target is sent a copy of what the client sends. It sends that back, to nobody.
@@ -138,6 +142,11 @@ impl Rig {
                 Running::start_hooked(config, Arc::new(hooks), WATCHING)
             }
             Path::Later => Running::start_hooked(config, Arc::new(Later::default()), WATCHING.on_any_thread()),
+            Path::Framed => {
+                let hooks = Watching { framed: true, ..Watching::default() };
+                Running::start_hooked(config, Arc::new(hooks), WATCHING)
+            }
+            Path::FramedLater => Running::start_hooked(config, Arc::new(Later::framed()), WATCHING.on_any_thread()),
             Path::Replaced => {
                 config.relay.coalesce = Coalesce::Always;
                 let hooks = Watching { replaces: true, ..Watching::default() };
@@ -336,6 +345,8 @@ path!(mirrored Path::Mirrored);
 path!(staged Path::Staged);
 path!(staged_on_lane Path::StagedOnLane);
 path!(later Path::Later);
+path!(framed Path::Framed);
+path!(framed_later Path::FramedLater);
 
 fn run(name: &str, path: Path, acting: Acting) {
     let case = CASES.iter().find(|case| case.name == name).unwrap();

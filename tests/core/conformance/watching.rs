@@ -8,7 +8,11 @@ use std::{
 use bytes::Bytes;
 use interpose::{
     hooks::{Answer, Decision, EndVerdict, Failed, Hooks, Ticket, Verdict},
-    inspect::{Stages, chain::Nothing},
+    inspect::{
+        Stages,
+        chain::Nothing,
+        framing::{Broken, Cut, Framed, Framer, FramingRules},
+    },
     live::handle::Connection,
     words::{
         chunk::{Chunk, ChunkBuffer},
@@ -24,11 +28,37 @@ use crate::support::{chunk_buffers::ChunkBuffers, peers::spawn};
 pub struct Watching {
     pub replaces: bool,
     pub staged: bool,
+    pub framed: bool,
+}
+
+/// Cuts messages of 1 byte to 255 times this many, as their first byte says, or shorter ones where a read ends: so no byte
+/// waits for others.
+#[derive(Debug, Clone, Copy)]
+struct Short(usize);
+
+impl Framer for Short {
+    fn protocol(&self) -> &'static str {
+        "short"
+    }
+
+    fn cut(&mut self, buffer: &[u8], _: usize) -> Result<Cut, Broken> {
+        Ok(Cut::Message(buffer.len().min(1 + self.0 * usize::from(buffer[0]))))
+    }
+}
+
+fn framed(unit: usize) -> Framed {
+    let framer = || Some(Box::new(Short(unit)) as _);
+    let framers = Both { to_upstream: framer(), to_client: framer() };
+    Framed { framers, needs_both: false, rules: FramingRules::default() }
 }
 
 pub const WATCHING: Interest = Interest::TO_UPSTREAM.with(Interest::TO_CLIENT).with(Interest::EOF);
 
 impl Hooks for Watching {
+    fn framing(&self, _: &Connection) -> Option<Framed> {
+        self.framed.then(|| framed(2))
+    }
+
     fn stages(&self, _: &Connection) -> Option<Both<Stages>> {
         let stages = || Stages::default().before_hook(Nothing).after_hook(Nothing);
         self.staged.then(|| Both { to_upstream: stages(), to_client: stages() })
@@ -71,17 +101,24 @@ pub struct Later {
     /// Some until it is dropped.
     work: Option<mpsc::SyncSender<Work>>,
     thread: Option<thread::JoinHandle<()>>,
+    framed: bool,
 }
 
 impl Default for Later {
     fn default() -> Self {
         let (work, asked) = mpsc::sync_channel::<Work>(1024);
         let thread = spawn(move || asked.into_iter().for_each(|answer| answer()));
-        Self { work: Some(work), thread: Some(thread) }
+        Self { work: Some(work), thread: Some(thread), framed: false }
     }
 }
 
 impl Later {
+    pub fn framed() -> Self {
+        let mut later = Self::default();
+        later.framed = true;
+        later
+    }
+
     fn answer<T: Send + 'static>(&self, connection: &Connection, answer: T) -> Answer<T> {
         let (ticket, reply) = Ticket::new(connection);
         let work = self.work.as_ref().unwrap();
@@ -98,6 +135,11 @@ impl Drop for Later {
 }
 
 impl Hooks for Later {
+    fn framing(&self, _: &Connection) -> Option<Framed> {
+        // Each answer wakes the connection's thread.
+        self.framed.then(|| framed(1000))
+    }
+
     fn on_accept(&self, connection: &Connection) -> Result<Answer<Decision>, Failed> {
         Ok(self.answer(connection, Decision::Default))
     }

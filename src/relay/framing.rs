@@ -1,0 +1,117 @@
+//! When a direction is framed: from the time at which a hook first wants its bytes until none does.
+
+use super::{
+    stages::{Framing, Idle},
+    state::Relay,
+};
+use crate::{
+    hooks::connection_hooks::ConnectionHooks,
+    inspect::framing::{Framed, Framer, FramingRules, stage::MessageStage},
+    words::{
+        direction::Direction::{self, ToClient, ToUpstream},
+        interest::Interest,
+    },
+};
+
+impl Relay<'_> {
+    /// Puts the framer of a direction in its place once a hook wants its bytes, and takes it out once none does.
+    #[inline]
+    pub(super) fn frame(&mut self, direction: Direction, hooks: &ConnectionHooks) {
+        let interest = hooks.interest();
+        match self.pumps[direction].framing {
+            Framing::Unasked if interest.has(Interest::recv(direction)) => self.ask_for_framers(hooks),
+            Framing::Idle if interest.has(Interest::recv(direction)) => self.begin_framing(direction, Framing::Active),
+            Framing::Active if !interest.has(Interest::recv(direction)) => self.unframe(direction),
+            Framing::ActiveWithOther if !interest.has(EITHER) => self.unframe(direction),
+            _ => {}
+        }
+    }
+
+    #[cold]
+    fn ask_for_framers(&mut self, hooks: &ConnectionHooks) {
+        let Some(Framed { framers, needs_both, rules }) = hooks.server.hooks.framing(&hooks.connection) else {
+            for direction in Direction::ALL {
+                if self.pumps[direction].framing == Framing::Unasked {
+                    self.pumps[direction].framing = Framing::None;
+                }
+            }
+            return;
+        };
+        let both = needs_both && Direction::ALL.into_iter().all(|direction| self.pumps[direction].framing == Framing::Unasked);
+        for (direction, framer) in [(ToUpstream, framers.to_upstream), (ToClient, framers.to_client)] {
+            if self.pumps[direction].framing == Framing::Unasked {
+                self.put_aside(direction, framer.map(|framer| (framer, rules)), 0);
+            }
+        }
+        // If one of two that need each other begins in the midst, the other cannot frame either.
+        let begins = |direction: Direction| !both || self.order.shared.meters[direction].ledger().read == 0;
+        if !(begins(ToUpstream) && begins(ToClient)) {
+            Direction::ALL.into_iter().for_each(|direction| self.give_up_framing(direction));
+            return;
+        }
+        let active = if both { Framing::ActiveWithOther } else { Framing::Active };
+        for direction in Direction::ALL {
+            if self.pumps[direction].framing == Framing::Idle && (both || hooks.interest().has(Interest::recv(direction))) {
+                self.begin_framing(direction, active);
+            }
+        }
+    }
+
+    /// Keeps a framer for bytes behind the first `since`.
+    fn put_aside(&mut self, direction: Direction, framer: Option<(Box<dyn Framer>, FramingRules)>, since: u64) {
+        self.pumps[direction].framing = if framer.is_some() { Framing::Idle } else { Framing::None };
+        self.pumps[direction].stages.set_idle(framer.map(|(framer, rules)| Idle { framer, rules, since }));
+    }
+
+    fn begin_framing(&mut self, direction: Direction, active: Framing) {
+        match self.pumps[direction].stages.take_idle() {
+            Some(idle) if idle.since == self.order.shared.meters[direction].ledger().read => {
+                self.pumps[direction].framing = active;
+                self.put_in(direction, Some((idle.framer, idle.rules)));
+            }
+            // Bytes have passed unseen.
+            _ => self.give_up_framing(direction),
+        }
+    }
+
+    /// Shows hooks chunks from now on, and says that they are no messages.
+    fn give_up_framing(&mut self, direction: Direction) {
+        self.put_aside(direction, None, 0);
+        self.order.shared.control.partial.add(direction);
+    }
+
+    /// Takes the framer out, because no hook wants the direction any more. Its bytes go on.
+    fn unframe(&mut self, direction: Direction) {
+        self.put_in(direction, None);
+        self.give_up_framing(direction);
+    }
+
+    fn put_in(&mut self, direction: Direction, framer: Option<(Box<dyn Framer>, FramingRules)>) {
+        let shared = self.order.shared;
+        let length = framer.as_ref().and_then(|(framer, _)| framer.length_field());
+        shared.control.length_fields.set(direction, length.is_some());
+        let stage = framer.map(|(framer, rules)| MessageStage::new(framer, rules, shared.id, direction));
+        if !self.pumps[direction].is_over() {
+            self.pumps[direction].stages.set_framer(stage, length, shared.meters[direction].ledger().read);
+        }
+    }
+
+    /// Acts on a request for another framing, from the next byte on.
+    pub(super) fn set_framing(&mut self, direction: Direction, framer: Option<(Box<dyn Framer>, FramingRules)>) {
+        let (shared, is_active) = (self.order.shared, self.is_framed(direction));
+        shared.control.partial.remove(direction);
+        if is_active {
+            self.pumps[direction].framing = if framer.is_some() { Framing::Active } else { Framing::None };
+            self.put_in(direction, framer);
+        } else {
+            self.put_aside(direction, framer, shared.meters[direction].ledger().read);
+        }
+    }
+
+    pub(super) fn is_framed(&self, direction: Direction) -> bool {
+        matches!(self.pumps[direction].framing, Framing::Active | Framing::ActiveWithOther)
+    }
+}
+
+/// The bytes of either direction.
+const EITHER: Interest = Interest::TO_UPSTREAM.with(Interest::TO_CLIENT);
