@@ -107,7 +107,8 @@ impl<'a> Hook<'a> {
     pub(super) fn is_to_pause(&self) -> bool {
         self.hooks.is_some_and(|hooks| {
             let shared = hooks.connection.shared();
-            self.is_interrupted(shared, false) || self.has_answers(shared) || self.spent() >= TIME
+            let has_sent = self.chunks && shared.has_injected(self.direction);
+            self.is_interrupted(shared, false) || has_sent || self.has_answers(shared) || self.spent() >= TIME
         })
     }
 

@@ -4,6 +4,8 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use bytes::Bytes;
 
+use crate::words::outcome::Failed;
+
 /// The beginning of a buffer, as a framer reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
@@ -39,12 +41,19 @@ pub struct Broken {
     pub offset: usize,
     /// What the protocol wants there, for a sentence "expected …".
     pub expected: Cow<'static, str>,
+    /// The failure of the framer itself, if that is what ends the connection: its reason and its line are the connection's.
+    pub failed: Option<Failed>,
 }
 
 impl Broken {
     /// Returns the fault at `offset`, where `expected` was to stand.
     pub fn at(offset: usize, expected: impl Into<Cow<'static, str>>) -> Self {
-        Self { offset, expected: expected.into() }
+        Self { offset, expected: expected.into(), failed: None }
+    }
+
+    /// Returns the failure of a framer that cannot say where a message ends, whatever the bytes are.
+    pub fn because(failed: Failed) -> Self {
+        Self { offset: 0, expected: Cow::Borrowed("an answer of its framer"), failed: Some(failed) }
     }
 }
 

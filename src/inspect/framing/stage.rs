@@ -211,7 +211,12 @@ impl MessageStage {
                 self.state = State::Unframed;
                 return Judged::Other;
             }
-            Err(Broken { offset, expected }) => {
+            Err(Broken { failed: Some(failed), .. }) => {
+                self.state = State::Broken;
+                out.reset(failed);
+                return Judged::Other;
+            }
+            Err(Broken { offset, expected, .. }) => {
                 self.fail(CloseReason::ProtocolError, self.offset + offset as u64, &expected, out);
                 return Judged::Other;
             }
