@@ -15,6 +15,7 @@ Forward('smtp.example.com:25', connect_timeout=10)
 # The module typing would cost more than the rest of this file. Type checkers take this name as True.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from . import framing
     from ._connection import Connection, Side
     from ._exceptions import (
         AddressError,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         ConnectError,
         ConnectionClosedError,
         ForkError,
+        FramingError,
         InterposeError,
         LaneError,
         RecvError,
@@ -56,6 +58,7 @@ __all__ = [
     "ConnectionPhase",
     "ForkError",
     "Forward",
+    "FramingError",
     "InterposeError",
     "LaneError",
     "Ledger",
@@ -73,6 +76,7 @@ __all__ = [
     "Stats",
     "TheServer",
     "Timeouts",
+    "framing",
 ]
 
 _HOMES = {
@@ -89,6 +93,8 @@ def __getattr__(name: str) -> object:
 
     if name == "__version__":
         value: object = import_module("interpose._native").version
+    elif name == "framing":
+        value = import_module("interpose.framing")
     elif name in __all__:
         home = next((module for module, names in _HOMES.items() if name in names), "_exceptions")
         value = getattr(import_module(f"{__name__}.{home}"), name)

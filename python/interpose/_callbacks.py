@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 from ._bridge import Bridge
 from ._callback_log import Reports
-from ._connection import Connection, side_of
+from ._connection import KnownConnections, side_of
+from ._framing_pair import Framings
 from ._groups import Callbacks
 from ._hooks import HOOKS, check, is_async, places_of, refuse_async
 from ._lanes import Lanes
@@ -75,8 +76,7 @@ class ServerCallbacks:
         show: Callable[[Mapping[str, Callable[..., Any]]], None],
     ) -> None:
         self.form: Form | None = None
-        self.known: dict[int, Connection] = {}
-        """The connections that callbacks or the server's user have seen, by id."""
+        self.known = KnownConnections()
         self._override = override
         self._show = show
         self._given: dict[str, Callable[..., Any]] = {}
@@ -90,7 +90,7 @@ class ServerCallbacks:
             if callback is not None:
                 self.set(name, callback, is_decorated=True)
 
-    def prepare(self, form: Form, settings: Callbacks, buffer: str) -> None:
+    def prepare(self, form: Form, settings: Callbacks, buffer: str, framings: Framings) -> None:
         """Check everything that was given so far, and make the native side's table, empty. Raises what check() raises.
 
         Called before the listener is bound: what is wrong then binds no port.
@@ -100,8 +100,9 @@ class ServerCallbacks:
         self._wanted()
         self.passes_errors = settings.errors == "pass"
         self.reports = Reports(keeps=settings.errors == "raise")
+        self.known.framings = framings
         self.table = Table(
-            connection=Connection,
+            connection=self.known.made,
             side=side_of,
             report=self.reports,
             open_loop=self._open_loop,
@@ -111,6 +112,9 @@ class ServerCallbacks:
             apart=form.is_used,
             timeout=settings.callback_timeout,
             on_timeout=settings.on_timeout,
+            framings=framings.pair(),
+            max_message=framings.max_message,
+            unframes=framings.unframes,
         )
 
     def connect(self, native: Server, threads: int) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from . import _native
 from ._exceptions import ArgumentTypeError
+from ._framing_pair import Framings, framing_of, native_framing
 from ._names import ConnectionNames
 from ._side import SideMethods
 from ._stats import CloseReason, ConnectionPhase, Ledger
+from .framing import Framing
+
+_UNFRAMED = Framings()
 
 
 class Side(SideMethods):
@@ -39,6 +44,20 @@ class Side(SideMethods):
         """
         return self._connection.upstream if self._client else self._connection.client
 
+    @property
+    def framing(self) -> Framing | None:
+        """Where the messages that this side sends end; None where callbacks get chunks.
+
+        Assigned, another one holds from the next byte on that no callback has seen: in a callback, from the end of the
+        message at hand. Raises ArgumentTypeError and ForkError.
+        """
+        return self._connection._framings.of(self._client)  # pyright: ignore[reportPrivateUsage]
+
+    @framing.setter
+    def framing(self, value: Framing | None) -> None:
+        framing_of(value)
+        self._connection._set_framing(self._client, value)  # pyright: ignore[reportPrivateUsage]
+
 
 def side_of(connection: Connection, is_client: bool) -> Side | None:
     """Return a side of `connection`, as callbacks get it."""
@@ -56,13 +75,15 @@ class Connection(ConnectionNames):
     after the end, and its reason and counters are final then.
     """
 
-    __slots__ = ("__weakref__", "_client_side", "_native", "_upstream_side", "state")
+    __slots__ = ("__weakref__", "_client_side", "_framings", "_native", "_other_framer", "_upstream_side", "state")
 
     state: Any
     """Yours: whatever you want to keep with the connection. None at first."""
 
-    def __init__(self, native: _native.Connection) -> None:
+    def __init__(self, native: _native.Connection, framings: Framings = _UNFRAMED) -> None:
         self._native = native
+        self._framings = framings
+        self._other_framer: _native.OtherFramer | None = None
         # The objects that a script has of its sides, for as long as it has them.
         self._client_side: weakref.ref[Side] | None = None
         self._upstream_side: weakref.ref[Side] | None = None
@@ -124,11 +145,19 @@ class Connection(ConnectionNames):
         self._native.pass_through(True)
         self._native.pass_through(False)
 
+    def _set_framing(self, is_client: bool, value: Framing | None) -> None:
+        """Frame what one side sends by `value` from the next byte on."""
+        framings = self._framings
+        native, limits = native_framing(value), (framings.max_message, framings.unframes)
+        self._other_framer = self._native.set_framing(is_client, native, self._other_framer, *limits)
+        self._framings = replace(framings, of_client=value) if is_client else replace(framings, of_upstream=value)
+
     def close(self) -> None:
         """End it in order: what was read is delivered, then both sides get an end of stream.
 
         It returns at once. In a callback, the chunk that it was called for is delivered as its answer says,
-        and no other callback but `on_close` is called any more. Raises ForkError.
+        and no other callback but `on_close` is called any more; with a framing, messages that were read with that one
+        come to callbacks still. Raises ForkError.
         """
         self._native.close()
 
@@ -151,3 +180,30 @@ class Connection(ConnectionNames):
 
     def __reduce__(self) -> NoReturn:
         raise ArgumentTypeError("connection: it cannot be pickled or copied, it holds sockets; send its id and stats")
+
+
+class KnownConnections(dict[int, Connection]):
+    """The connections of one server that callbacks or the server's user have seen, by id: one object for each."""
+
+    framings = _UNFRAMED
+    """The framings with which each begins."""
+
+    def of(self, native: _native.Connection) -> Connection:
+        """Return the object of a connection."""
+        return self.get(native.id) or self.setdefault(native.id, self.made(native))
+
+    def made(self, native: _native.Connection) -> Connection:
+        """Return a new object of a connection."""
+        return Connection(native, self.framings)
+
+    def live(self, natives: list[_native.Connection], *, waits: bool) -> list[Connection]:
+        """Return the objects of `natives` that live, and forget those that have ended.
+
+        Where it `waits`, an ended one is kept until its last callback has returned.
+        """
+        found = [self.of(native) for native in natives]
+        for connection in [*self.values()]:
+            if connection.reason is not None and (connection._native.close_notified or not waits):  # pyright: ignore[reportPrivateUsage]
+                self.pop(connection.id, None)
+        # One that has ended meanwhile may have been forgotten before it was entered: as another object than before.
+        return [connection for connection in found if connection.reason is None]

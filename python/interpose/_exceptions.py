@@ -221,6 +221,20 @@ class RecvTimeoutError(RecvError, TimeoutError):
     __module__ = "interpose"
 
 
+class FramingError(InterposeError, ValueError):
+    """The bytes given to `Framing.split()` break the protocol. What a connection sends ends that connection instead.
+
+    >>> from interpose import FramingError, framing
+    >>> try:
+    ...     framing.tls_records().split(b"GET / HTTP/1.1")
+    ... except FramingError as error:
+    ...     print("this is not TLS")
+    this is not TLS
+    """
+
+    __module__ = "interpose"
+
+
 class LaneError(InterposeError, RuntimeError):
     """The thread runs the callbacks of a server already, so it cannot run another's main loop.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from ._checks import instance
 from ._exceptions import ServerStoppedError
 from ._forward import Forward, ForwardTo, forward_of, native_forward, target_of
+from ._framing_pair import FramingFor
 from ._groups import Callbacks, Limits, Listen, Relay, Timeouts, native_config
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _FIXED = {"relay": Relay, "listen": Listen, "callbacks": Callbacks}
 
 def is_fixed(name: str, value: object) -> bool:
     """Return whether assigning `value` to the attribute `name` is meant to change a setting that cannot change."""
-    return name == "buffer_size" or isinstance(value, _FIXED.get(name, ()))
+    return name in ("buffer_size", "framing") or isinstance(value, _FIXED.get(name, ()))
 
 
 def is_live(name: str, value: object, *, is_free: bool) -> bool:
@@ -51,6 +52,9 @@ class Settable:
 
     buffer_size: int = 262144
     """The most bytes of one chunk; a subclass may set a default."""
+
+    framing: FramingFor = None
+    """Where messages end; a subclass may set a default. `Side.framing` is that of one side of a connection."""
 
 
 def native_or_none(forward: Forward | None, name: str = "forward_to") -> _native.Forward | None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 from ._exceptions import ArgumentTypeError, ConfigError, printable
 from ._settings import GROUPS, rows_of
 
 _Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
 
 # Beyond that, no slip; and comparing takes quadratic time.
 _LONGEST = 40
@@ -79,6 +80,33 @@ SERVER_ARGUMENTS = {
     ),
 }
 FORWARD_ARGUMENTS = others_of("forward") | _table({"host and port": "target address upstream to"})
+DELIMITED_ARGUMENTS = _table({"delimiter": "delim separator sep end terminator marker"})
+LENGTH_ARGUMENTS = _table(
+    {
+        "width": "size bytes nbytes length lengthbytes fieldsize lengthsize",
+        "offset": "skip start at lengthoffset",
+        "byteorder": "endian endianness endianess order",
+        "adjust": "adjustment lengthadjustment add extra",
+    }
+)
+CUSTOM_ARGUMENTS = _table({"function": "func f callback cut framer callable"})
+FRAMINGS = _table(
+    {
+        "lines": "line newline newlines ndjson jsonlines jsonl text",
+        "delimited": "delimiter delim separator split",
+        "fixed": "fixedlength fixedsize size",
+        "length_prefixed": "length lengthprefix prefixed prefix lengthfield uint16 uint32",
+        "varint": "protobuf varints leb128",
+        "tls_records": "tls ssl tlsrecord",
+        "resp": "redis valkey resp2 resp3",
+        "postgres": "postgresql pg psql",
+        "mysql": "mariadb",
+        "modbus": "modbustcp",
+        "dns": "dnstcp",
+        "http1": "http http11 https",
+        "custom": "function call callable",
+    }
+)
 STOP_ARGUMENTS = _table({"drain": "timeout grace graceperiod gracetimeout wait seconds"})
 LOOP_ARGUMENTS = _table({"handle_signals": "signals installsignalhandlers signalhandlers"})
 SERVER = {
@@ -162,27 +190,28 @@ def no_such(name: str, where: str, meant: str | None) -> str:
 
 
 def names_checked(
-    others: Mapping[str, str], old: frozenset[str] = frozenset()
-) -> Callable[[Callable[_Parameters, None]], Callable[_Parameters, None]]:
+    others: Mapping[str, str], old: frozenset[str] = frozenset(), first: int = 1
+) -> Callable[[Callable[_Parameters, _Result]], Callable[_Parameters, _Result]]:
     """Return a decorator: a keyword that the function does not know is answered with the one that is meant.
 
-    `old`: keywords that it still takes, and that no answer names.
+    `old`: keywords that it still takes, and that no answer names. `first`: the place of its first argument that has a
+    name, which in a method is behind `self`.
     """
 
-    def decorate(function: Callable[_Parameters, None]) -> Callable[_Parameters, None]:
+    def decorate(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
         code = function.__code__
-        known = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+        known = code.co_varnames[first : code.co_argcount + code.co_kwonlyargcount]
         keywords = old.union(known)
 
         @functools.wraps(function)
-        def checked(*arguments: _Parameters.args, **named: _Parameters.kwargs) -> None:
+        def checked(*arguments: _Parameters.args, **named: _Parameters.kwargs) -> _Result:
             if not named.keys() <= keywords:
                 wrong = next(name for name in named if name not in keywords)
                 # A slip of another's name for it is answered as well.
                 meant = nearest(wrong, known, others) or others.get(nearest(wrong, others, {}) or "")
                 advice = f"did you mean {meant}?" if meant else f"there are {', '.join(known)}"
                 raise ArgumentTypeError(f"{printable(wrong)}: there is no such argument; {advice}")
-            function(*arguments, **named)
+            return function(*arguments, **named)
 
         return checked
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import _native
 from ._addresses import host_port
-from ._connection import Connection, Side
+from ._connection import Connection, KnownConnections, Side
 from ._containers import Channel, InputList
 from ._exceptions import ConfigError, ConnectionClosedError
 from ._outgoing import Outgoing, close_unpaired, started_before
@@ -55,7 +55,7 @@ class Sides:
     `attributes` are the server's, `known` its connections by id.
     """
 
-    def __init__(self, attributes: dict[str, Any], native: _native.Server, known: dict[int, Connection]) -> None:
+    def __init__(self, attributes: dict[str, Any], native: _native.Server, known: KnownConnections) -> None:
         self.attributes = attributes
         self._native = native
         self._known = known
@@ -128,7 +128,7 @@ class Sides:
                 self._pause(side, paused=False)
 
     def _adopt(self, side: Outgoing, native: _native.Connection) -> None:
-        side.pair(self._known.setdefault(native.id, Connection(native)), self)
+        side.pair(self._known.of(native), self)
 
     @staticmethod
     def _pause(side: ScriptSide, *, paused: bool) -> None:

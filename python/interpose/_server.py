@@ -16,6 +16,7 @@ from ._connection import Connection
 from ._ending import Ending, check_loop
 from ._exceptions import ArgumentTypeError, LaneError, RuntimeStartError, ServerStoppedError
 from ._forward import Forward, ForwardTo, target_of
+from ._framing_pair import FramingFor, framings_of
 from ._groups import Callbacks, Limits, Listen, Relay, Timeouts, native_config
 from ._hook_decorators import callbacks_of
 from ._hook_methods import HookMethods, warn_of_slips
@@ -51,6 +52,8 @@ class TheServer(Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
       called with and what its answer means.
     * `timeouts`, `limits`, `relay`, `listen`, `callbacks`: a Timeouts, a Limits, a Relay, a Listen, a Callbacks. The
       keywords that these took the place of (`backlog`, `callback_errors` and so on) are accepted for one more release.
+    * `framing`: a Framing, for both directions, or a pair `(of_client, of_upstream)`: then `on_recv` is called with
+      whole messages. None takes the class attribute `framing`, for subclasses.
     * `drain`: seconds that connections in which something is under way may go on for when `with` is left, or
       stop() is called without a drain of its own.
 
@@ -84,6 +87,7 @@ class TheServer(Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
         relay: Relay = _RELAY,
         listen: Listen = _LISTEN,
         callbacks: Callbacks = _CALLBACKS,
+        framing: FramingFor = None,
         drain: float = _DRAIN_SECONDS,
         **old: Unpack[OldKeywords],
     ) -> None:
@@ -98,7 +102,9 @@ class TheServer(Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
         host, port = listen_address(host, port)
         wanted = self.forward_to if forward_to is None else forward_to
         forward = target_of(wanted, is_needed=held.of("on_accept") is None)
-        held.prepare(Tutorial(self, held, callbacks.threads), callbacks, relay.buffer)
+        self.framing = self.framing if framing is None else framing
+        framings = framings_of(self.framing, relay)
+        held.prepare(Tutorial(self, held, callbacks.threads), callbacks, relay.buffer, framings)
         warn_of_slips(type(self))
         self._drain = seconds("drain", drain, zero=True)
         self._pid = os.getpid()
@@ -147,15 +153,8 @@ class TheServer(Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
         ...     server.connections
         []
         """
-        known, natives = self._callbacks.known, self._ours().connections()
-        found = [known.get(native.id) or known.setdefault(native.id, Connection(native)) for native in natives]
-        waits = self._callbacks.table.wants_close
-        for connection in [*known.values()]:
-            notified = connection._native.close_notified  # pyright: ignore[reportPrivateUsage]
-            if connection.reason is not None and (notified or not waits):
-                known.pop(connection.id, None)
-        # One that has ended meanwhile may have been forgotten before it was entered: as another object than before.
-        return [connection for connection in found if connection.reason is None]
+        held, natives = self._callbacks, self._ours().connections()
+        return held.known.live(natives, waits=held.table.wants_close)
 
     @shadowable
     def stats(self) -> Stats:

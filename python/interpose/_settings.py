@@ -198,7 +198,7 @@ class Relay:
 
     >>> from interpose import Relay
     >>> Relay(buffer="view")
-    Relay(buffer='view', buffer_size=None, splice=True, coalesce=True)
+    Relay(buffer='view', buffer_size=None, max_message=16777216, framing_errors='close', splice=True, coalesce=True)
     """
 
     buffer: Literal["bytes", "view"] = setting(
@@ -215,6 +215,21 @@ class Relay:
         meaning="the most bytes of one chunk, 1 to 262,144. None takes the server's class attribute `buffer_size`, "
         "which is 262,144. Directions that no callback sees have buffers of their own",
         native=True,
+    )
+    max_message: int = setting(
+        default=16 * 1024 * 1024,
+        kind=Count(1),
+        others="maxmessagesize maxmsg messagelimit maxframe maxframesize maxline",
+        meaning="with a framing: the most bytes of one message, which bounds what is held of one until it is whole. "
+        "At the limit: as `framing_errors` says, with the reason `message_too_long`",
+    )
+    framing_errors: Literal["close", "chunk"] = setting(
+        default="close",
+        kind=Choice("close", "chunk"),
+        others="onframingerror framingerror protocolerrors onprotocolerror",
+        meaning="with a framing: what bytes that break the protocol, and a message that is too long, mean for their "
+        'connection: `"close"` resets it, with the reason `protocol_error` or `message_too_long`; `"chunk"` ends the '
+        "framing of that direction, with a warning, and callbacks get chunks from the first byte of that message on",
     )
     splice: bool = setting(
         default=True,

@@ -101,6 +101,15 @@ class SideMethods(SideNames):
         """Do what send() does, under the name that sockets have for it."""
         self.send(data, timeout)
 
+    @property
+    def partial(self) -> bool:
+        """True while a callback is called with bytes of this side that are no whole message.
+
+        That is the rest at the end of its stream, what comes behind bytes that broke the protocol, and every chunk
+        without a framing.
+        """
+        return self._native.is_partial(self._client)
+
     def half_close(self) -> None:
         """Send this peer an end of stream after all that is on its way to it; the other direction lives on.
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use pyo3::{
     exceptions::PyTypeError,
     intern,
@@ -78,7 +79,24 @@ pub(super) fn verdict(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, argumen
     if given.is_none() || arguments.get_borrowed_item(1).is_ok_and(|chunk| chunk.is(given)) {
         return Ok(Verdict::Pass);
     }
-    match data::parts_of(given) {
+    instead(name, given, data::parts_of(given))
+}
+
+/// Returns the answer of `on_recv` to a message in which a length field is set: each item of a list is a message.
+pub(super) fn verdict_of_messages(
+    name: &dyn fmt::Display,
+    given: &Bound<'_, PyAny>,
+    arguments: &Bound<'_, PyTuple>,
+) -> PyResult<Verdict> {
+    if given.is_none() || arguments.get_borrowed_item(1).is_ok_and(|message| message.is(given)) {
+        return Ok(Verdict::Pass);
+    }
+    instead(name, given, data::items_of(given))
+}
+
+#[inline]
+fn instead(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, parts: Result<Vec<Bytes>, Unfit<'_>>) -> PyResult<Verdict> {
+    match parts {
         Ok(instead) if instead.is_empty() => Ok(Verdict::Drop),
         Ok(instead) => Ok(Verdict::Replace(instead)),
         Err(unfit) => Err(wrong(name, given, unfit, &OF_RECV)),

@@ -187,6 +187,10 @@ impl Asking {
                 .map_err(|(reply, error)| (Asked::Accept(reply), error)),
             Asked::Connect(reply) => complete(reply, answers::nothing(&name, value, &arguments))
                 .map_err(|(reply, error)| (Asked::Connect(reply), error)),
+            Asked::Chunk(direction, bytes, reply) if connection.has_length_field(direction) => {
+                complete(reply, answers::verdict_of_messages(&name, value, &arguments))
+                    .map_err(|(reply, error)| (Asked::Chunk(direction, bytes, reply), error))
+            }
             Asked::Chunk(direction, bytes, reply) => complete(reply, answers::verdict(&name, value, &arguments))
                 .map_err(|(reply, error)| (Asked::Chunk(direction, bytes, reply), error)),
             Asked::End(direction, reply) => complete(reply, answers::end_verdict(&name, value, &arguments))

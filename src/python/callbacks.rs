@@ -14,10 +14,13 @@ use pyo3::{
 use super::{
     attach,
     calls::{CallLog, Slot},
-    convert, handle,
+    convert,
+    framing::{self, Framings},
+    handle,
     questions::{OnTimeout, Queue},
 };
 use crate::{
+    inspect::framing::FramingRules,
     live::{by_id::ById, handle::Connection},
     words::{direction::Direction, interest::Interest},
 };
@@ -45,6 +48,11 @@ pub(super) struct Callbacks {
     pub views: bool,
     /// True if each socket is carried alone.
     pub apart: bool,
+    /// The framing with which each connection begins, and the limits of its messages.
+    pub framings: Framings,
+    pub rules: FramingRules,
+    /// True if a function of the user's is among the framings.
+    has_function: bool,
     pub log: Arc<CallLog>,
     /// The time limit of asynchronous callbacks, and its effect.
     pub limit: Option<(Duration, OnTimeout)>,
@@ -93,11 +101,14 @@ impl Callbacks {
             Slot::UpstreamRecv => Interest::TO_CLIENT,
             Slot::Eof => Interest::EOF,
             Slot::Close => Interest::CLOSE,
+            Slot::Framing => Interest::NONE,
         };
         let wanted = Slot::ALL.into_iter().filter(|slot| slots[*slot as usize].is_some());
+        // The function of a framing is called on the lane, and so are then the hooks that see what it has cut.
+        let is_cut = |slot| self.has_function && matches!(slot, Slot::ClientRecv | Slot::UpstreamRecv | Slot::Eof);
         wanted.fold(Interest::NONE, |all, slot| {
             let hook = of(slot);
-            all.with(if self.queue.is_asynchronous(slot) { hook.on_any_thread() } else { hook })
+            all.with(if self.queue.is_asynchronous(slot) && !is_cut(slot) { hook.on_any_thread() } else { hook })
         })
     }
 }
@@ -117,7 +128,8 @@ impl Callbacks {
 #[pymethods]
 impl Callbacks {
     #[new]
-    #[pyo3(signature = (*, connection, side, report, open_loop, known, passes_errors, views, apart, timeout, on_timeout))]
+    #[pyo3(signature = (*, connection, side, report, open_loop, known, passes_errors, views, apart, timeout, on_timeout,
+        framings, max_message, unframes))]
     #[expect(clippy::too_many_arguments, reason = "the façade gives each by its name, once")]
     fn new(
         py: Python<'_>,
@@ -131,8 +143,15 @@ impl Callbacks {
         apart: bool,
         timeout: Option<f64>,
         on_timeout: &str,
+        framings: Framings,
+        max_message: usize,
+        unframes: bool,
     ) -> PyResult<Self> {
         let limit = convert::seconds(py, "timeout", timeout)?.map(|limit| (limit, OnTimeout::of(on_timeout)));
+        let log = Arc::<CallLog>::default();
+        log.rename(Slot::Framing, Slot::Framing.word().to_owned());
+        // The function of a framing decides about every byte: its failures are not those of a mere observer.
+        log.answered(Slot::Framing);
         Ok(Self {
             slots: Mutex::default(),
             connection,
@@ -144,7 +163,10 @@ impl Callbacks {
             passes_errors,
             views,
             apart,
-            log: Arc::default(),
+            has_function: framing::has_function(&framings),
+            framings,
+            rules: framing::rules(max_message, unframes),
+            log,
             limit,
             queue: Arc::default(),
         })
@@ -186,8 +208,8 @@ impl Callbacks {
     /// True if any slot has a coroutine function.
     #[getter]
     fn needs_loop(&self) -> bool {
-        let interest = self.interest();
-        interest.without(interest.on_lane()) != Interest::NONE
+        let slots = held(&self.slots);
+        Slot::ALL.into_iter().any(|slot| slots[slot as usize].is_some() && self.queue.is_asynchronous(slot))
     }
 
     /// The time limit of asynchronous callbacks, in seconds.
@@ -213,6 +235,8 @@ impl Callbacks {
         visit.call(&self.side)?;
         visit.call(&self.report)?;
         visit.call(&self.open_loop)?;
+        visit.call(self.framings.0.as_ref())?;
+        visit.call(self.framings.1.as_ref())?;
         // If another thread holds the lock, the objects are in use, so they need no visit.
         if let Ok(slots) = self.slots.try_lock() {
             slots.iter().flatten().try_for_each(|callback| visit.call(callback))?;

@@ -29,10 +29,13 @@ pub(super) enum Slot {
     UpstreamRecv,
     Eof,
     Close,
+    /// The function of a custom framing; no callback.
+    Framing,
 }
 
 impl Slot {
-    pub(super) const ALL: [Self; 6] = [Self::Accept, Self::Connect, Self::ClientRecv, Self::UpstreamRecv, Self::Eof, Self::Close];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Accept, Self::Connect, Self::ClientRecv, Self::UpstreamRecv, Self::Eof, Self::Close, Self::Framing];
 
     pub(super) fn word(self) -> &'static str {
         match self {
@@ -42,6 +45,7 @@ impl Slot {
             Self::UpstreamRecv => "upstream_recv",
             Self::Eof => "eof",
             Self::Close => "close",
+            Self::Framing => "framing",
         }
     }
 }

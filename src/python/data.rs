@@ -100,6 +100,27 @@ pub(super) fn parts_of<'py>(value: &Bound<'py, PyAny>) -> Result<Vec<Bytes>, Unf
     Ok(parts.take().into())
 }
 
+/// Returns the bytes of a value, or of each item of a list or tuple by itself, without those that are empty.
+pub(super) fn items_of<'py>(value: &Bound<'py, PyAny>) -> Result<Vec<Bytes>, Unfit<'py>> {
+    let mut items = Vec::new();
+    if let Ok(list) = value.cast::<PyList>() {
+        // An item's own code may change the list.
+        let mut index = 0;
+        while let Ok(item) = list.get_item(index) {
+            items.push(bytes_of(&item)?);
+            index += 1;
+        }
+    } else if let Ok(tuple) = value.cast::<PyTuple>() {
+        for item in tuple {
+            items.push(bytes_of(&item)?);
+        }
+    } else {
+        items.push(bytes_of(value)?);
+    }
+    items.retain(|bytes| !bytes.is_empty());
+    Ok(items)
+}
+
 /// Appends the bytes of all items to `parts`. A list may have millions of items, so a small bytes object is neither referred
 /// to nor wrapped, and is read only once if it follows itself.
 ///

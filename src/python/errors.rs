@@ -17,6 +17,8 @@ pub(super) enum Kind {
     Full,
     /// The thread runs callbacks already.
     Busy,
+    /// Bytes break the protocol of a framing.
+    Framing,
 }
 
 impl Kind {
@@ -28,6 +30,7 @@ impl Kind {
             Self::Ended => "ConnectionClosedError",
             Self::Full => "SendBufferFullError",
             Self::Busy => "LaneError",
+            Self::Framing => "FramingError",
         };
         make(py, class, None, message.into())
     }

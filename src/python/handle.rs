@@ -13,6 +13,7 @@ use super::{
     convert::{self, Name},
     data,
     errors::Kind,
+    framing::{self, Framing, OtherFramer},
     loop_threads,
     runtime::Process,
 };
@@ -193,6 +194,37 @@ impl Connection {
     fn pass_through(&self, py: Python<'_>, to_upstream: bool) -> PyResult<()> {
         self.task(py)?.pass_through(direction(to_upstream));
         Ok(())
+    }
+
+    /// Frames that direction from the next byte on; None ends its framing. `other` is what a call for the other direction has
+    /// returned; what is returned is for the next call.
+    fn set_framing(
+        &self,
+        py: Python<'_>,
+        to_upstream: bool,
+        framing: Option<&Framing>,
+        other: Option<&OtherFramer>,
+        max_message: usize,
+        unframes: bool,
+    ) -> PyResult<Option<OtherFramer>> {
+        let (connection, direction) = (self.task(py)?, direction(to_upstream));
+        let (framer, rest) = framing.map_or((None, None), |framing| framing.framer(py, connection, direction, other));
+        match connection.set_framing(direction, framer, framing::rules(max_message, unframes)) {
+            // Nothing comes there any more.
+            Ok(()) | Err(Refused::Ended) => Ok(rest),
+            Err(Refused::Full) => {
+                let message = format!(
+                    "framing: 64 changes wait on connection {}, from which nothing is read meanwhile; set it once",
+                    connection.id()
+                );
+                Err(Kind::Full.raise(py, message))
+            }
+        }
+    }
+
+    /// True while callbacks are called with bytes of that direction that are no whole message, though it is framed.
+    fn is_partial(&self, to_upstream: bool) -> bool {
+        self.0.is_partial(direction(to_upstream))
     }
 
     /// True for an upstream's socket that is carried alone.

@@ -14,11 +14,13 @@ use super::{
     attach, callback_failure,
     callbacks::Callbacks,
     calls::{CallLog, Slot},
+    framing::ServerFraming,
     locals, outgoing,
     questions::{self, Asked, InPlace, Item, OnTimeout, Question, Queue, Returned},
 };
 use crate::{
     hooks::{Answer, Closing, Decision, EndVerdict, Failed, Hooks, Reply, Ticket, Verdict},
+    inspect::framing::Framed,
     live::handle::Connection,
     words::{
         chunk::{Chunk, ChunkBuffer},
@@ -30,7 +32,8 @@ use crate::{
 /// Returns the core's hooks for `callbacks`. They hold no reference to Python, which the garbage collector could not visit.
 pub(super) fn of(callbacks: &Callbacks) -> Arc<dyn Hooks> {
     let Callbacks { apart, limit, ref log, ref queue, .. } = *callbacks;
-    Arc::new(PythonHooks { log: Arc::clone(log), queue: Arc::clone(queue), limit, apart })
+    let (log, queue, framing) = (Arc::clone(log), Arc::clone(queue), ServerFraming::of(callbacks));
+    Arc::new(PythonHooks { log, queue, limit, apart, framing })
 }
 
 /// Hooks that find plain callbacks through the calling lane's thread, and asynchronous ones through their event loop.
@@ -40,6 +43,7 @@ struct PythonHooks {
     queue: Arc<Queue>,
     limit: Option<(Duration, OnTimeout)>,
     apart: bool,
+    framing: Option<ServerFraming>,
 }
 
 /// The outcome of a call on the lane.
@@ -155,6 +159,10 @@ impl fmt::Display for NameOf<'_> {
 }
 
 impl Hooks for PythonHooks {
+    fn framing(&self, connection: &Connection) -> Option<Framed> {
+        self.framing.as_ref().map(|framing| framing.framed(connection))
+    }
+
     fn on_accept(&self, connection: &Connection) -> Result<Answer<Decision>, Failed> {
         // Checked while attached: other lanes that have connected and waited to go on have run before.
         locals::attached(|_, here| here.server.refuse_circle(connection)).unwrap_or(Ok(()))?;
@@ -188,7 +196,13 @@ impl Hooks for PythonHooks {
             let bytes = chunk.rest(0).ok_or_else(|| no_memory(chunk.len()))?;
             Ok(Asked::Chunk(direction, bytes, reply))
         };
-        let call = || self.call(slot, connection, Call::Chunk(direction, chunk), answers::verdict);
+        let call = || {
+            let call = Call::Chunk(direction, chunk);
+            if connection.has_length_field(direction) {
+                return self.call(slot, connection, call, answers::verdict_of_messages);
+            }
+            self.call(slot, connection, call, answers::verdict)
+        };
         self.ask(slot, connection, call, asked)
     }
 

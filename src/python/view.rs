@@ -23,7 +23,7 @@ use crate::words::chunk::{Chunk, ChunkBuffer};
 
 /// Minimum size for which a view, or an object that a chunk is read into, costs less than a copy. A view also keeps the whole
 /// buffer while it exists.
-const WORTH: usize = 16 * 1024;
+pub(super) const WORTH: usize = 16 * 1024;
 
 /// The owner of a memoryview's bytes: a chunk.
 #[pyclass(frozen, module = "interpose._native")]
@@ -51,6 +51,11 @@ impl View {
 pub(super) fn view_of<'py>(py: Python<'py>, chunk: &Chunk) -> PyResult<Bound<'py, PyAny>> {
     let owner = if chunk.len() < WORTH { copied(py, chunk)? } else { Bound::new(py, View(chunk.clone()))?.into_any() };
     Ok(PyMemoryView::from(&owner)?.into_any())
+}
+
+/// Returns a read-only memoryview of a copy of the bytes.
+pub(super) fn view_of_copy<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    Ok(PyMemoryView::from(PyBytes::new(py, bytes).as_any())?.into_any())
 }
 
 /// A bytes object that has not been shown to anyone yet, or that has been filled.

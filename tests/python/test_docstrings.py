@@ -10,8 +10,9 @@ from collections.abc import Callable
 import interpose
 import pytest
 
-CLASSES = [getattr(interpose, name) for name in interpose.__all__]
-MODULES = ["_addresses", "_checks", "_exceptions", "_names"]
+CLASSES = [getattr(interpose, name) for name in interpose.__all__ if name != "framing"]
+CLASSES.append(interpose.framing.Framing)
+MODULES = ["_addresses", "_checks", "_exceptions", "_names", "framing"]
 
 
 def run(found: object, name: str, names: dict[str, object] | None = None) -> int:
@@ -34,12 +35,14 @@ def test_examples_of_the_class_run(kind: type) -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_of_the_module_run(name: str) -> None:
     module = importlib.import_module(f"interpose.{name}")
-    functions = [value for value in vars(module).values() if inspect.isfunction(value)]
+    own = [value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__]
+    functions = [value for value in own if inspect.isfunction(value)]
     assert sum(run(value, value.__name__, vars(module)) for value in functions) > 0
 
 
 def test_examples_of_the_package_run() -> None:
     assert run(interpose.__doc__, "interpose") > 0
+    assert run(interpose.framing.__doc__, "framing") > 0
 
 
 def test_every_public_member_has_a_docstring() -> None:

@@ -6,6 +6,7 @@ import importlib
 import shutil
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import interpose
 import pytest
@@ -25,6 +26,7 @@ PUBLIC = {
     "ConnectionPhase",
     "ForkError",
     "Forward",
+    "FramingError",
     "InterposeError",
     "LaneError",
     "RecvError",
@@ -42,6 +44,7 @@ PUBLIC = {
     "Stats",
     "TheServer",
     "Timeouts",
+    "framing",
 }
 
 
@@ -51,12 +54,19 @@ def test_all_is_the_public_api() -> None:
     assert set(dir(interpose)) >= PUBLIC | {"__version__"}
 
 
-def test_every_name_is_a_documented_class() -> None:
-    def is_documented_class(name: str) -> bool:
+def test_every_name_is_a_documented_class_or_module() -> None:
+    def is_documented(name: str) -> bool:
         value = getattr(interpose, name)
-        return isinstance(value, type) and value.__name__ == name and bool(value.__doc__)
+        wanted = f"interpose.{name}" if isinstance(value, ModuleType) else name
+        return isinstance(value, (type, ModuleType)) and value.__name__ == wanted and bool(value.__doc__)
 
-    assert [name for name in sorted(PUBLIC) if not is_documented_class(name)] == []
+    assert [name for name in sorted(PUBLIC) if not is_documented(name)] == []
+
+
+def test_the_module_of_framings_is_there_without_an_import(tmp_path: Path) -> None:
+    assert passes(tmp_path, "import interpose; print(interpose.framing.lines())") == "framing.lines()\n"
+    assert passes(tmp_path, "from interpose.framing import lines; print(lines())") == "framing.lines()\n"
+    assert passes(tmp_path, "import interpose.framing as cut; print(cut.lines())") == "framing.lines()\n"
 
 
 def test_a_star_import_gives_exactly_all() -> None:

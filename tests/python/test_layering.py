@@ -31,7 +31,16 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "_old_keywords",
     ),
     "process": ("_threads", "_waiting", "_logging", "_signals"),
-    "connections": ("_side", "_connection", "_script_side", "_outgoing", "_own_socket", "_forward"),
+    "connections": (
+        "_side",
+        "framing",
+        "_framing_pair",
+        "_connection",
+        "_script_side",
+        "_outgoing",
+        "_own_socket",
+        "_forward",
+    ),
     "callbacks": (
         "_hooks",
         "_callback_log",

@@ -128,7 +128,28 @@ class WithoutArguments(TheServer):
 """
 
 RIGHT = """
-from interpose import Connection, Side, TheServer
+from interpose import Connection, Relay, Side, TheServer, framing
+from interpose.framing import Framing
+
+
+def cut(buffer: memoryview) -> int | None:
+    return None
+
+
+def by_port(port: int) -> Framing | None:
+    return framing.lines() if port == 25 else None
+
+
+class Framed(TheServer):
+    framing = framing.length_prefixed(2, byteorder="little")
+
+    def on_recv(self, side: Side, data: bytes) -> list[bytes]:
+        side.framing = by_port(side.getpeername()[1])
+        return [] if side.partial else (side.framing or framing.custom(cut)).split(data, client=side.is_client)
+
+
+TheServer("", 0, framing=framing.http1(), relay=Relay(max_message=1000, framing_errors="chunk"))
+TheServer("", 0, framing=(None, framing.delimited(b"x")))
 
 
 class OfViews(TheServer):
@@ -239,7 +260,7 @@ def test_what_the_tutorial_has_is_on_servers_of_its_form_alone(folder: Path) -> 
 
 
 WRONG = """
-from interpose import Callbacks, Listen, Relay, Side, TheServer, Timeouts
+from interpose import Callbacks, Listen, Relay, Side, TheServer, Timeouts, framing
 
 
 class Ours(TheServer):
@@ -264,11 +285,15 @@ Relay(buffer="views")
 Callbacks(thread=3)
 Listen().backlog = 4
 TheServer("", 0, listen=Relay())
+TheServer("", 0, framing="lines")
+TheServer("", 0, framing=framing.lines)
+framing.length_prefixed(2, byteorder="network")
+framing.custom(lambda buffer: "1")
 """
 
 
 def test_what_is_wrong_is_found_by_both(folder: Path) -> None:
     (folder / "wrong.py").write_text(WRONG)
-    lines = {6, 13, *range(17, 27)}
+    lines = {6, 13, *range(17, 31)}
     assert {int(line.split(":")[1]) for line in mypy(folder).splitlines() if "error:" in line} == lines
     assert {int(line.split(":")[1]) for line in pyright(folder)} >= lines

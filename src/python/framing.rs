@@ -1,0 +1,282 @@
+//! The framing of a direction, for Python.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use pyo3::{
+    PyTraverseError, PyVisit,
+    prelude::*,
+    types::{PyBytes, PyList},
+};
+
+use super::{
+    callbacks::Callbacks,
+    custom_framer::{CustomFramer, length_of},
+    data,
+    errors::{self, Kind},
+    locals, view,
+};
+use crate::{
+    inspect::framing::{self, Broken, Cut, Framed, Framer, FramingErrors, FramingPair, FramingRules},
+    live::handle::Connection,
+    words::{
+        direction::{Both, Direction},
+        error::Error,
+    },
+};
+
+/// A protocol with its arguments.
+#[pyclass(frozen, module = "interpose._native")]
+pub(super) struct Framing(Cutter);
+
+enum Cutter {
+    /// A framing of the core.
+    Core(Arc<dyn framing::Framing>),
+    /// A function of the user's.
+    Function(Py<PyAny>),
+}
+
+impl Framing {
+    fn of(core: impl framing::Framing + 'static) -> Self {
+        Self(Cutter::Core(Arc::new(core)))
+    }
+
+    fn checked(py: Python<'_>, core: Result<impl framing::Framing + 'static, Error>) -> PyResult<Self> {
+        core.map(Self::of).map_err(|error| errors::raise(py, &error))
+    }
+
+    fn core(&self) -> Option<Arc<dyn framing::Framing>> {
+        match &self.0 {
+            Cutter::Core(core) => Some(Arc::clone(core)),
+            Cutter::Function(_) => None,
+        }
+    }
+
+    /// Returns the framer of a function of the user's, for one direction of `connection`.
+    fn custom_framer(&self, py: Python<'_>, connection: &Connection) -> Option<Box<dyn Framer>> {
+        match &self.0 {
+            Cutter::Core(_) => None,
+            Cutter::Function(function) => Some(Box::new(CustomFramer::new(function.clone_ref(py), connection.clone()))),
+        }
+    }
+}
+
+/// The framing of each direction: of what the client sends, and of what the upstream sends.
+pub(super) type Framings = (Option<Py<Framing>>, Option<Py<Framing>>);
+
+/// Returns the limits of messages. `unframes` says that an error ends the framing of its direction and no connection.
+pub(super) fn rules(max_message: usize, unframes: bool) -> FramingRules {
+    let errors = if unframes { FramingErrors::Chunk } else { FramingErrors::Close };
+    FramingRules { max_message, errors }
+}
+
+/// Returns true if a function of the user's is among `framings`.
+pub(super) fn has_function((of_client, of_upstream): &Framings) -> bool {
+    let is_function = |framing: &Option<Py<Framing>>| framing.as_ref().is_some_and(|framing| framing.get().core().is_none());
+    is_function(of_client) || is_function(of_upstream)
+}
+
+/// The framing of a server's connections, without a reference to Python.
+#[derive(Debug, Clone)]
+pub(super) struct ServerFraming {
+    pair: FramingPair,
+    rules: FramingRules,
+    /// True if a function of the user's is among them, which the lane's table has.
+    calls_python: bool,
+}
+
+impl ServerFraming {
+    /// Returns the framing of the connections with this table of callbacks; None if they are not framed.
+    pub(super) fn of(callbacks: &Callbacks) -> Option<Self> {
+        let of =
+            [&callbacks.framings.0, &callbacks.framings.1].map(|framing| framing.as_ref().map(|framing| framing.get().core()));
+        if of.iter().all(Option::is_none) {
+            return None;
+        }
+        let calls_python = of.iter().flatten().any(Option::is_none);
+        let [of_client, of_upstream] = of.map(Option::flatten);
+        Some(Self { pair: FramingPair { of_client, of_upstream }, rules: callbacks.rules, calls_python })
+    }
+
+    /// Returns the framers of one connection.
+    pub(super) fn framed(&self, connection: &Connection) -> Framed {
+        let mut framed = self.pair.framed(self.rules);
+        if self.calls_python {
+            locals::attached(|py, here| {
+                let (of_client, of_upstream) = &here.callbacks.get().framings;
+                let custom = |framing: &Option<Py<Framing>>| framing.as_ref()?.get().custom_framer(py, connection);
+                let Both { to_upstream, to_client } = &mut framed.framers;
+                *to_upstream = to_upstream.take().or_else(|| custom(of_client));
+                *to_client = to_client.take().or_else(|| custom(of_upstream));
+            });
+        }
+        framed
+    }
+}
+
+/// The framer that was made for one direction together with that of the other, with which it shares its state.
+#[pyclass(frozen, module = "interpose._native")]
+pub(super) struct OtherFramer {
+    of: Arc<dyn framing::Framing>,
+    framer: Mutex<Option<Box<dyn Framer>>>,
+    direction: Direction,
+}
+
+impl OtherFramer {
+    /// Takes the framer of `direction`, if it is one of `of`.
+    fn take(&self, of: &Arc<dyn framing::Framing>, direction: Direction) -> Option<Box<dyn Framer>> {
+        let is_it = self.direction == direction && Arc::ptr_eq(&self.of, of);
+        is_it.then(|| self.framer.lock().unwrap_or_else(PoisonError::into_inner).take()).flatten()
+    }
+}
+
+impl Framing {
+    /// Returns a new framer for one direction of a live connection. `other` was made when the other direction got its own:
+    /// one framing on both sides shares its state. The second is for the next call.
+    pub(super) fn framer(
+        &self,
+        py: Python<'_>,
+        connection: &Connection,
+        direction: Direction,
+        other: Option<&OtherFramer>,
+    ) -> (Option<Box<dyn Framer>>, Option<OtherFramer>) {
+        let Some(of) = self.core() else { return (self.custom_framer(py, connection), None) };
+        if let Some(framer) = other.and_then(|other| other.take(&of, direction)) {
+            return (Some(framer), None);
+        }
+        let Both { to_upstream, to_client } = of.framers();
+        let (framer, rest) = match direction {
+            Direction::ToUpstream => (to_upstream, to_client),
+            Direction::ToClient => (to_client, to_upstream),
+        };
+        (Some(framer), Some(OtherFramer { of, framer: Mutex::new(Some(rest)), direction: direction.opposite() }))
+    }
+}
+
+#[pymethods]
+impl Framing {
+    #[staticmethod]
+    fn lines() -> Self {
+        Self::of(framing::Lines)
+    }
+
+    #[staticmethod]
+    fn delimited(py: Python<'_>, delimiter: &[u8]) -> PyResult<Self> {
+        Self::checked(py, framing::Delimited::new(delimiter))
+    }
+
+    #[staticmethod]
+    fn fixed(py: Python<'_>, n: u64) -> PyResult<Self> {
+        Self::checked(py, framing::Fixed::new(n))
+    }
+
+    #[staticmethod]
+    fn length_prefixed(py: Python<'_>, width: u64, offset: u64, is_big: bool, adjust: i64) -> PyResult<Self> {
+        let order = if is_big { framing::ByteOrder::Big } else { framing::ByteOrder::Little };
+        Self::checked(py, framing::LengthPrefixed::new(width, offset, order, adjust))
+    }
+
+    #[staticmethod]
+    fn varint() -> Self {
+        Self::of(framing::Varint)
+    }
+
+    #[staticmethod]
+    fn tls_records() -> Self {
+        Self::of(framing::TlsRecords)
+    }
+
+    #[staticmethod]
+    fn resp() -> Self {
+        Self::of(framing::Resp)
+    }
+
+    #[staticmethod]
+    fn postgres() -> Self {
+        Self::of(framing::Postgres)
+    }
+
+    #[staticmethod]
+    fn mysql() -> Self {
+        Self::of(framing::Mysql)
+    }
+
+    #[staticmethod]
+    fn mqtt() -> Self {
+        Self::of(framing::Mqtt)
+    }
+
+    #[staticmethod]
+    fn modbus() -> Self {
+        Self::of(framing::Modbus)
+    }
+
+    #[staticmethod]
+    fn dns() -> Self {
+        Self::of(framing::Dns)
+    }
+
+    #[staticmethod]
+    fn http1() -> Self {
+        Self::of(framing::Http1)
+    }
+
+    #[staticmethod]
+    fn custom(function: Py<PyAny>) -> Self {
+        Self(Cutter::Function(function))
+    }
+
+    /// Cuts `data` as the stream of one side of a new connection. Returns the messages, and as the last item what is left.
+    fn split<'py>(&self, py: Python<'py>, data: &Bound<'py, PyAny>, client: bool) -> PyResult<Bound<'py, PyList>> {
+        let data = data::bytes_of(data).map_err(|unfit| unfit.into_error(py))?;
+        let direction = if client { Direction::ToUpstream } else { Direction::ToClient };
+        let (parts, mut rest) = (PyList::empty(py), data);
+        let mut cut: Box<dyn FnMut(&Bytes) -> PyResult<Option<usize>>> = match &self.0 {
+            Cutter::Core(core) => {
+                let mut framer = one_of(core.framers(), direction);
+                let mut offset = 0;
+                Box::new(move |rest| match framer.cut(rest, 0) {
+                    Ok(Cut::Message(length)) => {
+                        offset += length;
+                        Ok(Some(length))
+                    }
+                    Ok(Cut::More { .. } | Cut::Unframed) => Ok(None),
+                    Err(broken) => Err(breaks(py, &*framer, offset, &broken)),
+                })
+            }
+            Cutter::Function(function) => {
+                let function = function.bind(py);
+                Box::new(move |rest| {
+                    let answer = function.call1((view::view_of(py, &rest.clone().into())?,))?;
+                    length_of(function, &answer, rest.len())
+                })
+            }
+        };
+        while !rest.is_empty() {
+            let Some(length) = cut(&rest)? else { break };
+            parts.append(PyBytes::new(py, &rest.split_to(length)))?;
+        }
+        parts.append(PyBytes::new(py, &rest))?;
+        Ok(parts)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match &self.0 {
+            Cutter::Core(_) => Ok(()),
+            Cutter::Function(function) => visit.call(function),
+        }
+    }
+}
+
+fn one_of(framers: Both<Box<dyn Framer>>, direction: Direction) -> Box<dyn Framer> {
+    match direction {
+        Direction::ToUpstream => framers.to_upstream,
+        Direction::ToClient => framers.to_client,
+    }
+}
+
+/// Returns the exception for data that break the protocol behind `offset` bytes of whole messages.
+fn breaks(py: Python<'_>, framer: &dyn Framer, offset: usize, broken: &Broken) -> PyErr {
+    let (protocol, at, expected) = (framer.protocol(), offset + broken.offset, &broken.expected);
+    Kind::Framing.raise(py, format!("{protocol}, byte {at}: expected {expected}; cut with the framing that the bytes have"))
+}
