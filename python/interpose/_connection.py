@@ -149,7 +149,7 @@ class Connection(ConnectionNames):
         """Frame what one side sends by `value` from the next byte on."""
         framings = self._framings
         native, limits = native_framing(value), (framings.max_message, framings.unframes)
-        self._other_framer = self._native.set_framing(is_client, native, self._other_framer, *limits)
+        self._other_framer = self._native.set_framing(is_client, native, self._other_framer, limits)
         self._framings = replace(framings, of_client=value) if is_client else replace(framings, of_upstream=value)
 
     def close(self) -> None:

@@ -231,7 +231,7 @@ impl Framing {
         let data = data::bytes_of(data).map_err(|unfit| unfit.into_error(py))?;
         let direction = if client { Direction::ToUpstream } else { Direction::ToClient };
         let (parts, mut rest) = (PyList::empty(py), data);
-        let mut cut: Box<dyn FnMut(&Bytes) -> PyResult<Option<usize>>> = match &self.0 {
+        let mut cut: Cuts<'_> = match &self.0 {
             Cutter::Core(core) => {
                 let mut framer = one_of(core.framers(), direction);
                 let mut offset = 0;
@@ -267,6 +267,9 @@ impl Framing {
         }
     }
 }
+
+/// Returns the length of the message at the beginning of bytes, if it is whole.
+type Cuts<'a> = Box<dyn FnMut(&Bytes) -> PyResult<Option<usize>> + 'a>;
 
 fn one_of(framers: Both<Box<dyn Framer>>, direction: Direction) -> Box<dyn Framer> {
     match direction {

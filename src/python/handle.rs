@@ -197,19 +197,19 @@ impl Connection {
     }
 
     /// Frames that direction from the next byte on; None ends its framing. `other` is what a call for the other direction has
-    /// returned; what is returned is for the next call.
+    /// returned; what is returned is for the next call. `limits`: the maximum bytes of a message, and true if an error ends the
+    /// framing alone.
     fn set_framing(
         &self,
         py: Python<'_>,
         to_upstream: bool,
         framing: Option<&Framing>,
         other: Option<&OtherFramer>,
-        max_message: usize,
-        unframes: bool,
+        limits: (usize, bool),
     ) -> PyResult<Option<OtherFramer>> {
         let (connection, direction) = (self.task(py)?, direction(to_upstream));
         let (framer, rest) = framing.map_or((None, None), |framing| framing.framer(py, connection, direction, other));
-        match connection.set_framing(direction, framer, framing::rules(max_message, unframes)) {
+        match connection.set_framing(direction, framer, framing::rules(limits.0, limits.1)) {
             // Nothing comes there any more.
             Ok(()) | Err(Refused::Ended) => Ok(rest),
             Err(Refused::Full) => {

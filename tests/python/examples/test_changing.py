@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import http.server
-import runpy
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,7 +11,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from support.example_scripts import address_text, script
+from support.dialogues import DIALOGUES, Speaker, pg, said, speak
+from support.example_scripts import address_text
 from support.peers import Address, Echo, Served, connect, ending, read_exactly
 from support.processes import program, run
 
@@ -102,15 +102,6 @@ def test_every_byte_arrives_with_four_hosts_changed(start: Start) -> None:
     assert got == [WANTED]
 
 
-def test_the_borders_of_chunks_do_not_matter() -> None:
-    requests = runpy.run_path(script("rewrite_host"))["Requests"]
-    for border in range(len(SENT) + 1):
-        one = requests(b"site.test")
-        assert one.feed(SENT[:border]) + one.feed(SENT[border:]) == WANTED
-    each = requests(b"site.test")
-    assert b"".join(each.feed(SENT[index : index + 1]) for index in range(len(SENT))) == WANTED
-
-
 def test_a_head_that_is_never_whole_arrives_with_the_end(start: Start) -> None:
     got: list[tuple[str, bytes]] = []
     over = threading.Event()
@@ -136,6 +127,18 @@ def test_after_an_upgrade_nothing_is_touched(start: Start, echo: Echo) -> None:
         assert read_exactly(client, len(wanted)) == wanted
         client.sendall(b"Host: b\r\n\r\n")
         assert read_exactly(client, 11) == b"Host: b\r\n\r\n"
+
+
+def test_a_query_is_another_for_the_server(start: Start) -> None:
+    """Whatever its length, and behind the start-up."""
+    _, messages = DIALOGUES["postgres"]
+    old, new = pg(b"Q", b"SELECT 1\0"), pg(b"Q", b"SELECT 100\0")
+    wanted = [(by_client, new if message == old else message) for by_client, message in messages]
+    with Speaker(wanted) as upstream:
+        example = start("rewrite_query", address_text(upstream.address), "SELECT 1", "SELECT 100")
+        with connect(example.address) as client:
+            assert speak(client, messages, True, 3) == b"".join(said(messages, False))
+        assert upstream.wait() == b"".join(said(wanted, True))
 
 
 @pytest.mark.parametrize("pieces", [[b"SELECT 1; DROP TABLE t"], [b"SELECT 1; DR", b"OP TAB", b"LE t"]], ids=len)

@@ -215,15 +215,16 @@ class Lined(TheServer):
 
 
 def test_a_subclass_may_have_one_and_decorators_work(echo: Echo) -> None:
-    with Lined("", 0, echo.address) as server:
+    server: Any = Lined("", 0, echo.address)
+    with server:
         server.seen = []
         assert exchange(server, b"a\nb\n") == ("eof", b"A\nB\n")
         assert server.seen == [b"a\n", b"b\n"]
 
-        @server.on_client_recv
         def quiet(side: Side, line: bytes) -> bytes:
             return b"." + line
 
+        server.on_client_recv(quiet)
         assert exchange(server, b"a\nb\n") == ("eof", b".a\n.b\n")
         del server.on_client_recv
         assert exchange(server, b"a\nb\n") == ("eof", b"A\nB\n")

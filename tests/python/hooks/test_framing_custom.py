@@ -106,7 +106,7 @@ def test_nonsense_is_an_error_in_one_line_and_ends_that_connection_alone(
     recorder, ends = Recorder(), CloseRecorder()
 
     def mistaken(buffer: memoryview) -> Any:
-        return 2 if buffer[:1] == b"+" else cut(buffer)
+        return 2 if bytes(buffer[:1]) == b"+" else cut(buffer)
 
     mistaken.__qualname__ = getattr(cut, "__qualname__", type(cut).__name__)
     server = serve(echo.address, framing=(framing.custom(mistaken), None), on_client_recv=recorder, on_close=ends)
