@@ -53,7 +53,7 @@ enum LinkState {
     Ended,
 }
 
-/// What is to be done next.
+/// The next thing to do.
 #[derive(Debug)]
 enum Due {
     Feed(usize, Piece, End),

@@ -72,7 +72,7 @@ impl FramingPair {
     }
 }
 
-/// What happens to a direction with a message that is too long, or with bytes that break its protocol.
+/// The effect on a direction of a message that is too long, or of bytes that break its protocol.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum FramingErrors {
     /// Both sides are reset behind the messages before, and the connection's close reason says which of the two it was.

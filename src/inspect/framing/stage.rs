@@ -44,7 +44,7 @@ pub(crate) struct MessageStage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Framed,
-    /// What comes is passed on as it comes.
+    /// Bytes are passed on as they come.
     Unframed,
     /// The connection ends.
     Broken,
