@@ -258,11 +258,9 @@ class AsyncCalls:
             question.late()
 
     def _cancelled(self, question: _native.Asking, error: BaseException) -> None:
-        if question.cancelled:
-            return
         task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            # From outside: the loop ends.
+        if question.cancelled or (task is not None and task.cancelling()):
+            # Nobody waits for it, or the loop ends.
             question.abandon()
         else:
             question.fail(error)

@@ -65,7 +65,13 @@ class Bridge:
         if runs_here(loop):
             watch()
         else:
-            loop.call_soon_threadsafe(watch)
+            try:
+                loop.call_soon_threadsafe(watch)
+            except RuntimeError as error:
+                raise RuntimeStartError(
+                    "server: its async callbacks need the loop that served it, and that is closed; keep it running "
+                    "until the server is stopped"
+                ) from error
         self._calls = calls
 
     @property

@@ -85,7 +85,7 @@ impl Asking {
         let failed = raised.handle(py, error, |arguments| attach::invoke(callbacks.report.bind(py), arguments));
         let is_close = matches!(asked, Asked::Close(_));
         asked.fail(failed, &connection);
-        if is_close {
+        if is_close || connection.is_close_notified() {
             bridge.forget(py, &connection);
         }
     }
@@ -201,6 +201,9 @@ impl Asking {
                 Ok(None)
             }
         };
+        if connection.is_close_notified() {
+            bridge.forget(py, &connection);
+        }
         match completed {
             Ok(answered) => {
                 let is_taken = answered.is_some();
@@ -231,7 +234,7 @@ impl Asking {
         }
     }
 
-    /// Completes the question without an answer: its task was cancelled from outside.
+    /// Completes the question without an answer: nobody waits for it any more, or its task was cancelled from outside.
     fn abandon(&self, py: Python<'_>) {
         let (asked, connection) = {
             let question = &mut self.state().question;
@@ -239,9 +242,10 @@ impl Asking {
         };
         if let Some(asked) = asked {
             asked.fail(Some(super::questions::no_loop()), &connection);
-            if self.slot == Slot::Close {
-                self.bridge.get().forget(py, &connection);
-            }
+        }
+        // What a call needed after the end is not kept either.
+        if self.slot == Slot::Close || connection.is_close_notified() {
+            self.bridge.get().forget(py, &connection);
         }
     }
 

@@ -36,7 +36,8 @@ pub(super) struct Bridge {
     pub process: Process,
     /// Called with a value, returns an awaitable of it.
     ready: Py<PyAny>,
-    wake: Arc<Wake>,
+    /// `None` once it is closed: a server that is over holds no descriptor.
+    wake: Mutex<Option<Arc<Wake>>>,
     objects: Mutex<ObjectCache>,
     /// The vector of the items that were taken last, empty.
     spare: Mutex<Vec<Item>>,
@@ -101,6 +102,10 @@ impl Bridge {
         }
     }
 
+    fn wake(&self) -> MutexGuard<'_, Option<Arc<Wake>>> {
+        self.wake.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn answers(&self) -> MutexGuard<'_, Answers> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -109,7 +114,7 @@ impl Bridge {
     pub(super) fn take(&self) -> Vec<Item> {
         end_forked_child(self.process);
         #[cfg(unix)]
-        if let Wake::Descriptor(descriptor) = &*self.wake {
+        if let Some(Wake::Descriptor(descriptor)) = self.wake().as_deref() {
             descriptor.clear();
         }
         let spare = mem::take(&mut *self.spare());
@@ -142,6 +147,7 @@ impl Bridge {
             let message = format!("cannot wake an event loop: {error}; raise the limit of open files (ulimit -n)");
             errors::raise(py, &Error::from_io(ErrorKind::Runtime, message, error))
         })?;
+        let wake = Mutex::new(Some(wake));
         let closed = server.closed();
         runtime::control(py)?.spawn(async move {
             closed.await;
@@ -153,10 +159,10 @@ impl Bridge {
 
     /// Returns the descriptor that is readable while items wait, or None where there is none.
     fn fileno(&self) -> Option<i32> {
-        match &*self.wake {
+        match self.wake().as_deref() {
             #[cfg(unix)]
-            Wake::Descriptor(descriptor) => Some(descriptor.number()),
-            Wake::Thread => None,
+            Some(Wake::Descriptor(descriptor)) => Some(descriptor.number()),
+            Some(Wake::Thread) | None => None,
         }
     }
 
@@ -175,6 +181,7 @@ impl Bridge {
     /// Closes the queue: connections that have asked, or ask later, end.
     fn close(&self) {
         drop(self.callbacks.get().queue.close());
+        drop(self.wake().take());
     }
 
     /// Marks the calling thread as the loop's: what would wait there fails at once.

@@ -26,6 +26,8 @@ mod lane;
 mod locals;
 mod logging;
 mod loop_threads;
+#[cfg(unix)]
+mod loop_wake;
 mod outgoing;
 mod questions;
 mod runtime;

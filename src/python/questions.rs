@@ -16,6 +16,8 @@ use pyo3::{prelude::*, types::PyTuple};
 use tokio::runtime::Handle;
 
 use super::calls::Slot;
+#[cfg(unix)]
+use super::loop_wake::Descriptor;
 use crate::{
     hooks::{Closing, Decision, EndVerdict, Failed, Reply, Verdict},
     live::handle::Connection,
@@ -244,7 +246,7 @@ enum Phase {
 #[derive(Debug)]
 pub(super) enum Wake {
     #[cfg(unix)]
-    Descriptor(wake::Descriptor),
+    Descriptor(Descriptor),
     /// There are no descriptors: a thread waits in [`Queue::wait`].
     #[cfg_attr(unix, expect(dead_code, reason = "a Unix has descriptors"))]
     Thread,
@@ -271,7 +273,7 @@ impl Queue {
             return Ok(Arc::clone(wake));
         }
         #[cfg(unix)]
-        let wake = Arc::new(Wake::Descriptor(wake::Descriptor::new()?));
+        let wake = Arc::new(Wake::Descriptor(Descriptor::new()?));
         #[cfg(not(unix))]
         let wake = Arc::new(Wake::Thread);
         state.phase = Phase::Open(Arc::clone(&wake));
@@ -332,83 +334,4 @@ impl Queue {
 pub(super) fn no_loop() -> Failed {
     let error = "the event loop of the asynchronous callbacks is closed; keep it running until the server is stopped";
     Failed { reason: CloseReason::Stopped, error: error.to_owned() }
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) mod wake {
-    //! The descriptor that an event loop watches.
-
-    use std::{
-        io,
-        os::fd::{AsRawFd, OwnedFd, RawFd},
-    };
-
-    use rustix::event::{EventfdFlags, eventfd};
-
-    /// A counter of the kernel's: readable once it was added to, until it is read.
-    #[derive(Debug)]
-    pub(in crate::python) struct Descriptor(OwnedFd);
-
-    impl Descriptor {
-        pub(super) fn new() -> io::Result<Self> {
-            Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
-        }
-
-        pub(in crate::python) fn number(&self) -> RawFd {
-            self.0.as_raw_fd()
-        }
-
-        /// Wakes the loop.
-        pub(super) fn wake(&self) {
-            let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
-        }
-
-        /// Makes the descriptor wait for the next wake-up.
-        pub(in crate::python) fn clear(&self) {
-            let _ = rustix::io::read(&self.0, &mut [0; 8]);
-        }
-    }
-}
-
-#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
-pub(super) mod wake {
-    //! The descriptor that an event loop watches.
-
-    use std::{
-        io::{self, Read, Write},
-        os::{
-            fd::{AsRawFd, RawFd},
-            unix::net::UnixStream,
-        },
-    };
-
-    /// A pair of connected sockets: one is watched, a byte in the other wakes.
-    #[derive(Debug)]
-    pub(in crate::python) struct Descriptor {
-        watched: UnixStream,
-        waking: UnixStream,
-    }
-
-    impl Descriptor {
-        pub(super) fn new() -> io::Result<Self> {
-            let (watched, waking) = UnixStream::pair()?;
-            watched.set_nonblocking(true)?;
-            waking.set_nonblocking(true)?;
-            Ok(Self { watched, waking })
-        }
-
-        pub(in crate::python) fn number(&self) -> RawFd {
-            self.watched.as_raw_fd()
-        }
-
-        /// Wakes the loop. A full buffer has woken it already.
-        pub(super) fn wake(&self) {
-            let _ = (&self.waking).write(&[1]);
-        }
-
-        /// Makes the descriptor wait for the next wake-up.
-        pub(in crate::python) fn clear(&self) {
-            let _ = (&self.watched).read(&mut [0; 64]);
-        }
-    }
 }

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import sys
+import threading
 import weakref
 from typing import Any
 
+import pytest
 from interpose import Connection, Side, TheServer
 from support.addresses import address_of
 from support.deadline import poll
@@ -37,6 +41,24 @@ def test_a_cycle_is_collected_after_the_stop(echo: Echo) -> None:
     gone = weakref.ref(application), weakref.ref(server)
     del application, server
     poll(lambda: gc.collect() >= 0 and gone[0]() is None and gone[1]() is None, 10.0, "both are collected")
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are counted in /proc")
+def test_a_stopped_server_holds_no_descriptor_and_no_thread(echo: Echo) -> None:
+    kept: list[TheServer] = []
+    before = -1
+    for _ in range(3):
+        application = Application(echo.address)
+        with application.server as server:
+            exchange(server)
+        kept.append(server)
+        poll(lambda: "interpose-loop" not in [thread.name for thread in threading.enumerate()], 10.0, "it has ended")
+        before = descriptors() if before < 0 else before
+    poll(lambda: descriptors() <= before, 10.0, f"no more than {before} descriptors are left")
 
 
 async def rounds(server: TheServer, count: int) -> None:
