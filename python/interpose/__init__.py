@@ -29,6 +29,10 @@ if TYPE_CHECKING:
         FramingError,
         InterposeError,
         LaneError,
+        ReadEndError,
+        ReadError,
+        ReadLimitError,
+        ReadTimeoutError,
         RecvError,
         RecvTimeoutError,
         ResolveError,
@@ -39,12 +43,14 @@ if TYPE_CHECKING:
     )
     from ._forward import Forward
     from ._groups import Callbacks, Limits, Listen, Relay, Timeouts
+    from ._preread import MORE, More
     from ._server import TheServer
     from ._stats import CloseReason, ConnectionPhase, Ledger, Stats
 
     __version__: str
 
 __all__ = [
+    "MORE",
     "AddressError",
     "ArgumentTypeError",
     "BindError",
@@ -64,6 +70,11 @@ __all__ = [
     "Ledger",
     "Limits",
     "Listen",
+    "More",
+    "ReadEndError",
+    "ReadError",
+    "ReadLimitError",
+    "ReadTimeoutError",
     "RecvError",
     "RecvTimeoutError",
     "Relay",
@@ -84,6 +95,7 @@ _HOMES = {
     "_stats": ("CloseReason", "ConnectionPhase", "Ledger", "Stats"),
     "_forward": ("Forward",),
     "_groups": ("Callbacks", "Limits", "Listen", "Relay", "Timeouts"),
+    "_preread": ("MORE", "More"),
     "_server": ("TheServer",),
 }
 

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from . import _logging, _native
 from ._callback_log import report_kept_loop
+from ._reads import Failure, Wish
 from ._threads import Greenless, get_ident, start_thread
 
 # Seconds that the tasks of an ended connection may take before its on_close is called, and those of a closed server
@@ -88,6 +89,9 @@ class AsyncCalls:
         self._limit = table.timeout
         # By the key of its question. The loop itself keeps no task alive.
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        # The reads that wait for bytes, by their keys.
+        self._reads: dict[int, asyncio.Future[None]] = {}
+        self._last_read = 0
         self._guard: AsyncGenerator[None] | None = None
         self._is_ended = False
         # Since when the loop has not called back; None if it is not asked to.
@@ -125,7 +129,7 @@ class AsyncCalls:
         """Begin what was asked since the last call, and cancel what nobody waits for any more."""
         if self._is_ended:
             return
-        asked, closed, cancelled, is_over = _native.next_questions(self._bridge)
+        asked, closed, cancelled, read, is_over = _native.next_questions(self._bridge)
         tasks, loop = self._tasks, self._loop
         self._is_busy = bool(asked)
         for question in asked:
@@ -144,6 +148,10 @@ class AsyncCalls:
         for key in cancelled:
             if (task_of_key := tasks.get(key)) is not None:
                 task_of_key.cancel()
+        # Behind those: a callback whose connection has ended is cancelled, and its read not refused.
+        for key in read:
+            if (waiting := self._reads.get(key)) is not None and not waiting.done():
+                waiting.set_result(None)
         if is_over:
             self._unwatch()
             self.over.set()
@@ -172,6 +180,23 @@ class AsyncCalls:
             if frame is not None and frame.f_code in (AsyncCalls._run.__code__, AsyncCalls._run_close.__code__):
                 return str(frame.f_locals["question"].name)
         return None
+
+    async def read(self, native: _native.Connection, is_client: bool, wish: Wish) -> bytes | Failure:
+        """Return what a side has sent, or why it cannot be read. Bytes that a cancelled read has taken are put back."""
+        key = self._last_read = self._last_read + 1
+        reading = _native.Reading(self._bridge, key, native, is_client, *wish)
+        result = reading.take()
+        if result is None:
+            waiting = self._reads[key] = self._loop.create_future()
+            try:
+                await waiting
+            except BaseException:
+                reading.withdraw()
+                raise
+            finally:
+                del self._reads[key]
+            result = reading.take()
+        return ("closed", 0, "") if result is None else result
 
     async def finish(self) -> None:
         """Take no more questions, and end the tasks that are left."""

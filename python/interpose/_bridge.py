@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 from . import _native
 from ._exceptions import RuntimeStartError
+from ._reads import CURRENT, Failure, Wish
 from ._threads import Greenless, get_ident, is_patched, start_thread
 
 # asyncio is imported when the first asynchronous callback is there: its import takes longer than that of this package.
@@ -16,12 +18,10 @@ if TYPE_CHECKING:
 
     from ._async_calls import AsyncCalls
 
-_IN_CALLBACK: contextvars.ContextVar[bool] = contextvars.ContextVar("interpose_in_callback", default=False)
-
 
 def in_async_callback() -> bool:
     """Return whether the calling code runs in an asynchronous callback, or in a task that one has made."""
-    return _IN_CALLBACK.get()
+    return CURRENT.get() is not None
 
 
 class Bridge:
@@ -38,7 +38,7 @@ class Bridge:
         self._calls: AsyncCalls | None = None
         self.threads: list[threading.Thread | Greenless] = []
         """The threads of this bridge, which end with the server."""
-        context.run(_IN_CALLBACK.set, True)
+        context.run(CURRENT.set, weakref.ref(self))
 
     def offer(self, loop: asyncio.AbstractEventLoop) -> None:
         """Use `loop`, which runs in the calling thread, if one is needed from here on."""
@@ -78,6 +78,12 @@ class Bridge:
     def runs_here(self) -> bool:
         """True in the thread whose loop runs the callbacks."""
         return self._calls is not None and self._calls.thread == get_ident()
+
+    async def read(self, native: _native.Connection, is_client: bool, wish: Wish) -> bytes | Failure:
+        """Return what a side has sent, or why it cannot be read. In the loop's thread."""
+        if self._calls is None:
+            return "closed", 0, ""
+        return await self._calls.read(native, is_client, wish)
 
     async def finish(self) -> None:
         """End the tasks that are left once the server is closed, if this is their loop."""

@@ -15,7 +15,7 @@ from ._callback_log import Reports
 from ._connection import KnownConnections, side_of
 from ._framing_pair import Framings
 from ._groups import Callbacks
-from ._hooks import HOOKS, check, is_async, places_of, refuse_async
+from ._hooks import HOOKS, check, is_async, places_of, refuse_async, refuse_preread
 from ._lanes import Lanes
 from ._native import Callbacks as Table
 from ._native import Server
@@ -130,6 +130,11 @@ class ServerCallbacks:
         given = self._given.get(name)
         return self._override(name) if given is None else given
 
+    @property
+    def decides(self) -> bool:
+        """True if a callback may decide where clients go."""
+        return self.of("on_accept") is not None or self.of("on_preread") is not None
+
     def given(self, name: str) -> Callable[..., Any] | None:
         """Return the callback that was given for the hook, else None."""
         return self._given.get(name)
@@ -208,6 +213,7 @@ class ServerCallbacks:
         if form is not None and form.is_used:
             for name in HOOKS:
                 refuse_async(name, self.of(name))
+            refuse_preread(self.of("on_preread"))
         return {name: check(name, callback) for name, callback in found.items() if callback is not None}
 
     def _publish(self) -> None:

@@ -235,6 +235,50 @@ class FramingError(InterposeError, ValueError):
     __module__ = "interpose"
 
 
+class ReadError(InterposeError, OSError):
+    """A side cannot be read here, or not now: it is read in `async def` on_accept and on_connect alone.
+
+    >>> from interpose import ReadError
+    >>> issubclass(ReadError, OSError)
+    True
+    """
+
+    __module__ = "interpose"
+
+
+class ReadEndError(ReadError, EOFError):
+    """The stream of a side has ended before what was to be read. What has come stays to be read, or to be relayed.
+
+    >>> from interpose import ReadEndError, ReadError
+    >>> issubclass(ReadEndError, ReadError) and issubclass(ReadEndError, EOFError)
+    True
+    """
+
+    __module__ = "interpose"
+
+
+class ReadLimitError(ReadError):
+    """A side has sent as much as is held of it, and what was to be read has not ended by then. It stays to be read.
+
+    >>> from interpose import ReadError, ReadLimitError
+    >>> issubclass(ReadLimitError, ReadError)
+    True
+    """
+
+    __module__ = "interpose"
+
+
+class ReadTimeoutError(ReadError, TimeoutError):
+    """A side has not sent what was to be read within the timeout. What has come stays to be read, or to be relayed.
+
+    >>> from interpose import ReadError, ReadTimeoutError
+    >>> issubclass(ReadTimeoutError, ReadError) and issubclass(ReadTimeoutError, TimeoutError)
+    True
+    """
+
+    __module__ = "interpose"
+
+
 class LaneError(InterposeError, RuntimeError):
     """The thread runs the callbacks of a server already, so it cannot run another's main loop.
 

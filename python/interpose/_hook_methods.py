@@ -13,11 +13,13 @@ from ._hook_types import (
     AcceptAnswer,
     Answer,
     EofAnswer,
+    PrereadAnswer,
     accept_hook,
     client_recv_hook,
     close_hook,
     connect_hook,
     eof_hook,
+    preread_hook,
     recv_hook,
     upstream_recv_hook,
 )
@@ -63,6 +65,15 @@ class HookMethods:
         `Forward.start()` has connected, or a connected `socket.socket`, which is taken over;
         `Forward.NOWHERE` for no upstream, so that callbacks answer; False to refuse: the client is reset, or,
         if `conn.client.send()` was called, gets that and an end of stream.
+        """
+
+    @preread_hook
+    def on_preread(self, conn: Connection, data: bytes) -> PrereadAnswer:
+        """Decide where a client goes by what it says first. `data` is all that it has sent so far, as bytes.
+
+        Called when the client has sent something, and on_accept, if it is there, has answered None. Return
+        `interpose.MORE` to be called again, with all bytes, when more have come; else what on_accept may return.
+        What was shown here is relayed, or comes to on_recv. `Callbacks.preread_limit` and `preread_timeout` bound it.
         """
 
     @connect_hook

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeAlias, 
 from ._connection import Connection, Side
 from ._forward import ForwardTo
 from ._hook_decorators import Hook
+from ._preread import More
 from ._side import Buffer
 
 Answer: TypeAlias = Buffer | Sequence[Buffer] | None
@@ -36,15 +37,24 @@ AcceptResult: TypeAlias = AcceptAnswer | Awaitable[AcceptAnswer]
 """The result of a callback for on_accept."""
 OnAccept: TypeAlias = Callable[[Connection], AcceptResult]
 """A callback for on_accept."""
+PrereadAnswer: TypeAlias = AcceptAnswer | More
+"""The answer of on_preread: MORE to be called again with more bytes, or what on_accept answers."""
+PrereadResult: TypeAlias = PrereadAnswer | Awaitable[PrereadAnswer]
+"""The result of a callback for on_preread."""
+OnPreread: TypeAlias = Callable[[Connection, bytes], PrereadResult]
+"""A callback for on_preread."""
 ConnectionResult: TypeAlias = Awaitable[None] | None
 """The result of a callback for on_connect or on_close."""
 OnConnection: TypeAlias = Callable[[Connection], ConnectionResult]
 """A callback for on_connect or on_close."""
 
 if not TYPE_CHECKING:
-    accept_hook = connect_hook = recv_hook = client_recv_hook = upstream_recv_hook = eof_hook = close_hook = Hook
+    accept_hook = preread_hook = connect_hook = recv_hook = client_recv_hook = upstream_recv_hook = eof_hook = (
+        close_hook
+    ) = Hook
 else:
     _OnAccept = TypeVar("_OnAccept", bound=OnAccept)
+    _OnPreread = TypeVar("_OnPreread", bound=OnPreread)
     _OnConnection = TypeVar("_OnConnection", bound=OnConnection)
     _OnRecv = TypeVar("_OnRecv", bound=OnRecv)
     _OnEof = TypeVar("_OnEof", bound=OnEof)
@@ -61,6 +71,14 @@ else:
         def __call__(self) -> object: ...
         @overload
         def __call__(self, callback: _OnAccept, /) -> _OnAccept: ...
+
+    class PrereadHook(Protocol):
+        """`server.on_preread`."""
+
+        @overload
+        def __call__(self, conn: Connection, data: bytes, /) -> PrereadAnswer: ...
+        @overload
+        def __call__(self, callback: _OnPreread, /) -> _OnPreread: ...
 
     class ConnectHook(Protocol):
         """`server.on_connect`."""
@@ -119,6 +137,7 @@ else:
         def __delete__(self, server: object, /) -> None: ...
 
     OnAcceptMethod: TypeAlias = Callable[[Any, Connection], AcceptResult]
+    OnPrereadMethod: TypeAlias = Callable[[Any, Connection, bytes], PrereadResult]
     OnConnectionMethod: TypeAlias = Callable[[Any, Connection], ConnectionResult]
     OnRecvMethod: TypeAlias = Callable[[Any, Side, bytes], RecvResult]
     OnEofMethod: TypeAlias = Callable[[Any, Side], EofResult]
@@ -157,6 +176,16 @@ else:
 
         class _LaterAccept(Protocol):
             def on_accept(self, conn: Connection, /) -> Awaitable[AcceptAnswer]: ...
+
+        class _WithPreread(Protocol):
+            @property
+            def on_preread(self) -> PrereadHook: ...
+
+        class _OursPreread(Protocol):
+            def on_preread(self, conn: Connection, data: bytes, /) -> PrereadAnswer: ...
+
+        class _LaterPreread(Protocol):
+            def on_preread(self, conn: Connection, data: bytes, /) -> Awaitable[PrereadAnswer]: ...
 
         class _WithConnect(Protocol):
             @property
@@ -230,6 +259,7 @@ else:
         _Accept: TypeAlias = _Mypy[
             _WithAccept, _OursAccept | _BareAccept, _LaterAccept, AcceptHook, OnAccept, AcceptAnswer
         ]
+        _Preread: TypeAlias = _Mypy[_WithPreread, _OursPreread, _LaterPreread, PrereadHook, OnPreread, PrereadAnswer]
         _Connect: TypeAlias = _Mypy[_WithConnect, _OursConnect, _LaterConnect, ConnectHook, OnConnection, None]
         _Recv: TypeAlias = _Mypy[_WithRecv, _OursRecv | _ViewRecv | _BareRecv, _LaterRecv, RecvHook, OnRecv, Answer]
         _ClientRecv: TypeAlias = _Mypy[
@@ -242,6 +272,7 @@ else:
         _Close: TypeAlias = _Mypy[_WithClose, _OursClose | _BareClose, _LaterClose, CloseHook, OnConnection, None]
 
         def accept_hook(method: OnAcceptMethod) -> _Accept: ...
+        def preread_hook(method: OnPrereadMethod) -> _Preread: ...
         def connect_hook(method: OnConnectionMethod) -> _Connect: ...
         def recv_hook(method: OnRecvMethod) -> _Recv: ...
         def client_recv_hook(method: OnRecvMethod) -> _ClientRecv: ...
@@ -264,6 +295,9 @@ else:
         # The methods, with their server in front. Written such that no lambda takes its types from them.
         class _AcceptMethod(_Readable[AcceptHook], Protocol):
             def __call__(self, *args: *tuple[Any, Connection]) -> AcceptResult: ...
+
+        class _PrereadMethod(_Readable[PrereadHook], Protocol):
+            def __call__(self, *args: *tuple[Any, Connection, bytes]) -> PrereadResult: ...
 
         class _ConnectMethod(_Readable[ConnectHook], Protocol):
             def __call__(self, *args: *tuple[Any, Connection]) -> ConnectionResult: ...
@@ -290,6 +324,11 @@ else:
             | _AcceptMethod
             | _ScriptMethod[AcceptHook]
         )
+        _AnyPreread: TypeAlias = (
+            _Assignable[PrereadHook, OnPreread | None]
+            | _Function[[Connection, bytes], PrereadResult, PrereadHook]
+            | _PrereadMethod
+        )
         _AnyConnect: TypeAlias = (
             _Assignable[ConnectHook, OnConnection | None]
             | _Function[[Connection], ConnectionResult, ConnectHook]
@@ -312,6 +351,7 @@ else:
         )
 
         def accept_hook(method: OnAcceptMethod) -> _AnyAccept: ...
+        def preread_hook(method: OnPrereadMethod) -> _AnyPreread: ...
         def connect_hook(method: OnConnectionMethod) -> _AnyConnect: ...
         def recv_hook(method: OnRecvMethod) -> _AnyRecv: ...
         def client_recv_hook(method: OnRecvMethod) -> _AnyClientRecv: ...

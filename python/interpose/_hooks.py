@@ -13,10 +13,12 @@ from ._exceptions import ArgumentTypeError, printable, wrong_type
 from ._forward import Forward, forward_of, native_forward
 from ._outgoing import Outgoing
 from ._own_socket import side_of, take_over
+from ._preread import MORE
 
 # Each hook, and what its callback is called with.
 HOOKS: dict[str, tuple[str, ...]] = {
     "on_accept": ("conn",),
+    "on_preread": ("conn", "data"),
     "on_connect": ("conn",),
     "on_recv": ("side", "data"),
     "on_client_recv": ("side", "data"),
@@ -31,6 +33,7 @@ WITHOUT_ARGUMENTS = ("on_accept", "on_recv", "on_close")
 # The native side's places, and the hooks that may fill each: the first that is there does.
 _PLACES: dict[str, tuple[str, ...]] = {
     "accept": ("on_accept",),
+    "preread": ("on_preread",),
     "connect": ("on_connect",),
     "client_recv": ("on_client_recv", "on_recv"),
     "upstream_recv": ("on_upstream_recv", "on_recv"),
@@ -77,28 +80,39 @@ def refuse_async(name: str, callback: object) -> None:
         )
 
 
+def refuse_preread(callback: object) -> None:
+    """Raise ArgumentTypeError for an on_preread beside methods without arguments."""
+    if callback is not None:
+        raise ArgumentTypeError(
+            "on_preread: methods without arguments accept clients themselves, so there is nothing to decide; "
+            "decide in on_accept, or give all methods their arguments"
+        )
+
+
 def _called(callback: object) -> object:
     return getattr(callback, "__call__", None)  # noqa: B004
 
 
-def routed(callback: Callable[..., Any]) -> Callable[[Connection], object]:
-    """Return an on_accept whose answer is in the native side's terms: True is nowhere."""
+def routed(name: str, callback: Callable[..., Any]) -> Callable[..., object]:
+    """Return an on_accept or on_preread whose answer is in the native side's terms: True is nowhere."""
 
     async def later(conn: Connection, answer: Awaitable[object]) -> object:
-        return _route(conn, await answer)
+        return _route(name, conn, await answer)
 
-    def on_accept(conn: Connection) -> object:
-        answer = callback(conn)
-        return later(conn, answer) if inspect.isawaitable(answer) else _route(conn, answer)
+    def decide(conn: Connection, *data: bytes) -> object:
+        answer = callback(conn, *data)
+        return later(conn, answer) if inspect.isawaitable(answer) else _route(name, conn, answer)
 
-    async def on_accept_later(conn: Connection) -> object:
-        return _route(conn, await callback(conn))
+    async def decide_later(conn: Connection, *data: bytes) -> object:
+        return _route(name, conn, await callback(conn, *data))
 
-    return on_accept_later if is_async(callback) else on_accept
+    return decide_later if is_async(callback) else decide
 
 
-def _route(conn: Connection, answer: object) -> object:
-    """Return the answer of an on_accept in the native side's terms."""
+def _route(name: str, conn: Connection, answer: object) -> object:
+    """Return the answer of the hook `name` in the native side's terms: an ellipsis asks for more bytes."""
+    if answer is MORE and name == "on_preread":
+        return ...
     if answer is None or answer is False or isinstance(answer, _native.Outgoing):
         return answer
     if isinstance(answer, socket.socket):
@@ -110,9 +124,10 @@ def _route(conn: Connection, answer: object) -> object:
     if answer is Forward.NOWHERE:
         return True
     if isinstance(answer, (Forward, str, tuple)):
-        return native_forward(forward_of(cast("object", answer), "on_accept"))
+        return native_forward(forward_of(cast("object", answer), name))
     raise TypeError(
-        f"on_accept returned {printable(type(answer).__name__)}, not None (use forward_to), "
+        f"{name} returned {printable(type(answer).__name__)}, not "
+        f"{'interpose.MORE (call again when more has come), ' if name == 'on_preread' else ''}None (use forward_to), "
         "a Forward or an address (go there) or False (refuse)"
     )
 
@@ -129,7 +144,7 @@ def places_of(
     for place, names in _PLACES.items():
         name = next((name for name in names if name in hooks), names[0])
         callback = hooks.get(name)
-        if place == "accept" and callback is not None:
-            callback = routed(callback)
+        if place in ("accept", "preread") and callback is not None:
+            callback = routed(name, callback)
         places.append((place, logged_as.get(name, name), callback, is_async(callback)))
     return places

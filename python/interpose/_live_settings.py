@@ -100,8 +100,7 @@ class LiveSettings:
         with callbacks.lanes.lock:
             forward, mirror, timeouts, limits = self._forward, self._mirror, self._timeouts, self._limits
             if name == "forward_to":
-                is_needed = callbacks.of("on_accept") is None
-                value = forward = target_of(cast("ForwardTo | None", value), is_needed=is_needed)
+                value = forward = target_of(cast("ForwardTo | None", value), is_needed=not callbacks.decides)
             elif name == "mirror_to":
                 value = mirror = mirror_of(value)
             elif name == "timeouts":

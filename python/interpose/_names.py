@@ -36,6 +36,7 @@ HOOKS = _table(
         "on_client_recv": "onrequest onclientdata onclientmessage onclientreceive",
         "on_upstream_recv": "onresponse onupstreamdata onserverdata onserverrecv onserverreceive ontargetrecv",
         "on_accept": "onconnection onclient onnewconnection onnewclient onclientconnect onopen connectionmade",
+        "on_preread": "onpeek onsniff onfirstbytes onfirstdata onclienthello oninitialdata",
         "on_connect": "onconnected onserverconnect onupstreamconnect onupstream",
         "on_eof": "oneofreceived eofreceived onfin onhalfclose",
         "on_close": "ondisconnect ondisconnected onend onclosed onclientdisconnect connectionlost onfinish",
@@ -288,7 +289,9 @@ else:
             **dict.fromkeys(("state", "id", "reason"), "connection, which has it"),
             "port": "getpeername()[1]",
             "is_upstream": "not is_client",
-            "read": "the data that on_recv is called with",
+            "readexactly": "read_exactly()",
+            "readuntil": "read_until()",
+            **dict.fromkeys(("readline", "read_line"), 'read_until(b"\\n")'),
         },
     )
     ConnectionNames = _base(

@@ -20,7 +20,7 @@ from ._framing_pair import FramingFor, framings_of
 from ._groups import Callbacks, Limits, Listen, Relay, Timeouts, native_config
 from ._hook_decorators import callbacks_of
 from ._hook_methods import HookMethods, warn_of_slips
-from ._hook_types import OnAccept, OnConnection, OnEof, OnRecv
+from ._hook_types import OnAccept, OnConnection, OnEof, OnPreread, OnRecv
 from ._hooks import HOOKS
 from ._live_settings import LiveSettings, Settable, is_fixed, is_live, mirror_of, native_or_none
 from ._names import LOOP_ARGUMENTS, SERVER_ARGUMENTS, STOP_ARGUMENTS, ServerNames, names_checked
@@ -44,7 +44,7 @@ class TheServer(Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
       Without a port, `host` is a whole address: `"9090"`, `"host:9090"`, `"[::1]:9090"`, `"unix:/path"`. An address
       that every machine can reach (`"0.0.0.0"`, `"::"`) is warned about once without `Listen(public=True)`.
     * `forward_to`: `(host, port)`, `"host:port"`, `"unix:/path"` or a Forward. None takes the class attribute
-      `forward_to`, for subclasses; without that, `on_accept` has to say where each client goes.
+      `forward_to`, for subclasses; without that, `on_accept` or `on_preread` has to say where each client goes.
     * `mirror_to`: a second target, which gets a copy of what each client sends. Its answers are dropped, it holds up
       nothing, and what it misses is counted in `stats`. None takes the class attribute.
     * `on_accept` to `on_close`: callbacks, for the hooks of these names. They may be assigned and deleted later as
@@ -75,6 +75,7 @@ class TheServer(Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
         forward_to: ForwardTo | None = None,
         *,
         on_accept: OnAccept | None = None,
+        on_preread: OnPreread | None = None,
         on_connect: OnConnection | None = None,
         on_recv: OnRecv | None = None,
         on_client_recv: OnRecv | None = None,
@@ -91,7 +92,7 @@ class TheServer(Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
         drain: float = _DRAIN_SECONDS,
         **old: Unpack[OldKeywords],
     ) -> None:
-        given = (on_accept, on_connect, on_recv, on_client_recv, on_upstream_recv, on_eof, on_close)
+        given = (on_accept, on_preread, on_connect, on_recv, on_client_recv, on_upstream_recv, on_eof, on_close)
         held = self._callbacks = callbacks_of(self)
         held.take(zip(HOOKS, given, strict=True))
         timeouts, limits = instance("timeouts", timeouts, Timeouts), instance("limits", limits, Limits)
@@ -101,7 +102,7 @@ class TheServer(Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
         relay = replace(relay, buffer_size=size)
         host, port = listen_address(host, port)
         wanted = self.forward_to if forward_to is None else forward_to
-        forward = target_of(wanted, is_needed=held.of("on_accept") is None)
+        forward = target_of(wanted, is_needed=not held.decides)
         self.framing = self.framing if framing is None else framing
         framings = framings_of(self.framing, relay)
         held.prepare(Tutorial(self, held, callbacks.threads), callbacks, relay.buffer, framings)
@@ -109,7 +110,7 @@ class TheServer(Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
         self._drain = seconds("drain", drain, zero=True)
         self._pid = os.getpid()
         mirror = mirror_of(self.mirror_to if mirror_to is None else mirror_to)
-        config = native_config(timeouts, limits, relay, listen)
+        config = native_config(timeouts, limits, relay, listen, callbacks)
         native = _native.Server((host, port), native_or_none(forward), config, native_or_none(mirror))
         self._live = LiveSettings(self, native, (forward, mirror), timeouts, limits)
         self.buffer_size, self._native = size, native

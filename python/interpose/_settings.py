@@ -81,7 +81,7 @@ class ServerSettings:
         default=None,
         kind=Target(),
         flag="--mirror-to",
-        help="a second target, which gets a copy of what clients send",
+        help="a second target that gets a copy of what clients send",
         meaning="a second target, which gets a copy of what clients send. Its answers are dropped, it holds up "
         "nothing, and what it misses is counted",
     )
@@ -258,8 +258,8 @@ class Callbacks:
     Raises ArgumentTypeError and ConfigError.
 
     >>> from interpose import Callbacks
-    >>> Callbacks(errors="raise")
-    Callbacks(threads=1, errors='raise', callback_timeout=None, on_timeout='close')
+    >>> Callbacks(errors="raise").errors
+    'raise'
     """
 
     threads: int = setting(
@@ -289,7 +289,25 @@ class Callbacks:
         kind=Choice("close", "pass", "drop"),
         others="ontimeout ifslow",
         meaning='what that means for its connection: `"close"` resets it, `callback_timeout`; `"pass"` goes on as if '
-        'the answer had been None; `"drop"` drops the chunk, and refuses a client that `on_accept` was asked about',
+        'the answer had been None; `"drop"` drops the chunk, and refuses a client that `on_accept` or `on_preread` was '
+        "asked about",
+        native=True,
+    )
+    preread_limit: int = setting(
+        default=16 * 1024,
+        kind=Count(1, 16 * 1024 * 1024),
+        others="prereadsize prereadbuffer prereadbuffersize",
+        meaning="the most bytes of a client that `on_preread` is called with, 1 to 16,777,216. A client about which it "
+        'has not decided by then is refused, `undecided`; with `on_timeout` as `"pass"` it goes to `forward_to`',
+        native=True,
+    )
+    preread_timeout: float | None = setting(
+        default=5.0,
+        kind=Seconds(none=True),
+        others="prereadwait prereadtime",
+        meaning="how long `on_preread` may take to decide, with the wait for the client's bytes; then as with "
+        "`preread_limit`. A client that waits for the server to speak first sends nothing until then",
+        native=True,
     )
 
 

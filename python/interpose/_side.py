@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import NoReturn, TypeAlias
 
-from . import _native
 from ._addresses import SocketName, address_text, host_port, unix_path
 from ._checks import seconds
 from ._exceptions import ArgumentTypeError, SendTimeoutError
-from ._names import SideNames
+from ._reads import SideReads
 from ._threads import is_cooperative
 from ._waiting import wait_for
 
@@ -19,13 +18,10 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 """The types that can be sent."""
 
 
-class SideMethods(SideNames):
+class SideMethods(SideReads):
     """The part of a Side that needs its end of the connection alone."""
 
     __slots__ = ("_client", "_native")
-
-    _client: bool
-    _native: _native.Connection
 
     @property
     def is_client(self) -> bool:

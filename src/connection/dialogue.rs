@@ -58,12 +58,15 @@ pub(super) async fn beside<T>(
     let there: Vec<Direction> =
         Side::ALL.into_iter().filter(|side| dialogue.sides[*side].stream.is_some()).map(Side::sends).collect();
     shared.open_dialogue(&there);
-    let mut asked = pin!(asked);
-    let answer = poll_fn(|cx| match asked.as_mut().poll(cx) {
-        Poll::Ready(answer) => Poll::Ready(answer.map_err(Outcome::from)),
-        Poll::Pending => dialogue.poll(cx).map(Err),
-    });
-    let answer = answer.await;
+    let answer = {
+        let mut asked = pin!(asked);
+        poll_fn(|cx| match asked.as_mut().poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(answer.map_err(Outcome::from)),
+            Poll::Pending => dialogue.poll(cx).map(Err),
+        })
+        .await
+        // Dropped here: a hook that waits for a read is cancelled before the read is refused.
+    };
     dialogue.close(&there);
     answer
 }

@@ -131,6 +131,18 @@ pub(super) fn decision(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, _: &Bo
     Err(wrong(name, given, Unfit::Kind(given.clone()), &OF_ACCEPT))
 }
 
+/// Returns the answer of `on_preread`, which the façade has converted to one of these forms; `None` if it asks for more bytes.
+pub(super) fn preread(
+    name: &dyn fmt::Display,
+    given: &Bound<'_, PyAny>,
+    arguments: &Bound<'_, PyTuple>,
+) -> PyResult<Option<Decision>> {
+    if given.is(given.py().Ellipsis()) {
+        return Ok(None);
+    }
+    decision(name, given, arguments).map(Some)
+}
+
 /// Returns true if an answer of a plain callback is to be awaited. Answers that are bytes or lists cost no search.
 #[inline]
 pub(super) fn may_be_awaited(given: &Bound<'_, PyAny>) -> bool {

@@ -1,6 +1,10 @@
 //! The arguments of callbacks.
 
-use pyo3::{prelude::*, types::PyTuple};
+use bytes::Bytes;
+use pyo3::{
+    prelude::*,
+    types::{PyBytes, PyTuple},
+};
 
 use super::{handle, locals::LaneLocals, view};
 use crate::{
@@ -11,6 +15,8 @@ use crate::{
 /// The arguments of one call.
 pub(super) enum Call<'a> {
     Connection,
+    /// The connection, and what its client has sent so far.
+    Preread(&'a Bytes),
     /// The connection, and its upstream as a connection of its own.
     Both(&'a Connection),
     /// The side that sends in this direction.
@@ -32,6 +38,10 @@ impl Call<'_> {
         let mut objects = here.objects.borrow_mut();
         match self {
             Self::Connection => PyTuple::new(py, [objects.connection(py, callbacks, connection)?]),
+            Self::Preread(data) => {
+                let object = objects.connection(py, callbacks, connection)?;
+                PyTuple::new(py, [object, PyBytes::new(py, data).into_any()])
+            }
             Self::Both(upstream) => {
                 let object = objects.connection(py, callbacks, connection)?;
                 (object, handle::Connection::new(upstream.clone())).into_pyobject(py)

@@ -66,6 +66,9 @@ impl Asking {
                 PyTuple::new(py, [side, data])
             }
             Some(Asked::End(direction, _)) => PyTuple::new(py, [side(*direction)?]),
+            Some(Asked::Preread(bytes, _)) => {
+                PyTuple::new(py, [bridge.connection(py, connection)?, PyBytes::new(py, bytes).into_any()])
+            }
             Some(Asked::Accept(_) | Asked::Connect(_) | Asked::Close(_)) => {
                 PyTuple::new(py, [bridge.connection(py, connection)?])
             }
@@ -91,15 +94,16 @@ impl Asking {
     }
 }
 
-/// The questions, those about ends of connections, the keys of questions that are cancelled, and true if the server is closed.
-type Taken<'py> = (Bound<'py, PyList>, Bound<'py, PyList>, Vec<u64>, bool);
+/// The questions, those about ends of connections, the keys of questions that are cancelled and of reads that have results, and
+/// true if the server is closed.
+type Taken<'py> = (Bound<'py, PyList>, Bound<'py, PyList>, Vec<u64>, Vec<u64>, bool);
 
 /// Takes all items that wait for the loop of `bridge`.
 #[pyfunction]
 pub(super) fn next_questions<'py>(bridge: &Bound<'py, Bridge>) -> PyResult<Taken<'py>> {
     let py = bridge.py();
     let (asked, closed) = (PyList::empty(py), PyList::empty(py));
-    let (mut cancelled, mut is_over) = (Vec::new(), false);
+    let (mut cancelled, mut read, mut is_over) = (Vec::new(), Vec::new(), false);
     let mut items = bridge.get().take();
     for item in items.drain(..) {
         match item {
@@ -109,6 +113,7 @@ pub(super) fn next_questions<'py>(bridge: &Bound<'py, Bridge>) -> PyResult<Taken
                 list.append(Bound::new(py, Asking::new(bridge.clone().unbind(), question))?)?;
             }
             Item::Cancel(key) => cancelled.push(key),
+            Item::Read(key) => read.push(key),
             Item::Forget(connection) => bridge.get().forget(py, &connection),
             Item::Over => is_over = true,
         }
@@ -117,7 +122,7 @@ pub(super) fn next_questions<'py>(bridge: &Bound<'py, Bridge>) -> PyResult<Taken
     if !asked.is_empty() {
         bridge.get().gather_answers();
     }
-    Ok((asked, closed, cancelled, is_over))
+    Ok((asked, closed, cancelled, read, is_over))
 }
 
 /// The name of a callback, read only for a wrong answer.
@@ -185,6 +190,8 @@ impl Asking {
         let completed = match asked {
             Asked::Accept(reply) => complete(reply, answers::decision(&name, value, &arguments))
                 .map_err(|(reply, error)| (Asked::Accept(reply), error)),
+            Asked::Preread(data, reply) => complete(reply, answers::preread(&name, value, &arguments))
+                .map_err(|(reply, error)| (Asked::Preread(data, reply), error)),
             Asked::Connect(reply) => complete(reply, answers::nothing(&name, value, &arguments))
                 .map_err(|(reply, error)| (Asked::Connect(reply), error)),
             Asked::Chunk(direction, bytes, reply) if connection.has_length_field(direction) => {

@@ -96,6 +96,7 @@ impl Callbacks {
         let slots = held(&self.slots);
         let of = |slot: Slot| match slot {
             Slot::Accept => Interest::ACCEPT,
+            Slot::Preread => Interest::PREREAD,
             Slot::Connect => Interest::CONNECT,
             Slot::ClientRecv => Interest::TO_UPSTREAM,
             Slot::UpstreamRecv => Interest::TO_CLIENT,

@@ -24,6 +24,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 #[repr(usize)]
 pub(super) enum Slot {
     Accept,
+    Preread,
     Connect,
     ClientRecv,
     UpstreamRecv,
@@ -34,12 +35,13 @@ pub(super) enum Slot {
 }
 
 impl Slot {
-    pub(super) const ALL: [Self; 7] =
-        [Self::Accept, Self::Connect, Self::ClientRecv, Self::UpstreamRecv, Self::Eof, Self::Close, Self::Framing];
+    pub(super) const ALL: [Self; 8] =
+        [Self::Accept, Self::Preread, Self::Connect, Self::ClientRecv, Self::UpstreamRecv, Self::Eof, Self::Close, Self::Framing];
 
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Accept => "accept",
+            Self::Preread => "preread",
             Self::Connect => "connect",
             Self::ClientRecv => "client_recv",
             Self::UpstreamRecv => "upstream_recv",

@@ -9,7 +9,7 @@ use pyo3::{
 };
 
 use super::{convert, errors::Kind};
-use crate::settings::config::{self, Coalesce, Limits, Listen, Relay, Splice, Timeouts};
+use crate::settings::config::{self, Coalesce, Limits, Listen, Preread, Relay, Splice, Timeouts, Undecided};
 
 /// The settings of a server, except where it listens and where it forwards. A setting that is left out has the core's
 /// default.
@@ -20,6 +20,7 @@ pub(super) struct Config {
     limits: Limits,
     listening: Listen,
     relay: Relay,
+    preread: Preread,
 }
 
 /// Expands the one list of settings to a function that sets a value and one that reads all values back.
@@ -54,6 +55,9 @@ settings! {
     "buffer_size" => relay.chunk,
     "splice" => relay.splice,
     "coalesce" => relay.coalesce,
+    "preread_limit" => preread.limit,
+    "preread_timeout" => preread.timeout,
+    "on_timeout" => preread.undecided,
 }
 
 impl Config {
@@ -88,8 +92,8 @@ impl Config {
 impl Config {
     /// Returns `config` with these settings in place of its own.
     pub(super) fn over(&self, config: config::Config) -> config::Config {
-        let Self { timeouts, limits, listening, relay } = self.clone();
-        config::Config { timeouts, limits, listening, relay, ..config }
+        let Self { timeouts, limits, listening, relay, preread } = self.clone();
+        config::Config { timeouts, limits, listening, relay, preread, ..config }
     }
 }
 
@@ -110,6 +114,21 @@ impl Value for Option<Duration> {
             Some(time) => PyFloat::new(py, time.as_secs_f64()).into_any(),
             None => py.None().into_bound(py),
         })
+    }
+}
+
+impl Value for Undecided {
+    fn from_python(_name: &str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        // Every other word ends the client.
+        Ok(if value.extract::<&str>()? == "pass" { Self::Default } else { Self::Refuse })
+    }
+
+    fn to_python<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let word = match self {
+            Self::Default => "pass",
+            Self::Refuse => "close",
+        };
+        word.into_bound_py_any(py)
     }
 }
 

@@ -42,7 +42,7 @@ impl Connection {
     }
 
     /// Returns the connection, for requests to its task. Raises in a forked child, which does not have that task.
-    fn task(&self, py: Python<'_>) -> PyResult<&handle::Connection> {
+    pub(super) fn task(&self, py: Python<'_>) -> PyResult<&handle::Connection> {
         if self.1 == Process::this() {
             return Ok(&self.0);
         }

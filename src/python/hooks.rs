@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use pyo3::{prelude::*, types::PyTuple};
 
 use super::{
@@ -169,6 +170,14 @@ impl Hooks for PythonHooks {
         let asked = |reply| Ok(Asked::Accept(reply));
         let call = || self.call(Slot::Accept, connection, Call::Connection, answers::decision);
         self.ask(Slot::Accept, connection, call, asked)
+    }
+
+    fn on_preread(&self, connection: &Connection, data: &Bytes) -> Result<Answer<Option<Decision>>, Failed> {
+        // As for `on_accept`: this callback may have connected the upstream as well.
+        locals::attached(|_, here| here.server.refuse_circle(connection)).unwrap_or(Ok(()))?;
+        let asked = |reply| Ok(Asked::Preread(data.clone(), reply));
+        let call = || self.call(Slot::Preread, connection, Call::Preread(data), answers::preread);
+        self.ask(Slot::Preread, connection, call, asked)
     }
 
     fn on_connect(&self, connection: &Connection) -> Result<Answer<()>, Failed> {

@@ -30,6 +30,7 @@ mod loop_threads;
 mod loop_wake;
 mod outgoing;
 mod questions;
+mod reading;
 mod runtime;
 mod server;
 mod view;
@@ -72,6 +73,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<callbacks::Callbacks>()?;
     module.add_class::<lane::Lane>()?;
     module.add_class::<outgoing::Outgoing>()?;
+    module.add_class::<reading::Reading>()?;
     module.add_class::<server::Server>()?;
     module.add_function(wrap_pyfunction!(parse_address, module)?)?;
     module.add_function(wrap_pyfunction!(logging::start_logging, module)?)?;

@@ -1,7 +1,7 @@
 //! Questions to asynchronous callbacks, on their way from the threads of connections to the event loop.
 //!
 //! A thread that puts a question never attaches. The number of questions is bounded by the connections: one for each direction,
-//! and one for the begin or the end of each.
+//! and one for the begin or the end of each. So is that of reads: one for each side.
 
 use std::{
     io, mem,
@@ -44,6 +44,7 @@ pub(super) type Returned = (Py<PyAny>, Py<PyTuple>);
 /// The subject of a question, and its reply.
 pub(super) enum Asked {
     Accept(Reply<Decision>),
+    Preread(Bytes, Reply<Option<Decision>>),
     Connect(Reply<()>),
     Chunk(Direction, Bytes, Reply<Verdict>),
     End(Direction, Reply<EndVerdict>),
@@ -74,6 +75,7 @@ impl Question {
     pub(super) fn on_cancel(&self, cancelled: impl FnOnce() + Send + 'static) {
         match &self.asked {
             Some(Asked::Accept(reply)) => reply.on_cancel(cancelled),
+            Some(Asked::Preread(_, reply)) => reply.on_cancel(cancelled),
             Some(Asked::Connect(reply)) => reply.on_cancel(cancelled),
             Some(Asked::Chunk(_, _, reply)) => reply.on_cancel(cancelled),
             Some(Asked::End(_, reply)) => reply.on_cancel(cancelled),
@@ -85,6 +87,7 @@ impl Question {
     pub(super) fn is_cancelled(&self) -> bool {
         match &self.asked {
             Some(Asked::Accept(reply)) => reply.is_cancelled(),
+            Some(Asked::Preread(_, reply)) => reply.is_cancelled(),
             Some(Asked::Connect(reply)) => reply.is_cancelled(),
             Some(Asked::Chunk(_, _, reply)) => reply.is_cancelled(),
             Some(Asked::End(_, reply)) => reply.is_cancelled(),
@@ -110,6 +113,7 @@ impl Asked {
         }
         match self {
             Self::Accept(reply) => fail(reply, failed),
+            Self::Preread(_, reply) => fail(reply, failed),
             Self::Connect(reply) => fail(reply, failed),
             Self::Chunk(_, _, reply) => fail(reply, failed),
             Self::End(_, reply) => fail(reply, failed),
@@ -163,6 +167,16 @@ impl InPlace for Decision {
     }
 }
 
+impl InPlace for Option<Decision> {
+    fn pass() -> Self {
+        Some(Decision::pass())
+    }
+
+    fn drop() -> Self {
+        Some(<Decision as InPlace>::drop())
+    }
+}
+
 impl InPlace for () {
     fn pass() -> Self {}
 }
@@ -191,7 +205,7 @@ fn key(connection: &Connection, asked: &Asked) -> u64 {
     let part = match asked {
         Asked::Chunk(Direction::ToUpstream, ..) | Asked::End(Direction::ToUpstream, _) => 0,
         Asked::Chunk(Direction::ToClient, ..) | Asked::End(Direction::ToClient, _) => 1,
-        Asked::Accept(_) | Asked::Connect(_) => 2,
+        Asked::Accept(_) | Asked::Preread(..) | Asked::Connect(_) => 2,
         Asked::Close(_) => 3,
     };
     connection.id() * KEYS + part
@@ -202,6 +216,8 @@ pub(super) enum Item {
     Ask(Box<Question>),
     /// The connection of the question with this key has ended, or takes no answer any more.
     Cancel(u64),
+    /// The read with this key has a result.
+    Read(u64),
     /// The connection has ended, and nothing more is asked about it.
     Forget(Connection),
     /// The server is closed.

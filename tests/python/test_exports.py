@@ -13,6 +13,8 @@ import pytest
 from support.scripts import finish, passes
 
 PUBLIC = {
+    "MORE",
+    "More",
     "AddressError",
     "ArgumentTypeError",
     "BindError",
@@ -29,6 +31,10 @@ PUBLIC = {
     "FramingError",
     "InterposeError",
     "LaneError",
+    "ReadEndError",
+    "ReadError",
+    "ReadLimitError",
+    "ReadTimeoutError",
     "RecvError",
     "RecvTimeoutError",
     "Ledger",
@@ -50,13 +56,15 @@ PUBLIC = {
 
 def test_all_is_the_public_api() -> None:
     assert set(interpose.__all__) == PUBLIC
-    assert list(interpose.__all__) == sorted(interpose.__all__)
+    assert list(interpose.__all__) == sorted(interpose.__all__, key=lambda name: (not name.isupper(), name))
     assert set(dir(interpose)) >= PUBLIC | {"__version__"}
 
 
 def test_every_name_is_a_documented_class_or_module() -> None:
     def is_documented(name: str) -> bool:
         value = getattr(interpose, name)
+        if isinstance(value, interpose.More):
+            return repr(value) == f"interpose.{name}"
         wanted = f"interpose.{name}" if isinstance(value, ModuleType) else name
         return isinstance(value, (type, ModuleType)) and value.__name__ == wanted and bool(value.__doc__)
 

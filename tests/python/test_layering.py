@@ -20,6 +20,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "_exceptions",
         "_lost_output",
         "_stats",
+        "_preread",
         "_shadowable",
         "_checks",
         "_addresses",
@@ -32,6 +33,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "process": ("_threads", "_waiting", "_logging", "_signals"),
     "connections": (
+        "_reads",
         "_side",
         "framing",
         "_framing_pair",

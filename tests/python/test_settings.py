@@ -42,6 +42,7 @@ PUBLIC = (Timeouts, Limits, Relay, Listen, Callbacks)
 OTHERS: dict[str, tuple[object, str]] = {
     "Seconds": (7.5, "7500ms"),
     "Count": (77, "77"),
+    "Choice": ("pass", "pass"),
     "LocalAddress": ("192.0.2.9", "192.0.2.9"),
     "Target": ("192.0.2.9:9", "192.0.2.9:9"),
     "Targets": (("192.0.2.9:9",), "192.0.2.9:9"),

@@ -1,0 +1,232 @@
+"""Words before relaying: what async callbacks read of a side and send to it before its bytes are relayed."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+import threading
+from typing import Any
+
+import pytest
+from conftest import Serve
+from interpose import (
+    CloseReason,
+    Connection,
+    Forward,
+    TheServer,
+)
+from support.addresses import address_of
+from support.callbacks import CloseRecorder
+from support.deadline import poll
+from support.exchanges import Sink, exchange
+from support.peers import Echo, Served, connect, ending, read_exactly, reset
+
+SECONDS = 10.0
+
+
+def test_what_is_peeked_is_relayed_and_what_is_read_is_not(serve: Serve) -> None:
+    seen: list[bytes] = []
+
+    async def on_accept(conn: Connection) -> None:
+        client = conn.client
+        seen.append(await client.peek(4))
+        seen.append(await client.read_until(b"\r\n"))
+        seen.append(await client.read_exactly(3))
+        seen.append(await client.read(2))
+        seen.append(await client.peek(3))
+        seen.append(await client.read_exactly(0))
+
+    ends = CloseRecorder()
+    with Sink() as upstream:
+        server = serve(upstream.address, on_accept=on_accept, on_close=ends)
+        with connect(address_of(server)) as client:
+            for part in (b"HE", b"LLO\r", b"\nabcdefgh", b"ij"):
+                client.sendall(part)
+            client.shutdown(socket.SHUT_WR)
+            assert upstream.wait() == ("eof", b"fghij")
+        assert seen == [b"HELL", b"HELLO\r\n", b"abc", b"de", b"fgh", b""]
+        ledger = ends.wait().to_upstream
+        assert (ledger.read, ledger.dropped, ledger.delivered) == (17, 12, 5)
+
+
+def test_words_to_the_client_go_out_at_once(echo: Echo, serve: Serve) -> None:
+    async def on_accept(conn: Connection) -> None:
+        conn.client.send(b"220 who?\r\n")
+        name = await conn.client.read_until(b"\r\n", timeout=SECONDS)
+        conn.client.send(b"250 " + name)
+        assert await conn.client.read_exactly(2) == b"go"
+
+    server = serve(echo.address, on_accept=on_accept)
+    with connect(address_of(server)) as client:
+        assert read_exactly(client, 10) == b"220 who?\r\n"
+        client.sendall(b"me\r\n")
+        assert read_exactly(client, 8) == b"250 me\r\n"
+        client.sendall(b"go and more")
+        assert read_exactly(client, 9) == b" and more"
+
+
+@pytest.mark.parametrize("reads_client", [True, False])
+def test_on_connect_speaks_with_both_sides(reads_client: bool, serve: Serve) -> None:
+    async def on_connect(conn: Connection) -> None:
+        side = conn.client if reads_client else conn.upstream
+        assert side is not None
+        line = await side.read_until(b"\n", timeout=SECONDS)
+        side.send(b"you said " + line)
+        side.other.send(b"it said " + line)
+
+    def say(sock: socket.socket) -> None:
+        sock.sendall(b"me\nand the rest")
+        sock.shutdown(socket.SHUT_WR)
+        got.append(ending(sock))
+
+    got: list[tuple[str, bytes]] = []
+    with Served(say) as upstream, connect(address_of(serve(upstream.address, on_connect=on_connect))) as client:
+        client.sendall(b"me\nand the rest")
+        client.shutdown(socket.SHUT_WR)
+        seen = ending(client)
+        poll(lambda: got, SECONDS, "the upstream has ended")
+    # The speaker's line is gone; the answer is before the other's bytes.
+    spoken, other = (seen, got[0]) if reads_client else (got[0], seen)
+    assert spoken == ("eof", b"you said me\nme\nand the rest")
+    assert other == ("eof", b"it said me\nand the rest")
+
+
+def test_an_own_handshake_with_the_upstream(serve: Serve) -> None:
+    def challenge(sock: socket.socket) -> None:
+        sock.sendall(b"password?\n")
+        assert read_exactly(sock, 7) == b"secret\n"
+        sock.sendall(b"ok\n")
+        sock.sendall(read_exactly(sock, 5))
+
+    async def on_connect(conn: Connection) -> None:
+        upstream = conn.upstream
+        assert upstream is not None
+        assert await upstream.read_until(b"\n") == b"password?\n"
+        upstream.send(b"secret\n")
+        assert await upstream.read_until(b"\n") == b"ok\n"
+
+    with Served(challenge) as upstream:
+        assert exchange(serve(upstream.address, on_connect=on_connect), b"12345") == ("eof", b"12345")
+
+
+def test_refused_after_words(echo: Echo, serve: Serve) -> None:
+    async def on_accept(conn: Connection) -> bool:
+        await conn.client.read_until(b"\n")
+        conn.client.send(b"no\n")
+        return False
+
+    assert exchange(serve(echo.address, on_accept=on_accept), b"me\nand more") == ("eof", b"no\n")
+
+
+def test_a_cancelled_read_loses_no_byte(serve: Serve) -> None:
+    """Also where the bytes are there at the moment at which it is cancelled."""
+
+    async def on_accept(conn: Connection) -> None:
+        client = conn.client
+        taken = b""
+        for delay in range(200):
+            try:
+                async with asyncio.timeout(delay * 20e-6):
+                    taken += await client.read(3)
+            except TimeoutError:
+                cut.append(delay)
+        await asyncio.sleep(0)
+        reading = asyncio.create_task(client.read_exactly(1000))
+        await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait([reading])
+        got.append(taken if reading.cancelled() else taken + reading.result())
+
+    got: list[bytes] = []
+    cut: list[int] = []
+    data = bytes(range(256)) * 8
+    with Sink() as upstream:
+        server = serve(upstream.address, on_accept=on_accept)
+        with connect(address_of(server)) as client:
+            for first in range(0, len(data), 32):
+                client.sendall(data[first : first + 32])
+            client.shutdown(socket.SHUT_WR)
+            assert upstream.wait()[0] == "eof"
+        assert got[0] + upstream.got[0][1] == data
+        assert cut
+
+
+def waker_of(server: TheServer) -> int:
+    """Return the descriptor that is readable while something waits for the loop."""
+    calls: Any = server._callbacks.bridge._calls
+    number: int = calls._bridge.fileno()
+    return number
+
+
+def test_bytes_that_have_come_for_a_cancelled_read_are_read_again() -> None:
+    """The loop is held up, so that it sees the read's result after it has cancelled the read."""
+    seen: list[object] = []
+
+    async def main() -> None:
+        async def on_accept(conn: Connection) -> None:
+            reading = asyncio.create_task(conn.client.read_exactly(3))
+            await asyncio.sleep(0)
+            client.sendall(b"abcd")
+            # They are taken by the connection's thread, which does not say so: this waits for what it does next.
+            select.select([conn_waker], [], [], SECONDS)
+            reading.cancel()
+            await asyncio.wait([reading])
+            seen.append((reading.cancelled(), await conn.client.read(2)))
+
+        with Sink() as upstream, socket.socket() as client:
+            async with TheServer("", 0, upstream.address, on_accept=on_accept) as server:
+                conn_waker = waker_of(server)
+                client.connect(address_of(server))
+                await asyncio.to_thread(poll, lambda: seen, SECONDS, "it was read again")
+                client.shutdown(socket.SHUT_WR)
+                assert await asyncio.to_thread(upstream.wait) == ("eof", b"cd")
+
+    asyncio.run(main())
+    assert seen == [(True, b"ab")]
+
+
+def test_a_client_that_leaves_cancels_the_read(echo: Echo, serve: Serve) -> None:
+    async def on_accept(conn: Connection) -> None:
+        entered.set()
+        try:
+            await conn.client.read(1)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    entered, cancelled = threading.Event(), threading.Event()
+    ends = CloseRecorder()
+    client = connect(address_of(serve(echo.address, on_accept=on_accept, on_close=ends)))
+    assert entered.wait(SECONDS)
+    reset(client)
+    assert ends.wait().reason is CloseReason.CLIENT_GONE
+    assert cancelled.wait(SECONDS)
+
+
+def test_many_dialogues_at_once(serve: Serve) -> None:
+    async def on_accept(conn: Connection) -> Forward:
+        while (line := await conn.client.read_until(b"\n")) != b"end\n":
+            conn.client.send(line.upper())
+        conn.client.send(b"bye\n")
+        conn.client.half_close()
+        return Forward.NOWHERE
+
+    def talk(number: int) -> None:
+        with connect(address_of(server)) as client:
+            for turn in range(20):
+                line = b"%d of %d\n" % (turn, number)
+                client.sendall(line)
+                assert read_exactly(client, len(line)) == line.upper()
+            client.sendall(b"end\n")
+            assert ending(client) == ("eof", b"bye\n")
+        done.append(number)
+
+    done: list[int] = []
+    server = serve(None, on_accept=on_accept)
+    threads = [threading.Thread(target=talk, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30.0)
+    assert sorted(done) == list(range(20))
