@@ -35,7 +35,9 @@ class HookMethods:
     was decorated before, or of a subclass's method.
 
     A callback runs on its server's lane, the thread of `main_loop()` or one that `start()` makes, one at a time;
-    with `Callbacks(threads=...)` above 1, one at a time for each connection. An exception in it closes that connection
+    with `Callbacks(threads=...)` above 1, one at a time for each connection. One that is `async def` runs as a task of
+    the event loop that serves, or of one in a thread of the server's own; while it waits, its direction is not read.
+    An exception in it closes that connection
     (both sides are reset), is logged once to `interpose.callback`, and counted in `Stats.callback_errors`; with
     `Callbacks(errors="pass")` the answer counts as None instead, with `"raise"` it comes out of `stop()`, `with` or
     `main_loop()` as well. KeyboardInterrupt and SystemExit stop the server

@@ -51,7 +51,7 @@ pub enum Path {
     Later,
     /// Hooks see every message of a framed stream and every end, and let all pass.
     Framed,
-    /// Hooks answer later about every message, from another thread.
+    /// Hooks answer later about every message, from another thread, all at once that wait, as an event loop does.
     FramedLater,
     /// Hooks put a copy in the place of every chunk, have memory of their own for large ones, and wait for many bytes.
     Replaced,

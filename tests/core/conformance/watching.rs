@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use interpose::{
-    hooks::{Answer, Decision, EndVerdict, Failed, Hooks, Ticket, Verdict},
+    hooks::{Answer, Answered, Decision, EndVerdict, Failed, Hooks, Ticket, Verdict},
     inspect::{
         Stages,
         chain::Nothing,
@@ -20,6 +20,8 @@ use interpose::{
         interest::Interest,
     },
 };
+
+use tokio::runtime::Handle;
 
 use crate::support::{chunk_buffers::ChunkBuffers, peers::spawn};
 
@@ -92,38 +94,59 @@ impl Hooks for Watching {
     }
 }
 
-/// The giving of an answer.
-type Work = Box<dyn FnOnce() + Send>;
+/// The giving of an answer. Returns what wakes the connection.
+type Work = Box<dyn FnOnce() -> Option<Answered> + Send>;
 
-/// Hooks whose answers another thread gives.
+/// Hooks whose answers another thread gives: each as it is asked, or as an event loop does, all that wait at once.
 #[derive(Debug)]
 pub struct Later {
     /// Some until it is dropped.
-    work: Option<mpsc::SyncSender<Work>>,
+    work: Option<mpsc::SyncSender<Question>>,
     thread: Option<thread::JoinHandle<()>>,
     framed: bool,
 }
 
+/// The answer, and the runtime of the thread that has asked.
+type Question = (Work, Handle);
+
 impl Default for Later {
     fn default() -> Self {
-        let (work, asked) = mpsc::sync_channel::<Work>(1024);
-        let thread = spawn(move || asked.into_iter().for_each(|answer| answer()));
-        Self { work: Some(work), thread: Some(thread), framed: false }
+        Self::answered_by(|asked| asked.into_iter().for_each(|(answer, _)| drop(answer())))
     }
 }
 
 impl Later {
     pub fn framed() -> Self {
-        let mut later = Self::default();
+        let mut later = Self::answered_by(answer_in_batches);
         later.framed = true;
         later
+    }
+
+    fn answered_by(answer: impl FnOnce(mpsc::Receiver<Question>) + Send + 'static) -> Self {
+        let (work, asked) = mpsc::sync_channel(1024);
+        Self { work: Some(work), thread: Some(spawn(move || answer(asked))), framed: false }
     }
 
     fn answer<T: Send + 'static>(&self, connection: &Connection, answer: T) -> Answer<T> {
         let (ticket, reply) = Ticket::new(connection);
         let work = self.work.as_ref().unwrap();
-        work.send(Box::new(move || _ = reply.complete(Ok(answer)))).unwrap();
+        work.send((Box::new(move || reply.complete_unwoken(Ok(answer))), Handle::current())).unwrap();
         Answer::Later(ticket)
+    }
+}
+
+/// Answers all that wait, then wakes each thread of their connections once.
+fn answer_in_batches(asked: mpsc::Receiver<Question>) {
+    while let Ok(first) = asked.recv() {
+        let mut homes: Vec<(Handle, Vec<Answered>)> = Vec::new();
+        for (answer, home) in std::iter::once(first).chain(asked.try_iter()) {
+            let Some(answered) = answer() else { continue };
+            match homes.iter_mut().find(|(known, _)| known.id() == home.id()) {
+                Some((_, all)) => all.push(answered),
+                None => homes.push((home, vec![answered])),
+            }
+        }
+        homes.into_iter().for_each(|(home, answered)| Answered::wake_all(&home, answered));
     }
 }
 
