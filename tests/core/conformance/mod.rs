@@ -3,26 +3,25 @@
 //! A case is written for two peers: `near`, which acts, and `far`, which sees the effect through the proxy. The
 //! [`Rig`] says which relay path lies between them and whether the client or the upstream is the near one.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use interpose::{
     live::handle::{Connection, State},
-    settings::{
-        config::{Coalesce, Splice, Timeouts},
-        forward::Forward,
-    },
-    words::{direction::Direction, interest::Interest, outcome::CloseReason, stats::Ledger},
+    settings::config::Timeouts,
+    words::{direction::Direction, outcome::CloseReason, stats::Ledger},
 };
 
-use self::watching::{Later, WATCHING, Watching};
+use self::path::PROLOGUE;
+pub use self::path::Path;
 use crate::support::{
     peers::{Peer, clamp, until},
     running::{Running, to, wait_end},
-    upstreams::{Echo, Upstream},
+    upstreams::Upstream,
 };
 
 mod half_close;
 mod integrity;
+mod path;
 mod players;
 mod pressure;
 mod reset;
@@ -31,33 +30,6 @@ pub mod watching;
 
 /// The most that interpose may hold of one direction: one read buffer.
 pub const BUFFER: u64 = 256 * 1024;
-
-/// How a server relays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Path {
-    /// Nobody looks at the bytes.
-    Native,
-    /// Nobody looks, and every byte goes through a pipe, where the system has that.
-    Spliced,
-    /// Nobody looks, every direction waits for many bytes, and they go through a pipe, where the system has that.
-    Coalesced,
-    /// Hooks see every chunk and every end, and let all pass.
-    Inspected,
-    /// Stages stand before and behind the hook's place, and let all pass, on the connection's I/O thread.
-    Staged,
-    /// The same stages, and hooks that see everything, on a lane.
-    StagedOnLane,
-    /// Hooks answer later, from another thread, about connections that stay on their I/O threads.
-    Later,
-    /// Hooks see every message of a framed stream and every end, and let all pass.
-    Framed,
-    /// Hooks answer later about every message, from another thread, all at once that wait, as an event loop does.
-    FramedLater,
-    /// Hooks put a copy in the place of every chunk, have memory of their own for large ones, and wait for many bytes.
-    Replaced,
-    /// Nobody looks, and a second target is sent a copy of what the client sends. It sends that back, to nobody.
-    Mirrored,
-}
 
 /// Which side is the near one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,42 +89,7 @@ impl Rig {
         let upstream = Upstream::at("127.0.0.1:0".parse().unwrap(), upstream);
         let mut config = to(upstream.address());
         config.timeouts = setup.timeouts.clone();
-        let running = match self.path {
-            Path::Native => Running::start(config),
-            Path::Spliced => {
-                config.relay.splice = Splice::Always;
-                Running::start(config)
-            }
-            Path::Coalesced => {
-                (config.relay.splice, config.relay.coalesce) = (Splice::Always, Coalesce::Always);
-                Running::start(config)
-            }
-            Path::Inspected => Running::start_hooked(config, Arc::new(Watching::default()), WATCHING),
-            Path::Mirrored => {
-                static ECHO: OnceLock<Echo> = OnceLock::new();
-                config.mirror = Some(Forward::to(ECHO.get_or_init(Echo::start).address()));
-                Running::start(config)
-            }
-            Path::Staged => {
-                let hooks = Watching { staged: true, ..Watching::default() };
-                Running::start_hooked(config, Arc::new(hooks), Interest::NONE)
-            }
-            Path::StagedOnLane => {
-                let hooks = Watching { staged: true, ..Watching::default() };
-                Running::start_hooked(config, Arc::new(hooks), WATCHING)
-            }
-            Path::Later => Running::start_hooked(config, Arc::new(Later::default()), WATCHING.on_any_thread()),
-            Path::Framed => {
-                let hooks = Watching { framed: true, ..Watching::default() };
-                Running::start_hooked(config, Arc::new(hooks), WATCHING)
-            }
-            Path::FramedLater => Running::start_hooked(config, Arc::new(Later::framed()), WATCHING.on_any_thread()),
-            Path::Replaced => {
-                config.relay.coalesce = Coalesce::Always;
-                let hooks = Watching { replaces: true, ..Watching::default() };
-                Running::start_hooked(config, Arc::new(hooks), WATCHING)
-            }
-        };
+        let running = self.path.start(config);
         Site { rig: *self, setup, upstream, pairing: Mutex::new(()), running }
     }
 
@@ -162,6 +99,12 @@ impl Rig {
             Acting::Client => (near, far),
             Acting::Upstream => (far, near),
         }
+    }
+
+    /// The ledger of one connection's direction without the prologue.
+    pub fn without_prologue(&self, direction: Direction, ledger: Ledger) -> Ledger {
+        let prologue = if (self.path, direction) == (Path::Preread, Direction::ToUpstream) { PROLOGUE.len() as u64 } else { 0 };
+        Ledger { read: ledger.read - prologue, delivered: ledger.delivered - prologue, ..ledger }
     }
 
     /// The reason that `as_client` becomes when the upstream acts.
@@ -189,11 +132,19 @@ impl Site {
         let (client_buffers, upstream_buffers) = self.rig.by_acting(near_buffers, far_buffers);
         // Two threads that make pairs at once would get each other's upstreams.
         let _alone = self.pairing.lock().unwrap_or_else(PoisonError::into_inner);
-        let client = Peer::connect_with(self.running.address(), client_buffers);
+        let mut client = Peer::connect_with(self.running.address(), client_buffers);
         let connection = self.running.connection_of(client.name());
-        let upstream = self.upstream.accept();
+        if self.rig.path == Path::Preread {
+            client.send(PROLOGUE);
+        }
+        let mut upstream = self.upstream.accept();
         clamp(&upstream.socket(), upstream_buffers);
         until("the connection is open", || connection.state() == State::Open);
+        if self.rig.path == Path::Preread {
+            assert_eq!(upstream.receive_exactly(PROLOGUE.len()), PROLOGUE);
+            let ledger = || connection.ledger(Direction::ToUpstream);
+            until("the prologue is counted", || ledger().delivered == PROLOGUE.len() as u64);
+        }
         let (near, far) = self.rig.by_acting(client, upstream);
         Pair { near, far, link: Link { rig: self.rig, connection } }
     }
@@ -214,7 +165,7 @@ impl Link {
 
     /// What came in and went out. What was replaced by its copy counts as passed.
     fn ledger(&self, direction: Direction) -> Ledger {
-        let ledger = self.connection.ledger(direction);
+        let ledger = self.rig.without_prologue(direction, self.connection.ledger(direction));
         match self.rig.path {
             // The counters of a live connection are read one after the other.
             Path::Replaced if self.connection.reason().is_none() => {
@@ -347,6 +298,10 @@ path!(staged_on_lane Path::StagedOnLane);
 path!(later Path::Later);
 path!(framed Path::Framed);
 path!(framed_later Path::FramedLater);
+path!(preread Path::Preread);
+path!(let_go Path::LetGo);
+path!(let_go_later Path::LetGoLater);
+path!(let_go_framed Path::LetGoFramed);
 
 fn run(name: &str, path: Path, acting: Acting) {
     let case = CASES.iter().find(|case| case.name == name).unwrap();

@@ -97,6 +97,9 @@ pub fn bp_03_both_ways_stalled_many_times(rig: &Rig) {
 pub fn bp_04_one_way_stalled_other_way_busy(rig: &Rig) {
     let site = rig.site(Setup { far_buffers: CLAMP, ..Setup::default() });
     let Pair { mut near, mut far, link } = site.pair();
+    // A connection that changes its thread once both directions have begun does so now: then it tries anew to write.
+    far.send(b"x");
+    assert_eq!(near.receive_exactly(1), b"x");
     let sent = near.send_until_blocked(&mut Pattern::new(1), 256 * MIB);
     rests(&site, &[&link]);
     let stalled = link.out();
@@ -112,7 +115,7 @@ pub fn bp_04_one_way_stalled_other_way_busy(rig: &Rig) {
     assert_eq!(far.receive_to_end(&mut Pattern::new(1)), (sent, End::Eof));
     far.close();
     near.expect(End::Eof);
-    link.finishes_with(sent, 16 * MIB);
+    link.finishes_with(sent, 16 * MIB + 1);
 }
 
 /// BP-05: A slow reader is waited for as long as it takes something.

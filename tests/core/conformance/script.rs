@@ -116,7 +116,7 @@ impl Script {
             let size = if wish.huge && buffers.is_none() { 30 * wish.size } else { wish.size };
             let Some(action) = allowed(wish.kind, size, plans[peer], plans[1 - peer]) else { continue };
             let resets = matches!(action, Action::Reset | Action::Close { unread: true });
-            if matches!(path, Path::Later | Path::FramedLater) && plans[peer].ended && resets {
+            if matches!(path, Path::Later | Path::FramedLater | Path::LetGoLater) && plans[peer].ended && resets {
                 continue;
             }
             let other = plans[1 - peer].written;

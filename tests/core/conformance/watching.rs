@@ -181,3 +181,38 @@ impl Hooks for Later {
 
     fn on_close(&self, _: &Connection, _: bool) {}
 }
+
+/// Hooks that see the first chunk of each direction, and no more of it.
+#[derive(Debug)]
+pub struct LettingGo<H>(pub H);
+
+impl<H: Hooks> Hooks for LettingGo<H> {
+    fn framing(&self, connection: &Connection) -> Option<Framed> {
+        self.0.framing(connection)
+    }
+
+    fn stages(&self, connection: &Connection) -> Option<Both<Stages>> {
+        self.0.stages(connection)
+    }
+
+    fn on_accept(&self, connection: &Connection) -> Result<Answer<Decision>, Failed> {
+        self.0.on_accept(connection)
+    }
+
+    fn on_connect(&self, connection: &Connection) -> Result<Answer<()>, Failed> {
+        self.0.on_connect(connection)
+    }
+
+    fn on_recv(&self, connection: &Connection, direction: Direction, chunk: &Chunk) -> Result<Answer<Verdict>, Failed> {
+        connection.pass_through(direction);
+        self.0.on_recv(connection, direction, chunk)
+    }
+
+    fn on_eof(&self, connection: &Connection, direction: Direction) -> Result<Answer<EndVerdict>, Failed> {
+        self.0.on_eof(connection, direction)
+    }
+
+    fn on_close(&self, connection: &Connection, wanted: bool) {
+        self.0.on_close(connection, wanted);
+    }
+}

@@ -1,0 +1,108 @@
+//! The ways that bytes can take through a server.
+
+use std::sync::{Arc, OnceLock};
+
+use interpose::{
+    settings::{
+        config::{Coalesce, Config, Splice},
+        forward::Forward,
+    },
+    words::interest::Interest,
+};
+
+use super::watching::{Later, LettingGo, WATCHING, Watching};
+use crate::support::{running::Running, upstreams::Echo};
+
+/// How a server relays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    /// Nobody looks at the bytes.
+    Native,
+    /// Nobody looks, and every byte goes through a pipe, where the system has that.
+    Spliced,
+    /// Nobody looks, every direction waits for many bytes, and they go through a pipe, where the system has that.
+    Coalesced,
+    /// Hooks see every chunk and every end, and let all pass.
+    Inspected,
+    /// Stages stand before and behind the hook's place, and let all pass, on the connection's I/O thread.
+    Staged,
+    /// The same stages, and hooks that see everything, on a lane.
+    StagedOnLane,
+    /// Hooks answer later, from another thread, about connections that stay on their I/O threads.
+    Later,
+    /// Hooks see every message of a framed stream and every end, and let all pass.
+    Framed,
+    /// Hooks answer later about every message, from another thread, all at once that wait, as an event loop does.
+    FramedLater,
+    /// Hooks put a copy in the place of every chunk, have memory of their own for large ones, and wait for many bytes.
+    Replaced,
+    /// A hook decides by the client's first bytes, which are then put back in front of the others. Nobody looks afterwards.
+    Preread,
+    /// Hooks on a lane see the first chunk of each direction, and let go of it: it goes through a pipe afterwards, where the
+    /// system has that.
+    LetGo,
+    /// Hooks that answer later see the first chunk of each direction, and let go of it.
+    LetGoLater,
+    /// Hooks see the first message of each direction, and let go of it.
+    LetGoFramed,
+    /// Nobody looks, and a second target is sent a copy of what the client sends. It sends that back, to nobody.
+    Mirrored,
+}
+
+/// The bytes that a client sends before each case, for the hook that decides by them. No case sees or counts them.
+pub const PROLOGUE: &[u8] = &[b'p'; 6000];
+
+impl Path {
+    /// Starts a server that relays in this way.
+    pub fn start(self, mut config: Config) -> Running {
+        match self {
+            Path::Native => Running::start(config),
+            Path::Spliced => {
+                config.relay.splice = Splice::Always;
+                Running::start(config)
+            }
+            Path::Coalesced => {
+                (config.relay.splice, config.relay.coalesce) = (Splice::Always, Coalesce::Always);
+                Running::start(config)
+            }
+            Path::Inspected => Running::start_hooked(config, Arc::new(Watching::default()), WATCHING),
+            Path::Mirrored => {
+                static ECHO: OnceLock<Echo> = OnceLock::new();
+                config.mirror = Some(Forward::to(ECHO.get_or_init(Echo::start).address()));
+                Running::start(config)
+            }
+            Path::Staged => {
+                let hooks = Watching { staged: true, ..Watching::default() };
+                Running::start_hooked(config, Arc::new(hooks), Interest::NONE)
+            }
+            Path::StagedOnLane => {
+                let hooks = Watching { staged: true, ..Watching::default() };
+                Running::start_hooked(config, Arc::new(hooks), WATCHING)
+            }
+            Path::Later => Running::start_hooked(config, Arc::new(Later::default()), WATCHING.on_any_thread()),
+            Path::LetGoFramed => {
+                let hooks = Watching { framed: true, ..Watching::default() };
+                Running::start_hooked(config, Arc::new(LettingGo(hooks)), WATCHING)
+            }
+            Path::Framed => {
+                let hooks = Watching { framed: true, ..Watching::default() };
+                Running::start_hooked(config, Arc::new(hooks), WATCHING)
+            }
+            Path::FramedLater => Running::start_hooked(config, Arc::new(Later::framed()), WATCHING.on_any_thread()),
+            Path::Preread => Running::start_hooked(config, Arc::new(Watching::default()), Interest::PREREAD),
+            Path::LetGo => {
+                config.relay.splice = Splice::Always;
+                Running::start_hooked(config, Arc::new(LettingGo(Watching::default())), WATCHING)
+            }
+            Path::LetGoLater => {
+                let hooks = LettingGo(Later::default());
+                Running::start_hooked(config, Arc::new(hooks), WATCHING.on_any_thread())
+            }
+            Path::Replaced => {
+                config.relay.coalesce = Coalesce::Always;
+                let hooks = Watching { replaces: true, ..Watching::default() };
+                Running::start_hooked(config, Arc::new(hooks), WATCHING)
+            }
+        }
+    }
+}
