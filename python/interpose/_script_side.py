@@ -31,7 +31,18 @@ class ScriptSide(Side):
     It is the same object for as long as the script has it, so it is a key of the script's own dictionaries.
     """
 
-    __slots__ = ("__weakref__", "is_closed", "is_over", "is_shut", "loses", "passes", "script", "timeout", "was_read")
+    __slots__ = (
+        "__weakref__",
+        "is_closed",
+        "is_over",
+        "is_shut",
+        "loses",
+        "passes",
+        "script",
+        "shown",
+        "timeout",
+        "was_read",
+    )
 
     script: Script | None
     """The script that has it; None for one that has none, and for the upstream of a connection of our form."""
@@ -47,6 +58,8 @@ class ScriptSide(Side):
     """True once the server has read from it."""
     passes: bool
     """True if its bytes are passed on without a callback."""
+    shown: int
+    """Bytes of it that the script has seen, where their number is limited."""
     timeout: float | None
     """Seconds set by settimeout()."""
 
@@ -57,6 +70,7 @@ class ScriptSide(Side):
         self.script = script
         self.is_over = self.is_closed = self.is_shut = self.was_read = self.passes = False
         self.loses = False
+        self.shown = 0
         self.timeout = None
 
     @property

@@ -105,7 +105,7 @@ class TheServer(Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
         forward = target_of(wanted, is_needed=not held.decides)
         self.framing = self.framing if framing is None else framing
         framings = framings_of(self.framing, relay)
-        held.prepare(Tutorial(self, held, callbacks.threads), callbacks, relay.buffer, framings)
+        held.prepare(Tutorial(self, held, callbacks), callbacks, relay.buffer, framings)
         warn_of_slips(type(self))
         self._drain = seconds("drain", drain, zero=True)
         self._pid = os.getpid()

@@ -309,6 +309,14 @@ class Callbacks:
         "`preread_limit`. A client that waits for the server to speak first sends nothing until then",
         native=True,
     )
+    inspect_limit: int | None = setting(
+        default=None,
+        kind=Count(1, none="no limit"),
+        others="inspectbytes inspectsize showlimit",
+        meaning="how many bytes of each direction `on_recv` is shown. The chunk or message in which that is reached is "
+        "shown whole; from then on the direction is relayed natively, as after `passthrough()`",
+        native=True,
+    )
 
 
 @group("command", "the command")

@@ -24,6 +24,7 @@ from ._script import Listener, Sides
 from ._tutorial_hooks import ScriptHooks
 
 if TYPE_CHECKING:
+    from ._groups import Callbacks
     from ._hook_types import BareServer
 
 
@@ -66,13 +67,14 @@ class TutorialAttributes:
 class Tutorial:
     """The tutorial's form of one server: the Form that its callbacks ask. It keeps no server of our form alive."""
 
-    def __init__(self, server: object, callbacks: ServerCallbacks, threads: int) -> None:
+    def __init__(self, server: object, callbacks: ServerCallbacks, settings: Callbacks) -> None:
         self._server = weakref.ref(server)
         self._callbacks = callbacks
+        self._inspect_limit = settings.inspect_limit
         self._sides: Sides | None = None
         self._bare = frozenset(name for name in WITHOUT_ARGUMENTS if _takes_nothing(server, name))
         self.is_used = bool(self._bare)
-        if self.is_used and threads > 1:
+        if self.is_used and settings.threads > 1:
             raise ConfigError("threads: methods without arguments share self.s, so callbacks run on one; leave it at 1")
 
     def has(self, name: str) -> bool:
@@ -94,7 +96,14 @@ class Tutorial:
         own = {name: method for name, method in methods.items() if name == "on_close" or name not in given}
         # Where there is no on_eof of our form, an end of stream does nothing but call the script's on_close.
         logged_as = {"on_eof": "on_close"} if "on_close" in own and "on_eof" not in hooks else {}
-        script = ScriptHooks(sides, own, dict(hooks), self._send_on, passes_errors=self._callbacks.passes_errors)
+        script = ScriptHooks(
+            sides,
+            own,
+            dict(hooks),
+            self._send_on,
+            passes_errors=self._callbacks.passes_errors,
+            inspect_limit=self._inspect_limit,
+        )
         if "on_accept" in methods or "on_accept" in hooks:
             hooks["on_accept"] = script.on_accept
         hooks["on_connect"] = script.on_connect

@@ -34,11 +34,13 @@ class ScriptHooks:
         send_on: Callable[[], None],
         *,
         passes_errors: bool,
+        inspect_limit: int | None,
     ) -> None:
         self._sides = sides
         self._own = methods
         self._given = given
         self._passes_errors = passes_errors
+        self._inspect_limit = inspect_limit
         self._attributes = sides.attributes
         self._receives = methods.get("on_recv", send_on)
 
@@ -96,7 +98,7 @@ class ScriptHooks:
     def on_recv(self, side: ScriptSide, data: bytes) -> None:
         """Call the script's on_recv with a chunk. Bytes that it does not send go nowhere."""
         sides = self._sides
-        if side.passes:
+        if not self._shows(side, data):
             self._pass_on(side, data)
             return
         sides.at_hand, sides.has_sent = side, False
@@ -110,6 +112,15 @@ class ScriptHooks:
                 raise
         finally:
             sides.at_hand = None
+
+    def _shows(self, side: ScriptSide, data: bytes) -> bool:
+        """Return whether the script is to see this chunk of the side's. Bytes that it sees count towards the limit."""
+        if side.passes:
+            return False
+        if self._inspect_limit is not None:
+            side.shown += memoryview(data).nbytes
+            side.passes = side.shown >= self._inspect_limit
+        return True
 
     def _goes_on(self, name: str, error: Exception, side: ScriptSide, data: bytes) -> bool:
         """Pass on what a method had only begun to see, where its failure ends nothing. Return whether it is said."""
@@ -146,7 +157,7 @@ class ScriptHooks:
             sides.has_sent = False
             partner = sides.partner(side)
             try:
-                answer = None if side.passes else callback(side, data)
+                answer = callback(side, data) if self._shows(side, data) else None
                 for part in parts_of(name, answer, data):
                     self._pass_on(side, part)
             except Exception as error:

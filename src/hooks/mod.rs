@@ -12,7 +12,7 @@ pub use crate::words::outcome::Failed;
 use crate::{
     inspect::{Stages, framing::Framed},
     live::handle::Connection,
-    settings::forward::Forward,
+    settings::{config::Relay, forward::Forward},
     threads::lane::Lanes,
     words::{
         chunk::{Chunk, ChunkBuffer},
@@ -154,15 +154,19 @@ pub(crate) struct ServerHooks {
     pub lanes: Arc<Lanes>,
     /// Maximum bytes of one chunk.
     pub chunk: usize,
+    /// The number of bytes of each direction that are shown. None where each socket is carried alone: without its hooks such a
+    /// socket's bytes would go nowhere.
+    pub inspect_limit: Option<usize>,
     /// True if each socket is carried alone.
     pub apart: bool,
     interest: AtomicInterest,
 }
 
 impl ServerHooks {
-    pub(crate) fn new(hooks: Arc<dyn Hooks>, lanes: Arc<Lanes>, chunk: usize) -> Self {
+    pub(crate) fn new(hooks: Arc<dyn Hooks>, lanes: Arc<Lanes>, relay: &Relay) -> Self {
         let apart = hooks.apart();
-        Self { hooks, lanes, chunk, apart, interest: AtomicInterest::default() }
+        let inspect_limit = relay.inspect_limit.filter(|_| !apart);
+        Self { hooks, lanes, chunk: relay.chunk, inspect_limit, apart, interest: AtomicInterest::default() }
     }
 
     pub(crate) fn interest(&self) -> Interest {

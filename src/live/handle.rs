@@ -174,6 +174,11 @@ impl Connection {
         self.0.control.pass_through(direction);
     }
 
+    /// Records that a hook was shown `bytes` of `direction`, of which it sees `limit` bytes.
+    pub(crate) fn show(&self, direction: Direction, bytes: usize, limit: usize) {
+        self.0.show(direction, bytes, limit);
+    }
+
     /// Changes the stages of `direction`, before its next read; changes are made in the order of the calls. Refused once the
     /// direction has ended, and while 64 changes wait. `edit` runs on the connection's thread.
     pub fn edit_stages(&self, direction: Direction, edit: impl FnOnce(&mut Stages) + Send + 'static) -> Result<(), Refused> {

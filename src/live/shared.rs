@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering, fence},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence},
     },
 };
 
@@ -83,6 +83,8 @@ pub(super) struct Seldom {
     /// Requested changes of the stages.
     edits: Mutex<Both<Vec<Edit>>>,
     dialogues: Dialogues,
+    /// Bytes that hooks were shown, where their number is limited.
+    shown: Both<AtomicU64>,
     /// The outcome that another connection's failure causes.
     cause: OnceLock<Outcome>,
     /// One line about the targets that could not be connected before the one that was.
@@ -210,6 +212,16 @@ impl Shared {
         // end.
         fence(Ordering::SeqCst);
         if self.control.over.has(direction) { Err(Refused::Ended) } else { Ok(inbox) }
+    }
+
+    /// Records that a hook was shown `bytes` of `direction`, and hides it from hooks once they have seen `limit` bytes of it.
+    /// For the connection's task.
+    pub(crate) fn show(&self, direction: Direction, bytes: usize, limit: usize) {
+        let shown = &self.seldom.get_or_init(Box::default).shown[direction];
+        let before = shown.fetch_add(bytes as u64, Ordering::Relaxed);
+        if before + bytes as u64 >= limit as u64 {
+            self.control.pass_through(direction);
+        }
     }
 
     /// Fails the connection for `cause`: bytes sent to its peer are delivered first.

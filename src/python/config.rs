@@ -53,6 +53,7 @@ settings! {
     "backlog" => listening.backlog,
     "reuse_port" => listening.reuse_port,
     "buffer_size" => relay.chunk,
+    "inspect_limit" => relay.inspect_limit,
     "splice" => relay.splice,
     "coalesce" => relay.coalesce,
     "preread_limit" => preread.limit,

@@ -181,6 +181,9 @@ impl<'a> Hook<'a> {
                 if self.began.is_none() {
                     self.began = Some(called.now());
                 }
+                if let Some(limit) = hooks.server.inspect_limit {
+                    hooks.connection.show(self.direction, chunk.len(), limit);
+                }
                 called.on_recv(&hooks.connection, self.direction, chunk)
             }
             _ => Ok(Verdict::Pass.into()),

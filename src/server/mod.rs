@@ -86,8 +86,8 @@ impl Server {
     /// lanes no hook is called. A closed server takes no lanes.
     pub fn hook(&self, hooks: Arc<dyn Hooks>, lanes: impl IntoIterator<Item = LaneHandle>) {
         let (state, shared) = (&self.0.state, &self.0.state.shared);
-        let chunk = state.config(|config| config.relay.chunk);
-        shared.hooked.get_or_init(|| Arc::new(ServerHooks::new(hooks, Arc::clone(&shared.lanes), chunk)));
+        let relay = state.config(|config| config.relay.clone());
+        shared.hooked.get_or_init(|| Arc::new(ServerHooks::new(hooks, Arc::clone(&shared.lanes), &relay)));
         shared.lanes.enter(lanes.into_iter().collect());
     }
 

@@ -119,6 +119,9 @@ pub struct Relay {
     /// Maximum bytes of one chunk that a hook sees, 1 to 256 KiB, which is the default: fewer system calls and calls of
     /// hooks for large transfers, and no difference to small ones.
     pub chunk: usize,
+    /// The number of bytes of each direction that `on_recv` is shown, from 1: after the chunk in which it is reached the
+    /// direction is native, as after [`pass_through`](crate::live::handle::Connection::pass_through). Default: no limit.
+    pub inspect_limit: Option<usize>,
     /// When native directions are spliced. Default: while they stream.
     pub splice: Splice,
     /// When directions wait for more bytes before they are woken. Default: while they stream.
@@ -127,7 +130,7 @@ pub struct Relay {
 
 impl Default for Relay {
     fn default() -> Self {
-        Self { chunk: MOST_CHUNK, splice: Splice::default(), coalesce: Coalesce::default() }
+        Self { chunk: MOST_CHUNK, inspect_limit: None, splice: Splice::default(), coalesce: Coalesce::default() }
     }
 }
 
@@ -218,6 +221,9 @@ impl Config {
         ];
         if !(1..=MOST_READ).contains(&self.preread.limit) {
             return wrong("preread_limit: it is not between 1 byte and 16 MiB; give 16,384 unless there is a reason");
+        }
+        if self.relay.inspect_limit == Some(0) {
+            return wrong("inspect_limit: 0 would show nothing; give at least 1, or None for no limit");
         }
         timeouts.iter().try_for_each(|(name, value)| value.map_or(Ok(()), |value| check_limit(name, value)))?;
         if !(1..=MOST_CHUNK).contains(&self.relay.chunk) {

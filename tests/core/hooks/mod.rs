@@ -45,6 +45,7 @@ mod failing;
 mod gate;
 mod given;
 mod injecting;
+mod inspect_limit;
 mod later;
 mod leaving;
 mod moving;

@@ -74,20 +74,32 @@ def drain(received: list[str]) -> Served:
     return Served(serve)
 
 
-@pytest.mark.parametrize("splice", [True, False], ids=["on", "off"])
-def test_what_streams_is_spliced_unless_that_is_off(splice: bool, tmp_path: Path) -> None:
-    require_root("strace")
+def spliced_bytes(tmp_path: Path, settings: dict[str, object]) -> int:
+    """Stream through a proxy with these settings. Return how many bytes went into pipes and out of them."""
     received: list[str] = []
     log = tmp_path / "calls"
     prefix = ("strace", "-f", "-qq", "-e", "trace=splice", "-o", str(log))
     with (
         drain(received) as served,
-        ProxyProcess(tmp_path, [{"forward": served.address, "splice": splice}], prefix=prefix) as proxy,
+        ProxyProcess(tmp_path, [{"forward": served.address, **settings}], prefix=prefix) as proxy,
     ):
         stream(proxy, served, received)
-    spliced = sum(int(match[1]) for match in re.finditer(r"splice\(.* = (\d+)$", log.read_text(), re.MULTILINE))
+    return sum(int(match[1]) for match in re.finditer(r"splice\(.* = (\d+)$", log.read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("splice", [True, False], ids=["on", "off"])
+def test_what_streams_is_spliced_unless_that_is_off(splice: bool, tmp_path: Path) -> None:
+    require_root("strace")
+    spliced = spliced_bytes(tmp_path, {"splice": splice})
     # Each byte goes in and out; what came before the direction counted as one that streams was copied.
     assert spliced > SIZE if splice else spliced == 0
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_what_is_behind_the_bytes_that_callbacks_are_shown_is_spliced(kind: str, tmp_path: Path) -> None:
+    require_root("strace")
+    assert spliced_bytes(tmp_path, {"on_client_recv": kind}) == 0
+    assert spliced_bytes(tmp_path, {"on_client_recv": kind, "inspect_limit": 1000}) > SIZE
 
 
 @pytest.mark.parametrize("hog", [False, True], ids=["pipes to be had", "pipes used up"])

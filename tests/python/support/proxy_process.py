@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from interpose import Forward, InterposeError, Limits, Listen, Relay, TheServer, Timeouts
+from interpose import Callbacks, Forward, InterposeError, Limits, Listen, Relay, Side, TheServer, Timeouts
 
 Plan = dict[str, Any]
 
@@ -43,6 +43,17 @@ def prepare(plan: Plan) -> None:
         os.setuid(plan["uid"])
 
 
+def look(side: Side, data: bytes) -> None:
+    """See a chunk."""
+
+
+async def look_later(side: Side, data: bytes) -> None:
+    """See a chunk, in a task."""
+
+
+LOOKING = {"def": look, "async def": look_later}
+
+
 def build(spec: Plan) -> TheServer:
     """A bound server."""
     host, port = spec["forward"]
@@ -56,6 +67,8 @@ def build(spec: Plan) -> TheServer:
         limits=Limits(**spec.get("limits", {})),
         listen=Listen(backlog=spec.get("backlog", 1024), public=True),
         relay=Relay(splice=spec.get("splice", True), coalesce=spec.get("coalesce", True)),
+        callbacks=Callbacks(inspect_limit=spec.get("inspect_limit")),
+        on_client_recv=LOOKING.get(spec.get("on_client_recv", "")),
     )
 
 
