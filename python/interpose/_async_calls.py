@@ -68,7 +68,7 @@ class _Reader:
         self.is_watched = True
 
     def __call__(self) -> None:
-        self._calls.drain()
+        self._calls.drain(is_woken=True)
 
     def __del__(self) -> None:
         if self.is_watched:
@@ -125,11 +125,11 @@ class AsyncCalls:
                 return None
         return start_thread("interpose-wake", self._waker(context))
 
-    def drain(self) -> None:
+    def drain(self, is_woken: bool = False) -> None:
         """Begin what was asked since the last call, and cancel what nobody waits for any more."""
         if self._is_ended:
             return
-        asked, closed, cancelled, read, is_over = _native.next_questions(self._bridge)
+        asked, closed, cancelled, read, is_over = _native.next_questions(self._bridge, is_woken)
         tasks, loop = self._tasks, self._loop
         self._is_busy = bool(asked)
         for question in asked:
@@ -145,6 +145,8 @@ class AsyncCalls:
                 self._bridge.wake_answered()
             else:
                 loop.call_soon(self._bridge.wake_answered)
+            # More is asked by then, while there is traffic: nobody has to wake the loop for it.
+            loop.call_soon(self.drain)
         for key in cancelled:
             if (task_of_key := tasks.get(key)) is not None:
                 task_of_key.cancel()

@@ -98,13 +98,14 @@ impl Asking {
 /// true if the server is closed.
 type Taken<'py> = (Bound<'py, PyList>, Bound<'py, PyList>, Vec<u64>, Vec<u64>, bool);
 
-/// Takes all items that wait for the loop of `bridge`.
+/// Takes all items that wait for the loop of `bridge`, which `is_woken` by its descriptor, or looks again because there were
+/// questions: it is not woken for what comes before that.
 #[pyfunction]
-pub(super) fn next_questions<'py>(bridge: &Bound<'py, Bridge>) -> PyResult<Taken<'py>> {
+pub(super) fn next_questions<'py>(bridge: &Bound<'py, Bridge>, is_woken: bool) -> PyResult<Taken<'py>> {
     let py = bridge.py();
     let (asked, closed) = (PyList::empty(py), PyList::empty(py));
     let (mut cancelled, mut read, mut is_over) = (Vec::new(), Vec::new(), false);
-    let mut items = bridge.get().take();
+    let mut items = bridge.get().take(is_woken);
     for item in items.drain(..) {
         match item {
             Item::Ask(question) if question.is_cancelled() => drop(question),

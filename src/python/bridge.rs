@@ -82,8 +82,9 @@ impl Bridge {
         drop(objects);
     }
 
-    /// Gathers answers from here on: the loop has taken questions, and calls `wake_answered` soon.
+    /// Gathers answers from here on: the loop has taken questions, and soon calls `wake_answered`, and takes the next.
     pub(super) fn gather_answers(&self) {
+        self.callbacks.get().queue.look_again();
         self.answers().gathers = true;
     }
 
@@ -110,11 +111,11 @@ impl Bridge {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes all items that wait, in their order.
-    pub(super) fn take(&self) -> Vec<Item> {
+    /// Takes all items that wait, in their order. `is_woken` is true if the descriptor has woken the loop.
+    pub(super) fn take(&self, is_woken: bool) -> Vec<Item> {
         end_forked_child(self.process);
         #[cfg(unix)]
-        if let Some(Wake::Descriptor(descriptor)) = self.wake().as_deref() {
+        if is_woken && let Some(Wake::Descriptor(descriptor)) = self.wake().as_deref() {
             descriptor.clear();
         }
         let spare = mem::take(&mut *self.spare());

@@ -238,6 +238,8 @@ pub(super) struct Queue {
 struct State {
     phase: Phase,
     items: Vec<Item>,
+    /// True while the loop is not woken: it has taken questions just now, and looks again.
+    looks_again: bool,
     /// True if a thread wakes the loop, which cannot watch a descriptor.
     is_waited_for: bool,
 }
@@ -311,7 +313,7 @@ impl Queue {
     pub(super) fn put(&self, item: Item) -> Result<(), Item> {
         let mut state = self.state();
         let Phase::Open(wake) = &state.phase else { return Err(item) };
-        let wake = state.items.is_empty().then(|| Arc::clone(wake));
+        let wake = (state.items.is_empty() && !state.looks_again).then(|| Arc::clone(wake));
         state.items.push(item);
         let is_waited_for = state.is_waited_for;
         drop(state);
@@ -330,9 +332,15 @@ impl Queue {
         matches!(self.state().phase, Phase::New)
     }
 
+    /// Wakes the loop for nothing until it takes the next items, which it does soon.
+    pub(super) fn look_again(&self) {
+        self.state().looks_again = true;
+    }
+
     /// Takes the items, in their order. Keeps `spare`, which is empty, for the next ones.
     pub(super) fn take(&self, spare: Vec<Item>) -> Vec<Item> {
         let mut state = self.state();
+        state.looks_again = false;
         mem::replace(&mut state.items, spare)
     }
 
