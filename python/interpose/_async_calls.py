@@ -150,6 +150,8 @@ class AsyncCalls:
         for key in cancelled:
             if (task_of_key := tasks.get(key)) is not None:
                 task_of_key.cancel()
+                # One that had not begun runs none of its own code any more.
+                task_of_key.add_done_callback(functools.partial(self._forget, key))
         # Behind those: a callback whose connection has ended is cancelled, and its read not refused.
         for key in read:
             if (waiting := self._reads.get(key)) is not None and not waiting.done():
@@ -157,6 +159,10 @@ class AsyncCalls:
         if is_over:
             self._unwatch()
             self.over.set()
+
+    def _forget(self, key: int, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
 
     def check(self) -> None:
         """In another thread: log that the loop is kept, if it has not called back for a second."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import sys
@@ -41,6 +42,33 @@ def test_a_cycle_is_collected_after_the_stop(echo: Echo) -> None:
     gone = weakref.ref(application), weakref.ref(server)
     del application, server
     poll(lambda: gc.collect() >= 0 and gone[0]() is None and gone[1]() is None, 10.0, "both are collected")
+
+
+def test_a_callback_that_is_cancelled_before_it_begins_is_forgotten(echo: Echo) -> None:
+    """Its question and its cancellation wait in the queue when the loop looks."""
+    began: list[bytes] = []
+
+    async def on_client_recv(side: Side, data: bytes) -> None:
+        began.append(data)
+
+    async def main() -> None:
+        async with TheServer("", 0, echo.address, on_client_recv=on_client_recv) as server:
+            for _ in range(20):
+                reader, writer = await asyncio.open_connection(*address_of(server))
+                await asyncio.to_thread(poll, lambda: server.connections, 10.0, "it is there")
+                writer.write(b"x")
+                # The loop stands still until both wait in its queue.
+                poll(lambda: server.connections[0].to_upstream.read, 10.0, "it was asked")
+                server.connections[0].abort()
+                poll(lambda: server.stats.active == 0, 10.0, "it has ended")
+                with contextlib.suppress(OSError):
+                    await reader.read()
+                writer.close()
+            await asyncio.sleep(0.01)
+            gc.collect()
+            assert [one for one in gc.get_objects() if type(one).__name__ == "Asking"] == []
+
+    asyncio.run(main())
 
 
 def descriptors() -> int:
