@@ -95,11 +95,15 @@ def test_what_streams_is_spliced_unless_that_is_off(splice: bool, tmp_path: Path
     assert spliced > SIZE if splice else spliced == 0
 
 
+@pytest.mark.parametrize("more", [{}, {"lines": True}, {"preread": True}], ids=["chunks", "lines", "preread"])
 @pytest.mark.parametrize("kind", ["def", "async def"])
-def test_what_is_behind_the_bytes_that_callbacks_are_shown_is_spliced(kind: str, tmp_path: Path) -> None:
+def test_what_is_behind_the_bytes_that_callbacks_are_shown_is_spliced(
+    kind: str, more: dict[str, object], tmp_path: Path
+) -> None:
     require_root("strace")
-    assert spliced_bytes(tmp_path, {"on_client_recv": kind}) == 0
-    assert spliced_bytes(tmp_path, {"on_client_recv": kind, "inspect_limit": 1000}) > SIZE
+    looking = {"on_client_recv": kind, **more}
+    assert more or spliced_bytes(tmp_path, looking) == 0
+    assert spliced_bytes(tmp_path, {**looking, "inspect_limit": 1000}) > SIZE
 
 
 @pytest.mark.parametrize("hog", [False, True], ids=["pipes to be had", "pipes used up"])

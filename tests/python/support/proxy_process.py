@@ -15,7 +15,19 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from interpose import Callbacks, Forward, InterposeError, Limits, Listen, Relay, Side, TheServer, Timeouts
+from interpose import (
+    Callbacks,
+    Connection,
+    Forward,
+    InterposeError,
+    Limits,
+    Listen,
+    Relay,
+    Side,
+    TheServer,
+    Timeouts,
+    framing,
+)
 
 Plan = dict[str, Any]
 
@@ -51,6 +63,10 @@ async def look_later(side: Side, data: bytes) -> None:
     """See a chunk, in a task."""
 
 
+def decide(conn: Connection, data: bytes) -> None:
+    """Leave the decision to the server, once the client has said something."""
+
+
 LOOKING = {"def": look, "async def": look_later}
 
 
@@ -68,6 +84,8 @@ def build(spec: Plan) -> TheServer:
         listen=Listen(backlog=spec.get("backlog", 1024), public=True),
         relay=Relay(splice=spec.get("splice", True), coalesce=spec.get("coalesce", True)),
         callbacks=Callbacks(inspect_limit=spec.get("inspect_limit")),
+        framing=framing.lines() if spec.get("lines") else None,
+        on_preread=decide if spec.get("preread") else None,
         on_client_recv=LOOKING.get(spec.get("on_client_recv", "")),
     )
 
