@@ -23,13 +23,13 @@ use crate::{
         mirror::{Copy, CopyEnd, MOST_BEHIND, Mirror},
     },
     io::{
-        connector::{Connected, Way},
+        connector::{ConnectedUpstream, Way},
         hops::Came,
         stream::Stream,
         targets,
     },
     live::{
-        control::Command,
+        control::Demand,
         shared::{Edit, Shared},
     },
     settings::forward::Forward,
@@ -119,7 +119,7 @@ impl Mirroring {
         let came = Came { passed: shared.passed.load(Relaxed), client: Some(shared.ends()) };
         let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &context.options, came };
         let connected = targets::connect(target, way, None).await;
-        let Connected { stream, peer, local, hop, .. } = connected.map_err(explained)?;
+        let ConnectedUpstream { stream, peer, local, hop, .. } = connected.map_err(explained)?;
         let mut side = Side { stream, shared, copy, taken: VecDeque::new(), sent_end: false, received_end: false };
         let _hop = circle::refuse_own_listener(&context.server, (&peer, &local), hop).map_err(explained)?;
         poll_fn(|cx| side.poll(cx)).await
@@ -184,7 +184,7 @@ impl Side<'_> {
         }
         let control = &self.shared.control;
         let is_asked_for =
-            || control.ended.has(Direction::ToUpstream) || control.is_left() || control.command() == Some(Command::Close);
+            || control.ended.has(Direction::ToUpstream) || control.is_left() || control.demand() == Some(Demand::Close);
         if end != CopyEnd::Finished && !is_asked_for() {
             return Poll::Ready(Ok(true));
         }

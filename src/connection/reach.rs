@@ -15,7 +15,7 @@ use crate::{
     },
     hooks::{Decision, Hooks, connection_hooks::ConnectionHooks},
     io::{
-        connector::{Connected, Way},
+        connector::{ConnectedUpstream, Way},
         given::{self, Given},
         hops::{Came, Hop},
         reserve::Reserve,
@@ -70,7 +70,7 @@ pub(super) async fn reach(departure: Departure<'_>) -> Result<Reached, Outcome> 
     let hooked = hooks.as_mut().map(|hooks| (hooks, on_lane));
     let decided = unless_ended(decide(context, &way, (shared, client), hooked, reserve), shared, None).await?;
     let connected = unless_ended(connect(context, way, decided), shared, Some(client)).await?;
-    let connected = connected.map(|Connected { stream, peer, local, hop, passed_over }| {
+    let connected = connected.map(|ConnectedUpstream { stream, peer, local, hop, passed_over }| {
         passed_over.into_iter().for_each(|line| context.server.note_passed_over(shared, line));
         (Unserved(Some(stream)), (peer, local), hop)
     });
@@ -143,7 +143,7 @@ async fn unless_failed(
 }
 
 /// Connects where the client is to go. Returns `None` for a client that goes nowhere.
-async fn connect(context: &ConnectionContext, way: Way<'_>, decided: Decided) -> Result<Option<Connected>, Outcome> {
+async fn connect(context: &ConnectionContext, way: Way<'_>, decided: Decided) -> Result<Option<ConnectedUpstream>, Outcome> {
     // Kept until the server has taken the socket over.
     let Decided { decision, reserve, early: _early } = decided;
     let failed = |error: String| Outcome::explained(CloseReason::ConnectFailed, error);

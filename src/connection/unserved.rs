@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     io::stream::Stream,
-    live::{control::Command, shared::Shared},
+    live::{control::Demand, shared::Shared},
     words::{
         error::reason_text,
         outcome::{CloseReason, Outcome},
@@ -43,16 +43,13 @@ pub(super) async fn unless_ended<T>(
 ) -> Result<T, Outcome> {
     let mut work = pin!(work);
     poll_fn(|cx| {
-        shared.control.register(cx);
-        if let Some(Command::Abort | Command::Stop) = shared.control.command() {
-            let stopped = shared.control.command() == Some(Command::Stop);
-            let reason = if stopped { CloseReason::Stopped } else { CloseReason::Aborted };
+        if let Poll::Ready(reason) = shared.control.poll_abort(cx) {
             return Poll::Ready(Err(Outcome::plain(reason)));
         }
         if let Poll::Ready(done) = work.as_mut().poll(cx) {
             return Poll::Ready(done);
         }
-        if shared.control.command() == Some(Command::Close) {
+        if shared.control.demand() == Some(Demand::Close) {
             return Poll::Ready(Err(Outcome::plain(CloseReason::Closed)));
         }
         // Only RST means that the client has left. A FIN may come from a client that has sent everything, and bytes stay in

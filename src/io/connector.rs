@@ -34,7 +34,7 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 const UNIX_RETRY: Duration = Duration::from_millis(10);
 
 /// A connected upstream, with the names of its socket as the connect determined them.
-pub(crate) struct Connected {
+pub(crate) struct ConnectedUpstream {
     pub stream: Stream,
     pub peer: SocketName,
     pub local: SocketName,
@@ -54,7 +54,11 @@ pub(crate) struct Way<'a> {
 }
 
 /// Connects to the first target of `forward` alone, or returns the reason of the failure. Uses the descriptors of `reserve`.
-pub(super) async fn connect_once(forward: &Forward, way: Way<'_>, reserve: Option<Reserve>) -> Result<Connected, Outcome> {
+pub(super) async fn connect_once(
+    forward: &Forward,
+    way: Way<'_>,
+    reserve: Option<Reserve>,
+) -> Result<ConnectedUpstream, Outcome> {
     let attempt = async {
         // Releases the descriptor reserved for DNS now; the one for the socket just before the socket is opened.
         let kept = reserve.map(Reserve::into_socket);
@@ -112,7 +116,7 @@ fn order(found: &Arc<[SocketAddr]>, port: u16, source: Option<IpAddr>) -> Vec<So
 
 /// Starts an attempt at the next address when the last one failed, or had no result for [`ATTEMPT_DELAY`]. Returns the first
 /// connection and drops the other attempts. If all fail, returns the first failure.
-async fn race(addresses: &[SocketAddr], source: Option<IpAddr>, way: Way<'_>) -> Result<Connected, Outcome> {
+async fn race(addresses: &[SocketAddr], source: Option<IpAddr>, way: Way<'_>) -> Result<ConnectedUpstream, Outcome> {
     let mut waiting = addresses.iter();
     let mut running = FuturesUnordered::new();
     let mut first_failure = None;
@@ -138,7 +142,7 @@ async fn race(addresses: &[SocketAddr], source: Option<IpAddr>, way: Way<'_>) ->
     }
 }
 
-async fn connect_tcp(address: SocketAddr, source: Option<IpAddr>, way: Way<'_>) -> io::Result<Connected> {
+async fn connect_tcp(address: SocketAddr, source: Option<IpAddr>, way: Way<'_>) -> io::Result<ConnectedUpstream> {
     let socket = new_socket(address, source, way.options)?;
     let (target, mut hop, mut known) = (address.into(), None, None);
     let dial = |socket: &Socket| {
@@ -166,7 +170,7 @@ async fn connect_tcp(address: SocketAddr, source: Option<IpAddr>, way: Way<'_>) 
     if cfg!(not(unix)) {
         hop = way.hops.remember((&local, &peer), way.came);
     }
-    Ok(Connected { stream, peer, local, hop, passed_over: None })
+    Ok(ConnectedUpstream { stream, peer, local, hop, passed_over: None })
 }
 
 /// Returns the address that a connect to `address` reaches: 0.0.0.0 and [::] are this machine, at an address that only the
@@ -193,7 +197,7 @@ fn new_socket(address: SocketAddr, source: Option<IpAddr>, options: &SocketOptio
 }
 
 #[cfg(unix)]
-async fn connect_unix(path: &str, way: Way<'_>) -> Result<Connected, Outcome> {
+async fn connect_unix(path: &str, way: Way<'_>) -> Result<ConnectedUpstream, Outcome> {
     let name = path.strip_prefix('@').map_or_else(|| path.to_owned(), |name| format!("\0{name}"));
     let peer = SocketName::Unix(path.to_owned());
     let attempt = async || {
@@ -206,7 +210,7 @@ async fn connect_unix(path: &str, way: Way<'_>) -> Result<Connected, Outcome> {
         match attempt().await {
             Ok((connected, hop)) => {
                 let local = SocketName::Unix(String::new());
-                return Ok(Connected { stream: connected.into(), peer, local, hop, passed_over: None });
+                return Ok(ConnectedUpstream { stream: connected.into(), peer, local, hop, passed_over: None });
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(UNIX_RETRY).await,
             Err(error) => return Err(Outcome::from_connect(error)),
@@ -226,7 +230,7 @@ fn name_unix(socket: &Socket, peer: &SocketName, way: Way<'_>) -> io::Result<Opt
 }
 
 #[cfg(not(unix))]
-async fn connect_unix(_: &str, _: Way<'_>) -> Result<Connected, Outcome> {
+async fn connect_unix(_: &str, _: Way<'_>) -> Result<ConnectedUpstream, Outcome> {
     Err(Outcome::explained(CloseReason::ConnectFailed, "this system has no Unix sockets"))
 }
 

@@ -9,7 +9,7 @@ use std::{
 use socket2::{SockRef, Socket};
 
 use super::{
-    connector::{Connected, Way},
+    connector::{ConnectedUpstream, Way},
     hops::{Came, Ends, Hop, Hops},
     names::socket_name,
     stream::Unregistered,
@@ -95,9 +95,9 @@ pub(crate) fn has_been_connected(socket: &Socket) -> bool {
 
 impl Given {
     /// Registers the socket with the runtime of the calling thread.
-    pub(crate) fn register(self) -> Result<Connected, Outcome> {
+    pub(crate) fn register(self) -> Result<ConnectedUpstream, Outcome> {
         let Self { socket, peer, local, hop } = self;
-        Ok(Connected { stream: socket.attach().map_err(given_in_vain)?, peer, local, hop, passed_over: None })
+        Ok(ConnectedUpstream { stream: socket.attach().map_err(given_in_vain)?, peer, local, hop, passed_over: None })
     }
 }
 

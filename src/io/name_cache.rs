@@ -50,7 +50,7 @@ const PACE: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-enum Entry {
+enum CachedName {
     /// Waits for its lookup, or is being looked up. Without a receiver, nobody waits for the answer any more.
     Asking(watch::Sender<Option<Answer>>),
     Known {
@@ -61,7 +61,7 @@ enum Entry {
 
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    entries: HashMap<String, Entry>,
+    entries: HashMap<String, CachedName>,
     /// Names in the order of their requests, with the time of each request.
     waiting: VecDeque<(String, Instant)>,
     running: usize,
@@ -86,9 +86,9 @@ impl Names {
     /// Returns the answer if it is cached; otherwise the channel that will receive it, and the work that is due.
     pub(super) fn ask(&mut self, host: &str) -> Result<Answer, (Receiver, Due)> {
         let had_addresses = match self.entries.get(host) {
-            Some(Entry::Known { answer, until }) if *until > Instant::now() => return Ok(answer.clone()),
-            Some(Entry::Asking(sender)) => return Err((sender.subscribe(), Due::default())),
-            Some(Entry::Known { answer, .. }) => answer.is_ok(),
+            Some(CachedName::Known { answer, until }) if *until > Instant::now() => return Ok(answer.clone()),
+            Some(CachedName::Asking(sender)) => return Err((sender.subscribe(), Due::default())),
+            Some(CachedName::Known { answer, .. }) => answer.is_ok(),
             None => false,
         };
         if self.waiting.len() >= MOST_WAITING {
@@ -100,7 +100,7 @@ impl Names {
             return Ok(self.refusal(host));
         }
         let (sender, receiver) = watch::channel(None);
-        self.entries.insert(host.to_owned(), Entry::Asking(sender));
+        self.entries.insert(host.to_owned(), CachedName::Asking(sender));
         if had_addresses {
             self.running += 1;
             return Err((receiver, Due { begin: vec![host.to_owned()], look_again: None }));
@@ -152,7 +152,7 @@ impl Names {
             self.last_first = !self.last_first || self.slow >= MANY_SLOW;
             let (name, _) = if self.last_first { self.waiting.pop_back() } else { self.waiting.pop_front() }?;
             match self.entries.get(&name) {
-                Some(Entry::Asking(sender)) if !sender.is_closed() => return Some(name),
+                Some(CachedName::Asking(sender)) if !sender.is_closed() => return Some(name),
                 _ => self.entries.remove(&name),
             };
         }
@@ -162,7 +162,7 @@ impl Names {
     fn forget_abandoned(&mut self) {
         let entries = &mut self.entries;
         self.waiting.retain(|(name, _)| {
-            let wanted = matches!(entries.get(name), Some(Entry::Asking(sender)) if !sender.is_closed());
+            let wanted = matches!(entries.get(name), Some(CachedName::Asking(sender)) if !sender.is_closed());
             if !wanted {
                 entries.remove(name);
             }
@@ -202,7 +202,7 @@ impl Names {
     fn refuse_waiting(&mut self, until: Instant) {
         while self.waiting.front().is_some_and(|(_, asked)| *asked <= until) {
             let Some((name, _)) = self.waiting.pop_front() else { return };
-            if let Some(Entry::Asking(sender)) = self.entries.remove(&name) {
+            if let Some(CachedName::Asking(sender)) = self.entries.remove(&name) {
                 let _ = sender.send(Some(self.refusal(&name)));
             }
         }
@@ -219,7 +219,7 @@ impl Names {
 
     /// Sends `answer` to the callers that wait for `name`, and caches it.
     pub(super) fn know(&mut self, name: &str, answer: Answer, took: Duration) {
-        if let Some(Entry::Asking(sender)) = self.entries.remove(name) {
+        if let Some(CachedName::Asking(sender)) = self.entries.remove(name) {
             let _ = sender.send(Some(answer.clone()));
         }
         // Exhaustion concerns this process, not the name, and may end at once.
@@ -233,14 +233,14 @@ impl Names {
             for keep_addresses in [true, false] {
                 if self.entries.len() >= MOST_NAMES {
                     self.entries.retain(|_, entry| match entry {
-                        Entry::Known { answer, until } => *until > now || (keep_addresses && answer.is_ok()),
-                        Entry::Asking(_) => true,
+                        CachedName::Known { answer, until } => *until > now || (keep_addresses && answer.is_ok()),
+                        CachedName::Asking(_) => true,
                     });
                 }
             }
         }
         if self.entries.len() < MOST_NAMES {
-            self.entries.insert(name.to_owned(), Entry::Known { answer, until: now + keep });
+            self.entries.insert(name.to_owned(), CachedName::Known { answer, until: now + keep });
         }
     }
 }

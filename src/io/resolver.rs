@@ -28,15 +28,15 @@ const SLOW: Duration = Duration::from_millis(100);
 
 /// Looks up names, and keeps recent answers. Clones share them.
 #[derive(Debug, Clone)]
-pub(crate) struct Resolver(Arc<Shared>);
+pub(crate) struct Resolver(Arc<ResolverShared>);
 
-struct Shared {
+struct ResolverShared {
     names: Mutex<Names>,
     look_up: Box<dyn Fn(String) -> Asked + Send + Sync>,
     runtime: Handle,
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for ResolverShared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.names.fmt(f)
     }
@@ -58,7 +58,7 @@ impl Resolver {
     }
 
     fn with(runtime: Handle, look_up: impl Fn(String) -> Asked + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Shared { names: Mutex::default(), look_up: Box::new(look_up), runtime }))
+        Self(Arc::new(ResolverShared { names: Mutex::default(), look_up: Box::new(look_up), runtime }))
     }
 
     fn names(&self) -> MutexGuard<'_, Names> {

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use super::{
-    connector::{Connected, Way, connect_once},
+    connector::{ConnectedUpstream, Way, connect_once},
     reserve::Reserve,
 };
 use crate::{
@@ -25,7 +25,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Connects to the first target of `forward` that can be connected, or returns the reason of the last failure. The first
 /// attempt uses the descriptors of `reserve`; none is held during a pause.
-pub(crate) async fn connect(forward: &Forward, way: Way<'_>, reserve: Option<Reserve>) -> Result<Connected, Outcome> {
+pub(crate) async fn connect(forward: &Forward, way: Way<'_>, reserve: Option<Reserve>) -> Result<ConnectedUpstream, Outcome> {
     if forward.fallback.is_empty() && forward.retry.is_none() {
         let failed = |outcome: Outcome| Failures::of(forward, outcome).into_outcome(forward);
         return connect_once(forward, way, reserve).await.map_err(failed);
@@ -34,7 +34,7 @@ pub(crate) async fn connect(forward: &Forward, way: Way<'_>, reserve: Option<Res
     Box::pin(connect_any(forward, way, reserve)).await
 }
 
-async fn connect_any(forward: &Forward, way: Way<'_>, mut reserve: Option<Reserve>) -> Result<Connected, Outcome> {
+async fn connect_any(forward: &Forward, way: Way<'_>, mut reserve: Option<Reserve>) -> Result<ConnectedUpstream, Outcome> {
     let mut failures = Failures { begin: Instant::now(), rounds: 0, last: Vec::new(), reason: CloseReason::ConnectFailed };
     let mut pause = FIRST_PAUSE;
     loop {
@@ -43,7 +43,7 @@ async fn connect_any(forward: &Forward, way: Way<'_>, mut reserve: Option<Reserv
             match connect_once(target, way, reserve.take()).await {
                 Ok(connected) => {
                     let passed_over = failures.passed_over(forward, at);
-                    return Ok(Connected { passed_over, ..connected });
+                    return Ok(ConnectedUpstream { passed_over, ..connected });
                 }
                 Err(outcome) => {
                     let is_final = !is_of_the_target(outcome.reason);
@@ -168,7 +168,7 @@ mod tests {
         TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
     }
 
-    async fn connect_to(forward: &Forward) -> Result<Connected, Outcome> {
+    async fn connect_to(forward: &Forward) -> Result<ConnectedUpstream, Outcome> {
         let (resolver, hops) = (Resolver::on(Handle::current()), Arc::<Hops>::default());
         let options = SocketOptions { unacknowledged: None };
         let way = Way { resolver: &resolver, hops: &hops, options: &options, came: Came { passed: 0, client: None } };

@@ -2,13 +2,13 @@
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
-    task::Context,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use atomic_waker::AtomicWaker;
 
-use crate::words::direction::Direction;
+use crate::words::{direction::Direction, outcome::CloseReason};
 
 /// A requested end. A stronger request replaces a weaker one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +23,17 @@ pub(crate) enum Command {
     Abort = 3,
     /// Sends RST both ways now, because the server stops.
     Stop = 4,
+}
+
+/// The end of a connection that is demanded from outside: the strongest [`Command`] so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Demand {
+    /// As [`Command::Close`].
+    Close,
+    /// As [`Command::Fail`].
+    Fail,
+    /// RST both ways now, with this close reason.
+    Abort(CloseReason),
 }
 
 /// A set of directions that any thread may add to.
@@ -135,13 +146,34 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn command(&self) -> Option<Command> {
+    /// Returns the end that is demanded of the connection.
+    pub(crate) fn demand(&self) -> Option<Demand> {
         match self.command.load(Ordering::Acquire) {
             0 => None,
-            1 => Some(Command::Close),
-            2 => Some(Command::Fail),
-            3 => Some(Command::Abort),
-            _ => Some(Command::Stop),
+            1 => Some(Demand::Close),
+            2 => Some(Demand::Fail),
+            3 => Some(Demand::Abort(CloseReason::Aborted)),
+            _ => Some(Demand::Abort(CloseReason::Stopped)),
+        }
+    }
+
+    /// Returns true if an end of the connection at once is demanded.
+    pub(crate) fn is_aborted(&self) -> bool {
+        matches!(self.demand(), Some(Demand::Abort(_)))
+    }
+
+    /// Returns true if an end of the connection, or of `direction`, is demanded.
+    pub(crate) fn demands_end(&self, direction: Direction) -> bool {
+        self.demand().is_some() || self.ended.has(direction)
+    }
+
+    /// Completes with the close reason once an end at once is demanded. Until then the task of `cx` is woken at the next
+    /// request.
+    pub(crate) fn poll_abort(&self, cx: &Context<'_>) -> Poll<CloseReason> {
+        self.register(cx);
+        match self.demand() {
+            Some(Demand::Abort(reason)) => Poll::Ready(reason),
+            _ => Poll::Pending,
         }
     }
 

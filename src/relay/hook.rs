@@ -8,7 +8,7 @@ use std::{
 use crate::{
     hooks::{Answer, EndVerdict, Failed, Verdict, connection_hooks::ConnectionHooks},
     inspect::framing::TooLong,
-    live::{control::Command, shared::Shared},
+    live::shared::Shared,
     settings::config::{Coalesce, MOST_CHUNK, Splice},
     words::{
         chunk::{Chunk, ChunkBuffer},
@@ -83,7 +83,7 @@ impl<'a> Hook<'a> {
             return true;
         }
         let control = &shared.control;
-        let ended = || control.command().is_some() || control.ended.has(self.direction);
+        let ended = || control.demands_end(self.direction);
         self.asks() && (ended() || self.is_paused(shared) || self.has_sent_enough(shared))
     }
 
@@ -99,8 +99,7 @@ impl<'a> Hook<'a> {
     pub(super) fn is_interrupted(&self, shared: &Shared, ending: bool) -> bool {
         let control = &shared.control;
         let passed = self.chunks && control.passed_through.has(self.direction);
-        let aborted = control.command() >= Some(Command::Abort);
-        passed || aborted || control.edited.has(self.direction) || !ending && self.is_held(shared)
+        passed || control.is_aborted() || control.edited.has(self.direction) || !ending && self.is_held(shared)
     }
 
     /// Returns true if the turn is to be looked at before the next message is cut.

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     io::stream::{Socket, Stream},
-    live::{control::Command, shared::Edit},
+    live::{control::Demand, shared::Edit},
     settings::config::Splice,
     words::{
         direction::{
@@ -182,19 +182,18 @@ impl<'a> Relay<'a> {
                 }
             }
         }
-        match self.order.shared.control.command()? {
-            Command::Close => {
+        match self.order.shared.control.demand()? {
+            Demand::Close => {
                 self.closing = true;
                 self.end_direction(ToUpstream, cx);
                 self.end_direction(ToClient, cx);
                 None
             }
-            Command::Fail => {
+            Demand::Fail => {
                 self.fail_alone();
                 None
             }
-            Command::Abort => Some(End::Abort(CloseReason::Aborted)),
-            Command::Stop => Some(End::Abort(CloseReason::Stopped)),
+            Demand::Abort(reason) => Some(End::Abort(reason)),
         }
     }
 

@@ -106,7 +106,7 @@ impl<'a> Relay<'a> {
     pub(super) fn end(&self) -> End {
         if self.has_failed() {
             End::Failed
-        } else if self.closing && self.order.shared.control.command().is_none() {
+        } else if self.closing && self.order.shared.control.demand().is_none() {
             End::Left
         } else if self.closing {
             End::Closed

@@ -15,7 +15,7 @@ use crate::{
         errno::{is_gone, is_reset},
         stream::{Socket, Stream},
     },
-    live::{control::Command, shared::Shared},
+    live::shared::Shared,
     settings::config::Timeouts,
     words::{
         direction::{Direction, Side},
@@ -50,7 +50,7 @@ pub(super) async fn finish(mut relay: Relay<'_>, end: End) -> Outcome {
             let both = async { tokio::join!(client, upstream) };
             tokio::select! {
                 _ = deadline::within(LINGER, both) => {}
-                () = told_to_abort(shared) => {}
+                () = aborted(shared) => {}
             }
             Outcome::plain(CloseReason::Closed)
         }
@@ -103,17 +103,13 @@ pub(crate) async fn say_goodbye(client: &mut Stream, shared: &Shared, timeouts: 
     };
     tokio::select! {
         delivered = bounded => delivered,
-        () = told_to_abort(shared) => false,
+        () = aborted(shared) => false,
     }
 }
 
-/// Completes when an abort is requested.
-async fn told_to_abort(shared: &Shared) {
-    poll_fn(|cx| {
-        shared.control.register(cx);
-        if shared.control.command() >= Some(Command::Abort) { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
+/// Completes once an end at once is demanded.
+async fn aborted(shared: &Shared) {
+    poll_fn(|cx| shared.control.poll_abort(cx)).await;
 }
 
 /// Returns true if the peer need not be read any more, because the server ends idle connections and nothing is under way.
@@ -166,7 +162,7 @@ async fn wait_acknowledged(stream: &mut Stream, shared: &Shared, meter: &Meter, 
     let mut left = rest::unacknowledged(stream);
     let mut deadline = limit.map(Deadline::after);
     let mut sends = true;
-    while left > 0 && has_peer(stream) && shared.control.command() < Some(Command::Abort) {
+    while left > 0 && has_peer(stream) && !shared.control.is_aborted() {
         if let Some(deadline) = &mut deadline {
             deadline.look_at(Instant::now() + pause);
         }

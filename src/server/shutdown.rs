@@ -209,7 +209,7 @@ mod tests {
     use super::*;
     use crate::{
         live::{
-            control::Command,
+            control::Demand,
             shared::{Shared, SideNames},
         },
         server::{Server, state::ServerState},
@@ -252,11 +252,11 @@ mod tests {
         /// Returns for how long from now the drain lets its connection live.
         async fn ends_after(self) -> Duration {
             let start = Instant::now();
-            while self.shared.control.command().is_none() {
+            while self.shared.control.demand().is_none() {
                 sleep(SECOND / 100).await;
             }
             let time = start.elapsed();
-            assert_eq!(self.shared.control.command(), Some(Command::Stop));
+            assert_eq!(self.shared.control.demand(), Some(Demand::Abort(CloseReason::Stopped)));
             self.state.shared.registry.leave(&self.shared, Outcome::plain(CloseReason::Stopped));
             self.task.await.unwrap();
             time

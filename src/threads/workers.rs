@@ -17,7 +17,7 @@ use tokio::{runtime, sync::oneshot};
 use crate::{
     io::hops::{Came, Ends, Hop, Hops},
     io::{
-        connector::{Connected, Way},
+        connector::{ConnectedUpstream, Way},
         given,
         options::SocketOptions,
         resolver::Resolver,
@@ -33,10 +33,10 @@ use crate::{
 
 /// A set of I/O threads. Clones share it; when the last is dropped the threads end, and their tasks with them.
 #[derive(Debug, Clone)]
-pub struct Workers(Arc<Pool>);
+pub struct Workers(Arc<WorkerPool>);
 
 #[derive(Debug)]
-struct Pool {
+struct WorkerPool {
     workers: Vec<Worker>,
     commons: WorkerShared,
 }
@@ -136,7 +136,7 @@ impl Workers {
             Error::from_io(ErrorKind::Runtime, message, error)
         })?;
         let commons = WorkerShared { resolver: Resolver::on(workers[0].runtime.clone()), hops: Arc::default() };
-        Ok(Self(Arc::new(Pool { workers, commons })))
+        Ok(Self(Arc::new(WorkerPool { workers, commons })))
     }
 
     /// Starts one I/O thread per processor that this thread may run on.
@@ -153,7 +153,7 @@ impl Workers {
             let options = SocketOptions { unacknowledged: None };
             let way = Way { resolver: &resolver, hops: &hops, options: &options, came: origin.came(&hops) };
             let connected = targets::connect(&forward, way, None).await;
-            done(connected.and_then(|Connected { stream, peer, local, hop, .. }| {
+            done(connected.and_then(|ConnectedUpstream { stream, peer, local, hop, .. }| {
                 let fault = |error| Outcome::explained(CloseReason::ConnectFailed, reason_text(&error));
                 let socket = stream.into_socket().map_err(fault)?;
                 Ok(Dialled { socket, peer, local, memory: hop.map(Memory) })

@@ -49,13 +49,13 @@ enum Opening {
     Typed,
 }
 
-type Shared = Arc<Mutex<Opening>>;
+type SharedOpening = Arc<Mutex<Opening>>;
 
-fn get(opening: &Shared) -> Opening {
+fn get(opening: &SharedOpening) -> Opening {
     *opening.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn set(opening: &Shared, to: Opening) {
+fn set(opening: &SharedOpening, to: Opening) {
     *opening.lock().unwrap_or_else(PoisonError::into_inner) = to;
 }
 
@@ -80,7 +80,7 @@ const OF_CLIENT: &[u8] = b"BCDEFHPQSXcdfp";
 /// The client's direction.
 #[derive(Debug)]
 struct Client {
-    opening: Shared,
+    opening: SharedOpening,
     /// True behind the start-up; the shared state is not read then.
     is_typed: bool,
 }
@@ -165,7 +165,7 @@ impl Client {
 /// The upstream's direction.
 #[derive(Debug)]
 struct Upstream {
-    opening: Shared,
+    opening: SharedOpening,
     /// True once the shared state says so, which is final.
     is_typed: bool,
 }

@@ -50,7 +50,7 @@ pub(crate) fn refused(error: &io::Error) {
 }
 
 thread_local! {
-    static POOL: Pool = const { Pool { idle: RefCell::new(Vec::new()), used: Cell::new(false), tended: Cell::new(false), refused: Cell::new(None) } };
+    static POOL: PipePool = const { PipePool { idle: RefCell::new(Vec::new()), used: Cell::new(false), tended: Cell::new(false), refused: Cell::new(None) } };
 }
 
 /// A pipe: empty, or with the bytes of the last splice into it.
@@ -62,7 +62,7 @@ pub(crate) struct Pipe {
 }
 
 /// The unused pipes of one thread.
-struct Pool {
+struct PipePool {
     idle: RefCell<Vec<Pipe>>,
     /// True if a pipe was taken since the last check by [`tend`].
     used: Cell<bool>,
