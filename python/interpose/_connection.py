@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any, NoReturn
 
 from . import _native
-from ._exceptions import ArgumentTypeError
+from ._exceptions import ArgumentTypeError, ReadError
 from ._framing_pair import Framings, framing_of, native_framing
 from ._names import ConnectionNames
 from ._side import SideMethods
@@ -58,6 +59,22 @@ class Side(SideMethods):
         framing_of(value)
         self._connection._set_framing(self._client, value)  # pyright: ignore[reportPrivateUsage]
 
+    def read_message(self, timeout: float | None = None) -> Coroutine[Any, Any, bytes]:
+        """Take and return the next whole message that this side sends, by the framing of the server.
+
+        The relay goes on behind it with that framing. Raises ReadLimitError for more than `Relay.max_message` bytes,
+        ReadEndError if the stream ends before, and ReadError for bytes that break the protocol, where there is no
+        framing, and where it is a function of your own; all else is as with peek().
+        """
+        connection = self._connection
+        if connection._is_reframed:  # pyright: ignore[reportPrivateUsage]
+            raise ReadError(
+                "read_message: side.framing was set on this connection, which counts from the relay on; "
+                "give the framing to the server, or use read_until()"
+            )
+        most = connection._framings.max_message  # pyright: ignore[reportPrivateUsage]
+        return self._ask("read_message", "message", most, b"", timeout)
+
 
 def side_of(connection: Connection, is_client: bool) -> Side | None:
     """Return a side of `connection`, as callbacks get it."""
@@ -75,7 +92,16 @@ class Connection(ConnectionNames):
     after the end, and its reason and counters are final then.
     """
 
-    __slots__ = ("__weakref__", "_client_side", "_framings", "_native", "_other_framer", "_upstream_side", "state")
+    __slots__ = (
+        "__weakref__",
+        "_client_side",
+        "_framings",
+        "_is_reframed",
+        "_native",
+        "_other_framer",
+        "_upstream_side",
+        "state",
+    )
 
     state: Any
     """Yours: whatever you want to keep with the connection. None at first."""
@@ -83,6 +109,7 @@ class Connection(ConnectionNames):
     def __init__(self, native: _native.Connection, framings: Framings = _UNFRAMED) -> None:
         self._native = native
         self._framings = framings
+        self._is_reframed = False
         self._other_framer: _native.OtherFramer | None = None
         # The objects that a script has of its sides, for as long as it has them.
         self._client_side: weakref.ref[Side] | None = None
@@ -148,6 +175,7 @@ class Connection(ConnectionNames):
     def _set_framing(self, is_client: bool, value: Framing | None) -> None:
         """Frame what one side sends by `value` from the next byte on."""
         framings = self._framings
+        self._is_reframed = True
         native, limits = native_framing(value), (framings.max_message, framings.unframes)
         self._other_framer = self._native.set_framing(is_client, native, self._other_framer, limits)
         self._framings = replace(framings, of_client=value) if is_client else replace(framings, of_upstream=value)

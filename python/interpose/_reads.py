@@ -156,12 +156,23 @@ class SideReads(SideNames):
                 )
             case "end":
                 what = repr(delimiter) if delimiter else f"{wish.size} bytes"
+                if wish.word == "message":
+                    what = "the end of a message"
                 return ReadEndError(
                     f"{name}: {self!r} has ended its stream after {number} bytes, before {what}; read(n) takes those"
                 )
             case "long" if delimiter:
                 return ReadLimitError(
                     f"{name}: {self!r} has sent {number} bytes without {delimiter!r}; refuse it, or give a higher limit"
+                )
+            case "long" if wish.word == "message":
+                return ReadLimitError(
+                    f"{name}: {self!r} has sent a message of more than {number} bytes; refuse it, or raise max_message"
+                )
+            case "unframed":
+                return ReadError(
+                    f"{name}: {self!r} has no framing of the core's; give the server one, such as "
+                    "framing=framing.lines(), or use read_until()"
                 )
             case "long":
                 return ReadLimitError(

@@ -92,6 +92,8 @@ pub(crate) struct Dialogues(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     sides: Both<Dialogue>,
+    /// Bytes that were consumed in dialogues that are over.
+    consumed: Both<u64>,
     /// Made by the first read of a message.
     framers: Option<Both<Option<Box<dyn Framer>>>>,
 }
@@ -138,7 +140,12 @@ impl Dialogues {
 
     /// Ends the dialogue of the side that sends in `direction`: a read that waits is refused.
     pub(crate) fn close(&self, direction: Direction) -> Left {
-        let over = mem::take(&mut self.state().sides[direction]);
+        let over = {
+            let mut state = self.state();
+            let over = mem::take(&mut state.sides[direction]);
+            state.consumed[direction] += over.consumed as u64;
+            over
+        };
         // Not under the lock: the function belongs to the caller of the read.
         if let Some(Asked { answered, .. }) = over.asked {
             answered(Err(Unread::Closed));
@@ -192,6 +199,11 @@ impl Dialogues {
         }
     }
 
+    /// Returns the number of bytes that were consumed, of which the relay has seen none.
+    pub(crate) fn consumed(&self, direction: Direction) -> u64 {
+        self.state().consumed[direction]
+    }
+
     /// Takes the framers that a dialogue has used, for the relay to go on with.
     pub(crate) fn take_framers(&self) -> Option<Both<Option<Box<dyn Framer>>>> {
         self.state().framers.take()
@@ -212,7 +224,7 @@ impl Dialogues {
     pub(crate) fn serve(&self, direction: Direction, now: Instant) -> Option<usize> {
         loop {
             let mut state = self.state();
-            let State { sides, framers } = &mut *state;
+            let State { sides, framers, .. } = &mut *state;
             let side = &mut sides[direction];
             let is_late = side.asked.as_ref()?.wish.deadline.is_some_and(|deadline| deadline <= now);
             let answer = match side.find(framers, direction)? {

@@ -76,6 +76,12 @@ pub(super) fn has_function((of_client, of_upstream): &Framings) -> bool {
     is_function(of_client) || is_function(of_upstream)
 }
 
+/// Returns the framing with which messages are read before the relay: the core's. A function of the user's needs the lane.
+pub(super) fn pair_for_reads((of_client, of_upstream): &Framings) -> FramingPair {
+    let core = |framing: &Option<Py<Framing>>| framing.as_ref().and_then(|framing| framing.get().core());
+    FramingPair { of_client: core(of_client), of_upstream: core(of_upstream) }
+}
+
 /// The framing of a server's connections, without a reference to Python.
 #[derive(Debug, Clone)]
 pub(super) struct ServerFraming {
@@ -98,9 +104,12 @@ impl ServerFraming {
         Some(Self { pair: FramingPair { of_client, of_upstream }, rules: callbacks.rules, calls_python })
     }
 
-    /// Returns the framers of one connection.
+    /// Returns the framers of one connection: those with which messages were read before the relay, if some were.
     pub(super) fn framed(&self, connection: &Connection) -> Framed {
         let mut framed = self.pair.framed(self.rules);
+        if let Some(framers) = connection.take_framers() {
+            framed.framers = framers;
+        }
         if self.calls_python {
             locals::attached(|py, here| {
                 let (of_client, of_upstream) = &here.callbacks.get().framings;

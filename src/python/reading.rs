@@ -12,7 +12,7 @@ use pyo3::{
     types::{PyBytes, PyTuple},
 };
 
-use super::{bridge::Bridge, convert, handle, questions::Item};
+use super::{bridge::Bridge, convert, framing, handle, questions::Item};
 use crate::{
     live::{
         dialogue::{Unread, Wanted, Wish},
@@ -46,8 +46,9 @@ fn held(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 /// Returns the end of what is wanted, by its word.
-fn wanted(word: &str, size: usize, delimiter: &[u8]) -> Wanted {
+fn wanted(bridge: &Bridge, word: &str, size: usize, delimiter: &[u8]) -> Wanted {
     match word {
+        "message" => Wanted::Message { framing: framing::pair_for_reads(&bridge.callbacks.get().framings), limit: size },
         "most" | "peek_most" => Wanted::AtMost(size),
         "until" => Wanted::Until { delimiter: Bytes::copy_from_slice(delimiter), limit: size },
         _ => Wanted::Exactly(size),
@@ -59,7 +60,7 @@ impl Reading {
     /// Requests a read of the client's side or the upstream's. `key` is put into the queue of `bridge` once there is a result.
     ///
     /// `word` is "most" or "exactly" for as many bytes as `size`, the same with "peek_" in front, which leaves the bytes where
-    /// they are, or "until" for bytes up to `delimiter`, `size` at most.
+    /// they are, "until" for bytes up to `delimiter`, or "message" for one of the server's framing, `size` at most.
     #[new]
     #[expect(clippy::too_many_arguments, reason = "the façade has one call for all reads")]
     fn new(
@@ -77,7 +78,7 @@ impl Reading {
         let direction = if is_client { Direction::ToUpstream } else { Direction::ToClient };
         let peeks = word.starts_with("peek");
         let deadline = convert::seconds(py, "timeout", timeout)?.and_then(|limit| Instant::now().checked_add(limit));
-        let wish = Wish { wanted: wanted(word, size, delimiter), peeks, deadline };
+        let wish = Wish { wanted: wanted(bridge, word, size, delimiter), peeks, deadline };
         let state = Arc::new(Mutex::new(State::Asked));
         let answered = {
             let (state, queue, connection) = (Arc::clone(&state), Arc::clone(&bridge.callbacks.get().queue), connection.clone());

@@ -40,11 +40,11 @@ impl Relay<'_> {
         let both = needs_both && Direction::ALL.into_iter().all(|direction| self.pumps[direction].framing == Framing::Unasked);
         for (direction, framer) in [(ToUpstream, framers.to_upstream), (ToClient, framers.to_client)] {
             if self.pumps[direction].framing == Framing::Unasked {
-                self.put_aside(direction, framer.map(|framer| (framer, rules)), 0);
+                self.put_aside(direction, framer.map(|framer| (framer, rules)), self.begun_at(direction));
             }
         }
         // If one of two that need each other begins in the midst, the other cannot frame either.
-        let begins = |direction: Direction| !both || self.order.shared.meters[direction].ledger().read == 0;
+        let begins = |direction| !both || self.order.shared.meters[direction].ledger().read == self.begun_at(direction);
         if !(begins(ToUpstream) && begins(ToClient)) {
             Direction::ALL.into_iter().for_each(|direction| self.give_up_framing(direction));
             return;
@@ -55,6 +55,11 @@ impl Relay<'_> {
                 self.begin_framing(direction, active);
             }
         }
+    }
+
+    /// Returns the number of bytes that were read before the relay.
+    fn begun_at(&self, direction: Direction) -> u64 {
+        self.order.shared.dialogues().map_or(0, |dialogues| dialogues.consumed(direction))
     }
 
     /// Keeps a framer for bytes behind the first `since`.

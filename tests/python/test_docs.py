@@ -127,7 +127,8 @@ def test_reference_has_every_name() -> None:
 def test_reference_has_every_member(name: str) -> None:
     section = REFERENCE.split(f"\n## `{name}`\n", 1)[1].split("\n## ", 1)[0]
     kind: type = getattr(interpose, name)
-    classes = [one for one in kind.__mro__ if one.__module__ in (kind.__module__, "interpose._side")]
+    modules = (kind.__module__, "interpose._side", "interpose._reads")
+    classes = [one for one in kind.__mro__ if one.__module__ in modules]
     members = {member for one in classes for member in vars(one) if not member.startswith("_")}
     missing = [member for member in members if not re.search(rf"`(await server\.)?{member}\b", section)]
     assert not missing

@@ -16,8 +16,8 @@ README = (FOLDER / "README.md").read_text(encoding="utf-8")
 TESTS = "\n".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
 
 
-def test_there_are_eleven_and_the_readme_has_them() -> None:
-    assert len(NAMES) == 11
+def test_there_are_fifteen_and_the_readme_has_them() -> None:
+    assert len(NAMES) == 15
     assert sorted(re.findall(r"^\| \[(\w+)\.py\]\(\1\.py\) \|", README, re.MULTILINE)) == NAMES
 
 
