@@ -177,7 +177,7 @@ class Connection(ConnectionNames):
         framings = self._framings
         self._is_reframed = True
         native, limits = native_framing(value), (framings.max_message, framings.unframes)
-        self._other_framer = self._native.set_framing(is_client, native, self._other_framer, limits)
+        self._other_framer = _native.set_framing(self._native, is_client, native, self._other_framer, limits)
         self._framings = replace(framings, of_client=value) if is_client else replace(framings, of_upstream=value)
 
     def close(self) -> None:

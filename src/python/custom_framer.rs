@@ -3,26 +3,19 @@
 use std::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
-use pyo3::{
-    exceptions::{PyTypeError, PyValueError},
-    prelude::*,
-    types::{PyBool, PyInt, PyTuple},
-};
+use pyo3::{prelude::*, types::PyTuple};
 
 use super::{
     callback_failure,
     calls::Slot,
-    data::kind_of,
+    framing::{Framing, length_of},
     locals::{self, LaneLocals},
     view,
 };
 use crate::{
     inspect::framing::{Broken, Cut, Framer},
     live::handle::Connection,
-    words::{
-        error::printable,
-        outcome::{CloseReason, Failed},
-    },
+    words::outcome::{CloseReason, Failed},
 };
 
 /// Calls a function for each message of one direction. It has the function for as long as the connection has the framer, as
@@ -36,8 +29,10 @@ pub(super) struct CustomFramer {
 }
 
 impl CustomFramer {
-    pub(super) fn new(function: Py<PyAny>, connection: Connection) -> Self {
-        Self { function, connection, seen: Bytes::new() }
+    /// Returns the framer of `framing` for one direction of `connection`, if it is a function of the user's.
+    pub(super) fn of(framing: &Framing, py: Python<'_>, connection: &Connection) -> Option<Box<dyn Framer>> {
+        let function = framing.function()?.clone_ref(py);
+        Some(Box::new(Self { function, connection: connection.clone(), seen: Bytes::new() }))
     }
 
     /// Calls the function. Returns the length of the message, or None while it is not whole.
@@ -96,36 +91,4 @@ impl fmt::Debug for CustomFramer {
 fn no_lane() -> Failed {
     let error = "framing.custom: its function runs where plain callbacks do, and the callbacks of this connection are asynchronous; give it to TheServer(framing=...)";
     Failed { reason: CloseReason::CallbackError, error: error.to_owned() }
-}
-
-/// Returns the length that the function has answered about `has` bytes, or the exception for an answer that is none.
-pub(super) fn length_of(function: &Bound<'_, PyAny>, answer: &Bound<'_, PyAny>, has: usize) -> PyResult<Option<usize>> {
-    const WANTED: &str = "the number of bytes of the message, or None while more have to come";
-    if answer.is_none() {
-        return Ok(None);
-    }
-    if !answer.is_instance_of::<PyInt>() || answer.is_instance_of::<PyBool>() {
-        if kind_of(answer) == "coroutine" {
-            // Closed, because Python would complain later that the coroutine was never awaited.
-            let _ = answer.call_method0("close");
-        }
-        let message = format!("{} returned {}, not {WANTED}", name_of(function), kind_of(answer));
-        return Err(PyTypeError::new_err(message));
-    }
-    let wrong = |what: &str, advice: &str| {
-        let message = format!("{} returned {what} for {has} bytes; return {advice}", name_of(function));
-        Err(PyValueError::new_err(message))
-    };
-    match answer.extract::<i64>().map(usize::try_from) {
-        Ok(Ok(0)) => wrong("0", "the length of the message with all that belongs to it, or None while more have to come"),
-        Ok(Ok(length)) if length <= has => Ok(Some(length)),
-        Ok(Ok(length)) => wrong(&length.to_string(), "None until the whole message is there"),
-        Ok(Err(_)) => wrong("a negative number", WANTED),
-        Err(_) => wrong("a number of more than 63 bits", "None until the whole message is there"),
-    }
-}
-
-fn name_of(function: &Bound<'_, PyAny>) -> String {
-    let name = function.getattr("__qualname__").and_then(|name| name.extract::<String>());
-    name.map_or_else(|_| kind_of(function), |name| printable(&name))
 }

@@ -1,27 +1,25 @@
-//! The framing of a direction, for Python.
+//! A framing as a value, for Python.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use pyo3::{
     PyTraverseError, PyVisit,
+    exceptions::{PyTypeError, PyValueError},
     prelude::*,
-    types::{PyBytes, PyList},
+    types::{PyBool, PyBytes, PyInt, PyList},
 };
 
 use super::{
-    callbacks::Callbacks,
-    custom_framer::{CustomFramer, length_of},
-    data,
+    data::{self, kind_of},
     errors::{self, Kind},
-    locals, view,
+    view,
 };
 use crate::{
-    inspect::framing::{self, Broken, Cut, Framed, Framer, FramingErrors, FramingPair, FramingRules},
-    live::handle::Connection,
+    inspect::framing::{self, Broken, Cut, Framer, FramingErrors, FramingPair, FramingRules},
     words::{
         direction::{Both, Direction},
-        error::Error,
+        error::{Error, printable},
     },
 };
 
@@ -45,18 +43,19 @@ impl Framing {
         core.map(Self::of).map_err(|error| errors::raise(py, &error))
     }
 
-    fn core(&self) -> Option<Arc<dyn framing::Framing>> {
+    /// Returns the framing of the core, if it is one.
+    pub(super) fn core(&self) -> Option<Arc<dyn framing::Framing>> {
         match &self.0 {
             Cutter::Core(core) => Some(Arc::clone(core)),
             Cutter::Function(_) => None,
         }
     }
 
-    /// Returns the framer of a function of the user's, for one direction of `connection`.
-    fn custom_framer(&self, py: Python<'_>, connection: &Connection) -> Option<Box<dyn Framer>> {
+    /// Returns the function of the user's, if it is one.
+    pub(super) fn function(&self) -> Option<&Py<PyAny>> {
         match &self.0 {
             Cutter::Core(_) => None,
-            Cutter::Function(function) => Some(Box::new(CustomFramer::new(function.clone_ref(py), connection.clone()))),
+            Cutter::Function(function) => Some(function),
         }
     }
 }
@@ -82,47 +81,6 @@ pub(super) fn pair_for_reads((of_client, of_upstream): &Framings) -> FramingPair
     FramingPair { of_client: core(of_client), of_upstream: core(of_upstream) }
 }
 
-/// The framing of a server's connections, without a reference to Python.
-#[derive(Debug, Clone)]
-pub(super) struct ServerFraming {
-    pair: FramingPair,
-    rules: FramingRules,
-    /// True if a function of the user's is among them, which the lane's table has.
-    calls_python: bool,
-}
-
-impl ServerFraming {
-    /// Returns the framing of the connections with this table of callbacks; None if they are not framed.
-    pub(super) fn of(callbacks: &Callbacks) -> Option<Self> {
-        let of =
-            [&callbacks.framings.0, &callbacks.framings.1].map(|framing| framing.as_ref().map(|framing| framing.get().core()));
-        if of.iter().all(Option::is_none) {
-            return None;
-        }
-        let calls_python = of.iter().flatten().any(Option::is_none);
-        let [of_client, of_upstream] = of.map(Option::flatten);
-        Some(Self { pair: FramingPair { of_client, of_upstream }, rules: callbacks.rules, calls_python })
-    }
-
-    /// Returns the framers of one connection: those with which messages were read before the relay, if some were.
-    pub(super) fn framed(&self, connection: &Connection) -> Framed {
-        let mut framed = self.pair.framed(self.rules);
-        if let Some(framers) = connection.take_framers() {
-            framed.framers = framers;
-        }
-        if self.calls_python {
-            locals::attached(|py, here| {
-                let (of_client, of_upstream) = &here.callbacks.get().framings;
-                let custom = |framing: &Option<Py<Framing>>| framing.as_ref()?.get().custom_framer(py, connection);
-                let Both { to_upstream, to_client } = &mut framed.framers;
-                *to_upstream = to_upstream.take().or_else(|| custom(of_client));
-                *to_client = to_client.take().or_else(|| custom(of_upstream));
-            });
-        }
-        framed
-    }
-}
-
 /// The framer that was made for one direction together with that of the other, with which it shares its state.
 #[pyclass(frozen, module = "interpose._native")]
 pub(super) struct OtherFramer {
@@ -132,33 +90,14 @@ pub(super) struct OtherFramer {
 }
 
 impl OtherFramer {
+    pub(super) fn new(of: Arc<dyn framing::Framing>, framer: Box<dyn Framer>, direction: Direction) -> Self {
+        Self { of, framer: Mutex::new(Some(framer)), direction }
+    }
+
     /// Takes the framer of `direction`, if it is one of `of`.
-    fn take(&self, of: &Arc<dyn framing::Framing>, direction: Direction) -> Option<Box<dyn Framer>> {
+    pub(super) fn take(&self, of: &Arc<dyn framing::Framing>, direction: Direction) -> Option<Box<dyn Framer>> {
         let is_it = self.direction == direction && Arc::ptr_eq(&self.of, of);
         is_it.then(|| self.framer.lock().unwrap_or_else(PoisonError::into_inner).take()).flatten()
-    }
-}
-
-impl Framing {
-    /// Returns a new framer for one direction of a live connection. `other` was made when the other direction got its own:
-    /// one framing on both sides shares its state. The second is for the next call.
-    pub(super) fn framer(
-        &self,
-        py: Python<'_>,
-        connection: &Connection,
-        direction: Direction,
-        other: Option<&OtherFramer>,
-    ) -> (Option<Box<dyn Framer>>, Option<OtherFramer>) {
-        let Some(of) = self.core() else { return (self.custom_framer(py, connection), None) };
-        if let Some(framer) = other.and_then(|other| other.take(&of, direction)) {
-            return (Some(framer), None);
-        }
-        let Both { to_upstream, to_client } = of.framers();
-        let (framer, rest) = match direction {
-            Direction::ToUpstream => (to_upstream, to_client),
-            Direction::ToClient => (to_client, to_upstream),
-        };
-        (Some(framer), Some(OtherFramer { of, framer: Mutex::new(Some(rest)), direction: direction.opposite() }))
     }
 }
 
@@ -291,4 +230,36 @@ fn one_of(framers: Both<Box<dyn Framer>>, direction: Direction) -> Box<dyn Frame
 fn breaks(py: Python<'_>, framer: &dyn Framer, offset: usize, broken: &Broken) -> PyErr {
     let (protocol, at, expected) = (framer.protocol(), offset + broken.offset, &broken.expected);
     Kind::Framing.raise(py, format!("{protocol}, byte {at}: expected {expected}; cut with the framing that the bytes have"))
+}
+
+/// Returns the length that the function has answered about `has` bytes, or the exception for an answer that is none.
+pub(super) fn length_of(function: &Bound<'_, PyAny>, answer: &Bound<'_, PyAny>, has: usize) -> PyResult<Option<usize>> {
+    const WANTED: &str = "the number of bytes of the message, or None while more have to come";
+    if answer.is_none() {
+        return Ok(None);
+    }
+    if !answer.is_instance_of::<PyInt>() || answer.is_instance_of::<PyBool>() {
+        if kind_of(answer) == "coroutine" {
+            // Closed, because Python would complain later that the coroutine was never awaited.
+            let _ = answer.call_method0("close");
+        }
+        let message = format!("{} returned {}, not {WANTED}", name_of(function), kind_of(answer));
+        return Err(PyTypeError::new_err(message));
+    }
+    let wrong = |what: &str, advice: &str| {
+        let message = format!("{} returned {what} for {has} bytes; return {advice}", name_of(function));
+        Err(PyValueError::new_err(message))
+    };
+    match answer.extract::<i64>().map(usize::try_from) {
+        Ok(Ok(0)) => wrong("0", "the length of the message with all that belongs to it, or None while more have to come"),
+        Ok(Ok(length)) if length <= has => Ok(Some(length)),
+        Ok(Ok(length)) => wrong(&length.to_string(), "None until the whole message is there"),
+        Ok(Err(_)) => wrong("a negative number", WANTED),
+        Err(_) => wrong("a number of more than 63 bits", "None until the whole message is there"),
+    }
+}
+
+fn name_of(function: &Bound<'_, PyAny>) -> String {
+    let name = function.getattr("__qualname__").and_then(|name| name.extract::<String>());
+    name.map_or_else(|_| kind_of(function), |name| printable(&name))
 }

@@ -13,7 +13,6 @@ use super::{
     convert::{self, Name},
     data,
     errors::Kind,
-    framing::{self, Framing, OtherFramer},
     loop_threads,
     runtime::Process,
 };
@@ -32,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Connection(pub(super) handle::Connection, Process);
 
-fn direction(to_upstream: bool) -> Direction {
+pub(super) fn direction(to_upstream: bool) -> Direction {
     if to_upstream { Direction::ToUpstream } else { Direction::ToClient }
 }
 
@@ -194,32 +193,6 @@ impl Connection {
     fn pass_through(&self, py: Python<'_>, to_upstream: bool) -> PyResult<()> {
         self.task(py)?.pass_through(direction(to_upstream));
         Ok(())
-    }
-
-    /// Frames that direction from the next byte on; None ends its framing. `other` is what a call for the other direction has
-    /// returned; what is returned is for the next call. `limits`: the maximum bytes of a message, and true if an error ends the
-    /// framing alone.
-    fn set_framing(
-        &self,
-        py: Python<'_>,
-        to_upstream: bool,
-        framing: Option<&Framing>,
-        other: Option<&OtherFramer>,
-        limits: (usize, bool),
-    ) -> PyResult<Option<OtherFramer>> {
-        let (connection, direction) = (self.task(py)?, direction(to_upstream));
-        let (framer, rest) = framing.map_or((None, None), |framing| framing.framer(py, connection, direction, other));
-        match connection.set_framing(direction, framer, framing::rules(limits.0, limits.1)) {
-            // Nothing comes there any more.
-            Ok(()) | Err(Refused::Ended) => Ok(rest),
-            Err(Refused::Full) => {
-                let message = format!(
-                    "framing: 64 changes wait on connection {}, from which nothing is read meanwhile; set it once",
-                    connection.id()
-                );
-                Err(Kind::Full.raise(py, message))
-            }
-        }
     }
 
     /// True while callbacks are called with bytes of that direction that are no whole message, though it is framed.

@@ -15,7 +15,7 @@ use super::{
     attach, callback_failure,
     callbacks::Callbacks,
     calls::{CallLog, Slot},
-    framing::ServerFraming,
+    framers::ServerFraming,
     locals, outgoing,
     questions::{self, Asked, InPlace, Item, OnTimeout, Question, Queue, Returned},
 };

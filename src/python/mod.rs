@@ -19,6 +19,7 @@ mod custom_framer;
 mod data;
 mod errors;
 mod forward;
+mod framers;
 mod framing;
 mod handle;
 mod hooks;
@@ -76,6 +77,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<reading::Reading>()?;
     module.add_class::<server::Server>()?;
     module.add_function(wrap_pyfunction!(parse_address, module)?)?;
+    module.add_function(wrap_pyfunction!(framers::set_framing, module)?)?;
     module.add_function(wrap_pyfunction!(logging::start_logging, module)?)?;
     module.add_function(wrap_pyfunction!(logging::next_logs, module)?)?;
     module.add_function(wrap_pyfunction!(logging::queue_record, module)?)?;
