@@ -128,7 +128,7 @@ class WithoutArguments(TheServer):
 """
 
 RIGHT = """
-from interpose import Connection, Relay, Side, TheServer, framing
+from interpose import MORE, Connection, Forward, More, Relay, Side, TheServer, framing
 from interpose.framing import Framing
 
 
@@ -150,6 +150,17 @@ class Framed(TheServer):
 
 TheServer("", 0, framing=framing.http1(), relay=Relay(max_message=1000, framing_errors="chunk"))
 TheServer("", 0, framing=(None, framing.delimited(b"x")))
+
+
+class Deciding(TheServer):
+    def on_preread(self, conn: Connection, data: bytes) -> Forward | More | None:
+        return MORE if len(data) < 3 else None
+
+
+class DecidingLater(TheServer):
+    async def on_preread(self, conn: Connection, data: bytes) -> str | More | bool:
+        await conn.client.peek(1, timeout=1)
+        return MORE
 
 
 class OfViews(TheServer):
@@ -209,6 +220,15 @@ server.on_recv = lambda side, data: [data.upper(), data]
 server.on_eof = lambda side: side.is_client
 server.on_recv = later
 server.on_eof = end
+server.on_preread = lambda conn, data: MORE if len(data) < conn.id else ("localhost", 80)
+another = TheServer("", 0, on_preread=lambda conn, data: None)
+
+
+@another.on_preread
+async def deciding(conn: Connection, data: bytes) -> Forward | More:
+    return MORE
+
+
 TheServer("", 0, on_recv=later, on_eof=end)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import select
 import socket
 import threading
+import weakref
 from typing import Any
 
 import pytest
 from conftest import Serve
 from interpose import (
+    Callbacks,
     CloseReason,
     Connection,
     Forward,
@@ -19,7 +22,7 @@ from interpose import (
 from support.addresses import address_of
 from support.callbacks import CloseRecorder
 from support.deadline import poll
-from support.exchanges import Sink, exchange
+from support.exchanges import Sink, exchange, wait_until_idle
 from support.peers import Echo, Served, connect, ending, read_exactly, reset
 
 SECONDS = 10.0
@@ -202,6 +205,48 @@ def test_a_client_that_leaves_cancels_the_read(echo: Echo, serve: Serve) -> None
     reset(client)
     assert ends.wait().reason is CloseReason.CLIENT_GONE
     assert cancelled.wait(SECONDS)
+
+
+@pytest.mark.parametrize("on_timeout", ["close", "pass"])
+def test_a_dialogue_that_takes_longer_than_callbacks_may(on_timeout: Any, echo: Echo, serve: Serve) -> None:
+    """Its read is cancelled, and what has come is relayed if the connection goes on."""
+
+    async def on_accept(conn: Connection) -> None:
+        await conn.client.read_exactly(1000)
+
+    ends = CloseRecorder()
+    callbacks = Callbacks(callback_timeout=0.05, on_timeout=on_timeout)
+    server = serve(echo.address, on_accept=on_accept, on_close=ends, callbacks=callbacks)
+    with connect(address_of(server)) as client:
+        client.sendall(b"abc")
+        if on_timeout == "close":
+            assert ending(client) == ("reset", b"")
+            assert ends.wait().reason is CloseReason.CALLBACK_TIMEOUT
+        else:
+            assert read_exactly(client, 3) == b"abc"
+    assert server.stats.callback_errors == 0
+
+
+def test_dialogues_leave_nothing_behind(serve: Serve) -> None:
+    async def on_accept(conn: Connection) -> bool:
+        async with asyncio.timeout(10):
+            await conn.client.read_until(b"\n")
+        refs.append(weakref.ref(conn))
+        return False
+
+    refs: list[weakref.ref[Connection]] = []
+    server = serve(None, on_accept=on_accept)
+    for _ in range(20):
+        exchange(server, b"me\n")
+    wait_until_idle(server)
+    calls: Any = server._callbacks.bridge._calls
+    poll(lambda: not calls._tasks, SECONDS, "no task is left")
+    assert not calls._reads
+    gc.disable()
+    try:
+        poll(lambda: all(ref() is None for ref in refs), SECONDS, "no connection is kept, also without a collection")
+    finally:
+        gc.enable()
 
 
 def test_many_dialogues_at_once(serve: Serve) -> None:

@@ -235,6 +235,37 @@ def test_undecided_within_the_time(echo: Echo, serve: Serve) -> None:
     assert ends.wait().reason is CloseReason.UNDECIDED
 
 
+def test_undecided_clients_may_go_to_forward_to(serve: Serve) -> None:
+    """As in a protocol in which the server speaks first, whose clients are silent until then."""
+
+    def greet(sock: socket.socket) -> None:
+        sock.sendall(b"220 ready\n")
+        sock.sendall(read_exactly(sock, 5))
+
+    for settings, first in (({"preread_timeout": 0.05}, b""), ({"preread_limit": 2}, b"he")):
+        callbacks = Callbacks(on_timeout="pass", **settings)
+        with Served(greet) as upstream:
+            server = serve(upstream.address, on_preread=lambda conn, data: MORE, callbacks=callbacks)
+            with connect(address_of(server)) as client:
+                client.sendall(first)
+                assert read_exactly(client, 10) == b"220 ready\n"
+                client.sendall(b"hello"[len(first) :])
+                assert read_exactly(client, 5) == b"hello"
+
+
+@pytest.mark.parametrize(("on_timeout", "reason"), [("close", "callback_timeout"), ("drop", "rejected")])
+def test_an_async_one_that_does_not_answer_in_time(on_timeout: Any, reason: str, echo: Echo, serve: Serve) -> None:
+    async def on_preread(conn: Connection, data: bytes) -> None:
+        await asyncio.sleep(60)
+
+    ends = CloseRecorder()
+    callbacks = Callbacks(callback_timeout=0.05, on_timeout=on_timeout)
+    server = serve(echo.address, on_preread=on_preread, on_close=ends, callbacks=callbacks)
+    assert exchange(server)[0] == "reset"
+    assert ends.wait().reason == reason
+    assert server.stats.callback_timeouts == 1
+
+
 def test_reading_is_for_on_accept(echo: Echo, serve: Serve, callback_log: CallbackLog) -> None:
     async def on_preread(conn: Connection, data: bytes) -> None:
         await conn.client.read(1)
