@@ -50,8 +50,8 @@ pub(super) fn begin(entry: &Entry, workers: &Workers, on_lane: bool) {
         return;
     }
     let (stage, copy) = Mirror::new(Arc::clone(&context.server.mirror));
-    // Before all other stages: the copy is what the client has sent.
-    let edit = |stages: &mut Stages| stages.insert(0, Box::new(stage));
+    // The copy is what the client has sent, at once: also while a framer waits for the rest of a message.
+    let edit = |stages: &mut Stages| stages.insert_at_source(Box::new(stage));
     if shared.edit(Direction::ToUpstream, Edit::Stages(Box::new(edit))).is_err() {
         return;
     }

@@ -1,9 +1,12 @@
 //! The stages of one direction, in order, with the hook's place among them.
 
-use std::{collections::VecDeque, mem, time::Instant};
+mod link;
+
+use std::{mem, time::Instant};
 
 use bytes::Bytes;
 
+use self::link::{Link, LinkState};
 use crate::{
     inspect::{
         framing::stage::MessageStage,
@@ -13,7 +16,8 @@ use crate::{
     words::chunk::Chunk,
 };
 
-/// The stages of one direction: those before the hook (a framer, then filters), the hook's place, those behind it (faults).
+/// The stages of one direction: those that see the bytes as they were read (a mirror), those before the hook (a framer, then
+/// filters), the hook's place, those behind it (faults).
 ///
 /// Between two stages lies at most what one of them has made of one call: the direction is not read while something lies
 /// there, and a stage is called only while all stages behind it take more and have nothing to do. So a framer cuts a message
@@ -21,36 +25,14 @@ use crate::{
 #[derive(Debug)]
 pub struct Stages {
     links: Vec<Link>,
+    /// The number of stages at the source, before which no framer stands.
+    at_source: usize,
     /// The hook's place among the links.
     hook: usize,
     /// The framer's place, if there is one.
     framer: Option<usize>,
     /// A reset that a stage has asked for, behind what still lies between the stages.
     reset: Option<(Finish, Option<Instant>)>,
-}
-
-/// A stage, and the queue of pieces that it is to be fed next.
-#[derive(Debug, Default)]
-struct Link {
-    /// `None` in the hook's place.
-    stage: Option<Box<dyn Stage>>,
-    queue: VecDeque<Piece>,
-    /// The end behind the queue, and the instant at which it is due.
-    end: End,
-    end_due: Option<Instant>,
-    state: LinkState,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum LinkState {
-    #[default]
-    Open,
-    /// The stage waits, and was fed the end of this kind.
-    Waiting(End),
-    /// The stage has more to write, and was fed the end of this kind.
-    Again(End),
-    /// The stage was fed the end.
-    Ended,
 }
 
 /// The next thing to do.
@@ -61,30 +43,9 @@ enum Due {
     Nothing,
 }
 
-impl Link {
-    /// Returns the next piece for the stage and the end behind it, unless the stage waits.
-    fn next(&mut self) -> Option<(Piece, End)> {
-        if self.state != LinkState::Open || self.queue.is_empty() && self.end == End::Open {
-            return None;
-        }
-        let piece = self.queue.pop_front().unwrap_or_else(|| Piece { bytes: Bytes::new().into(), due: self.end_due });
-        let end = if self.queue.is_empty() { mem::take(&mut self.end) } else { End::Open };
-        Some((piece, end))
-    }
-
-    /// Returns true if nothing waits for the stage.
-    fn is_at_rest(&self) -> bool {
-        match self.state {
-            LinkState::Waiting(_) | LinkState::Again(_) => false,
-            LinkState::Ended => true,
-            LinkState::Open => self.queue.is_empty() && self.end == End::Open,
-        }
-    }
-}
-
 impl Default for Stages {
     fn default() -> Self {
-        Self { links: vec![Link::default()], hook: 0, framer: None, reset: None }
+        Self { links: vec![Link::default()], at_source: 0, hook: 0, framer: None, reset: None }
     }
 }
 
@@ -103,6 +64,12 @@ impl Stages {
         self
     }
 
+    /// Inserts a stage before all others, also before a framer that comes later: it is fed what was read, as it was read.
+    pub(crate) fn insert_at_source(&mut self, stage: Box<dyn Stage>) {
+        self.insert(0, stage);
+        self.at_source += 1;
+    }
+
     /// Inserts a stage at a place: 0 is the first; the hook's place counts, and one beyond the last is behind that. Takes effect
     /// from the next feed on.
     pub fn insert(&mut self, at: usize, stage: Box<dyn Stage>) {
@@ -117,21 +84,24 @@ impl Stages {
             }
         }
         self.links.insert(at, link);
+        if at < self.at_source {
+            self.at_source += 1;
+        }
         if at <= self.hook {
             self.hook += 1;
         }
         self.framer = self.framer.map(|framer| if at <= framer { framer + 1 } else { framer });
     }
 
-    /// Puts a framer in the place of the one before, or at the first place. Bytes that the one before keeps go to the new
+    /// Puts a framer in the place of the one before, or at the first place behind the stages at the source. Bytes that the one before keeps go to the new
     /// one; without a new one they go to the stage behind it. `read` is the number of bytes of the source so far.
     pub(crate) fn set_framer(&mut self, framer: Option<MessageStage>, read: u64) {
-        let at = self.framer.unwrap_or(0);
+        let at = self.framer.unwrap_or(self.at_source);
         if self.framer.is_some() {
             self.remove(at);
         }
         if let Some(framer) = framer {
-            let waiting: usize = self.links.get(at).map_or(0, |next| next.queue.iter().map(|piece| piece.bytes.len()).sum());
+            let waiting: usize = self.links.iter().take(at + 1).flat_map(|link| &link.queue).map(|piece| piece.bytes.len()).sum();
             self.insert(at, Box::new(framer.beginning_at(read.saturating_sub(waiting as u64))));
             self.framer = Some(at);
         }
@@ -144,6 +114,9 @@ impl Stages {
             return None;
         }
         let mut link = self.links.remove(at);
+        if at < self.at_source {
+            self.at_source -= 1;
+        }
         if at < self.hook {
             self.hook -= 1;
         }

@@ -30,6 +30,7 @@ use crate::support::{
 };
 
 mod ending;
+mod mirrored;
 
 const BOTH: Interest = Interest::TO_UPSTREAM.with(Interest::TO_CLIENT);
 
