@@ -136,6 +136,9 @@ pub trait Hooks: Send + Sync + fmt::Debug {
     /// Called when a relay on the lane lets others run.
     fn turn_over(&self) {}
 
+    /// Counts an answer that cannot be carried out, as a call that has failed.
+    fn count_error(&self) {}
+
     /// Returns the number of calls that have failed.
     fn errors(&self) -> u64 {
         0

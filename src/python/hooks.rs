@@ -271,6 +271,10 @@ impl Hooks for PythonHooks {
         attach::turn_over();
     }
 
+    fn count_error(&self) {
+        self.log.failed();
+    }
+
     fn errors(&self) -> u64 {
         self.log.errors()
     }

@@ -1,6 +1,7 @@
 //! When a direction is framed: from the time at which a hook first wants its bytes until none does.
 
 use super::{
+    hook_stage::InMessages,
     stages::{Framing, Idle},
     state::Relay,
 };
@@ -93,11 +94,11 @@ impl Relay<'_> {
 
     fn put_in(&mut self, direction: Direction, framer: Option<(Box<dyn Framer>, FramingRules)>) {
         let shared = self.order.shared;
-        let length = framer.as_ref().and_then(|(framer, _)| framer.length_field());
-        shared.control.length_fields.set(direction, length.is_some());
+        let messages = framer.as_ref().map_or_else(InMessages::default, |(framer, _)| InMessages::of(&**framer));
+        shared.control.length_fields.set(direction, messages.has_length());
         let stage = framer.map(|(framer, rules)| MessageStage::new(framer, rules, shared.id, direction));
         if !self.pumps[direction].is_over() {
-            self.pumps[direction].stages.set_framer(stage, length, shared.meters[direction].ledger().read);
+            self.pumps[direction].stages.set_framer(stage, messages, shared.meters[direction].ledger().read);
         }
     }
 

@@ -118,10 +118,13 @@ impl<'a> Hook<'a> {
         }
     }
 
-    /// Returns the end of a connection whose hook has answered a message that is too long, and logs it.
+    /// Returns the end of a connection whose hook has answered a message that is too long. Logs and counts it.
     pub(super) fn refuse_answer(&self, too_long: TooLong) -> Failed {
         let error = format!("on_recv {} has answered {too_long}; answer a shorter one, or several", self.direction.word());
-        let id = self.hooks.map_or(0, |hooks| hooks.connection.id());
+        let id = self.hooks.map_or(0, |hooks| {
+            hooks.server.hooks.count_error();
+            hooks.connection.id()
+        });
         log::error!(target: log_target::CALLBACK, "{id}: {error}");
         Failed { reason: CloseReason::CallbackError, error }
     }

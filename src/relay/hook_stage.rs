@@ -2,10 +2,15 @@
 
 use std::{mem, sync::Arc, task::Poll, time::Instant};
 
+use bytes::Bytes;
+
 use super::{hook::Hook, outbox::Held, turn::no_memory};
 use crate::{
     hooks::{Answer, EndVerdict, Failed, Ticket, Verdict},
-    inspect::{End, Outbox, Progress, Stage, framing::LengthField},
+    inspect::{
+        End, Outbox, Progress, Stage,
+        framing::{Answered, Framer, LengthField, TooLong},
+    },
     words::chunk::Chunk,
 };
 
@@ -40,9 +45,33 @@ pub(super) struct HookStage<'s, 'a> {
 }
 
 /// A direction whose hook is shown messages.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct InMessages {
-    pub length: Option<Arc<dyn LengthField>>,
+    length: Option<Arc<dyn LengthField>>,
+    answered: Option<Arc<dyn Answered>>,
+}
+
+impl InMessages {
+    /// Returns the direction that `framer` cuts.
+    pub(super) fn of(framer: &dyn Framer) -> Self {
+        Self { length: framer.length_field(), answered: framer.answered() }
+    }
+
+    pub(super) fn has_length(&self) -> bool {
+        self.length.is_some()
+    }
+
+    /// Returns what goes out in place of `message`, with its length fields set, and lets the framer know of it.
+    fn replace(&self, message: &[u8], instead: Vec<Bytes>) -> Result<Vec<Bytes>, TooLong> {
+        let instead = match &self.length {
+            Some(length) => instead.into_iter().map(|bytes| length.set(message, bytes)).collect::<Result<_, _>>()?,
+            None => instead,
+        };
+        if let Some(answered) = &self.answered {
+            answered.replaced(message, &instead);
+        }
+        Ok(instead)
+    }
 }
 
 impl HookStage<'_, '_> {
@@ -78,12 +107,14 @@ impl HookStage<'_, '_> {
     /// Acts on a verdict. The length field of what goes out in place of a message is set.
     fn pass(&self, verdict: Verdict, chunk: Chunk, out: &mut Outbox) -> Result<(), Failed> {
         match (verdict, self.framed) {
-            (Verdict::Replace(instead), Some(InMessages { length: Some(length) })) if !chunk.is_partial() => {
-                let set = |bytes| length.set(&chunk, bytes);
-                let instead = instead.into_iter().map(set).collect::<Result<Vec<_>, _>>();
-                let instead = instead.map_err(|too_long| self.hook.refuse_answer(too_long))?;
+            (Verdict::Replace(instead), Some(messages)) if !chunk.is_partial() => {
+                let instead = messages.replace(&chunk, instead).map_err(|too_long| self.hook.refuse_answer(too_long))?;
                 out.drop(chunk);
                 out.add_all(instead);
+            }
+            (Verdict::Drop, Some(InMessages { answered: Some(answered), .. })) if !chunk.is_partial() => {
+                answered.replaced(&chunk, &[]);
+                out.drop(chunk);
             }
             (verdict, _) => pass(verdict, chunk, out),
         }

@@ -1,6 +1,6 @@
 //! The stages of a direction, with the hooks among them.
 
-use std::{mem, pin::Pin, sync::Arc, task::Context};
+use std::{mem, pin::Pin, task::Context};
 
 use bytes::Bytes;
 use tokio::time::{Sleep, sleep_until};
@@ -16,7 +16,7 @@ use crate::{
     hooks::{Answer, EndVerdict, Failed, Verdict},
     inspect::{
         End, Outbox, Progress, Stage, Stages,
-        framing::{Framer, FramingRules, LengthField, stage::MessageStage},
+        framing::{Framer, FramingRules, stage::MessageStage},
     },
     live::shared::Shared,
     words::chunk::Chunk,
@@ -102,8 +102,8 @@ impl StageSlot {
     }
 
     /// Puts another framer in its place, or takes it out. `read`: the bytes of the source so far.
-    pub(super) fn set_framer(&mut self, framer: Option<MessageStage>, length: Option<Arc<dyn LengthField>>, read: u64) {
-        let framed = framer.is_some().then_some(InMessages { length });
+    pub(super) fn set_framer(&mut self, framer: Option<MessageStage>, messages: InMessages, read: u64) {
+        let framed = framer.is_some().then_some(messages);
         self.edit(|chain| chain.set_framer(framer, read));
         if let Some(stages) = &mut self.0 {
             stages.framed = framed;

@@ -83,6 +83,19 @@ pub trait Framer: Send + fmt::Debug {
     fn length_field(&self) -> Option<Arc<dyn LengthField>> {
         None
     }
+
+    /// Returns the record of what a hook does with the messages, if later ones, of either direction, depend on it. Asked once,
+    /// when the framer is put into its place.
+    fn answered(&self) -> Option<Arc<dyn Answered>> {
+        None
+    }
+}
+
+/// What the peer gets in place of messages, as far as the protocol's state depends on it.
+pub trait Answered: Send + Sync + fmt::Debug {
+    /// Called when `instead` goes out in place of the message that was cut last, or nothing if it is empty. The next message of
+    /// that direction is not cut yet.
+    fn replaced(&self, message: &[u8], instead: &[Bytes]);
 }
 
 /// The length field of a protocol's messages.

@@ -23,7 +23,7 @@ pub use self::{
     delimiter::Delimited,
     dns::Dns,
     fixed::Fixed,
-    framer::{Broken, Cut, Framer, LengthField, TooLong},
+    framer::{Answered, Broken, Cut, Framer, LengthField, TooLong},
     http1::Http1,
     length_prefix::{ByteOrder, LengthPrefixed},
     lines::Lines,

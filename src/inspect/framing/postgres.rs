@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use super::{
-    framer::{Broken, Cut, Framer, LengthField, TooLong},
+    framer::{Answered, Broken, Cut, Framer, LengthField, TooLong},
     length_prefix::{ByteOrder, Field},
     spec::Framing,
 };
@@ -112,6 +112,23 @@ impl Framer for Client {
     fn length_field(&self) -> Option<Arc<dyn LengthField>> {
         Some(Arc::new(Length))
     }
+
+    fn answered(&self) -> Option<Arc<dyn Answered>> {
+        Some(Arc::new(Asks(Arc::clone(&self.opening))))
+    }
+}
+
+/// The requests for encryption that the server gets.
+#[derive(Debug)]
+struct Asks(SharedOpening);
+
+impl Answered for Asks {
+    fn replaced(&self, _: &[u8], instead: &[Bytes]) {
+        let asks = |message: &Bytes| code_of(message).and_then(Request::of) == Some(Request::Encryption);
+        if get(&self.0) == Opening::Asked && !instead.iter().any(asks) {
+            set(&self.0, Opening::Untyped);
+        }
+    }
 }
 
 /// A message without a type, by the number behind its length.
@@ -134,6 +151,11 @@ impl Request {
     }
 }
 
+/// Returns the number behind the length of a message without a type.
+fn code_of(message: &[u8]) -> Option<u32> {
+    message.get(4..8)?.first_chunk().map(|code| u32::from_be_bytes(*code))
+}
+
 impl Client {
     fn go_on_typed(&mut self) {
         set(&self.opening, Opening::Typed);
@@ -144,8 +166,7 @@ impl Client {
         if UNTYPED.value(buffer).is_some_and(|length| !(8..=MOST_UNTYPED).contains(&length)) {
             return Err(Broken::at(0, format!("the length of a start-up message, 8 to {MOST_UNTYPED}")));
         }
-        let Some(code) = buffer.get(4..8) else { return Ok(Cut::More { least: Some(8) }) };
-        let code = code.iter().fold(0, |code, byte| code << 8 | u32::from(*byte));
+        let Some(code) = code_of(buffer) else { return Ok(Cut::More { least: Some(8) }) };
         let Some(request) = Request::of(code) else {
             return Err(Broken::at(4, "version 3 of the protocol, or a request for encryption or cancelling"));
         };

@@ -19,7 +19,7 @@ from support.callbacks import CloseRecorder
 from support.deadline import poll
 from support.dialogues import Recorder
 from support.exchanges import exchange, wait_until_idle
-from support.peers import Echo, connect, ending
+from support.peers import Echo, connect, ending, read_exactly
 
 UNFRAMES = Relay(framing_errors="chunk")
 # Each breaks its protocol behind one good message; the place is that of the first wrong byte.
@@ -90,6 +90,27 @@ def test_by_choice_they_end_the_framing_alone(
     assert name in lines[0]
 
 
+def test_by_choice_each_direction_of_each_connection_has_one_warning(
+    echo: Echo, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many more messages there are that would be too long."""
+    relay = Relay(max_message=4, framing_errors="chunk")
+    server = serve(echo.address, framing=framing.lines(), on_recv=Recorder(), relay=relay)
+    data = b"too long a line\n"
+    for _ in range(2):
+        with connect(address_of(server)) as client:
+            for _ in range(5):
+                client.sendall(data)
+                assert read_exactly(client, len(data)) == data
+    wait_until_idle(server)
+    server.stop()
+    lines = [one for one in caplog.messages if "unframed from byte 0 on" in one]
+    assert sorted(line.split(": ", 1)[1].split(",")[0] for line in lines) == [
+        *["lines to_client"] * 2,
+        *["lines to_upstream"] * 2,
+    ]
+
+
 @pytest.mark.parametrize(("made", "data"), HOSTILE, ids=[repr(made) for made, _ in HOSTILE])
 def test_a_hostile_length_is_refused_before_memory_is_needed(
     made: Framing, data: bytes, echo: Echo, serve: Serve
@@ -150,12 +171,16 @@ def test_an_answer_that_its_length_field_cannot_say_ends_the_connection(
     echo: Echo, serve: Serve, callback_log: CallbackLog
 ) -> None:
     settings: Any = {"framing": framing.length_prefixed(1), "on_client_recv": lambda side, message: b"\0" + bytes(256)}
-    seen, conn = ended(serve, echo.address, b"\1a", **settings)
-    assert seen == ("reset", b"")
+    ends = CloseRecorder()
+    server = serve(echo.address, on_close=ends, **settings)
+    assert exchange(server, b"\1a") == ("reset", b"")
+    conn = ends.wait()
+    counts = [server.stats.callback_errors]
     assert conn.reason is CloseReason.CALLBACK_ERROR
     assert conn.error is not None
     assert "a message of 257 bytes" in conn.error
     callback_log.wait("a message of 257 bytes")
+    assert counts == [1]
 
 
 def test_a_client_that_resets_amid_a_message_leaves_nothing(echo: Echo, serve: Serve) -> None:

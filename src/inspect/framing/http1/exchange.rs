@@ -19,6 +19,8 @@ const MOST_RUNS: usize = 1024;
 pub(super) struct Exchange {
     /// The requests without an answer, the oldest first: runs of one kind, each with the number of its requests.
     asked: VecDeque<(Asked, u64)>,
+    /// True if the client's last message was the head of the last request, whose answer has not begun.
+    is_last: bool,
     /// True behind the end of HTTP. Answers to what was asked before may still come.
     left: bool,
 }
@@ -32,7 +34,27 @@ impl Exchange {
             _ if is_full => return Err("answers to the requests before this one, of which too many wait"),
             _ => self.asked.push_back((asked, 1)),
         }
+        self.is_last = true;
         Ok(())
+    }
+
+    /// Records that the client's message is the body of the last request, whose head was a message of its own.
+    pub(super) fn go_on(&mut self) {
+        self.is_last = false;
+    }
+
+    /// Forgets the request of the client's last message, which does not go on as it came. Returns false if that was none.
+    pub(super) fn take_back(&mut self) -> bool {
+        if !std::mem::take(&mut self.is_last) {
+            return false;
+        }
+        if let Some((_, number)) = self.asked.back_mut() {
+            *number -= 1;
+            if *number == 0 {
+                self.asked.pop_back();
+            }
+        }
+        true
     }
 
     /// Returns the request to which an answer with the status `code` belongs, and removes it if the answer is its last one.
@@ -51,6 +73,8 @@ impl Exchange {
                 self.asked.pop_front();
             }
         }
+        // An answer that came before its request was sent on may have been that request's.
+        self.is_last &= !self.asked.is_empty();
         asked
     }
 

@@ -14,16 +14,18 @@ mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
+
 use self::{
     chunked::Chunks,
-    exchange::Exchange,
+    exchange::{Asked, Exchange},
     head::{Answer, Body, Request},
     length::ContentLength,
     section::Section,
 };
 use crate::{
     inspect::framing::{
-        framer::{Broken, Cut, Framer, LengthField},
+        framer::{Answered, Broken, Cut, Framer, LengthField},
         spec::Framing,
     },
     words::direction::Both,
@@ -39,7 +41,7 @@ const PROTOCOL: &str = "http1";
 /// - What follows a switch of protocols (an answer 101, or 2xx to CONNECT) is unframed both ways.
 /// - Content-Length is set right for what a hook answers, if its head has that field and the body came with it. A chunked body
 ///   is sent as it is.
-/// - A request that a hook drops counts as asked all the same: the answer that comes next is taken for its own.
+/// - A request that a hook drops was not asked; what it answers in place of one was.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Http1;
 
@@ -129,6 +131,32 @@ impl Framer for Requests {
     fn length_field(&self) -> Option<Arc<dyn LengthField>> {
         Some(Arc::new(ContentLength))
     }
+
+    fn answered(&self) -> Option<Arc<dyn Answered>> {
+        Some(Arc::new(Asks(Arc::clone(&self.exchange))))
+    }
+}
+
+/// The requests that the upstream gets, if they are not the client's.
+#[derive(Debug)]
+struct Asks(Arc<Mutex<Exchange>>);
+
+impl Answered for Asks {
+    fn replaced(&self, _: &[u8], instead: &[Bytes]) {
+        locked(&self.0, |exchange| {
+            if !exchange.take_back() {
+                return;
+            }
+            for bytes in instead {
+                let mut section = None;
+                let Ok(Some(section)) = Section::of_request(&mut section, bytes) else { continue };
+                let Ok(Some(end)) = section.end(bytes) else { continue };
+                // What is no request has an answer as any other.
+                let asked = Request::read(bytes, section.start(), end).map_or(Asked::Other, |request| request.asked);
+                let _ = exchange.ask(asked);
+            }
+        });
+    }
 }
 
 impl Requests {
@@ -146,6 +174,7 @@ impl Requests {
     fn read(&mut self, buffer: &[u8]) -> Result<Cut, Broken> {
         if let Some(body) = self.after.take() {
             self.place = Place::of(body, 0);
+            locked(&self.exchange, Exchange::go_on);
         }
         let Place::Head(section) = &mut self.place else { return self.place.read_body(buffer) };
         let Some(section) = Section::of_request(section, buffer)? else { return Ok(Cut::MORE) };

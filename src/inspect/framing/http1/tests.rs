@@ -262,3 +262,47 @@ fn garbage_harms_nobody() {
     garbage_is_harmless(&Http1, b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2;a\r\nhi\r\n0\r\nA: b\r\n\r\n");
     garbage_is_harmless(&Http1, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhiHTTP/1.0 204 No\r\nA: b\r\n\r\n");
 }
+
+/// Reads an answer with a body as that to the oldest request, which is HEAD or another.
+#[track_caller]
+fn is_head_answered(answers: &mut dyn Framer) -> bool {
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+    match answers.cut(answer, 0) {
+        Ok(Cut::Message(length)) => length == answer.len() - 2,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_requests_that_go_on_are_those_that_are_answered() {
+    let head = "HEAD / HTTP/1.1\r\n\r\n";
+    let one = |request: &'static str| Bytes::from_static(request.as_bytes());
+    let cases = [
+        (head, vec![], vec![false]),
+        (GET, vec![], vec![true]),
+        (head, vec![one(GET), one(head)], vec![false, true]),
+        (GET, vec![one("HEAD /b HTTP/1.1\r\n\r\n")], vec![true]),
+    ];
+    for (request, instead, expected) in cases {
+        let Both { mut to_upstream, mut to_client } = Http1.framers();
+        assert!(matches!(to_upstream.cut(request.as_bytes(), 0), Ok(Cut::Message(_))));
+        to_upstream.answered().unwrap().replaced(request.as_bytes(), &instead);
+        let then = if request == head { GET } else { head };
+        if instead.is_empty() {
+            assert!(matches!(to_upstream.cut(then.as_bytes(), 0), Ok(Cut::Message(_))));
+        }
+        for is_head in expected {
+            assert_eq!(is_head_answered(&mut *to_client), is_head, "{request:?} {instead:?}");
+        }
+    }
+}
+
+#[test]
+fn a_body_that_comes_behind_its_head_is_dropped_without_its_request() {
+    let head = "HEAD / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
+    let Both { mut to_upstream, mut to_client } = Http1.framers();
+    assert_eq!(to_upstream.cut(head.as_bytes(), 0), Ok(Cut::Message(head.len())));
+    assert_eq!(to_upstream.cut(b"hi", 0), Ok(Cut::Message(2)));
+    to_upstream.answered().unwrap().replaced(b"hi", &[]);
+    assert!(is_head_answered(&mut *to_client));
+}

@@ -207,3 +207,15 @@ fn both_directions_have_to_be_seen() {
     let other = &mut Postgres.framers().to_client;
     assert_eq!(other.cut(b"N", 0), Ok(Cut::More { least: Some(5) }), "another connection knows of no request");
 }
+
+#[test]
+fn a_request_for_encryption_that_does_not_go_on_has_no_answer_of_one_byte() {
+    let other: &'static [u8] = b"\0\0\0\x08\0\x03\0\0";
+    for (instead, first) in [(vec![], 9), (vec![Bytes::from_static(other)], 9), (vec![Bytes::from_static(GSS_REQUEST)], 1)] {
+        let Both { mut to_upstream, mut to_client } = Postgres.framers();
+        assert_eq!(to_upstream.cut(SSL_REQUEST, 0), Ok(Cut::Message(8)));
+        to_upstream.answered().unwrap().replaced(SSL_REQUEST, &instead);
+        // A notice, whose type is also the byte of a refusal.
+        assert_eq!(to_client.cut(b"N\0\0\0\x08abc\0", 0), Ok(Cut::Message(first)));
+    }
+}
