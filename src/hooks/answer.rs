@@ -14,7 +14,10 @@ use tokio::time::sleep_until;
 
 use crate::{
     live::handle::Connection,
-    words::outcome::{CloseReason, Failed},
+    words::{
+        lock::EvenPoisoned,
+        outcome::{CloseReason, Failed},
+    },
 };
 
 /// The answer of a hook.
@@ -65,7 +68,7 @@ enum State<T> {
 
 impl<T> Slot<T> {
     fn state(&self) -> MutexGuard<'_, State<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().even_poisoned()
     }
 }
 

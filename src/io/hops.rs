@@ -33,7 +33,7 @@ use self::{
     listening::Listeners,
     slots::Connecting,
 };
-use crate::words::addr::SocketName;
+use crate::words::{addr::SocketName, lock::EvenPoisoned};
 
 /// How long a connection is remembered after its end: it may still wait at our listener to be accepted, and the connections
 /// made for it count their hops from it.
@@ -54,7 +54,7 @@ pub(crate) struct Hops {
 impl Hops {
     /// Locks the remembered connections, and drops the entries whose time is over.
     fn known(&self) -> MutexGuard<'_, Known> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().even_poisoned();
         if known.ended.is_empty() {
             return known;
         }

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     thread,
     time::Duration,
 };
@@ -18,7 +18,10 @@ use super::{
     lookup,
     name_cache::{Answer, Due, Names},
 };
-use crate::words::outcome::{CloseReason, Outcome};
+use crate::words::{
+    lock::EvenPoisoned,
+    outcome::{CloseReason, Outcome},
+};
 
 /// A running lookup. Completes with `None` if the system refused a thread.
 type Asked = Pin<Box<dyn Future<Output = Option<Answer>> + Send>>;
@@ -62,7 +65,7 @@ impl Resolver {
     }
 
     fn names(&self) -> MutexGuard<'_, Names> {
-        self.0.names.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.names.lock().even_poisoned()
     }
 
     /// Returns every address of `host`, in the system's order (RFC 6724), with port 0.

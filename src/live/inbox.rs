@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     fmt,
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError, Weak,
+        Condvar, Mutex, MutexGuard, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::words::pieces::Pieces;
+use crate::words::{lock::EvenPoisoned, pieces::Pieces};
 
 /// Bytes of memory that may wait before a sender has to wait as well. A call is taken whole while fewer wait.
 pub const WAITING: usize = 256 * 1024;
@@ -74,7 +74,7 @@ impl State {
 
 impl Inbox {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().even_poisoned()
     }
 
     /// Appends `data` once there is room. Empty data needs no room.
@@ -88,8 +88,8 @@ impl Inbox {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             state = match left {
                 Some(Duration::ZERO) => return Err(Refused::Full),
-                Some(left) => self.room.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
-                None => self.room.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => self.room.wait_timeout(state, left).even_poisoned().0,
+                None => self.room.wait(state).even_poisoned(),
             };
         }
         if state.ended {

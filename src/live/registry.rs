@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -19,6 +19,7 @@ use crate::{
     },
     words::{
         direction::{Both, Direction},
+        lock::EvenPoisoned,
         outcome::{CloseReason, Outcome},
         stats::{Ledger, Totals},
     },
@@ -55,11 +56,11 @@ struct Ended {
     bytes: Both<Ledger>,
 }
 
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Registry {
+    fn lock(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().even_poisoned()
+    }
+
     pub(crate) fn new() -> Self {
         let ended = Ended { by_reason: vec![0; CloseReason::ALL.len()], bytes: Both::default() };
         Self {
@@ -101,7 +102,7 @@ impl Registry {
             inode: AtomicU32::new(0),
             seldom: OnceLock::new(),
         });
-        let live = &mut held(&self.connections).live;
+        let live = &mut self.lock().live;
         live.insert(id, Arc::clone(&shared));
         if is_adopted {
             self.adopted.fetch_add(1, Ordering::Relaxed);
@@ -116,7 +117,7 @@ impl Registry {
             shared.end_inbox(direction);
             shared.meters[direction].balance();
         }
-        let Connections { live, ended } = &mut *held(&self.connections);
+        let Connections { live, ended } = &mut *self.lock();
         if shared.outcome.set(outcome).is_ok() {
             let reason = shared.outcome.get().map_or(CloseReason::InternalError, |outcome| outcome.reason);
             if !shared.is_adopted {
@@ -144,7 +145,7 @@ impl Registry {
     }
 
     pub(crate) fn connections(&self) -> Vec<Connection> {
-        let connections = held(&self.connections);
+        let connections = self.lock();
         let clients = connections.live.values().filter(|shared| !shared.is_adopted);
         let mut found: Vec<Connection> = clients.cloned().map(Connection).collect();
         drop(connections);
@@ -154,14 +155,14 @@ impl Registry {
 
     /// Wakes every connection, because the hooks that are wanted have changed.
     pub(crate) fn wake_all(&self) {
-        for shared in held(&self.connections).live.values() {
+        for shared in self.lock().live.values() {
             shared.control.wake();
         }
     }
 
     /// Requests a keepalive check from every connection that may have bytes in flight.
     pub(crate) fn check_peers(&self) {
-        for shared in held(&self.connections).live.values() {
+        for shared in self.lock().live.values() {
             let delivered = shared.delivered();
             if shared.control.keepalive_checks.ask(delivered) {
                 shared.control.wake();
@@ -173,7 +174,7 @@ impl Registry {
     /// next.
     pub(crate) fn leave_all(&self, delivered: &mut HashMap<u64, (u64, Instant)>) {
         let now = Instant::now();
-        let live = &held(&self.connections).live;
+        let live = &self.lock().live;
         delivered.retain(|id, _| live.contains_key(id));
         for shared in live.values() {
             let bytes = shared.delivered();
@@ -186,20 +187,20 @@ impl Registry {
     }
 
     pub(crate) fn abort_all(&self) {
-        for shared in held(&self.connections).live.values() {
+        for shared in self.lock().live.values() {
             shared.control.request(Command::Stop);
         }
     }
 
     /// Returns the number of live connections, and its maximum since the last call.
     pub(crate) fn live_and_peak(&self) -> (usize, usize) {
-        let live = held(&self.connections).live.len();
+        let live = self.lock().live.len();
         (live, self.peak.swap(live, Ordering::Relaxed))
     }
 
     /// Returns the number of live connections, and that of ended ones whose on_close has not returned.
     pub(crate) fn remaining(&self) -> (usize, usize) {
-        (held(&self.connections).live.len(), self.pending_close_hooks.load(Ordering::Acquire))
+        (self.lock().live.len(), self.pending_close_hooks.load(Ordering::Acquire))
     }
 
     /// Completes when no connection lives and on_close has returned for all.
@@ -208,7 +209,7 @@ impl Registry {
             let notified = self.empty.notified();
             tokio::pin!(notified);
             notified.as_mut().enable();
-            if held(&self.connections).live.is_empty() && self.pending_close_hooks.load(Ordering::Acquire) == 0 {
+            if self.lock().live.is_empty() && self.pending_close_hooks.load(Ordering::Acquire) == 0 {
                 return;
             }
             notified.await;
@@ -217,7 +218,7 @@ impl Registry {
 
     /// Returns the totals: accepted, active, closed by reason, and the bytes of both directions.
     pub(crate) fn totals(&self) -> Totals {
-        let Connections { live, ended } = &*held(&self.connections);
+        let Connections { live, ended } = &*self.lock();
         let mut bytes = ended.bytes;
         live.values().for_each(|shared| shared.add_bytes_to(&mut bytes));
         let closed = CloseReason::ALL.iter().map(|reason| (*reason, ended.by_reason[*reason as usize])).collect();

@@ -25,6 +25,7 @@ use crate::{
     words::{
         addr::SocketName,
         direction::{Both, Direction},
+        lock::EvenPoisoned,
         outcome::Outcome,
         stats::{Ledger, Meter},
     },
@@ -176,7 +177,7 @@ impl Shared {
         let (source, read) = source;
         if self.open_inbox(direction)?.put_from(data, &source.as_source())? {
             let waits_for = &source.seldom.get_or_init(Box::default).waits_for;
-            let mut waits_for = waits_for.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waits_for = waits_for.lock().even_poisoned();
             let this = (Arc::downgrade(this), direction);
             if !waits_for.iter().any(|known| known.0.ptr_eq(&this.0) && known.1 == direction) {
                 waits_for.push(this);
@@ -197,7 +198,7 @@ impl Shared {
         let full = |(other, direction): &(Weak<Self>, Direction)| {
             other.upgrade().is_some_and(|other| other.inbox(*direction).is_some_and(|inbox| inbox.holds_up(&me)))
         };
-        let mut waits_for = seldom.waits_for.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waits_for = seldom.waits_for.lock().even_poisoned();
         waits_for.retain(full);
         if waits_for.is_empty() {
             this.control.waits.remove(direction);
@@ -235,7 +236,7 @@ impl Shared {
         let edits = &self.seldom.get_or_init(Box::default).edits;
         // As in `open_inbox`: either the end sees what is there, or it is seen here.
         fence(Ordering::SeqCst);
-        let mut edits = edits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut edits = edits.lock().even_poisoned();
         if self.control.over.has(direction) {
             return Err(Refused::Ended);
         }
@@ -253,7 +254,7 @@ impl Shared {
     pub(crate) fn take_edits(&self, direction: Direction) -> Vec<Edit> {
         self.control.edited.remove(direction);
         let Some(seldom) = self.seldom.get() else { return Vec::new() };
-        std::mem::take(&mut seldom.edits.lock().unwrap_or_else(PoisonError::into_inner)[direction])
+        std::mem::take(&mut seldom.edits.lock().even_poisoned()[direction])
     }
 
     /// Returns the dialogues, if a handle has asked for a read.

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     inspect::framing::FramingRules,
     live::{by_id::ById, handle::Connection},
-    words::{direction::Direction, interest::Interest},
+    words::{direction::Direction, interest::Interest, lock::EvenPoisoned},
 };
 
 /// The callbacks of one server. Owned by its façade, and by the lanes while they run; never by the core, whose references the
@@ -60,14 +60,10 @@ pub(super) struct Callbacks {
     pub queue: Arc<Queue>,
 }
 
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Callbacks {
     /// Returns the current callback of a slot. No lock is held while it runs.
     pub(super) fn get<'py>(&self, py: Python<'py>, slot: Slot) -> Option<Bound<'py, PyAny>> {
-        held(&self.slots)[slot as usize].as_ref().map(|callback| callback.bind(py).clone())
+        self.slots.lock().even_poisoned()[slot as usize].as_ref().map(|callback| callback.bind(py).clone())
     }
 
     /// Returns the façade's Connection for a native one.
@@ -93,7 +89,7 @@ impl Callbacks {
 
     /// Returns the hooks that have a callback.
     pub(super) fn interest(&self) -> Interest {
-        let slots = held(&self.slots);
+        let slots = self.slots.lock().even_poisoned();
         let of = |slot: Slot| match slot {
             Slot::Accept => Interest::ACCEPT,
             Slot::Preread => Interest::PREREAD,
@@ -118,7 +114,7 @@ impl Callbacks {
     /// Keeps an exception with which a callback ends the server. Only the first is kept.
     pub(super) fn raise_later(&self, value: Py<PyAny>) {
         let second = {
-            let mut first = held(&self.raised);
+            let mut first = self.raised.lock().even_poisoned();
             if first.is_none() { first.replace(value) } else { Some(value) }
         };
         // Dropped after the lock is released: the drop may run Python.
@@ -187,7 +183,7 @@ impl Callbacks {
         }
         // The old callbacks are dropped after the lock is released: the drop may run Python.
         let before = {
-            let mut now = held(&self.slots);
+            let mut now = self.slots.lock().even_poisoned();
             for (slot, (old, new)) in Slot::ALL.into_iter().zip(now.iter().zip(&slots)) {
                 let ends = (old.as_ref().map(Py::as_ptr), new.as_ref().map(Py::as_ptr));
                 if ends.0 != ends.1 {
@@ -227,7 +223,7 @@ impl Callbacks {
 
     /// Returns the exception with which a callback has ended the server, once.
     fn raised(&self) -> Option<Py<PyAny>> {
-        held(&self.raised).take()
+        self.raised.lock().even_poisoned().take()
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -250,7 +246,7 @@ impl Callbacks {
     }
 
     fn __clear__(&self) {
-        let before = (std::mem::take(&mut *held(&self.slots)), self.raised());
+        let before = (std::mem::take(&mut *self.slots.lock().even_poisoned()), self.raised());
         drop(before);
     }
 }

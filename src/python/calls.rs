@@ -2,13 +2,13 @@
 
 use std::{
     sync::{
-        Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, LazyLock, Mutex, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
-use crate::words::log_target;
+use crate::words::{lock::EvenPoisoned, log_target};
 
 /// The duration from which on a callback is slow: the other connections of its lane are delayed.
 const SLOW: Duration = Duration::from_millis(100);
@@ -84,14 +84,10 @@ static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 /// The running lanes, for the search of callbacks that do not return.
 static LANES: Mutex<Vec<Weak<Running>>> = Mutex::new(Vec::new());
 
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl CallLog {
     /// Sets the name that a slot's callback has in messages.
     pub(super) fn rename(&self, slot: Slot, name: String) {
-        held(&self.names)[slot as usize] = name;
+        self.names.lock().even_poisoned()[slot as usize] = name;
     }
 
     /// Records that a slot's callback has returned anything but None.
@@ -112,7 +108,7 @@ impl CallLog {
     }
 
     pub(super) fn name(&self, slot: Slot) -> String {
-        held(&self.names)[slot as usize].clone()
+        self.names.lock().even_poisoned()[slot as usize].clone()
     }
 
     pub(super) fn failed(&self) {
@@ -139,7 +135,7 @@ impl CallLog {
     }
 
     fn warn_slow(&self, slot: Slot, taken: Duration, now: Instant) {
-        let warned = &mut held(&self.warned)[slot as usize];
+        let warned = &mut self.warned.lock().even_poisoned()[slot as usize];
         if warned.is_none_or(|last| now.duration_since(last) >= INTERVAL) {
             *warned = Some(now);
             let (name, taken) = (self.name(slot), taken.as_millis());
@@ -156,7 +152,7 @@ impl Running {
     pub(super) fn start(log: Arc<CallLog>, thread: u64) -> Arc<Self> {
         let (since, reported) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
         let running = Arc::new(Self { log, thread, slot: AtomicUsize::new(0), since, reported });
-        let mut lanes = held(&LANES);
+        let mut lanes = LANES.lock().even_poisoned();
         lanes.retain(|lane| lane.strong_count() > 0);
         lanes.push(Arc::downgrade(&running));
         running
@@ -191,6 +187,6 @@ pub(super) type Stuck = (String, f64, u64);
 
 /// Returns the callbacks that have run for `least` seconds and do not return, each once.
 pub(super) fn stuck(least: Duration) -> Vec<Stuck> {
-    let lanes: Vec<_> = held(&LANES).iter().filter_map(Weak::upgrade).collect();
+    let lanes: Vec<_> = LANES.lock().even_poisoned().iter().filter_map(Weak::upgrade).collect();
     lanes.iter().filter_map(|lane| lane.stuck(least)).collect()
 }

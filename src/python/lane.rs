@@ -1,11 +1,7 @@
 //! The thread on which callbacks run: it drives a runtime of its own until its server is closed.
 #![allow(unsafe_code)] // A pipe of Python's, whose descriptor it has; argued below.
 
-use std::{
-    ffi::c_int,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{ffi::c_int, sync::Mutex, time::Duration};
 
 use pyo3::prelude::*;
 use tokio::time::timeout;
@@ -19,7 +15,7 @@ use super::{
 use crate::{
     server::Server,
     threads::lane::{self, Ticks},
-    words::log_target,
+    words::{lock::EvenPoisoned, log_target},
 };
 
 /// How long aborted connections may take to end.
@@ -35,7 +31,7 @@ pub(super) struct Lane {
 impl Lane {
     /// Returns a handle for sending work to the lane, until it is driven.
     pub(super) fn handle(&self) -> Option<lane::LaneHandle> {
-        self.lane.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(lane::Lane::handle)
+        self.lane.lock().even_poisoned().as_ref().map(lane::Lane::handle)
     }
 }
 
@@ -63,7 +59,7 @@ impl Lane {
             let message = "main_loop: this thread runs the callbacks of a server already; start() the other in the background";
             return Err(Kind::Busy.raise(py, message));
         }
-        let taken = self.lane.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let taken = self.lane.lock().even_poisoned().take();
         let Some(lane) = taken else { return Ok(()) };
         locals::set(Some(LaneLocals::new(callbacks, server.clone(), thread)));
         py.detach(|| {
@@ -79,7 +75,7 @@ impl Lane {
 impl Drop for Lane {
     fn drop(&mut self) {
         // Not dropped here: the drop of a runtime may block.
-        if let Some(lane) = self.lane.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(lane) = self.lane.get_mut().even_poisoned().take() {
             lane.shut_down();
         }
     }

@@ -4,7 +4,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard},
     thread::{self, ThreadId},
     time::{Duration, Instant},
 };
@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 use tokio::time::{sleep, timeout};
 
 use super::awaitable::awaitable;
+use crate::words::lock::EvenPoisoned;
 
 /// Time between two checks of a task that waits for lines without blocking its thread.
 const LOOK: Duration = Duration::from_millis(1);
@@ -52,7 +53,7 @@ struct Lines {
 
 impl Ring {
     fn lines(&self) -> MutexGuard<'_, Lines> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lines.lock().even_poisoned()
     }
 
     fn push(&self, line: Line) -> bool {
@@ -76,7 +77,7 @@ impl Ring {
         let wanted = lines.taken + lines.waiting.len() as u64;
         let held_up = |lines: &mut Lines| lines.done < wanted;
         let waited = self.handed_on.wait_timeout_while(lines, timeout, held_up);
-        waited.unwrap_or_else(PoisonError::into_inner).0.done >= wanted
+        waited.even_poisoned().0.done >= wanted
     }
 
     /// Returns the value that `done` has once all lines pushed so far are handled.
@@ -100,7 +101,7 @@ impl Ring {
         lines.since = None;
         self.handed_on.notify_all();
         let waited = self.arrived.wait_timeout_while(lines, timeout, idle);
-        let mut lines = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let mut lines = waited.even_poisoned().0;
         if lines.waiting.is_empty() && lines.shut_down {
             return None;
         }

@@ -5,7 +5,7 @@ use std::{
     cell::RefCell,
     io::{self, Read},
     net::Shutdown,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -25,6 +25,7 @@ use crate::{
     words::{
         addr::SocketName,
         error::{Error, ErrorKind},
+        lock::EvenPoisoned,
         outcome::Outcome,
     },
 };
@@ -81,7 +82,7 @@ fn copy_of(fd: std::ffi::c_int) -> io::Result<Socket> {
 
 impl Outgoing {
     fn socket(&self) -> MutexGuard<'_, Option<Arc<Socket>>> {
-        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
+        self.socket.lock().even_poisoned()
     }
 
     /// Raises ForkError in a forked child. Called before anything is locked.
@@ -157,7 +158,7 @@ impl Outgoing {
         let origin = called().map(|connection| connection.origin()).unwrap_or_default();
         let answer = Mutex::new(runtime::connect(py, forward.0.clone(), origin)?);
         let connected = loop {
-            match py.detach(|| answer.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(LOOK)) {
+            match py.detach(|| answer.lock().even_poisoned().recv_timeout(LOOK)) {
                 Ok(connected) => break connected,
                 Err(std::sync::mpsc::RecvTimeoutError::Timeout) => py.check_signals()?,
                 Err(_) => break Err(Outcome::plain(crate::words::outcome::CloseReason::Stopped)),

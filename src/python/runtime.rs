@@ -6,7 +6,7 @@
 use std::{
     io,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering::Relaxed},
         mpsc::{Receiver, sync_channel},
     },
@@ -25,7 +25,10 @@ use crate::{
     server::Server,
     settings::forward::Forward,
     threads::workers::{self, Connecting, Origin, Workers},
-    words::error::{Error, ErrorKind},
+    words::{
+        error::{Error, ErrorKind},
+        lock::EvenPoisoned,
+    },
 };
 
 static RUNTIME: Mutex<Option<Native>> = Mutex::new(None);
@@ -48,7 +51,7 @@ struct Control {
 }
 
 fn lock() -> MutexGuard<'static, Option<Native>> {
-    RUNTIME.lock().unwrap_or_else(PoisonError::into_inner)
+    RUNTIME.lock().even_poisoned()
 }
 
 fn with<T>(py: Python<'_>, f: impl FnOnce(&mut Native) -> T) -> PyResult<T> {

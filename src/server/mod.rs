@@ -7,7 +7,7 @@ mod state;
 mod upkeep;
 
 use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, OnceLock, atomic::Ordering},
     time::Duration,
 };
 
@@ -26,6 +26,7 @@ use crate::{
         direction::Direction,
         error::{Error, ErrorKind},
         interest::Interest,
+        lock::EvenPoisoned,
         stats::Stats,
     },
 };
@@ -144,7 +145,7 @@ impl Server {
 
     /// Begins to accept, on these workers. A second start has no effect; a stopped server stays stopped.
     pub fn start(&self, workers: &Workers) -> Result<(), Error> {
-        let mut listener = self.0.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listener = self.0.listener.lock().even_poisoned();
         if self.is_stopping() {
             let message = format!("server {}: it was stopped; make a new server", self.address());
             return Err(Error::new(ErrorKind::Stopped, message));
@@ -161,7 +162,7 @@ impl Server {
     /// Begins to stop, and returns at once: clients that wait in the backlog are taken, then the listener is closed;
     /// connections may finish for `drain` and are aborted then. Of several calls the earliest deadline holds.
     pub fn stop(&self, drain: Duration) {
-        let mut listener = self.0.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listener = self.0.listener.lock().even_poisoned();
         let now = Instant::now();
         // A time beyond the clock's range becomes a year, for which nobody waits either.
         let deadline = now.checked_add(drain).unwrap_or(now + Duration::from_secs(365 * 86_400));

@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Condvar, Mutex, PoisonError,
+        Condvar, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -22,7 +22,7 @@ use tokio::{
 use crate::{
     connection::context::ServerShared,
     io::deadline::{self, Deadline},
-    words::log_target,
+    words::{lock::EvenPoisoned, log_target},
 };
 
 /// How long aborted connections may take to end.
@@ -124,18 +124,18 @@ impl Shutdown {
     pub(crate) fn announce_closed(&self) {
         // Set first, because `phase` reads it: a thread that `wait` releases finds the server closed.
         self.closed.send_replace(true);
-        *self.blocking.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *self.blocking.0.lock().even_poisoned() = true;
         self.blocking.1.notify_all();
     }
 
     /// Blocks until the server is closed, or for `timeout`. Returns whether it is closed.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> bool {
-        let closed = self.blocking.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let closed = self.blocking.0.lock().even_poisoned();
         match timeout {
-            None => *self.blocking.1.wait_while(closed, |closed| !*closed).unwrap_or_else(PoisonError::into_inner),
+            None => *self.blocking.1.wait_while(closed, |closed| !*closed).even_poisoned(),
             Some(timeout) => {
                 let waited = self.blocking.1.wait_timeout_while(closed, timeout, |closed| !*closed);
-                *waited.unwrap_or_else(PoisonError::into_inner).0
+                *waited.even_poisoned().0
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64},
     },
     time::Duration,
@@ -18,7 +18,7 @@ use crate::{
         config::{Config, LiveSettings},
         limits,
     },
-    words::{error::Error, throttle::Throttle},
+    words::{error::Error, lock::EvenPoisoned, throttle::Throttle},
 };
 
 /// The state of one server, from bind to close.
@@ -111,7 +111,7 @@ impl ServerState {
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+        self.current.lock().even_poisoned()
     }
 
     /// Closes the server: its lanes may end, and all waiting threads and tasks are woken.

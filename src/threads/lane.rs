@@ -5,7 +5,7 @@
 use std::{
     io,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicUsize, Ordering, Ordering::Relaxed},
     },
     time::Duration,
@@ -18,7 +18,10 @@ use tokio::{
 };
 
 pub use crate::io::sys::Ticks;
-use crate::words::error::{Error, ErrorKind, reason_text};
+use crate::words::{
+    error::{Error, ErrorKind, reason_text},
+    lock::EvenPoisoned,
+};
 
 /// A runtime for one thread to drive.
 #[derive(Debug)]
@@ -67,7 +70,7 @@ impl std::fmt::Debug for Calls {
 
 impl Calls {
     fn waiting(&self) -> MutexGuard<'_, Vec<Call>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().even_poisoned()
     }
 
     /// Takes the waiting calls. If there are none, lets the next call start a task of its own.
@@ -244,7 +247,7 @@ enum State {
 
 impl Lanes {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().even_poisoned()
     }
 
     /// Sets the lanes, unless there are some already or the server is closed.

@@ -5,6 +5,7 @@ pub mod chunk;
 pub mod direction;
 pub mod error;
 pub mod interest;
+pub mod lock;
 pub mod log_target;
 pub mod outcome;
 pub mod pieces;

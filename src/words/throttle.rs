@@ -1,9 +1,11 @@
 //! A limit of one log line a second for each subject.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     time::{Duration, Instant},
 };
+
+use super::lock::EvenPoisoned;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -24,7 +26,7 @@ impl Throttle {
 
     /// Returns the text to append to the line, or `None` if the line is to be suppressed.
     pub(crate) fn pass(&self) -> Option<String> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock().even_poisoned();
         if state.last.is_some_and(|last| last.elapsed() < INTERVAL) {
             state.held_back += 1;
             return None;

@@ -1,9 +1,11 @@
 //! The time at which a circle was last found.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     time::{Duration, Instant},
 };
+
+use crate::words::lock::EvenPoisoned;
 
 /// How long connections of a circle may still come to a listener of ours after it was found.
 const RECENT: Duration = Duration::from_secs(1);
@@ -15,11 +17,11 @@ pub(crate) struct LastCircle(Mutex<Option<Instant>>);
 impl LastCircle {
     /// Records that a circle was found now.
     pub(crate) fn found(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.0.lock().even_poisoned() = Some(Instant::now());
     }
 
     /// Returns true if a circle was found less than `RECENT` ago.
     pub(crate) fn is_recent(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|last| last.elapsed() < RECENT)
+        self.0.lock().even_poisoned().is_some_and(|last| last.elapsed() < RECENT)
     }
 }
