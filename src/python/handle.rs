@@ -14,7 +14,7 @@ use super::{
     data,
     errors::Kind,
     loop_threads,
-    runtime::Process,
+    process::Process,
 };
 use crate::{
     live::{

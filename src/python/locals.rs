@@ -9,7 +9,7 @@ use super::{
     attach,
     callbacks::{Callbacks, ObjectCache},
     calls::{Running, Slot},
-    runtime::{Process, end_forked_child},
+    process::{Process, end_forked_child},
     view::SpareBytes,
 };
 use crate::{live::handle::Connection, server::Server, words::chunk::ChunkBuffer};

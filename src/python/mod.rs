@@ -30,6 +30,7 @@ mod loop_threads;
 #[cfg(unix)]
 mod loop_wake;
 mod outgoing;
+mod process;
 mod questions;
 mod reading;
 mod runtime;
@@ -88,7 +89,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(stuck_callbacks, module)?)?;
     module.add_function(wrap_pyfunction!(on_lane, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::prepare, module)?)?;
-    module.add_function(wrap_pyfunction!(runtime::shutdown, module)?)?;
-    module.add_function(wrap_pyfunction!(runtime::forget_after_fork, module)?)?;
+    module.add_function(wrap_pyfunction!(process::shutdown, module)?)?;
+    module.add_function(wrap_pyfunction!(process::forget_after_fork, module)?)?;
     Ok(())
 }

@@ -17,7 +17,8 @@ use super::{
     data,
     errors::{self, Kind},
     forward::Forward,
-    runtime::{self, Process},
+    process::Process,
+    runtime,
 };
 use crate::{
     live::handle::Connection,

@@ -7,7 +7,6 @@ use std::{
     io,
     sync::{
         Mutex, MutexGuard,
-        atomic::{AtomicU32, Ordering::Relaxed},
         mpsc::{Receiver, sync_channel},
     },
     thread,
@@ -20,7 +19,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::{errors, logging};
+use super::errors;
 use crate::{
     server::Server,
     settings::forward::Forward,
@@ -131,9 +130,8 @@ impl Control {
     }
 }
 
-/// Stops every server of the process at once, and the runtime with them. For the interpreter's exit.
-#[pyfunction]
-pub(super) fn shutdown(py: Python<'_>) {
+/// Stops every server of the process at once, and the runtime with them.
+pub(super) fn shut_down(py: Python<'_>) {
     let native = lock().take();
     py.detach(|| {
         if let Some(Native { workers, control, servers }) = native {
@@ -148,39 +146,11 @@ pub(super) fn shutdown(py: Python<'_>) {
             drop(workers);
         }
     });
-    logging::shut_down();
 }
 
 /// Leaves the parent's runtime alone in a forked child, where none of its threads exists. The next server starts a runtime of
 /// the child's own.
-#[pyfunction]
-pub(super) fn forget_after_fork() {
+pub(super) fn start_afresh() {
     // Not dropped: its sockets and its epoll instances are still the parent's.
     std::mem::forget(lock().take());
-    logging::start_afresh();
-    FORKS.fetch_add(1, Relaxed);
-}
-
-/// Number of forks between the first process and this one.
-static FORKS: AtomicU32 = AtomicU32::new(0);
-
-/// Identifies this process by its fork generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Process(u32);
-
-impl Process {
-    /// Returns the calling process.
-    pub(super) fn this() -> Self {
-        Self(FORKS.load(Relaxed))
-    }
-}
-
-/// Ends the process if it is a child that a callback of `lane` has forked: the lane's sockets are the parent's.
-pub(super) fn end_forked_child(lane: Process) {
-    if lane != Process::this() {
-        eprintln!(
-            "interpose: a process that a callback forked came back from the callback; end it with os._exit() or exec there"
-        );
-        std::process::abort();
-    }
 }

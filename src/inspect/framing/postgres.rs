@@ -1,6 +1,6 @@
 //! Messages of PostgreSQL.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ use super::{
     length_prefix::{ByteOrder, Field},
     spec::Framing,
 };
-use crate::words::direction::Both;
+use crate::words::{direction::Both, lock::EvenPoisoned};
 
 /// The frontend/backend protocol 3 (PostgreSQL documentation, "Message Flow" and "Message Formats").
 ///
