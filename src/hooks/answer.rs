@@ -5,7 +5,7 @@ use std::{
     future::poll_fn,
     mem,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::Poll,
     time::Instant,
 };

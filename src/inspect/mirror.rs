@@ -7,7 +7,7 @@ use std::{
     collections::VecDeque,
     mem,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     task::Context,
@@ -21,7 +21,7 @@ use crate::{
         outbox::Outbox,
         stage::{End, Progress, Stage},
     },
-    words::{chunk::Chunk, pieces::Pieces, stats::MirrorMeter},
+    words::{chunk::Chunk, lock::EvenPoisoned, pieces::Pieces, stats::MirrorMeter},
 };
 
 /// Maximum bytes of one connection that wait for its second target. Twice what a relay moves in one turn, so that a target
@@ -85,7 +85,7 @@ impl State {
 
 impl Copy {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().even_poisoned()
     }
 
     fn put(&self, bytes: &[u8]) {

@@ -15,7 +15,7 @@ use std::{
     collections::hash_map,
     io,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::SeqCst},
+    sync::{Arc, Mutex, MutexGuard, atomic::Ordering::SeqCst},
     time::{Duration, Instant},
 };
 
@@ -153,7 +153,7 @@ impl Hops {
         if self.listeners.may_be_at(peer)
             && let Some(place) = Place::of(peer)
         {
-            let listening = self.listeners.places.read().unwrap_or_else(PoisonError::into_inner);
+            let listening = self.listeners.places.read().even_poisoned();
             if listening.contains_key(&place) {
                 let _connecting = Connecting::new(self.listeners.slots.of(peer));
                 let (local, peer) = begin()?;

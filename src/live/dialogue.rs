@@ -4,7 +4,7 @@
 
 use std::{
     fmt, mem,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::Instant,
 };
 
@@ -13,7 +13,10 @@ use bytes::{Bytes, BytesMut};
 use crate::{
     inspect::framing::{Cut, Framer, FramingPair},
     settings::config::MOST_READ,
-    words::direction::{Both, Direction},
+    words::{
+        direction::{Both, Direction},
+        lock::EvenPoisoned,
+    },
 };
 
 /// Bytes that are read at once where the end of what is wanted is not known.
@@ -135,7 +138,7 @@ pub(crate) struct Left {
 
 impl Dialogues {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().even_poisoned()
     }
 
     /// Ends the dialogue of the side that sends in `direction`: a read that waits is refused.

@@ -1,6 +1,6 @@
 //! A question to an asynchronous callback, as a task of the event loop sees it: called, then answered.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use pyo3::{
     PyTraverseError, PyVisit,
@@ -15,13 +15,13 @@ use super::{
     callback_failure::{self, Raised},
     callbacks::Callbacks,
     calls::{CallLog, Slot},
+    process::end_forked_child,
     questions::{Asked, Item, Question},
-    runtime::end_forked_child,
     view,
 };
 use crate::{
     hooks::{Answered, Reply},
-    words::{chunk::Chunk, direction::Direction},
+    words::{chunk::Chunk, direction::Direction, lock::EvenPoisoned},
 };
 
 /// One question. Calling it calls the callback; `answer` or `fail` completes it.
@@ -47,7 +47,7 @@ impl Asking {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().even_poisoned()
     }
 
     /// Returns the arguments of the call.

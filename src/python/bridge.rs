@@ -5,7 +5,7 @@
 
 use std::{
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use pyo3::{PyTraverseError, PyVisit, prelude::*};
@@ -14,9 +14,9 @@ use tokio::runtime::Handle;
 use super::{
     callbacks::{Callbacks, ObjectCache},
     errors, loop_threads,
+    process::{Process, end_forked_child},
     questions::{Item, Wake},
-    runtime::{self, Process, end_forked_child},
-    server,
+    runtime, server,
 };
 use crate::{
     hooks::Answered,
@@ -25,6 +25,7 @@ use crate::{
     words::{
         direction::Direction,
         error::{Error, ErrorKind},
+        lock::EvenPoisoned,
     },
 };
 
@@ -55,7 +56,7 @@ struct Answers {
 
 impl Bridge {
     fn objects(&self) -> MutexGuard<'_, ObjectCache> {
-        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+        self.objects.lock().even_poisoned()
     }
 
     /// Returns the façade's Connection.
@@ -104,11 +105,11 @@ impl Bridge {
     }
 
     fn wake(&self) -> MutexGuard<'_, Option<Arc<Wake>>> {
-        self.wake.lock().unwrap_or_else(PoisonError::into_inner)
+        self.wake.lock().even_poisoned()
     }
 
     fn answers(&self) -> MutexGuard<'_, Answers> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.answers.lock().even_poisoned()
     }
 
     /// Takes all items that wait, in their order. `is_woken` is true if the descriptor has woken the loop.
@@ -128,7 +129,7 @@ impl Bridge {
     }
 
     fn spare(&self) -> MutexGuard<'_, Vec<Item>> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+        self.spare.lock().even_poisoned()
     }
 
     /// Returns an awaitable of a value that is there already.

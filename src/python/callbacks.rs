@@ -1,7 +1,7 @@
 //! The callbacks of a server, and the Python objects with which they are called.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -205,7 +205,7 @@ impl Callbacks {
     /// True if any slot has a coroutine function.
     #[getter]
     fn needs_loop(&self) -> bool {
-        let slots = held(&self.slots);
+        let slots = self.slots.lock().even_poisoned();
         Slot::ALL.into_iter().any(|slot| slots[slot as usize].is_some() && self.queue.is_asynchronous(slot))
     }
 

@@ -124,7 +124,7 @@ impl CallLog {
         self.timeouts.fetch_add(1, Relaxed);
         let line = format!("{}: it has not answered within {limit:?}", self.name(slot));
         let now = Instant::now();
-        if held(&self.late).replace(now).is_none_or(|last| now.duration_since(last) >= LATE_INTERVAL) {
+        if self.late.lock().even_poisoned().replace(now).is_none_or(|last| now.duration_since(last) >= LATE_INTERVAL) {
             log::warn!(target: log_target::CALLBACK, "{line}; stats.callback_timeouts counts them");
         }
         line

@@ -1,6 +1,6 @@
 //! A framing as a value, for Python.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use pyo3::{
@@ -20,6 +20,7 @@ use crate::{
     words::{
         direction::{Both, Direction},
         error::{Error, printable},
+        lock::EvenPoisoned,
     },
 };
 
@@ -97,7 +98,7 @@ impl OtherFramer {
     /// Takes the framer of `direction`, if it is one of `of`.
     pub(super) fn take(&self, of: &Arc<dyn framing::Framing>, direction: Direction) -> Option<Box<dyn Framer>> {
         let is_it = self.direction == direction && Arc::ptr_eq(&self.of, of);
-        is_it.then(|| self.framer.lock().unwrap_or_else(PoisonError::into_inner).take()).flatten()
+        is_it.then(|| self.framer.lock().even_poisoned().take()).flatten()
     }
 }
 

@@ -6,7 +6,7 @@
 use std::{
     io, mem,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicU8, Ordering},
     },
 };
@@ -21,7 +21,7 @@ use super::loop_wake::Descriptor;
 use crate::{
     hooks::{Closing, Decision, EndVerdict, Failed, Reply, Verdict},
     live::handle::Connection,
-    words::{direction::Direction, outcome::CloseReason},
+    words::{direction::Direction, lock::EvenPoisoned, outcome::CloseReason},
 };
 
 /// A question, with the means to answer it. Its drop without an answer ends the connection: the event loop is gone.
@@ -272,7 +272,7 @@ pub(super) enum Wake {
 
 impl Queue {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().even_poisoned()
     }
 
     /// Records which slots have coroutine functions.
@@ -349,7 +349,7 @@ impl Queue {
         let idle = |state: &mut State| state.items.is_empty() && matches!(state.phase, Phase::Open(_));
         let mut state = self.state();
         state.is_waited_for = true;
-        let state = self.arrived.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
+        let state = self.arrived.wait_while(state, idle).even_poisoned();
         matches!(state.phase, Phase::Open(_))
     }
 }

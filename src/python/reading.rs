@@ -2,7 +2,7 @@
 
 use std::{
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Instant,
 };
 
@@ -18,7 +18,7 @@ use crate::{
         dialogue::{Unread, Wanted, Wish},
         handle::Connection,
     },
-    words::direction::Direction,
+    words::{direction::Direction, lock::EvenPoisoned},
 };
 
 /// One read. Its result comes through the queue of the event loop, so the connection's thread never attaches.
@@ -42,7 +42,7 @@ enum State {
 }
 
 fn held(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+    state.lock().even_poisoned()
 }
 
 /// Returns the end of what is wanted, by its word.

@@ -1,6 +1,6 @@
 //! MySQL and MariaDB.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ use crate::{
         framer::{Broken, Cut, Framer, LengthField, TooLong},
         spec::Framing,
     },
-    words::direction::Both,
+    words::{direction::Both, lock::EvenPoisoned},
 };
 
 const PROTOCOL: &str = "mysql";
@@ -118,7 +118,7 @@ impl Packets {
 
     /// No framer panics while it has the lock.
     fn locked<R>(&self, f: impl FnOnce(&mut Login) -> R) -> R {
-        f(&mut self.login.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.login.lock().even_poisoned())
     }
 }
 

@@ -52,11 +52,11 @@ enum Opening {
 type SharedOpening = Arc<Mutex<Opening>>;
 
 fn get(opening: &SharedOpening) -> Opening {
-    *opening.lock().unwrap_or_else(PoisonError::into_inner)
+    *opening.lock().even_poisoned()
 }
 
 fn set(opening: &SharedOpening, to: Opening) {
-    *opening.lock().unwrap_or_else(PoisonError::into_inner) = to;
+    *opening.lock().even_poisoned() = to;
 }
 
 /// Counts itself and what is behind it, not the type before it.

@@ -2,11 +2,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock, atomic::Ordering::SeqCst},
+    sync::{Arc, RwLock, atomic::Ordering::SeqCst},
 };
 
 use super::{line::Place, slots::Slots};
-use crate::words::addr::SocketName;
+use crate::words::{addr::SocketName, lock::EvenPoisoned};
 
 /// The places where this process listens.
 #[derive(Debug, Default)]
@@ -26,9 +26,7 @@ impl Listeners {
 
     /// Returns true if a listener of ours is where a connect to `peer` comes.
     pub(super) fn are_at(&self, peer: &SocketName) -> bool {
-        self.may_be_at(peer)
-            && Place::of(peer)
-                .is_some_and(|place| self.places.read().unwrap_or_else(PoisonError::into_inner).contains_key(&place))
+        self.may_be_at(peer) && Place::of(peer).is_some_and(|place| self.places.read().even_poisoned().contains_key(&place))
     }
 }
 
@@ -44,7 +42,7 @@ impl Listening {
     /// Registers a listener. `None` if its socket's file is gone.
     pub(super) fn new(all: &Arc<Listeners>, name: &SocketName) -> Option<Self> {
         let place = Place::of(name)?;
-        *all.places.write().unwrap_or_else(PoisonError::into_inner).entry(place.clone()).or_default() += 1;
+        *all.places.write().even_poisoned().entry(place.clone()).or_default() += 1;
         all.slots.of(name).listeners.fetch_add(1, SeqCst);
         Some(Self { place, name: name.clone(), all: Arc::clone(all) })
     }
@@ -52,7 +50,7 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        let mut places = self.all.places.write().unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.all.places.write().even_poisoned();
         if let Some(count) = places.get_mut(&self.place) {
             *count -= 1;
             if *count == 0 {

@@ -12,7 +12,7 @@ mod section;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
@@ -28,7 +28,7 @@ use crate::{
         framer::{Answered, Broken, Cut, Framer, LengthField},
         spec::Framing,
     },
-    words::direction::Both,
+    words::{direction::Both, lock::EvenPoisoned},
 };
 
 const PROTOCOL: &str = "http1";
@@ -226,5 +226,5 @@ impl Framer for Answers {
 
 /// Runs `f` on what both directions share. No framer panics while it has the lock, and one that did would leave it whole.
 fn locked<R>(exchange: &Mutex<Exchange>, f: impl FnOnce(&mut Exchange) -> R) -> R {
-    f(&mut exchange.lock().unwrap_or_else(PoisonError::into_inner))
+    f(&mut exchange.lock().even_poisoned())
 }
