@@ -20,7 +20,7 @@ use crate::{
     connection::{circle, context::ConnectionContext, entry::Entry},
     inspect::{
         Stages,
-        mirror::{Copy, CopyEnd, MOST_BEHIND, Mirror},
+        mirror::{Copy, CopyEnd, MOST_BEHIND, MOST_OF_ALL, Mirror},
     },
     io::{
         connector::{ConnectedUpstream, Way},
@@ -79,7 +79,7 @@ impl Mirroring {
     async fn run(self) {
         let Some(target) = &self.context.mirror else { return };
         let done = self.within_grace(target).await;
-        if let (true, Err(why)) = (self.copy.give_up() | self.is_behind(), done)
+        if let (true, Err(why)) = (self.copy.give_up() | self.overflow().is_some(), done)
             && let Some(more) = self.context.server.mirror_log.pass()
         {
             let (id, address) = (self.shared.id, &target.address);
@@ -87,8 +87,13 @@ impl Mirroring {
         }
     }
 
-    fn is_behind(&self) -> bool {
-        self.copy.end() == Some(CopyEnd::Behind)
+    /// Returns the bound that has ended the copy, if one has.
+    fn overflow(&self) -> Option<String> {
+        match self.copy.end()? {
+            CopyEnd::Behind => Some(format!("it is more than {MOST_BEHIND} bytes behind")),
+            CopyEnd::NoRoom => Some(format!("all targets of copies together are more than {MOST_OF_ALL} bytes behind")),
+            CopyEnd::Finished | CopyEnd::Stopped | CopyEnd::GivenUp => None,
+        }
     }
 
     /// Carries the copy to its end, or until its time is over.
@@ -97,8 +102,8 @@ impl Mirroring {
         let mut grace: Option<Pin<Box<Sleep>>> = None;
         poll_fn(|cx| {
             self.copy.register(cx);
-            if self.is_behind() {
-                return Poll::Ready(Err(format!("it is more than {MOST_BEHIND} bytes behind")));
+            if let Some(why) = self.overflow() {
+                return Poll::Ready(Err(why));
             }
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(done);

@@ -28,11 +28,33 @@ use crate::{
 /// as quick as the first one misses nothing.
 pub(crate) const MOST_BEHIND: usize = 2 * 1024 * 1024;
 
-/// Maximum bytes that wait in all copies of the process.
-const MOST_OF_ALL: usize = 64 * MOST_BEHIND / 2;
+/// The memory of all copies of the process.
+static ROOM: Room = Room { most: MOST_OF_ALL, waiting: AtomicUsize::new(0) };
 
-/// Bytes that wait in all copies of the process.
-static WAITING: AtomicUsize = AtomicUsize::new(0);
+/// Maximum bytes that wait in all copies of the process.
+pub(crate) const MOST_OF_ALL: usize = 64 * 1024 * 1024;
+
+/// A bound that copies share.
+#[derive(Debug)]
+struct Room {
+    most: usize,
+    /// Bytes that wait in all of them.
+    waiting: AtomicUsize,
+}
+
+impl Room {
+    /// Reserves as many of `bytes` as there is room for. Returns their number.
+    fn take(&self, bytes: usize) -> usize {
+        let others = self.waiting.fetch_add(bytes, Relaxed);
+        let fits = bytes.min(self.most.saturating_sub(others));
+        self.give_back(bytes - fits);
+        fits
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.waiting.fetch_sub(bytes, Relaxed);
+    }
+}
 
 /// The end of a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +63,10 @@ pub(crate) enum CopyEnd {
     Finished,
     /// The source was read no more, for whatever reason.
     Stopped,
-    /// More bytes waited than may.
+    /// More bytes of it waited than may of one copy.
     Behind,
+    /// More bytes waited than may in all copies of the process.
+    NoRoom,
     /// Nobody writes the copy any more.
     GivenUp,
 }
@@ -51,6 +75,7 @@ pub(crate) enum CopyEnd {
 #[derive(Debug)]
 pub(crate) struct Copy {
     state: Mutex<State>,
+    room: &'static Room,
     meter: Arc<MirrorMeter>,
     waker: AtomicWaker,
 }
@@ -64,21 +89,25 @@ struct State {
 }
 
 impl State {
-    /// Appends as many of `bytes` as there is room for. Returns their number.
-    fn put(&mut self, bytes: &[u8]) -> usize {
-        let others = WAITING.fetch_add(bytes.len(), Relaxed);
-        let room = MOST_BEHIND.saturating_sub(self.waiting).min(MOST_OF_ALL.saturating_sub(others));
-        let fits = bytes.len().min(room);
-        WAITING.fetch_sub(bytes.len() - fits, Relaxed);
-        self.pieces.push_copy(&bytes[..fits]);
-        self.waiting += fits;
-        fits
+    /// Appends `bytes`, or fails with the end of the copy if there is no room for all of them.
+    fn put(&mut self, bytes: &[u8], room: &Room) -> Result<(), CopyEnd> {
+        if bytes.len() > MOST_BEHIND.saturating_sub(self.waiting) {
+            return Err(CopyEnd::Behind);
+        }
+        let taken = room.take(bytes.len());
+        if taken < bytes.len() {
+            room.give_back(taken);
+            return Err(CopyEnd::NoRoom);
+        }
+        self.pieces.push_copy(bytes);
+        self.waiting += bytes.len();
+        Ok(())
     }
 
     /// Forgets all bytes that wait. Returns their number.
-    fn forget(&mut self) -> usize {
+    fn forget(&mut self, room: &Room) -> usize {
         self.pieces.take();
-        WAITING.fetch_sub(self.waiting, Relaxed);
+        room.give_back(self.waiting);
         mem::take(&mut self.waiting)
     }
 }
@@ -90,19 +119,19 @@ impl Copy {
 
     fn put(&self, bytes: &[u8]) {
         let mut state = self.state();
-        if matches!(state.end, Some(CopyEnd::Behind | CopyEnd::GivenUp)) {
+        if matches!(state.end, Some(CopyEnd::Behind | CopyEnd::NoRoom | CopyEnd::GivenUp)) {
             drop(state);
             self.meter.missed(bytes.len());
             return;
         }
-        let fits = state.put(bytes);
-        let mut missed = bytes.len() - fits;
-        if missed > 0 {
-            missed += state.forget();
-            state.end = Some(CopyEnd::Behind);
+        if let Err(end) = state.put(bytes, self.room) {
+            let missed = bytes.len() + state.forget(self.room);
+            state.end = Some(end);
+            drop(state);
+            self.meter.missed(missed);
+        } else {
+            drop(state);
         }
-        drop(state);
-        self.meter.missed(missed);
         self.waker.wake();
     }
 
@@ -133,14 +162,14 @@ impl Copy {
         let known = bytes.min(state.waiting);
         state.waiting -= known;
         drop(state);
-        WAITING.fetch_sub(known, Relaxed);
+        self.room.give_back(known);
         self.meter.sent(known);
     }
 
     /// Counts all bytes that wait as missed, and those that are still to come. Returns true if any are.
     pub(crate) fn give_up(&self) -> bool {
         let mut state = self.state();
-        let missed = state.forget();
+        let missed = state.forget(self.room);
         let more_to_come = state.end.is_none();
         if more_to_come {
             state.end = Some(CopyEnd::GivenUp);
@@ -164,7 +193,11 @@ pub(crate) struct Mirror(Arc<Copy>);
 impl Mirror {
     /// Returns the stage, and the copy for the task that writes it.
     pub(crate) fn new(meter: Arc<MirrorMeter>) -> (Self, Arc<Copy>) {
-        let copy = Arc::new(Copy { state: Mutex::default(), meter, waker: AtomicWaker::new() });
+        Self::within(&ROOM, meter)
+    }
+
+    fn within(room: &'static Room, meter: Arc<MirrorMeter>) -> (Self, Arc<Copy>) {
+        let copy = Arc::new(Copy { state: Mutex::default(), room, meter, waker: AtomicWaker::new() });
         (Self(Arc::clone(&copy)), copy)
     }
 }
@@ -240,6 +273,30 @@ mod tests {
         copy.written(taken.iter().map(Bytes::len).sum());
         assert_eq!(feed(&mut stage, 5, End::Finished), 5);
         assert_eq!(meter.counts(), (10, MOST_BEHIND as u64 + 6));
+    }
+
+    #[test]
+    fn copies_that_leave_each_other_no_room_end_and_their_memory_is_free_again() {
+        static ROOM: Room = Room { most: 100, waiting: AtomicUsize::new(0) };
+        let mirror = || {
+            let meter = Arc::<MirrorMeter>::default();
+            let (stage, copy) = Mirror::within(&ROOM, Arc::clone(&meter));
+            (stage, copy, meter)
+        };
+        let ((mut first, kept, _), (mut second, ended, meter)) = (mirror(), mirror());
+        assert_eq!(feed(&mut first, 60, End::Open), 60);
+        assert_eq!(feed(&mut second, 40, End::Open), 40);
+        assert_eq!(ended.end(), None);
+        assert_eq!(feed(&mut second, 1, End::Open), 1);
+        assert_eq!((ended.end(), meter.counts()), (Some(CopyEnd::NoRoom), (0, 41)));
+        // What the second had is free for the first.
+        assert_eq!(feed(&mut first, 40, End::Open), 40);
+        assert_eq!((kept.end(), ROOM.waiting.load(Relaxed)), (None, 100));
+        kept.take();
+        kept.written(30);
+        assert_eq!(ROOM.waiting.load(Relaxed), 70);
+        drop((first, kept));
+        assert_eq!(ROOM.waiting.load(Relaxed), 0);
     }
 
     #[test]
