@@ -14,8 +14,9 @@ use tokio::runtime::Handle;
 use super::{
     callbacks::{Callbacks, ObjectCache},
     errors, loop_threads,
+    loop_wake::Wake,
     process::{Process, end_forked_child},
-    questions::{Item, Wake},
+    questions::Item,
     runtime, server,
 };
 use crate::{

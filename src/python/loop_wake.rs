@@ -1,6 +1,47 @@
-//! The descriptor that an event loop watches, and by which the threads of connections wake it.
+//! The descriptor that an event loop watches, and the wake-ups by which the threads of connections wake it.
 
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+#[cfg(unix)]
 pub(super) use imp::Descriptor;
+
+/// The means to wake the event loop.
+#[derive(Debug)]
+pub(super) enum Wake {
+    #[cfg(unix)]
+    Descriptor(Descriptor),
+    /// There are no descriptors: a thread waits in [`Queue::wait`](super::questions::Queue::wait).
+    #[cfg_attr(unix, expect(dead_code, reason = "a Unix has descriptors"))]
+    Thread,
+}
+
+/// A wake-up of the loop that takes place at its drop: so also if the runtime ends before its task has run.
+pub(super) struct DueWake(Arc<Wake>);
+
+impl DueWake {
+    pub(super) fn new(wake: Arc<Wake>) -> Self {
+        Self(wake)
+    }
+
+    /// Wakes the loop from the thread of the runtime `home`, behind the tasks that are ready there; without one, at once.
+    pub(super) fn hand_to(self, home: Option<Handle>) {
+        if let Some(home) = home {
+            home.spawn(async move { drop(self) });
+        }
+    }
+}
+
+impl Drop for DueWake {
+    fn drop(&mut self) {
+        match &*self.0 {
+            #[cfg(unix)]
+            Wake::Descriptor(descriptor) => descriptor.wake(),
+            Wake::Thread => {}
+        }
+    }
+}
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod imp {

@@ -15,9 +15,12 @@ use bytes::Bytes;
 use pyo3::{prelude::*, types::PyTuple};
 use tokio::runtime::Handle;
 
-use super::calls::Slot;
 #[cfg(unix)]
 use super::loop_wake::Descriptor;
+use super::{
+    calls::Slot,
+    loop_wake::{DueWake, Wake},
+};
 use crate::{
     hooks::{Closing, Decision, EndVerdict, Failed, Reply, Verdict},
     live::handle::Connection,
@@ -260,16 +263,6 @@ enum Phase {
     Closed,
 }
 
-/// The means to wake the event loop.
-#[derive(Debug)]
-pub(super) enum Wake {
-    #[cfg(unix)]
-    Descriptor(Descriptor),
-    /// There are no descriptors: a thread waits in [`Queue::wait`].
-    #[cfg_attr(unix, expect(dead_code, reason = "a Unix has descriptors"))]
-    Thread,
-}
-
 impl Queue {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().even_poisoned()
@@ -310,19 +303,24 @@ impl Queue {
     }
 
     /// Puts an item, and wakes the loop if it is the first. Returns it if there is no loop.
+    ///
+    /// A thread of connections wakes the loop behind the tasks that are ready there: they may ask as well, and a loop that is
+    /// woken by the first question would take that one alone.
     pub(super) fn put(&self, item: Item) -> Result<(), Item> {
         let mut state = self.state();
         let Phase::Open(wake) = &state.phase else { return Err(item) };
         let wake = (state.items.is_empty() && !state.looks_again).then(|| Arc::clone(wake));
+        let home = match &item {
+            Item::Ask(question) if wake.is_some() => question.home.clone(),
+            _ => None,
+        };
         state.items.push(item);
         let is_waited_for = state.is_waited_for;
         drop(state);
-        match wake.as_deref() {
+        match wake {
             None => {}
             Some(_) if is_waited_for => self.arrived.notify_all(),
-            #[cfg(unix)]
-            Some(Wake::Descriptor(descriptor)) => descriptor.wake(),
-            Some(Wake::Thread) => {}
+            Some(wake) => DueWake::new(wake).hand_to(home),
         }
         Ok(())
     }
