@@ -43,14 +43,18 @@ class Kind(ABC):
 
 
 class Seconds(Kind):
-    """A time, at least a millisecond. `none`: None is no limit. `zero`: 0 passes as well, and means at once."""
+    """A time, at least a millisecond. `zero`: 0 passes as well, and means at once.
+
+    `none`: None passes as well; `meaning` is its purpose, in an error.
+    """
 
     metavar = "SECONDS"
     sample = "10"
     none_counts = True
 
-    def __init__(self, *, none: bool = False, zero: bool = False) -> None:
+    def __init__(self, *, none: bool = False, zero: bool = False, meaning: str = "for no limit") -> None:
         self.none = none
+        self.meaning = meaning
         self.zero = zero
 
     def check(self, name: str, value: object) -> float | None:
@@ -67,7 +71,7 @@ class Seconds(Kind):
             if text == "none":
                 return None
             if text in _NO_LIMIT or (re.fullmatch(r"[+-]?0*\.?0*(ms|s|m|h|d)?|-1", text) and text):
-                _refuse(name, f"{text!r} is not a time to wait; write none for no limit")
+                _refuse(name, f"{text!r} is not a time to wait; write none {self.meaning}")
         elif self.zero and text in _NO_LIMIT:
             _refuse(name, f"{text!r} would never end; write a time, such as 1h, or 0 to stop at once")
         try:

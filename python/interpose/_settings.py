@@ -64,7 +64,7 @@ class ForwardSettings:
     )
     retry: float | None = setting(
         default=None,
-        kind=Seconds(none=True),
+        kind=Seconds(none=True, meaning="to try each target once"),
         flag="--retry",
         others="retries retrytimeout retryfor reconnect",
         help="how long to try again while no target can be connected",

@@ -33,6 +33,7 @@ OPTIONS = {
     "--idle-timeout 0s": "write none for no limit",
     "--idle-timeout=-1": "write none for no limit",
     "--half-close-timeout never": "write none for no limit",
+    "--retry 0": "write none to try each target once",
     "--connect-timeout 0": "less than a millisecond",
     "--drain none": "write a time, such as 1h, or 0 to stop at once",
     "--drain soon": "write seconds, or 200ms, 10s, 5m or 1h30m",
