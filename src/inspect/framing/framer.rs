@@ -91,7 +91,7 @@ pub trait Framer: Send + fmt::Debug {
     }
 }
 
-/// What the peer gets in place of messages, as far as the protocol's state depends on it.
+/// A record of the messages that hooks put in place of others, as far as the state of the protocol depends on it.
 pub trait Answered: Send + Sync + fmt::Debug {
     /// Called when `instead` goes out in place of the message that was cut last, or nothing if it is empty. The next message of
     /// that direction is not cut yet.
