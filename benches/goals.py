@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from .figures import FULL, Results, Summary
 from .peers.peer import (
     OURS,
+    OURS_ASYNC,
     OURS_BESIDE_BURNER,
     OURS_BESIDE_PROCESS,
     OURS_BESIDE_STUCK,
     OURS_CALLBACK,
+    OURS_FRAMED,
     OURS_ON_CLOSE,
+    OURS_PASSED,
 )
 
 
@@ -83,6 +86,10 @@ GOALS = (
     _aim("rr-64-x32", "rate", 2.5, "haproxy-lua", OURS_CALLBACK),
     _must("rr-64-x32", "rate", 30.0, "mitmproxy-cb", OURS_CALLBACK),
     _aim("rr-64-x32", "rate", 40.0, "mitmproxy-cb", OURS_CALLBACK),
+    _must("rr-64-x32", "rate", 3.0, "asyncio", OURS_ASYNC),
+    _must("rr-64-x32", "rate", 1.0, "uvloop-async", OURS_ASYNC),
+    _must("rr-64-x32", "cpu", 1.5, OURS_CALLBACK, OURS_FRAMED),
+    *(_must(workload, "cpu", 1.05, OURS, OURS_PASSED) for workload in ("rr-64-x1", "rr-64-x32", "bulk-x1", "bulk-x16")),
     _must("bulk-x1", "cpu", 1.0, "uvloop-cb", OURS_CALLBACK),
     _aim("bulk-x1", "cpu", 0.95, "uvloop-cb", OURS_CALLBACK),
     _must("crr-x32", "cpu", 1.05, OURS, OURS_ON_CLOSE),

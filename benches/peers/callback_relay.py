@@ -1,8 +1,10 @@
 """interpose with Python beside it: a callback on every chunk, one at the end of each connection, or work of others.
 
-`python callback_relay.py PORT TARGET_PORT on_recv|parts|on_close|burn|burn-apart|stuck`, both on 127.0.0.1. `parts`
-answers a chunk by a list of its head and its body. With the last three the server has no callback: a thread of the
-process computes in Python all the time, or another process does, or a callback of another server does not return.
+`python callback_relay.py PORT TARGET_PORT on_recv|parts|async|framed|passed|on_close|burn|burn-apart|stuck`, both on
+127.0.0.1. `parts` answers a chunk by a list of its head and its body, `async` is an `async def`, `framed` gets messages
+of 64 bytes, and `passed` lets both directions pass from their first chunk on. With the last three the server has no
+callback: a thread of the process computes in Python all the time, or another process does, or a callback of another
+server does not return.
 """
 
 import os
@@ -10,7 +12,7 @@ import socket
 import sys
 import threading
 
-from interpose import Connection, Side, TheServer
+from interpose import Connection, Side, TheServer, framing
 
 # Bytes in a message's head, whether the message has 64 bytes or many.
 HEAD = 16
@@ -22,6 +24,14 @@ def identity(_: Side, data: bytes) -> bytes:
 
 def parts(_: Side, data: bytes) -> list[bytes]:
     return [data[:HEAD], data[HEAD:]]
+
+
+async def identity_later(_: Side, data: bytes) -> bytes:
+    return data
+
+
+def pass_on(side: Side, _: bytes) -> None:
+    side.passthrough()
 
 
 def forget(_: Connection) -> None:
@@ -54,13 +64,18 @@ class Stuck:
 
 
 if __name__ == "__main__":
-    server = TheServer("", int(sys.argv[1]), ("127.0.0.1", int(sys.argv[2])))
+    messages = framing.fixed(64) if sys.argv[3] == "framed" else None
+    server = TheServer("", int(sys.argv[1]), ("127.0.0.1", int(sys.argv[2])), framing=messages)
     beside: object = None
     match sys.argv[3]:
-        case "on_recv":
+        case "on_recv" | "framed":
             server.on_recv = identity
         case "parts":
             server.on_recv = parts
+        case "async":
+            server.on_recv = identity_later
+        case "passed":
+            server.on_recv = pass_on
         case "on_close":
             server.on_close = forget
         case "burn":

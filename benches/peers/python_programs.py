@@ -73,10 +73,12 @@ def callbacks(peers: Path) -> list[Peer]:
 
     uvloop = _script(python, "uvloop_relay.py", "callback")
     twisted = _script(python, "twisted_relay.py", "callback")
+    tasks = _script(python, "uvloop_relay.py", "async")
     lines, twice = (_script(python, "uvloop_relay.py", how) for how in ("lines", "twice"))
     mitmproxy = _mitmproxy(peers, addon=True)
     return [
         callback("uvloop-cb", "uvloop Protocol, callback", uvloop, "uvloop", UNBOUNDED),
+        callback("uvloop-async", "uvloop Protocol, a task a chunk", tasks, "uvloop", UNBOUNDED),
         callback("uvloop-lines", "uvloop Protocol, head and body in writelines()", lines, "uvloop", FEW),
         callback("uvloop-twice", "uvloop Protocol, head and body in two write()s", twice, "uvloop", FEW),
         callback("twisted-cb", "Twisted portforward, callback", twisted, "twisted", SLOW),

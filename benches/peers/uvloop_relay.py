@@ -1,8 +1,8 @@
 """A relay as one writes it for speed in Python: asyncio protocols on uvloop, with backpressure.
 
-`python uvloop_relay.py PORT TARGET_PORT [callback|lines|twice]`, both on 127.0.0.1; `callback` calls an identity
-function on every chunk, `lines` and `twice` one that returns its head and its body, written with writelines() or one by
-one.
+`python uvloop_relay.py PORT TARGET_PORT [callback|async|lines|twice]`, both on 127.0.0.1; `callback` calls an identity
+function on every chunk, `async` awaits one in a task of its own, `lines` and `twice` call one that returns its head and
+its body, written with writelines() or one by one.
 """
 
 import asyncio
@@ -80,6 +80,22 @@ class Parts(End):
                 other.transport.write(part)
 
 
+async def identity_later(_: End, data: bytes) -> bytes:
+    return data
+
+
+class Tasks(End):
+    """How an End awaits a function for each chunk."""
+
+    def in_a_task(self, data: bytes) -> None:
+        asyncio.get_running_loop().create_task(Tasks.answer(self, data))
+
+    async def answer(self, data: bytes) -> None:
+        data = await identity_later(self, data)
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.write(data)
+
+
 class Client(End):
     """The client's side, which has the upstream connected."""
 
@@ -128,6 +144,8 @@ if __name__ == "__main__":
     match sys.argv[3:]:
         case ["lines"]:
             End.data_received = Parts.in_lines  # type: ignore[method-assign, assignment]
+        case ["async"]:
+            End.data_received = Tasks.in_a_task  # type: ignore[method-assign, assignment]
         case ["twice"]:
             End.data_received = Parts.one_by_one  # type: ignore[method-assign, assignment]
         case _:
