@@ -1,10 +1,11 @@
 """interpose with Python beside it: a callback on every chunk, one at the end of each connection, or work of others.
 
-`python callback_relay.py PORT TARGET_PORT on_recv|parts|async|framed|passed|on_close|burn|burn-apart|stuck`, both on
-127.0.0.1. `parts` answers a chunk by a list of its head and its body, `async` is an `async def`, `framed` gets messages
-of 64 bytes, and `passed` lets both directions pass from their first chunk on. With the last three the server has no
-callback: a thread of the process computes in Python all the time, or another process does, or a callback of another
-server does not return.
+`python callback_relay.py PORT TARGET_PORT HOW`, both on 127.0.0.1, with HOW one of on_recv, parts, async,
+async-uvloop, framed, passed, on_close, burn, burn-apart and stuck. `parts` answers a chunk by a list of its
+head and its body, `async` is an `async def` on a loop of the server's, `async-uvloop` one on the loop that
+serves, `framed` gets messages of 64 bytes, and `passed` lets both directions pass from their first chunk on.
+With the last three the server has no callback: a thread of the process computes in Python all the time, or
+another process does, or a callback of another server does not return.
 """
 
 import os
@@ -72,7 +73,7 @@ if __name__ == "__main__":
             server.on_recv = identity
         case "parts":
             server.on_recv = parts
-        case "async":
+        case "async" | "async-uvloop":
             server.on_recv = identity_later
         case "passed":
             server.on_recv = pass_on
@@ -86,4 +87,9 @@ if __name__ == "__main__":
                 burn()
         case _:
             beside = Stuck()
-    server.main_loop()
+    if sys.argv[3] == "async-uvloop":
+        import uvloop
+
+        uvloop.run(server.serve_forever())
+    else:
+        server.main_loop()
