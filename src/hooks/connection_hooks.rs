@@ -52,8 +52,14 @@ impl ConnectionHooks {
     }
 
     /// Returns the hooks that are wanted of this connection now.
+    #[inline]
     pub(crate) fn interest(&self) -> Interest {
-        let wanted = self.server.interest().without(self.connection.passed_through());
+        let wanted = self.server.interest();
+        // First: most connections have no hooks.
+        if wanted == Interest::NONE {
+            return wanted;
+        }
+        let wanted = wanted.without(self.connection.passed_through());
         let on_lane = wanted.on_lane();
         // Without a lane none of these can be called.
         if on_lane == Interest::NONE || self.lane().is_some() { wanted } else { wanted.without(on_lane) }

@@ -78,20 +78,29 @@ impl<'a> Hook<'a> {
     /// Returns true while reading must pause: a hook has ended the direction or the connection, and the task was woken to act
     /// on it; or the answers queued for the other direction are over their limit; or, in a direction that no hook sees here,
     /// one was just set, and the task was woken to move to its thread.
+    #[inline]
     pub(super) fn is_held(&self, shared: &Shared) -> bool {
         if self.elsewhere.is_some_and(|hooks| self.has_moved(hooks.interest())) {
             return true;
         }
+        self.asks() && self.is_held_by_hooks(shared)
+    }
+
+    /// Returns true while hooks that are called on this thread hold the reading.
+    fn is_held_by_hooks(&self, shared: &Shared) -> bool {
         let control = &shared.control;
-        let ended = || control.demands_end(self.direction);
-        self.asks() && (ended() || self.is_paused(shared) || self.has_sent_enough(shared))
+        control.demands_end(self.direction) || self.is_paused(shared) || self.has_sent_enough(shared)
     }
 
     /// Returns true if hooks want the direction that this thread does not call.
+    #[inline]
     fn has_moved(&self, wanted: Interest) -> bool {
-        let seen = Interest::recv(self.direction).with(Interest::EOF);
+        // First: most connections have no hooks.
+        if wanted == Interest::NONE {
+            return false;
+        }
         let of_others = if self.hooks.is_some() { wanted.on_lane() } else { wanted };
-        of_others.has(seen)
+        of_others.has(Interest::recv(self.direction)) || of_others.has(Interest::EOF)
     }
 
     /// Returns true if no more messages may be cut before the task has acted: on a request about the direction, which wakes

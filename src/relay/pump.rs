@@ -173,12 +173,14 @@ impl Pump {
             Next::Full => true,
             Next::Later | Next::Nothing => false,
         };
-        // Bytes that a hook has sent for a message go out behind that, before the next one is cut.
-        if self.stages.has_more() && ends.shared.has_injected(ends.direction) && self.stages.takes_injected() {
-            return if is_full { Poll::Pending } else { self.take_injected(ends, cx) };
-        }
-        if self.stages.may_go_on(&ends.hook, ends.shared, self.phase) && ready!(self.resume(ends, cx))? {
-            return Poll::Ready(Ok(0));
+        if !self.stages.is_empty() {
+            // Bytes that a hook has sent for a message go out behind that, before the next one is cut.
+            if self.stages.has_more() && ends.shared.has_injected(ends.direction) && self.stages.takes_injected() {
+                return if is_full { Poll::Pending } else { self.take_injected(ends, cx) };
+            }
+            if self.stages.may_go_on(&ends.hook, ends.shared, self.phase) && ready!(self.resume(ends, cx))? {
+                return Poll::Ready(Ok(0));
+            }
         }
         if is_full {
             return Poll::Pending;
