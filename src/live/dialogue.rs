@@ -11,7 +11,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    inspect::framing::{Cut, Framer, FramingPair},
+    inspect::framing::{Cut, Framer, FramingPair, Passed},
     settings::config::MOST_READ,
     words::{
         direction::{Both, Direction},
@@ -108,6 +108,8 @@ pub(crate) struct Dialogue {
     bytes: BytesMut,
     /// The number of bytes at the beginning of `bytes` that were searched for the end of what is wanted.
     seen: usize,
+    /// The number of bytes at the beginning of `bytes` that are a message which the framer has passed.
+    passed: usize,
     /// Bytes that were consumed.
     consumed: usize,
     ended: bool,
@@ -147,6 +149,12 @@ impl Dialogues {
             let mut state = self.state();
             let over = mem::take(&mut state.sides[direction]);
             state.consumed[direction] += over.consumed as u64;
+            if let Some(framers) = &mut state.framers
+                && over.passed > 0
+                && let Some(framer) = framers[direction].take()
+            {
+                framers[direction] = Some(Box::new(Passed::new(over.passed, framer)));
+            }
             over
         };
         // Not under the lock: the function belongs to the caller of the read.
@@ -190,8 +198,9 @@ impl Dialogues {
         withdrawn.is_some()
     }
 
-    /// Puts consumed bytes, which nobody has seen, back in front, unless `open` returns false under the lock.
-    pub(super) fn put_back(&self, direction: Direction, bytes: &[u8], open: impl FnOnce() -> bool) {
+    /// Puts consumed bytes, which nobody has seen, back in front, unless `open` returns false under the lock. Those of a
+    /// message are the next message again, which its framer is not asked for.
+    pub(super) fn put_back(&self, direction: Direction, bytes: &[u8], is_message: bool, open: impl FnOnce() -> bool) {
         let mut state = self.state();
         let side = &mut state.sides[direction];
         if open() {
@@ -199,6 +208,9 @@ impl Dialogues {
             side.bytes.extend_from_slice(&behind);
             side.consumed = side.consumed.saturating_sub(bytes.len());
             side.seen = 0;
+            if is_message || side.passed > 0 {
+                side.passed += bytes.len();
+            }
         }
     }
 
@@ -272,6 +284,7 @@ impl Dialogue {
             Wanted::Exactly(length) if has >= *length => return Some(Found::Length(*length)),
             Wanted::Exactly(length) => Found::More(length - has),
             Wanted::Until { delimiter, limit } => until(&self.bytes, self.seen, delimiter, *limit),
+            Wanted::Message { .. } if self.passed > 0 => return Some(Found::Length(self.passed)),
             Wanted::Message { framing, limit } => match &mut framers.get_or_insert_with(|| framing.framers())[direction] {
                 Some(framer) => message(&mut **framer, &self.bytes, self.seen, *limit),
                 None => Found::Failed(Unread::Unframed),
@@ -290,6 +303,7 @@ impl Dialogue {
             return Bytes::copy_from_slice(&self.bytes[..length]);
         }
         self.consumed += length;
+        self.passed = self.passed.saturating_sub(length);
         self.bytes.split_to(length).freeze()
     }
 }

@@ -221,10 +221,10 @@ impl Connection {
     }
 
     /// Puts bytes of a read, which nobody has seen, back in front of those that are still to be read. Without effect once the
-    /// bytes are relayed.
-    pub fn put_back(&self, direction: Direction, bytes: &[u8]) {
+    /// bytes are relayed. A message, as `is_message` says, is the next message again.
+    pub fn put_back(&self, direction: Direction, bytes: &[u8], is_message: bool) {
         if let Some(dialogues) = self.0.dialogues() {
-            dialogues.put_back(direction, bytes, || self.0.control.dialogue.has(direction));
+            dialogues.put_back(direction, bytes, is_message, || self.0.control.dialogue.has(direction));
         }
     }
 

@@ -29,6 +29,7 @@ pub(super) struct Reading {
     /// The connection's number of the read; `None` if it was refused at once.
     number: Option<u64>,
     peeks: bool,
+    is_message: bool,
     state: Arc<Mutex<State>>,
 }
 
@@ -77,6 +78,7 @@ impl Reading {
         let connection = connection.task(py)?.clone();
         let direction = if is_client { Direction::ToUpstream } else { Direction::ToClient };
         let peeks = word.starts_with("peek");
+        let is_message = word == "message";
         let deadline = convert::seconds(py, "timeout", timeout)?.and_then(|limit| Instant::now().checked_add(limit));
         let wish = Wish { wanted: wanted(bridge, word, size, delimiter), peeks, deadline };
         let state = Arc::new(Mutex::new(State::Asked));
@@ -87,7 +89,7 @@ impl Reading {
                 if matches!(*state, State::Withdrawn) {
                     drop(state);
                     // Before the connection's thread, which is this one, serves the next read.
-                    put_back(&connection, direction, peeks, &result);
+                    put_back(&connection, direction, peeks, is_message, &result);
                 } else {
                     *state = State::Answered(result);
                     drop(state);
@@ -102,7 +104,7 @@ impl Reading {
                 None
             }
         };
-        Ok(Self { connection, direction, number, peeks, state })
+        Ok(Self { connection, direction, number, peeks, is_message, state })
     }
 
     /// Takes the result, if there is one: bytes, or the word, number and text of a failure.
@@ -128,14 +130,14 @@ impl Reading {
         let cancelled = self.number.is_some_and(|number| self.connection.cancel_read(self.direction, number));
         let before = mem::replace(&mut *held(&self.state), State::Withdrawn);
         if let (false, State::Answered(result)) = (cancelled, before) {
-            put_back(&self.connection, self.direction, self.peeks, &result);
+            put_back(&self.connection, self.direction, self.peeks, self.is_message, &result);
         }
     }
 }
 
-fn put_back(connection: &Connection, direction: Direction, peeks: bool, result: &Result<Bytes, Unread>) {
+fn put_back(connection: &Connection, direction: Direction, peeks: bool, is_message: bool, result: &Result<Bytes, Unread>) {
     if let (Ok(bytes), false) = (result, peeks) {
-        connection.put_back(direction, bytes);
+        connection.put_back(direction, bytes, is_message);
     }
 }
 

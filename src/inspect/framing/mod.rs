@@ -10,6 +10,7 @@ pub mod lines;
 pub mod modbus;
 pub mod mqtt;
 pub mod mysql;
+mod passed;
 pub mod postgres;
 pub mod redis;
 pub mod spec;
@@ -19,6 +20,7 @@ pub(crate) mod testing;
 pub mod tls_record;
 pub mod varint;
 
+pub(crate) use self::passed::Passed;
 pub use self::{
     delimiter::Delimited,
     dns::Dns,

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use interpose::{
     hooks::{Answer, Decision, EndVerdict, Failed, Hooks, Reply, Ticket, Verdict},
-    inspect::framing::{FramingPair, Lines},
+    inspect::framing::{Cut, FramingPair, Lines, Postgres},
     live::{
         dialogue::{Unread, Wanted, Wish},
         handle::Connection,
@@ -207,7 +207,7 @@ fn a_read_fails_with_its_reason_and_loses_no_byte() {
     site.client.send(&[b'x'; 100]);
     assert_eq!(read(&connection, ToUpstream, line()).unwrap_err(), Unread::TooMuch(64));
     let seen = read(&connection, ToUpstream, Wanted::AtMost(10)).unwrap();
-    connection.put_back(ToUpstream, &seen);
+    connection.put_back(ToUpstream, &seen, false);
     let (answer, answered) = mpsc::sync_channel(1);
     let deadline = Some(Instant::now() + Duration::from_millis(20));
     let wish = Wish { wanted: Wanted::Exactly(200), peeks: false, deadline };
@@ -234,6 +234,30 @@ fn whole_messages_are_read_and_the_rest_is_relayed() {
     assert!(reply.complete(Ok(Decision::Default)));
     assert_eq!(site.upstream.accept().receive_exactly(5), b"three");
     assert!(connection.take_framers().is_some_and(|framers| framers.to_upstream.is_some()));
+}
+
+#[test]
+fn a_message_that_is_put_back_is_the_next_one_for_reads_and_for_the_relay() {
+    // The framer has passed the start-up, which has no type: asked for it once more, it would refuse it.
+    let start_up = b"\0\0\0\x10\0\x03\0\0user\0x\0\0";
+    let query = b"Q\0\0\0\x061\0";
+    let mut site = Site::accepting();
+    let (connection, reply) = site.asked();
+    site.client.send(&[start_up.as_slice(), query].concat());
+    let message = || Wanted::Message { framing: FramingPair::both(Arc::new(Postgres)), limit: 1024 };
+    for _ in 0..2 {
+        let unseen = read(&connection, ToUpstream, message()).unwrap();
+        assert_eq!(unseen, start_up.as_slice());
+        connection.put_back(ToUpstream, &unseen, true);
+    }
+    assert_eq!(read(&connection, ToUpstream, Wanted::Exactly(4)).unwrap(), start_up[..4]);
+    assert!(reply.complete(Ok(Decision::Default)));
+    let relayed = site.upstream.accept().receive_exactly(12 + query.len());
+    assert_eq!(relayed, [&start_up[4..], query].concat());
+    let mut framer = connection.take_framers().and_then(|framers| framers.to_upstream).unwrap();
+    assert_eq!(framer.cut(&relayed[..5], 0), Ok(Cut::More { least: Some(12) }));
+    assert_eq!(framer.cut(&relayed, 5), Ok(Cut::Message(12)));
+    assert_eq!(framer.cut(&relayed[12..], 0), Ok(Cut::Message(query.len())));
 }
 
 #[test]

@@ -17,7 +17,9 @@ from interpose import (
     CloseReason,
     Connection,
     Forward,
+    Side,
     TheServer,
+    framing,
 )
 from support.addresses import address_of
 from support.callbacks import CloseRecorder
@@ -187,6 +189,39 @@ def test_bytes_that_have_come_for_a_cancelled_read_are_read_again() -> None:
 
     asyncio.run(main())
     assert seen == [(True, b"ab")]
+
+
+def test_a_message_that_has_come_for_a_cancelled_read_comes_to_on_recv_as_it_was() -> None:
+    """Its framer has passed the untyped start-up, and would refuse it now."""
+    start_up = b"\0\0\0\x10\0\3\0\0user\0x\0\0"
+    query = b"Q\0\0\0\x061\0"
+    shown: list[bytes] = []
+
+    async def main() -> None:
+        async def on_accept(conn: Connection) -> None:
+            reading = asyncio.create_task(conn.client.read_message())
+            await asyncio.sleep(0)
+            client.sendall(start_up + query)
+            select.select([conn_waker], [], [], SECONDS)
+            reading.cancel()
+            await asyncio.wait([reading])
+            assert reading.cancelled()
+
+        async def on_recv(side: Side, message: bytes) -> None:
+            shown.append(message)
+
+        pair = (framing.postgres(), None)
+        with Sink() as upstream, socket.socket() as client:
+            hooks: Any = {"on_accept": on_accept, "on_client_recv": on_recv}
+            async with TheServer("", 0, upstream.address, framing=pair, **hooks) as server:
+                conn_waker = waker_of(server)
+                client.connect(address_of(server))
+                await asyncio.to_thread(poll, lambda: len(shown) == 2, SECONDS, "both are shown")
+                client.shutdown(socket.SHUT_WR)
+                assert await asyncio.to_thread(upstream.wait) == ("eof", start_up + query)
+
+    asyncio.run(main())
+    assert shown == [start_up, query]
 
 
 def test_a_client_that_leaves_cancels_the_read(echo: Echo, serve: Serve) -> None:
