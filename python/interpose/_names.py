@@ -175,7 +175,10 @@ def nearest(name: str, right: Iterable[str], others: Mapping[str, str], like: fl
     plain = _plain(name)
     if plain in others:
         return others[plain]
-    spelled = {_plain(one): one for one in right}
+    spelled: dict[str, str] = {}
+    for one in right:
+        # The first of two that differ in case: MORE, which is returned, and not its type More.
+        spelled.setdefault(_plain(one), one)
     found = difflib.get_close_matches(plain, spelled, 1, like)
     return spelled[found[0]] if found else None
 

@@ -229,6 +229,7 @@ def test_what_sides_and_connections_do_not_have_is_answered_with_what_they_have(
 
 
 MODULE_NAMES = [
+    ("MOAR", "MORE"),
     ("Proxy", "TheServer"),
     ("Server", "TheServer"),
     ("proxy", "TheServer"),
