@@ -6,15 +6,19 @@ A parser that is fed a stream byte by byte shows where each message ends: at the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any
 
+import dns.flags
+import dns.message
+import dns.rrset
 import h11
 import hiredis
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interpose import framing
 
-framing: Any = pytest.importorskip("interpose.framing")
+pg: Any = import_module("pg8000.core")  # it has no types
 
 SLOWLY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
@@ -53,6 +57,14 @@ def _lines(fields: list[tuple[str, str]]) -> bytes:
     return b"".join(f"{name}: {value.strip()}\r\n".encode() for name, value in fields)
 
 
+def _request(method: str, fields: list[tuple[str, str]], body: bytes) -> bytes:
+    return f"{method} /a?b HTTP/1.1\r\nHost: a\r\n".encode() + _lines(fields) + body
+
+
+def _answer(status: str, fields: list[tuple[str, str]], body: bytes) -> bytes:
+    return f"HTTP/1.1 {status}\r\n".encode() + _lines(fields) + body
+
+
 BODIES = st.one_of(
     st.just(b"\r\n"),
     DATA.map(lambda data: b"Content-Length: %d\r\n\r\n%s" % (len(data), data)),
@@ -61,13 +73,13 @@ BODIES = st.one_of(
     ),
 )
 REQUESTS = st.builds(
-    lambda method, fields, body: f"{method} /a?b HTTP/1.1\r\nHost: a\r\n".encode() + _lines(fields) + body,
+    _request,
     st.sampled_from(["GET", "HEAD", "POST", "X-A"]),
     FIELDS,
     BODIES,
 )
 ANSWERS = st.builds(
-    lambda status, fields, body: f"HTTP/1.1 {status}\r\n".encode() + _lines(fields) + body,
+    _answer,
     st.sampled_from(["200 OK", "404 Not Found", "500 "]),
     FIELDS,
     BODIES.filter(lambda body: body != b"\r\n"),
@@ -146,3 +158,44 @@ def test_replies_end_where_hiredis_ends_them(replies: list[bytes]) -> None:
 
     found = list(bytewise(stream, is_whole_behind))
     assert cut(framing.resp(), stream, client=False) == found == replies
+
+
+# DNS, by dnspython: its own serializer writes the length as well, and its parser takes each message.
+
+LABELS = st.text("abc019", min_size=1, max_size=10)
+NAMES = st.lists(LABELS, min_size=1, max_size=4).map(lambda labels: ".".join(labels) + ".")
+
+
+def _question_or_answer(number: int, name: str, texts: list[str]) -> bytes:
+    message = dns.message.make_query(name, "TXT", id=number)
+    if texts:
+        message.flags |= dns.flags.QR
+        message.answer.append(dns.rrset.from_text(name, 60, "IN", "TXT", " ".join(texts)))
+    wire: bytes = message.to_wire(prepend_length=True)
+    return wire
+
+
+@SLOWLY
+@given(st.lists(st.tuples(st.integers(0, 65_535), NAMES, st.lists(LABELS, max_size=10)), max_size=4), st.booleans())
+def test_messages_end_where_dnspython_ends_them(parts: list[tuple[int, str, list[str]]], client: bool) -> None:
+    # Made here, because the serializer has a random source, and strategies may have none.
+    messages = [_question_or_answer(*part) for part in parts]
+    found = cut(framing.dns(), b"".join(messages), client=client)
+    assert found == messages
+    for message in found:
+        # What is left behind a message is an error of its parser.
+        assert dns.message.from_wire(message[2:]).to_wire(prepend_length=True) == message
+
+
+# PostgreSQL, by the serializer of pg8000.
+
+TYPED = st.builds(pg._create_message, st.sampled_from([pg.QUERY, pg.PARSE, pg.BIND, pg.COPY_DATA, pg.PASSWORD]), DATA)
+FIXED = st.sampled_from([pg.SYNC_MSG, pg.FLUSH_MSG, pg.EXECUTE_MSG, pg.COPY_DONE_MSG, pg.TERMINATE_MSG])
+START = b"\0\3\0\0user\0me\0\0"
+
+
+@SLOWLY
+@given(st.lists(st.one_of(TYPED, FIXED), max_size=6))
+def test_messages_end_where_pg8000_ends_them(messages: list[bytes]) -> None:
+    started = [pg._create_message(b"", START), *messages]
+    assert cut(framing.postgres(), b"".join(started), client=True) == started
