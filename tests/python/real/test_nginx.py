@@ -39,6 +39,13 @@ http {{
         listen unix:{folder}/http.sock;
         root {folder}/files;
         keepalive_requests 1000;
+        client_max_body_size 10m;
+        location /zipped/ {{ alias {folder}/files/; gzip on; gzip_types *; gzip_min_length 1; }}
+        location /taken {{
+            client_body_in_file_only on;
+            proxy_pass http://127.0.0.1:{port}/thanks;
+        }}
+        location /thanks {{ return 200 "thanks"; }}
     }}
 }}
 """
@@ -47,7 +54,7 @@ http {{
 class Nginx:
     """A server with one large and a hundred small files."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, size: int = BIG) -> None:
         nginx = program("nginx", "nginx-light")
         if os.geteuid() == 0 and not may_change_user():
             pytest.skip("nginx started by root becomes another user, and this root may not")
@@ -56,7 +63,7 @@ class Nginx:
         self.folder = folder
         files = folder / "files"
         files.mkdir()
-        self.digest = random_file(files / "big", BIG)
+        self.digest = random_file(files / "big", size)
         self.small = [random_file(files / f"small{number}", 1000 * number) for number in range(100)]
         config = folder / "nginx.conf"
         config.write_text(CONFIG.format(folder=folder, port=self.port))

@@ -7,7 +7,8 @@ import pwd
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -78,12 +79,13 @@ class Postgres:
         return run(argv, self.folder).decode().strip()
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
+@contextmanager
+def cluster(fill: bool = True) -> Generator[Postgres]:
+    """A cluster in a folder of its own, and nothing left of both."""
     # pytest's own folders are closed to other users, and a unix socket's path must be short.
     folder = Path(tempfile.mkdtemp(prefix="interpose-pg-"))
     try:
-        server = Postgres(folder)
+        server = Postgres(folder, fill)
         try:
             yield server
         finally:
@@ -93,6 +95,12 @@ def postgres() -> Iterator[Postgres]:
         assert not [line for line in leftovers() if "postgres" in line]
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    with cluster() as server:
+        yield server
 
 
 @pytest.fixture(params=["tcp", "unix", "from_unix"])
