@@ -49,7 +49,7 @@ def _pair_of(value: object) -> tuple[Framing | None, Framing | None]:
         items = cast("Sequence[object]", value)
         if len(items) != 2:
             raise ConfigError(
-                f"framing: the {type(value).__name__} has {len(items)} items, not 2; give (of_client, of_upstream), "
+                f"framing: the {type(items).__name__} has {len(items)} items, not 2; give (of_client, of_upstream), "
                 "None where a side has no framing"
             )
         return framing_of(items[0]), framing_of(items[1])

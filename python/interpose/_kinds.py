@@ -210,7 +210,8 @@ class Targets(Kind):
 
         if not isinstance(value, (list, tuple)):
             raise wrong_type(name, value, "a list", 'write ["standby:80"]')
-        texts: list[object] | tuple[object, ...] = value
+        # typing, which has cast(), is not imported with the command.
+        texts: tuple[object, ...] = tuple(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
         found = tuple(host_text(name, text) for text in texts)
         for text in found:
             _native.parse_address(text)
@@ -222,7 +223,8 @@ class Targets(Kind):
 
     def show(self, value: object) -> str:
         """Return the addresses, or that there are none."""
-        return ",".join(f"{text}" for text in value) if isinstance(value, tuple) and value else "none"
+        texts: tuple[object, ...] = value if isinstance(value, tuple) else ()  # pyright: ignore[reportUnknownVariableType]
+        return ",".join(f"{text}" for text in texts) or "none"
 
 
 class Target(Kind):

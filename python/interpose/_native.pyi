@@ -1,5 +1,5 @@
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias, final
+from typing import Any, TypeAlias, final, type_check_only
 
 __all__ = [
     "Bridge",
@@ -23,6 +23,7 @@ __all__ = [
     "parse_address",
     "prepare",
     "queue_record",
+    "set_framing",
     "shutdown",
     "start_logging",
     "stuck_callbacks",
@@ -135,6 +136,7 @@ class Connection:
     def __hash__(self, /) -> int: ...
 
 @final
+@type_check_only
 class Asking:
     @property
     def key(self) -> int: ...

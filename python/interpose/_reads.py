@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import weakref
 from collections.abc import Coroutine
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, cast
 
 from . import _native
 from ._checks import count, seconds
@@ -121,7 +121,7 @@ class SideReads(SideNames):
         ...         client.recv(10)
         b'hello you\n'
         """
-        given: object = delimiter
+        given = cast("object", delimiter)
         if not isinstance(given, bytes):
             raise wrong_type("delimiter", given, "bytes", 'write b"\\r\\n"')
         if not given:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, cast
 
 from . import _native
 from ._checks import count, flag
@@ -113,7 +113,8 @@ def _again(name: str, arguments: dict[str, Any]) -> Framing:
 def _framing(name: str, native: _native.Framing, /, **arguments: object) -> Framing:
     """Return the framing that the function `name` makes of `arguments`, of which defaults are left out."""
     made = Framing.__new__(Framing)
-    made._name, made._arguments, made._native = name, arguments, native
+    # A module is as private as its class: users make framings by its functions only.
+    made._name, made._arguments, made._native = name, arguments, native  # pyright: ignore[reportPrivateUsage]
     return made
 
 
@@ -137,7 +138,7 @@ def delimited(delimiter: bytes) -> Framing:
     >>> framing.delimited(b"\0").split(b"one\0two")
     [b'one\x00', b'two']
     """
-    given: object = delimiter
+    given = cast("object", delimiter)
     if not isinstance(given, bytes):
         advice = f"write {given.encode()!r}" if isinstance(given, str) and given.isascii() else 'write b"\\r\\n"'
         raise wrong_type("delimiter", given, "bytes", advice)

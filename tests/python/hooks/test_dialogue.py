@@ -1,5 +1,7 @@
 """Words before relaying: what async callbacks read of a side and send to it before its bytes are relayed."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,8 @@
 """Words before relaying: reads that fail, each with one line that says what to do."""
 
+# pyright: reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,8 @@
 """With a framing, on_recv gets exactly one whole message, and what is returned takes the place of that."""
 
+# pyright: reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import socket

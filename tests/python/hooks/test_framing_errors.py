@@ -1,5 +1,8 @@
 """Bytes that break a protocol, messages that are too long, and answers that their length field cannot say."""
 
+# pyright: reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import contextlib

@@ -1,5 +1,8 @@
 """`on_preread`: where a client goes is decided by what it says first."""
 
+# pyright: reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false, reportArgumentType=false
+
 from __future__ import annotations
 
 import asyncio

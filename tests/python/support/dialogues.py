@@ -1,5 +1,7 @@
 """Dialogues in the protocols that framings know, message by message, and two ends that hold them."""
 
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import socket
