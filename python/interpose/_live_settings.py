@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from ._callbacks import ServerCallbacks
 
 _KINDS = {"timeouts": Timeouts, "limits": Limits, "mirror_to": Forward}
+# Settings of hooks, by the names of their keywords: an attribute so named would be taken for the setting.
+_FIXED_NAMES = ("buffer_size", "framing", "inspect_limit", "callback_timeout", "preread_limit", "preread_timeout")
 _FIXED = {"relay": Relay, "listen": Listen, "callbacks": Callbacks}
 
 
 def is_fixed(name: str, value: object) -> bool:
     """Return whether assigning `value` to the attribute `name` is meant to change a setting that cannot change."""
-    return name in ("buffer_size", "framing") or isinstance(value, _FIXED.get(name, ()))
+    return name in _FIXED_NAMES or isinstance(value, _FIXED.get(name, ()))
 
 
 def is_live(name: str, value: object, *, is_free: bool) -> bool:

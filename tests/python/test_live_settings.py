@@ -183,6 +183,15 @@ def test_a_group_that_cannot_change_is_refused_instead_of_kept_without_effect(na
         setattr(server, name, "a script's own")
 
 
+@pytest.mark.parametrize("name", ["inspect_limit", "callback_timeout", "preread_limit", "preread_timeout"])
+def test_a_setting_of_hooks_is_refused_instead_of_kept_without_effect(name: str) -> None:
+    with (
+        TheServer("", 0, ("127.0.0.1", 9)) as server,
+        pytest.raises(AttributeError, match=f"^{name}: it is fixed once the server listens; make a new TheServer"),
+    ):
+        setattr(server, name, 1)
+
+
 def test_the_timeouts_of_a_server_are_those_in_force_whatever_its_class_has() -> None:
     class Descendant(TheServer):
         timeouts = Timeouts(idle=1)

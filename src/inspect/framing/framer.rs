@@ -39,7 +39,7 @@ impl Cut {
 pub struct Broken {
     /// The index of the first wrong byte in the buffer.
     pub offset: usize,
-    /// What the protocol wants there, for a sentence "expected …".
+    /// The bytes that the protocol wants there, as the end of a sentence "expected …".
     pub expected: Cow<'static, str>,
     /// The failure of the framer itself, if that is what ends the connection: its reason and its line are the connection's.
     pub failed: Option<Failed>,

@@ -125,7 +125,7 @@ impl Shows {
         Self { recv: Box::new(recv), ..self }
     }
 
-    /// What was shown of a direction, and whether it was no whole message.
+    /// The bytes shown of a direction, each with true if they were no whole message.
     fn take(&self, direction: Direction) -> Vec<(String, bool)> {
         std::mem::take(&mut self.shown.lock().unwrap()[direction])
     }

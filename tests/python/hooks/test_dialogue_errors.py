@@ -1,8 +1,5 @@
 """Words before relaying: reads that fail, each with one line that says what to do."""
 
-# pyright: reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
-# pyright: reportUnknownVariableType=false
-
 from __future__ import annotations
 
 import asyncio
@@ -184,18 +181,18 @@ def test_a_read_outside_of_the_loop(on_accept: Callable[[Connection], Any], echo
     assert "ReadError: read: this is not the loop of an async callback; read in an `async def` on_accept" in error
 
 
-@pytest.mark.parametrize(
-    ("read", "text"),
-    [
-        (lambda client: client.read(0), "n: it is below 1; give at least 1"),
-        (lambda client: client.read_exactly(-1), "n: it is below 0"),
-        (lambda client: client.peek("1"), "n: it is str, not an int"),
-        (lambda client: client.read_until("\n"), 'delimiter: it is str, not bytes; write b"\\r\\n"'),
-        (lambda client: client.read_until(b""), "delimiter: it is empty"),
-        (lambda client: client.read_until(b"\n", 0), "limit: it is below 1"),
-        (lambda client: client.read(1, timeout="5"), "timeout: it is str, not a number of seconds"),
-    ],
-)
+WRONG: list[tuple[Callable[[Any], Any], str]] = [
+    (lambda client: client.read(0), "n: it is below 1; give at least 1"),
+    (lambda client: client.read_exactly(-1), "n: it is below 0"),
+    (lambda client: client.peek("1"), "n: it is str, not an int"),
+    (lambda client: client.read_until("\n"), 'delimiter: it is str, not bytes; write b"\\r\\n"'),
+    (lambda client: client.read_until(b""), "delimiter: it is empty"),
+    (lambda client: client.read_until(b"\n", 0), "limit: it is below 1"),
+    (lambda client: client.read(1, timeout="5"), "timeout: it is str, not a number of seconds"),
+]
+
+
+@pytest.mark.parametrize(("read", "text"), WRONG)
 def test_wrong_arguments(
     read: Callable[[Any], Coroutine[Any, Any, object]], text: str, echo: Echo, serve: Serve
 ) -> None:

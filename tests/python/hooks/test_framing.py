@@ -1,8 +1,5 @@
 """With a framing, on_recv gets exactly one whole message, and what is returned takes the place of that."""
 
-# pyright: reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
-# pyright: reportUnknownVariableType=false
-
 from __future__ import annotations
 
 import socket
@@ -77,7 +74,11 @@ def test_a_length_field_is_set_right(made: Framing, data: bytes, answer: bytes, 
     assert sent_on(serve, data, made, lambda side, message: answer) == wanted
     assert sent_on(serve, data * 2, made, lambda side, message: [message, answer, b""]) == (data + wanted) * 2
     with Speaker([(False, data)]) as upstream:
-        server = serve(upstream.address, framing=made, on_upstream_recv=lambda side, message: (answer,))
+
+        def on_upstream_recv(side: Side, message: bytes) -> tuple[bytes]:
+            return (answer,)
+
+        server = serve(upstream.address, framing=made, on_upstream_recv=on_upstream_recv)
         assert talk(server, [(False, wanted)]) == wanted
 
 
@@ -102,11 +103,11 @@ def test_what_is_returned_goes_out_in_its_place(buffer: str, kind: Callable[[byt
     seen: list[type] = []
 
     def answer(side: Side, line: Any) -> Any:
-        seen.append(type(line))
+        seen.append(line.__class__)
         text = bytes(line)
-        return {b"keep\n": None, b"drop\n": b"", b"two\n": [kind(b"one\n"), kind(b"two\n")], b"none\n": []}.get(
-            text, kind(text.upper())
-        )
+        two = [kind(b"one\n"), kind(b"two\n")]
+        answers: dict[bytes, Any] = {b"keep\n": None, b"drop\n": b"", b"two\n": two, b"none\n": []}
+        return answers.get(text, kind(text.upper()))
 
     got = sent_on(serve, b"keep\ndrop\ntwo\nnone\nshout\nrest", framing.lines(), answer, buffer=buffer)
     assert got == b"keep\none\ntwo\nSHOUT\nREST"
@@ -220,7 +221,7 @@ class Lined(TheServer):
 def test_a_subclass_may_have_one_and_decorators_work(echo: Echo) -> None:
     server: Any = Lined("", 0, echo.address)
     with server:
-        server.seen = []
+        server.seen = list[bytes]()
         assert exchange(server, b"a\nb\n") == ("eof", b"A\nB\n")
         assert server.seen == [b"a\n", b"b\n"]
 

@@ -1,8 +1,5 @@
 """Bytes that break a protocol, messages that are too long, and answers that their length field cannot say."""
 
-# pyright: reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
-# pyright: reportUnknownVariableType=false
-
 from __future__ import annotations
 
 import contextlib
@@ -14,7 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import Serve
-from interpose import CloseReason, Connection, Relay, framing
+from interpose import CloseReason, Connection, Relay, Side, framing
 from interpose.framing import Framing
 from support.addresses import address_of
 from support.callback_log import CallbackLog
@@ -173,9 +170,11 @@ def test_by_choice_a_long_message_comes_in_chunks(echo: Echo, serve: Serve) -> N
 def test_an_answer_that_its_length_field_cannot_say_ends_the_connection(
     echo: Echo, serve: Serve, callback_log: CallbackLog
 ) -> None:
-    settings: Any = {"framing": framing.length_prefixed(1), "on_client_recv": lambda side, message: b"\0" + bytes(256)}
+    def too_long(side: Side, message: bytes) -> bytes:
+        return b"\0" + bytes(256)
+
     ends = CloseRecorder()
-    server = serve(echo.address, on_close=ends, **settings)
+    server = serve(echo.address, on_close=ends, framing=framing.length_prefixed(1), on_client_recv=too_long)
     assert exchange(server, b"\1a") == ("reset", b"")
     conn = ends.wait()
     counts = [server.stats.callback_errors]

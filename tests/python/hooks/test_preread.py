@@ -1,8 +1,5 @@
 """`on_preread`: where a client goes is decided by what it says first."""
 
-# pyright: reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
-# pyright: reportUnknownVariableType=false, reportArgumentType=false
-
 from __future__ import annotations
 
 import asyncio
@@ -82,7 +79,20 @@ def returning(callback: Callable[[Connection, bytes], Any]) -> Callable[..., Any
     return on_preread
 
 
-FORMS: dict[str, Callable[..., Any]] = {"def": lambda callback: callback, "async def": later, "awaitable": returning}
+def as_it_is(callback: Callable[..., Any]) -> Callable[..., Any]:
+    return callback
+
+
+def answering(answer: object) -> Callable[[Connection, bytes], Any]:
+    """Return a callback that always answers so."""
+    return lambda conn, data: answer
+
+
+def upper(_: Side, data: bytes) -> bytes:
+    return data.upper()
+
+
+FORMS: dict[str, Callable[..., Any]] = {"def": as_it_is, "async def": later, "awaitable": returning}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -135,7 +145,7 @@ def test_on_accept_comes_first_and_what_it_decides_is_decided(other: Address, ec
 
 
 def test_what_was_shown_comes_to_on_recv(echo: Echo, serve: Serve) -> None:
-    server = serve(echo.address, on_preread=lambda conn, data: None, on_client_recv=lambda side, data: data.upper())
+    server = serve(echo.address, on_preread=answering(None), on_client_recv=upper)
     assert exchange(server) == ("eof", b"ABC")
 
 
@@ -149,7 +159,10 @@ def test_it_may_answer_without_an_upstream(serve: Serve) -> None:
 
 
 def test_it_may_take_over_a_socket(other: Address, serve: Serve) -> None:
-    server = serve(None, on_preread=lambda conn, data: socket.create_connection(other))
+    def on_preread(conn: Connection, data: bytes) -> socket.socket:
+        return socket.create_connection(other)
+
+    server = serve(None, on_preread=on_preread)
     assert exchange(server) == ("eof", b"other abc")
 
 
@@ -201,7 +214,7 @@ def test_an_answer_that_means_nothing(
     answer: object, form: str, echo: Echo, serve: Serve, callback_log: CallbackLog
 ) -> None:
     ends = CloseRecorder()
-    server = serve(echo.address, on_preread=FORMS[form](lambda conn, data: answer), on_close=ends)
+    server = serve(echo.address, on_preread=FORMS[form](answering(answer)), on_close=ends)
     assert exchange(server)[0] == "reset"
     assert ends.wait().reason is CloseReason.CALLBACK_ERROR
     line = callback_log.wait(f"on_preread returned {type(answer).__name__}, not interpose.MORE (call again when more")
@@ -209,7 +222,9 @@ def test_an_answer_that_means_nothing(
 
 
 def test_more_is_no_answer_of_on_accept(echo: Echo, serve: Serve, callback_log: CallbackLog) -> None:
-    on_accept: Any = lambda conn: MORE  # noqa: E731
+    def on_accept(conn: Connection) -> object:
+        return MORE
+
     assert exchange(serve(echo.address, on_accept=on_accept))[0] == "reset"
     callback_log.wait("on_accept returned More, not None (use forward_to)")
 
@@ -232,7 +247,7 @@ def test_undecided_within_the_limit(data: bytes, echo: Echo, serve: Serve) -> No
 def test_undecided_within_the_time(echo: Echo, serve: Serve) -> None:
     ends = CloseRecorder()
     callbacks = Callbacks(preread_timeout=0.05)
-    server = serve(echo.address, on_preread=lambda conn, data: MORE, on_close=ends, callbacks=callbacks)
+    server = serve(echo.address, on_preread=answering(MORE), on_close=ends, callbacks=callbacks)
     with connect(address_of(server)) as client:
         assert ending(client) == ("reset", b"")
     assert ends.wait().reason is CloseReason.UNDECIDED
@@ -245,10 +260,11 @@ def test_undecided_clients_may_go_to_forward_to(serve: Serve) -> None:
         sock.sendall(b"220 ready\n")
         sock.sendall(read_exactly(sock, 5))
 
-    for settings, first in (({"preread_timeout": 0.05}, b""), ({"preread_limit": 2}, b"he")):
+    bounds: list[tuple[dict[str, Any], bytes]] = [({"preread_timeout": 0.05}, b""), ({"preread_limit": 2}, b"he")]
+    for settings, first in bounds:
         callbacks = Callbacks(on_timeout="pass", **settings)
         with Served(greet) as upstream:
-            server = serve(upstream.address, on_preread=lambda conn, data: MORE, callbacks=callbacks)
+            server = serve(upstream.address, on_preread=answering(MORE), callbacks=callbacks)
             with connect(address_of(server)) as client:
                 client.sendall(first)
                 assert read_exactly(client, 10) == b"220 ready\n"
@@ -286,7 +302,9 @@ def test_it_is_not_for_methods_without_arguments(echo: Echo) -> None:
 
 
 def test_a_callback_that_cannot_be_called_so(echo: Echo) -> None:
-    wrong: Any = lambda conn: None  # noqa: E731
+    def on_preread(conn: Connection) -> None: ...
+
+    wrong: Any = on_preread
     with pytest.raises(ArgumentTypeError, match=r"is called as on_preread\(conn, data\)"):
         TheServer("", 0, echo.address, on_preread=wrong)
 

@@ -1,7 +1,5 @@
 """Dialogues in the protocols that framings know, message by message, and two ends that hold them."""
 
-# pyright: reportUnknownVariableType=false
-
 from __future__ import annotations
 
 import socket
@@ -140,7 +138,7 @@ class Recorder:
 
     answer: Callable[[Side, Any], Any] = pass_on
     seen: dict[bool, list[bytes]] = field(default_factory=lambda: {True: [], False: []})
-    partial: list[bytes] = field(default_factory=list)
+    partial: list[bytes] = field(default_factory=list[bytes])
 
     def __call__(self, side: Side, data: Any) -> Any:
         self.seen[side.is_client].append(bytes(data))
