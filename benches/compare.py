@@ -3,7 +3,7 @@
     python3 -m benches.compare              everything, about an hour after the first build
     python3 -m benches.compare --quick      under 3 minutes, against HAProxy only
     python3 -m benches.compare --check      exit 1 when a goal is missed
-    python3 -m benches.compare --write      put the tables into docs/performance.md, the plots into docs/plots
+    python3 -m benches.compare --write      put the tables and plots into docs
 
 One proxy runs at a time, with one worker, pinned to one CPU; the load generator and its backend share
 another. Peers take turns within a repeat, so that what changes on the machine meets them all.
@@ -30,7 +30,7 @@ from .peers.process import PeerError, running, started
 from .peers.roster import MAIN, all_peers
 
 QUICK_PEERS = (DIRECT, OURS, "haproxy", "haproxy-splice", "uvloop", OURS_CALLBACK, "uvloop-cb")
-PAGE = builds.ROOT / "docs" / "performance.md"
+PAGE = builds.ROOT / "docs" / "explanation" / "performance.md"
 PLOTS = builds.ROOT / "docs" / "plots"
 # What a measurement may take beyond its window: opening thousands of connections, one process each at worst.
 GRACE = 60.0

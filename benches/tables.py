@@ -1,4 +1,4 @@
-"""Tables of a comparison, as Markdown: for the terminal and for docs/performance.md."""
+"""Tables of a comparison, as Markdown: for the terminal and for docs/explanation/performance.md."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,8 +1,8 @@
 """The table of settings, with the text of every one: one row each, in the group that users write it in.
 
 From a row come the group's field with its default, its check and its place in the docstring; the command's option, its
-line of `--help`, its environment variable; the key of a settings file; the row of docs/reference.md; and what the
-native side is given. A new setting is a row here, and its use.
+line of `--help`, its environment variable; the key of a settings file; the row of docs/reference; and what the native
+side is given. A new setting is a row here, and its use.
 
 The rows are plain data, because `interpose --help` reads them and must not wait for an import. _groups makes the frozen
 dataclasses of them that users have.

@@ -1,4 +1,4 @@
-//! The plan of docs/architecture.md, checked: which module may use which, where `unsafe` may stand,
+//! The plan of docs/explanation/architecture.md, checked: which module may use which, where `unsafe` may stand,
 //! that the core knows nothing of its Python binding, and that no file grows past reading.
 
 use std::{

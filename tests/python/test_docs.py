@@ -17,8 +17,9 @@ from interpose import CloseReason, ConnectionPhase
 from support.doc_example import World, block, commands_of
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])
-REFERENCE = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])
+REFERENCE = (ROOT / "docs/reference/index.md").read_text(encoding="utf-8")
+COMMAND = (ROOT / "docs/reference/command.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SECONDS = 30
 # Commands that CI runs as the pages say, or that take minutes.
@@ -33,12 +34,16 @@ def lines_of(page: Path) -> list[str]:
     return page.read_text(encoding="utf-8").splitlines()
 
 
+def called(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
 def examples() -> list[tuple[Path, int]]:
     return [(page, number) for page in PAGES for number, line in enumerate(lines_of(page), 1) if line == "```python"]
 
 
 def name_of(example: tuple[Path, int]) -> str:
-    return f"{example[0].name}:{example[1]}"
+    return f"{called(example[0])}:{example[1]}"
 
 
 def typed() -> list[tuple[Path, str]]:
@@ -79,7 +84,7 @@ def test_a_script_runs_as_printed(example: tuple[Path, int], world: Callable[[Pa
     world(page).run_script(block(page, line))
 
 
-@pytest.mark.parametrize(("page", "line"), typed(), ids=[f"{page.name}: {line}" for page, line in typed()])
+@pytest.mark.parametrize(("page", "line"), typed(), ids=[f"{called(page)}: {line}" for page, line in typed()])
 def test_a_command_runs_as_printed(page: Path, line: str, world: Callable[[Path], World]) -> None:
     name, *words = shlex.split(line, comments=True)
     assert name == "interpose", f"{line}: a block of commands that nothing runs; make it text, or run it here"
@@ -106,7 +111,7 @@ def test_the_readme_has_the_commands_that_ci_runs() -> None:
         assert os.access(ROOT / script, os.X_OK), script
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=called)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         path, _, anchor = target.partition("#")
@@ -144,14 +149,15 @@ def test_reference_has_every_field(name: str) -> None:
 def test_reference_has_every_word_of_the_enums_and_no_other() -> None:
     section = REFERENCE.split("\n## Close reasons\n", 1)[1].split("\n## ", 1)[0]
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [reason.value for reason in CloseReason]
-    architecture = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    architecture = (ROOT / "docs/explanation/architecture.md").read_text(encoding="utf-8")
     missing = [reason for reason in CloseReason if f"`{reason}`" not in architecture]
     assert not missing
     assert all(f"`{state}`" in REFERENCE for state in ConnectionPhase)
 
 
 def test_the_plan_names_every_file_of_the_core() -> None:
-    plan = (ROOT / "docs/architecture.md").read_text(encoding="utf-8").split("\n## Layers\n", 1)[1].split("\n## ", 1)[0]
+    architecture = (ROOT / "docs/explanation/architecture.md").read_text(encoding="utf-8")
+    plan = architecture.split("\n## Layers\n", 1)[1].split("\n## ", 1)[0]
     layers = dict(re.findall(r"^\* \*\*(\w+)\*\*(.*?)(?=^\* \*\*|^$)", plan, re.MULTILINE | re.DOTALL))
     files = [path.relative_to(ROOT / "src") for path in (ROOT / "src").glob("*/**/*.rs")]
     assert len(files) > 100
@@ -168,17 +174,16 @@ def test_reference_has_every_option_and_no_other() -> None:
     def options(text: str) -> set[str]:
         return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
 
-    section = REFERENCE.split("\n## The command\n", 1)[1].split("\n## ", 1)[0]
-    assert options(section) == options(help_text())
+    assert options(COMMAND) == options(help_text())
     for command in commands():
-        assert options(command) <= options(section), command
+        assert options(command) <= options(COMMAND), command
 
 
 def test_documented_commands_are_there() -> None:
     assert len(commands()) > 5
 
 
-@pytest.mark.parametrize("page", ["CHANGELOG.md", "docs/architecture.md"])
+@pytest.mark.parametrize("page", ["CHANGELOG.md", "docs/explanation/architecture.md"])
 def test_no_line_is_wider_than_the_code_s(page: str) -> None:
     assert [number for number, line in enumerate(lines_of(ROOT / page), 1) if len(line) > 120] == []
 
@@ -191,6 +196,6 @@ def test_the_changes_say_everything_once() -> None:
 
 
 def test_another_drain_is_an_argument_of_the_server() -> None:
-    page = (ROOT / "docs/howto.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/how-to/stop-and-drain.md").read_text(encoding="utf-8")
     assert "TheServer(..., drain=30)" in page
     assert "in a signal handler of" not in page

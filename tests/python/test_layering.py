@@ -1,4 +1,4 @@
-"""The plan of docs/architecture.md for the Python files, checked: layers, no circles, who knows the tutorial's form.
+"""The plan of docs/explanation/architecture.md, of the Python files: layers, no circles, who knows the tutorial's form.
 
 The Rust files have their own in tests/core/layering.rs.
 """

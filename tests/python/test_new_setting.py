@@ -30,7 +30,7 @@ ASK = """
     from interpose import InterposeError, TheServer, _cli
     from interpose._cli.parsing import parse
     from interpose._settings import GROUPS, rows_of
-    from support.reference_tables import REFERENCE, written
+    from support.reference_tables import pages, written
 
     group, name, flag, variable, text, slip = sys.argv[2:]
     kind = next(one.kind for one in GROUPS if one.name == group)
@@ -64,7 +64,7 @@ ASK = """
     ask("variable's slip", lambda: said(words, {slip: text}))
     ask("server's slip", lambda: TheServer("", 0, "a:80", **{name: 7}))
     ask("help", help_text)
-    ask("reference", lambda: written(REFERENCE.read_text(encoding="utf-8")))
+    ask("reference", lambda: written("".join(pages().values())))
     print(json.dumps(answers))
 """
 

@@ -30,7 +30,7 @@ from interpose._cli.parsing import parse, parser
 from interpose._groups import native_config
 from interpose._old_keywords import OldKeywords, group_of
 from interpose._settings import GROUPS, Setting, rows_of
-from support.reference_tables import REFERENCE, marked, written
+from support.reference_tables import marked, pages, written
 
 TARGET = ("example.org", 80)
 ROWS = {row.key: row for row in rows_of()}
@@ -145,9 +145,13 @@ def test_help_has_the_option_with_its_default(key: str) -> None:
 
 
 def test_the_reference_has_the_table_as_it_is() -> None:
-    page = REFERENCE.read_text(encoding="utf-8")
-    assert marked(page) == ["options", *(group.__name__.lower() for group in PUBLIC)]
-    assert written(page) == page, "run PYTHONPATH=tests/python python -m support.reference_tables"
+    found = pages()
+    assert [name for page in found.values() for name in marked(page)] == [
+        "options",
+        *(group.__name__.lower() for group in PUBLIC),
+    ]
+    for path, page in found.items():
+        assert written(page) == page, f"{path}: run PYTHONPATH=tests/python python -m support.reference_tables"
 
 
 @pytest.mark.parametrize("kind", PUBLIC, ids=lambda kind: kind.__name__)

@@ -38,7 +38,7 @@ def play(row: Row, folder: Path) -> list[Outcome]:
 def main() -> int:
     """Play, print, and say whether all was as it may be."""
     parser = argparse.ArgumentParser(prog="faults", description=__doc__)
-    parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/explanation/reliability.md")
     parser.add_argument("row", nargs="*", help="rows whose name begins with this; all of them without")
     options = parser.parse_args()
     if not runs_here():

@@ -1,4 +1,4 @@
-"""The table, for the terminal and for docs/reliability.md."""
+"""The table, for the terminal and for docs/explanation/reliability.md."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .scenes import Outcome
 
-PAGE = Path(__file__).parents[3] / "docs" / "reliability.md"
+PAGE = Path(__file__).parents[3] / "docs" / "explanation" / "reliability.md"
 BEGIN, END = "<!-- faults: begin -->\n", "<!-- faults: end -->\n"
 
 

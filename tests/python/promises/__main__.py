@@ -1,4 +1,4 @@
-"""Prints the table of promises; with --write it goes into docs/reliability.md."""
+"""Prints the table of promises; with --write it goes into docs/explanation/reliability.md."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
-"""The table of promises in docs/reliability.md."""
+"""The table of promises in docs/explanation/reliability.md."""
 
 from __future__ import annotations
 
 from .catalogue import FAMILIES, TESTS, Documented, Promise
 
-PAGE = TESTS.parent / "docs" / "reliability.md"
+PAGE = TESTS.parent / "docs" / "explanation" / "reliability.md"
 BEGIN, END = "<!-- promises: begin -->\n", "<!-- promises: end -->\n"
 
 
 def _link(it: Documented) -> str:
     """Return a link to the file of a test, with the test's name; a file that keeps a promise as a whole has its own."""
-    return f"[{it.name.removeprefix('test_') or it.path}](../tests/{it.path})"
+    return f"[{it.name.removeprefix('test_') or it.path}](../../tests/{it.path})"
 
 
 def rows(promises: list[Promise]) -> str:

@@ -72,4 +72,4 @@ def test_ids_are_found_in_docs_and_names(
 def test_a_file_keeps_the_promises_of_its_doc() -> None:
     found = promises(iter([Documented("core/a.rs", "", "AC-99: Says so.")]))
     assert found == [Promise("AC-99", ["Says so."], [Documented("core/a.rs", "", "AC-99: Says so.")])]
-    assert rows(found).splitlines()[-1] == "| AC-99 | Says so. | [core/a.rs](../tests/core/a.rs) |"
+    assert rows(found).splitlines()[-1] == "| AC-99 | Says so. | [core/a.rs](../../tests/core/a.rs) |"

@@ -33,7 +33,7 @@ Surroundings:
 * `name_server`: a name server that answers, refuses, or keeps silent.
 * `seccomp`: system calls that this process is refused.
 * `worked_example`: a change that a page shows, made to a copy of the package.
-* `reference_tables`: the tables of docs/reference.md that come from the table of settings; it writes them, too.
+* `reference_tables`: the tables of docs/reference that come from the table of settings; it writes them, too.
 * `payloads`: large random files and their digests.
 * `imports`: the arrows between a package's files, and the circles among those.
 * `measurements`: numbers that are recorded with the results.

@@ -1,4 +1,4 @@
-"""The tables of docs/reference.md that come from the table of settings.
+"""The tables of docs/reference that come from the table of settings.
 
 `PYTHONPATH=tests/python python -m support.reference_tables` writes them anew.
 """
@@ -11,9 +11,15 @@ from pathlib import Path
 
 from interpose._settings import GROUPS, Setting, rows_of
 
-REFERENCE = Path(__file__).resolve().parents[3] / "docs/reference.md"
+REFERENCE = Path(__file__).resolve().parents[3] / "docs/reference"
 # A table stands between a line of this form and the next empty line.
 MARK = re.compile(r"(?<=\n)<!-- settings: (\w+) -->\n(?:.+\n)*")
+
+
+def pages() -> dict[Path, str]:
+    """Return the pages of the reference that have a place for tables, with their text."""
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted(REFERENCE.glob("*.md"))}
+    return {path: text for path, text in texts.items() if MARK.search(text)}
 
 
 def written(page: str) -> str:
@@ -53,4 +59,5 @@ def _literal(value: object) -> str:
 
 
 if __name__ == "__main__":
-    REFERENCE.write_text(written(REFERENCE.read_text(encoding="utf-8")), encoding="utf-8")
+    for path, text in pages().items():
+        path.write_text(written(text), encoding="utf-8")
