@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from interpose import TheServer, _cli
+from interpose._cli.commands import COMMANDS, Command
 from support.addresses import address_of, turned_away
 from support.deadline import poll
 from support.peers import Address, Echo, connect
@@ -85,6 +86,18 @@ def test_help_imports_neither_the_native_module_nor_a_parser(tmp_path: Path) -> 
 
 def test_the_version(tmp_path: Path) -> None:
     assert re.fullmatch(r"interpose \d+\.\d+\.\d+\S*\n", command(tmp_path, "--version").out)
+
+
+@pytest.mark.parametrize("row", [row for row in COMMANDS if row.name], ids=lambda row: row.name)
+def test_each_subcommand_has_its_own_help_and_a_line_of_the_whole(row: Command, tmp_path: Path) -> None:
+    ended = command(tmp_path, row.name, "--help")
+    assert (ended.code, ended.err) == (0, ""), ended
+    assert ended.out.startswith(f"usage: {row.written}\n")
+    assert all(option.flag in ended.out for option in row.options)
+    assert max(map(len, ended.out.splitlines())) <= 100
+    whole = command(tmp_path, "--help").out
+    assert f"       {row.written}\n" in whole
+    assert f'"interpose {row.name}": {row.line}.\n' in whole
 
 
 WRONG_USAGE: list[tuple[list[str], str]] = [

@@ -240,10 +240,10 @@ def test_a_defect_is_shown_through_the_same_queue(tmp_path: Path) -> None:
     text = """
         import sys
         from interpose import _cli
-        from interpose._cli.parsing import Options
+        from interpose._cli.parsing import Listener
         def broken(self):
             raise ZeroDivisionError("by hand")
-        Options.bind = broken
+        Listener.bind = broken
         sys.exit(_cli.main(["0", "example.org:80"]))
     """
     ended = python(tmp_path, text)

@@ -74,8 +74,8 @@ WORDS = {
     "ehco": "did you mean interpose echo?",
     "demo --verbose": "write interpose demo",
     "demo twice": "write interpose demo",
-    "-v echo 7070": "write interpose echo 7070",
-    "echo --port 7070": "write interpose echo, or interpose echo 7070",
+    "-v echo 7070": "write interpose echo, or see interpose echo --help",
+    "echo --port 7070": "write interpose echo [LISTEN], or see interpose echo --help",
 }
 
 
@@ -101,7 +101,7 @@ def test_a_slip_of_the_words(words: str, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize("target", ["9090", "localhost:9090"])
 def test_listen_and_target_swapped(target: str) -> None:
     with pytest.raises(OSError, match=r"did you mean interpose 9090 192\.0\.2\.7:80"):
-        parse(["192.0.2.7:80", target]).bind()
+        parse(["192.0.2.7:80", target]).listeners[0].bind()
 
 
 @pytest.mark.parametrize(
@@ -111,14 +111,21 @@ def test_listen_and_target_swapped(target: str) -> None:
 def test_times_have_units(text: str, seconds: float) -> None:
     names = ("--drain", "--connect-timeout", "--half-close-timeout", "--idle-timeout")
     options = parse(["9090", TARGET, *[word for name in names for word in (name, text)]])
-    times = (options.command.drain, options.forward.connect_timeout, options.timeouts.half_close, options.timeouts.idle)
+    (listener,) = options.listeners
+    times = (
+        options.command.drain,
+        listener.forward.connect_timeout,
+        listener.timeouts.half_close,
+        listener.timeouts.idle,
+    )
     assert times == pytest.approx((seconds,) * 4)
 
 
 def test_two_hyphens_end_the_options() -> None:
     for words in (["--", "9090", TARGET], ["9090", "--", TARGET], ["9090", TARGET, "--"], ["-v", "--", "9090", TARGET]):
         options = parse(words)
-        assert (options.address, options.forward.address) == ("9090", ("example.org", 80))
+        (listener,) = options.listeners
+        assert (listener.address, listener.forward.address) == ("9090", ("example.org", 80))
         assert options.command.verbose is ("-v" in words)
 
 
@@ -131,4 +138,4 @@ def test_the_help_names_every_signal_that_drains(capsys: pytest.CaptureFixture[s
 def test_what_is_right_passes() -> None:
     options = parse(["-v", "9090", "--drain=0", TARGET, "--idle-timeout", "none"])
     command = options.command
-    assert (command.drain, options.timeouts.idle, command.verbose) == (0, None, True)
+    assert (command.drain, options.listeners[0].timeouts.idle, command.verbose) == (0, None, True)

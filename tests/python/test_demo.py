@@ -39,7 +39,7 @@ def test_the_demo_says_why_it_cannot(monkeypatch: pytest.MonkeyPatch, capsys: py
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(demo, "_Upstream", fail)
-    assert demo.run() == 1
+    assert demo.show() == 1
     said = capsys.readouterr().err
     assert said.startswith("interpose: demo: ")
     assert said.count("\n") == 1
@@ -60,6 +60,6 @@ def test_the_demo_asks_no_proxy_and_no_resolver(tmp_path: Path) -> None:
 
 
 def test_the_demo_leaves_nothing_behind(capsys: pytest.CaptureFixture[str]) -> None:
-    assert demo.run() == 0
-    assert demo.run() == 0
+    assert demo.show() == 0
+    assert demo.show() == 0
     assert capsys.readouterr().out.count("finished") == 2

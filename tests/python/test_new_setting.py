@@ -44,7 +44,9 @@ ASK = """
             answers[what] = f"refused: {error}"
 
     def said(words, variables):
-        return getattr(getattr(parse(words, variables), group), name, None)
+        options = parse(words, variables)
+        holder = options if group == "command" else options.listeners[0]
+        return getattr(getattr(holder, group), name, None)
 
     def help_text():
         with contextlib.redirect_stdout(io.StringIO()) as out:

@@ -128,7 +128,8 @@ def test_an_option_goes_before_its_variable(key: str) -> None:
 
 
 def said_of(row: Setting, options: Any) -> object:
-    group = options.forward if row.group == "forward" else getattr(options, row.group)
+    (listener,) = options.listeners
+    group = options.command if row.group == "command" else getattr(listener, row.group)
     said = getattr(group, row.name)
     if row.kind.repeats:
         return tuple(address_text(target.address) for target in said)

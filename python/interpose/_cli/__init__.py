@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 
 # Nothing that costs time is imported up here: --help must not wait for it.
-from .console import CANNOT_BIND, FAILED, OK, USAGE, complain, finish, say, show_traceback, take_output
-
-_ECHO_DRAIN_SECONDS = 1.0
+from .commands import command_of
+from .console import CANNOT_BIND, FAILED, OK, USAGE, complain, finish, say, show_traceback
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,24 +23,22 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    command = command_of(words)
     if "-h" in words or "--help" in words:
         from .help import help_text
 
-        say(help_text())
+        say(help_text(command))
         return OK
     if "--version" in words:
         from .._native import version
 
         say(f"interpose {version}")
         return OK
-    if words == ["demo"]:
-        from .demo import run
+    from importlib import import_module
 
-        take_output()
-        return run()
-    if words[:1] == ["echo"]:
-        return _echo(words[1:])
-    return _forward(words)
+    module = import_module(f".{command.module}", __package__)
+    code: int = module.run(words[1:] if command.name else words)
+    return code
 
 
 def _failed(error: Exception) -> int:
@@ -58,26 +55,6 @@ def _failed(error: Exception) -> int:
         return code
     complain(str(error))
     return code
-
-
-def _forward(words: list[str]) -> int:
-    from .._addresses import address_text
-    from .parsing import parse
-    from .serving import serve
-
-    options = parse(words)
-    what = f"forwarding to {address_text(options.forward.address)}"
-    return serve(options.bind, what, options.command)
-
-
-def _echo(words: list[str]) -> int:
-    from .._groups import CommandSettings
-    from .echo import EchoServer
-    from .parsing import parse_echo
-    from .serving import serve
-
-    listen = parse_echo(words)
-    return serve(lambda: EchoServer(listen), "sending back what comes", CommandSettings(drain=_ECHO_DRAIN_SECONDS))
 
 
 __all__ = ["CANNOT_BIND", "FAILED", "OK", "USAGE", "main"]

@@ -6,7 +6,7 @@ import http.client
 import http.server
 import socketserver
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from .._addresses import address_text
@@ -14,7 +14,9 @@ from .._connection import Connection
 from .._exceptions import InterposeError, printable
 from .._forward import Forward
 from .._server import TheServer
-from .console import FAILED, OK, complain, say
+from .arguments import read_words
+from .commands import command_of
+from .console import FAILED, OK, complain, say, take_output
 
 _PATIENCE_SECONDS = 1.5
 _BODY = b"Hello from the upstream\n"
@@ -42,7 +44,14 @@ class _Upstream(socketserver.ThreadingTCPServer):
     block_on_close = False
 
 
-def run() -> int:
+def run(words: Sequence[str]) -> int:
+    """Read the words, show the demo, and return the command's exit code."""
+    read_words(command_of(["demo"]), words)
+    take_output()
+    return show()
+
+
+def show() -> int:
     """Show the demo and return the command's exit code."""
     try:
         with _upstream() as port:

@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
+from .. import _native
+from .._addresses import host_text
 from .._connection import Connection, Side
 from .._exceptions import ConnectionClosedError
 from .._forward import Forward
+from .._groups import CommandSettings
 from .._server import TheServer
+from .arguments import read_words
+from .commands import command_of
+from .serving import serve
 
 DEFAULT_LISTEN = "7070"
+_DRAIN_SECONDS = 1.0
+
+
+def run(words: Sequence[str]) -> int:
+    """Serve until a signal ends it, and return the exit code."""
+    listen = (read_words(command_of(["echo"]), words).places or [DEFAULT_LISTEN])[0]
+    _native.parse_address(host_text("LISTEN", listen))
+    return serve([_Echo(listen)], CommandSettings(drain=_DRAIN_SECONDS))
+
+
+class _Echo:
+    """The one listener of the command."""
+
+    what = "sending back what comes"
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def bind(self) -> TheServer:
+        """Return a server that listens and is not started."""
+        return EchoServer(self._address)
 
 
 class EchoServer(TheServer):

@@ -7,16 +7,9 @@ from __future__ import annotations
 
 from .._kinds import Switch
 from .._settings import GROUPS, Setting
+from .commands import COMMANDS, FORWARD, Command
 
-_BEGIN = """\
-usage: interpose LISTEN TARGET [options]
-       interpose echo [LISTEN]
-       interpose demo
-
-Forward every client of LISTEN to TARGET: every byte, both ways.
-"interpose echo" is an upstream to try that with: it sends back what it gets (LISTEN: 7070).
-"interpose demo" shows one request through a proxy, on this machine only.
-
+_ADDRESSES = """\
 addresses:
   9090                         port 9090 of this machine only (127.0.0.1)
   host:9090                    a name or an IPv4 address; 0.0.0.0:9090 is every interface
@@ -36,15 +29,30 @@ Ctrl-C, SIGTERM or SIGHUP lets connections finish, a second one stops at once.
 Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong usage, 4 cannot listen."""
 
 
-def help_text() -> str:
-    """Return the whole text, without a line's end at its own end."""
-    parts = [_BEGIN]
+def help_text(command: Command = FORWARD) -> str:
+    """Return the whole text of `command`, without a line's end at its own end."""
+    if command is not FORWARD:
+        return _of_one(command)
+    usages = [f"{'usage: ' if row is FORWARD else '       '}{row.written}" for row in COMMANDS]
+    lines = [f"{FORWARD.line[0].upper()}{FORWARD.line[1:]}."]
+    lines += [f'"interpose {row.name}": {row.line}.' for row in COMMANDS if row.name]
+    parts = ["\n".join(usages) + "\n", "\n".join(lines) + "\n", _ADDRESSES]
     for group in GROUPS:
         rows = [row for row in group.rows if row.flag]
         if rows:
             parts.append("\n".join([f"{group.title}:", *map(_line_of, rows)]) + "\n")
     # The last group is that of the command itself, which these two belong to.
     return "\n".join(parts) + _END
+
+
+def _of_one(command: Command) -> str:
+    parts = [f"usage: {command.written}", f"{command.line[0].upper()}{command.line[1:]}."]
+    if command.details:
+        parts.append(command.details)
+    shown = [(f"{row.short}, " if row.short else "") + f"{row.flag} {row.metavar}".rstrip() for row in command.options]
+    lines = [f"  {usage:<28} {row.help}" for usage, row in zip(shown, command.options, strict=True)]
+    parts.append("\n".join(["options:", *lines, f"  {'-h, --help':<28} show this"]))
+    return "\n\n".join(parts)
 
 
 def _line_of(row: Setting) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from .. import _native
-from .._addresses import host_text
+from .._addresses import address_text, host_text
 from .._exceptions import BindError, ConfigError, ResolveError, printable
 from .._forward import Forward
 from .._groups import CommandSettings, ForwardSettings, Limits, Listen, Relay, ServerSettings, Timeouts
@@ -22,8 +22,8 @@ from .slips import check
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """The command line, understood: LISTEN, TARGET as `forward`, and the groups of settings."""
+class Listener:
+    """One listener: LISTEN, TARGET as `forward`, and the groups of settings."""
 
     address: str
     forward: Forward
@@ -32,7 +32,11 @@ class Options:
     limits: Limits
     listen: Listen
     relay: Relay
-    command: CommandSettings
+
+    @property
+    def what(self) -> str:
+        """Return the words for the first line, behind the address."""
+        return f"forwarding to {address_text(self.forward.address)}"
 
     def bind(self) -> TheServer:
         """Return a server that listens and is not started."""
@@ -59,6 +63,14 @@ class Options:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line, understood: what is to listen, and the settings of the command itself."""
+
+    listeners: tuple[Listener, ...]
+    command: CommandSettings
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are like every other error of the command."""
 
@@ -66,7 +78,7 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(f"arguments: {message}; see interpose --help")
 
 
-def parse(words: list[str], variables: Mapping[str, str] = os.environ) -> Options:
+def parse(words: Sequence[str], variables: Mapping[str, str] = os.environ) -> Options:
     """Return what `words` mean, and `variables` where no option does; raise AddressError or ConfigError."""
     options = parser()
     check(words, options)
@@ -75,7 +87,8 @@ def parse(words: list[str], variables: Mapping[str, str] = os.environ) -> Option
     _native.parse_address(host_text("LISTEN", found.listen))
     groups = _groups(found, variables)
     connecting: ForwardSettings = groups.pop("forward")
-    return Options(
+    command = groups.pop("command")
+    listener = Listener(
         address=found.listen,
         forward=Forward(
             found.target,
@@ -86,6 +99,7 @@ def parse(words: list[str], variables: Mapping[str, str] = os.environ) -> Option
         ),
         **groups,
     )
+    return Options((listener,), command)
 
 
 def _groups(found: argparse.Namespace, variables: Mapping[str, str]) -> dict[str, Any]:
@@ -116,19 +130,6 @@ def _settle_volume(values: dict[Setting, object], options: Mapping[Setting, obje
         first, second = (row.variable if variables else row.flag for row in both)
         raise ConfigError(f"{second}: it is not allowed with {first}; give one of them")
     values[variables[0]] = False
-
-
-def parse_echo(words: list[str]) -> str:
-    """Return the address that `interpose echo` is to listen on, or raise AddressError or ConfigError."""
-    from .echo import DEFAULT_LISTEN
-
-    options = [word for word in words if word.startswith("-")]
-    if options or len(words) > 1:
-        extra = printable((options or words[1:])[0])
-        raise ConfigError(f"arguments: echo takes no {extra!r}; write interpose echo, or interpose echo 7070")
-    listen = words[0] if words else DEFAULT_LISTEN
-    _native.parse_address(host_text("LISTEN", listen))
-    return listen
 
 
 def parser() -> argparse.ArgumentParser:

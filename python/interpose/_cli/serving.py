@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from signal import Signals
+from typing import Protocol
 
 from .._addresses import address_text
 from .._exceptions import ServerStoppedError
@@ -20,26 +21,43 @@ from .output import LogHandler, Output
 _FIRST_LINE_SECONDS = 0.25
 
 
-def serve(bind: Callable[[], TheServer], what: str, command: CommandSettings) -> int:
+class Listening(Protocol):
+    """A listener to serve: `bind` listens, `what` describes it."""
+
+    @property
+    def what(self) -> str:
+        """Return the words for the first line, behind the address."""
+        ...
+
+    def bind(self) -> TheServer:
+        """Return a server that listens and is not started."""
+        ...
+
+
+def serve(listeners: Sequence[Listening], command: CommandSettings) -> int:
     """Serve until a signal ends it, and return the exit code."""
     outputs = take_output()
     _log_to(outputs.err, verbose=command.verbose, quiet=command.quiet)
     _raise_descriptor_limit()
-    server = bind()
+    servers: list[TheServer] = []
     # The handlers are there before a client is served, or the first line is, so a signal may follow either.
-    stop = _Stop(server, command.drain, quiet=command.quiet)
-    stop.handle_signals()
+    stop = _Stop(servers, command.drain, quiet=command.quiet)
     try:
-        server.start()
-        if not command.quiet:
-            say(f"interpose: listening on {address_text(server.address)}, {what}")
-            # Before any word on stderr, where both lead to the same place. Clients are served meanwhile.
-            outputs.flush(_FIRST_LINE_SECONDS)
-        server.main_loop()
+        servers += [listener.bind() for listener in listeners]
+        stop.handle_signals()
+        for server, listener in zip(servers, listeners, strict=True):
+            server.start()
+            if not command.quiet:
+                say(f"interpose: listening on {address_text(server.address)}, {listener.what}")
+        # Before any word on stderr, where both lead to the same place. Clients are served meanwhile.
+        outputs.flush(_FIRST_LINE_SECONDS)
+        for server in servers:
+            server.main_loop()
     except ServerStoppedError:
         pass  # a signal can come before the loop does
     # A stop that a signal began must complete; after main_loop() it has.
-    server.stop(command.drain)
+    for server in servers:
+        server.stop(command.drain)
     if stop.asked == 0:
         complain("listener: it ended by itself; see the messages above, then start again")
         return FAILED
@@ -49,9 +67,9 @@ def serve(bind: Callable[[], TheServer], what: str, command: CommandSettings) ->
 class _Stop:
     """Acts on signals: the first that asks for an end drains, the next one stops at once; others report."""
 
-    def __init__(self, server: TheServer, drain: float, *, quiet: bool) -> None:
+    def __init__(self, servers: Sequence[TheServer], drain: float, *, quiet: bool) -> None:
         self.asked = 0
-        self._server = server
+        self._servers = servers
         self._drain = drain
         self._quiet = quiet
 
@@ -62,20 +80,24 @@ class _Stop:
         SignalThread([*self._ending, *asking], self._act).begin()
 
     def _act(self, number: Signals) -> None:
-        stats = self._server.stats
-        connections = "1 connection" if stats.active == 1 else f"{stats.active} connections"
+        all_stats = [server.stats for server in self._servers]
+        active = sum(stats.active for stats in all_stats)
+        connections = "1 connection" if active == 1 else f"{active} connections"
         if number not in self._ending:
-            self._tell(f"{number.name}: {connections} now, {stats.accepted} since the start")
+            self._tell(
+                f"{number.name}: {connections} now, {sum(stats.accepted for stats in all_stats)} since the start"
+            )
             return
         self.asked += 1
         if self.asked > 1:
             self._tell("stopping at once")
-        elif stats.active and self._drain:
+        elif active and self._drain:
             self._tell(f"draining: {connections} left, for {self._drain:g} s at most; signal again to stop at once")
         else:
             self._tell(f"stopping: {connections} left")
         # Only begins it: the next signal must find this thread free.
-        self._server._native.stop(self._drain if self.asked == 1 else 0.0)  # pyright: ignore[reportPrivateUsage]
+        for server in self._servers:
+            server._native.stop(self._drain if self.asked == 1 else 0.0)  # pyright: ignore[reportPrivateUsage]
 
     def _tell(self, text: str) -> None:
         if not self._quiet:

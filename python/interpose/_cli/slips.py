@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+from collections.abc import Sequence
 from typing import NoReturn
 
 from .._exceptions import ConfigError, printable
 from .._settings import rows_of
+from .commands import COMMANDS
 
 _EXAMPLE = "interpose 9090 example.org:80"
 _LISTEN_FIRST = f"LISTEN is the first word, without an option; write {_EXAMPLE}"
@@ -36,10 +38,10 @@ _WORDS = {
     "version": "write interpose --version",
     **dict.fromkeys(("start", "run", "serve", "forward", "proxy", "listen"), f"write {_EXAMPLE}"),
 }
-_COMMANDS = ("demo", "echo", *_WORDS)
+_COMMANDS = (*(row.name for row in COMMANDS if row.name), *_WORDS)
 
 
-def check(words: list[str], parser: argparse.ArgumentParser) -> None:
+def check(words: Sequence[str], parser: argparse.ArgumentParser) -> None:
     """Raise ConfigError for the first slip that `words` have."""
     known: dict[str, argparse.Action] = {}
     for action in parser._actions:  # pyright: ignore[reportPrivateUsage]
@@ -85,7 +87,7 @@ def _is_cluster(word: str, known: dict[str, argparse.Action]) -> bool:
     return not word.startswith("--") and all(f"-{letter}" in known for letter in word[1:])
 
 
-def _lacks_value(words: list[str], index: int, known: dict[str, argparse.Action]) -> bool:
+def _lacks_value(words: Sequence[str], index: int, known: dict[str, argparse.Action]) -> bool:
     return index + 1 == len(words) or words[index + 1].partition("=")[0] in known
 
 
@@ -112,10 +114,8 @@ def _check_addresses(words: list[str]) -> None:
     if not words:
         _refuse("LISTEN, TARGET", f"both are missing; write {_EXAMPLE}, or see interpose --help")
     first = words[0]
-    if first == "demo":
-        _refuse(first, "it takes no other word or option; write interpose demo")
-    if first == "echo":
-        _refuse(first, "it is the first word, and takes an address and no option; write interpose echo 7070")
+    if first in (row.name for row in COMMANDS if row.name):
+        _refuse(first, f"it must be the first word; write interpose {first}, or see interpose {first} --help")
     if len(words) == 1:
         near = difflib.get_close_matches(first.lower(), _COMMANDS, 1, 0.7)
         if near:
