@@ -1,21 +1,20 @@
-"""The calls of asynchronous callbacks, each a task of an event loop."""
+"""The calls of asynchronous callbacks by an event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import contextvars
-import functools
 import logging
 import sys
 import threading
 import time
 import weakref
-from collections.abc import AsyncGenerator, Callable
-from typing import Any, cast
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from . import _logging, _native
 from ._callback_log import report_kept_loop
+from ._crew import Crew, expect_no_end
 from ._reads import Failure, Wish
 from ._threads import Greenless, get_ident, start_thread
 
@@ -29,11 +28,8 @@ _KEPT_SECONDS = 1.0
 # Of the keys of questions, those of one connection differ in these bits only.
 _KEYS = 7
 
-# Of the tasks of callbacks.
+# Of the tasks of on_close.
 _TASK_NAME = "interpose"
-_IS_EAGER = sys.version_info >= (3, 12)
-# Makes a task; where asyncio can, one that has run to its first wait.
-_make_task: Any = functools.partial(cast("Any", asyncio.Task), eager_start=True) if _IS_EAGER else asyncio.Task
 
 _logger = logging.getLogger("interpose.callback")
 
@@ -46,9 +42,9 @@ def runs_here(loop: asyncio.AbstractEventLoop) -> bool:
         return False
 
 
-async def _ready(value: object) -> object:
-    """Return an answer that is there already."""
-    return value
+async def _awaiting(awaitable: Awaitable[object]) -> object:
+    """Await an awaitable that is no coroutine."""
+    return await awaitable
 
 
 _all: weakref.WeakSet[AsyncCalls] = weakref.WeakSet()
@@ -76,19 +72,29 @@ class _Reader:
 
 
 class AsyncCalls:
-    """The asynchronous callbacks of one server, called as tasks of `loop`.
+    """The asynchronous callbacks of one server, called in tasks of `loop`, each with a copy of `context`.
 
     All methods but the constructor belong to the loop's thread.
     """
 
-    def __init__(self, native: _native.Server, table: _native.Callbacks, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        native: _native.Server,
+        table: _native.Callbacks,
+        loop: asyncio.AbstractEventLoop,
+        context: contextvars.Context,
+        *,
+        is_own: bool = False,
+    ) -> None:
         self._native = native
-        self._bridge = _native.Bridge(table, native, _ready)
         self._loop = loop
+        self._context = context
+        self._crew = Crew(loop)
         # The seconds of an on_close; the core bounds the other callbacks.
         self._limit = table.timeout
-        # By the key of its question. The loop itself keeps no task alive.
+        # Of callbacks that wait, by the key of its question. The loop itself keeps no task alive.
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._bridge = _native.Bridge(table, native, _awaiting, context, self._tasks, is_own)
         # The reads that wait for bytes, by their keys.
         self._reads: dict[int, asyncio.Future[None]] = {}
         self._last_read = 0
@@ -98,14 +104,13 @@ class AsyncCalls:
         self._asked_at: float | None = None
         self._is_reported = False
         self._is_busy = False
-        self.is_own = False
         self.over = asyncio.Event()
         """Set once the server is closed."""
         self.thread = 0
         """The loop's thread, as get_ident() returns it."""
 
-    def watch(self, context: contextvars.Context) -> threading.Thread | Greenless | None:
-        """Take questions from here on, and run them in copies of `context`. Return a thread that helps the loop."""
+    def watch(self) -> threading.Thread | Greenless | None:
+        """Take questions from here on. Return a thread that helps the loop."""
         self.thread = get_ident()
         self._bridge.enter()
         _all.add(self)
@@ -118,40 +123,33 @@ class AsyncCalls:
         if number is not None:
             reader = _Reader(self)
             try:
-                context.run(self._loop.add_reader, number, reader)
+                self._context.run(self._loop.add_reader, number, reader)
             except NotImplementedError:
                 reader.is_watched = False
             else:
                 return None
-        return start_thread("interpose-wake", self._waker(context))
+        return start_thread("interpose-wake", self._waker())
 
     def drain(self, is_woken: bool = False) -> None:
         """Begin what was asked since the last call, and cancel what nobody waits for any more."""
         if self._is_ended:
             return
-        asked, closed, cancelled, read, is_over = _native.next_questions(self._bridge, is_woken)
         tasks, loop = self._tasks, self._loop
-        self._is_busy = bool(asked)
-        for question in asked:
-            task = _make_task(self._run(question), loop=loop, name=_TASK_NAME)
-            if not (_IS_EAGER and task.done()):
-                tasks[question.key] = task
+        self._is_busy = True
+        try:
+            closed, cancelled, read, has_asked, is_over, raised = _native.answer_questions(
+                self._bridge, self._crew, is_woken
+            )
+        finally:
+            self._is_busy = False
         for question in closed:
             tasks[question.key] = asyncio.Task(self._run_close(question), loop=loop, name=_TASK_NAME)
-        self._is_busy = False
-        if asked:
-            # Behind the first steps: each thread of connections is woken once for all that these answer.
-            if _IS_EAGER:
-                self._bridge.wake_answered()
-            else:
-                loop.call_soon(self._bridge.wake_answered)
+        if has_asked:
             # More is asked by then, while there is traffic: nobody has to wake the loop for it.
             loop.call_soon(self.drain)
         for key in cancelled:
-            if (task_of_key := tasks.get(key)) is not None:
-                task_of_key.cancel()
-                # One that had not begun runs none of its own code any more.
-                task_of_key.add_done_callback(functools.partial(self._forget, key))
+            if (task := tasks.get(key)) is not None:
+                task.cancel()
         # Behind those: a callback whose connection has ended is cancelled, and its read not refused.
         for key in read:
             if (waiting := self._reads.get(key)) is not None and not waiting.done():
@@ -159,10 +157,9 @@ class AsyncCalls:
         if is_over:
             self._unwatch()
             self.over.set()
-
-    def _forget(self, key: int, task: asyncio.Task[None]) -> None:
-        if self._tasks.get(key) is task:
-            del self._tasks[key]
+        if raised is not None:
+            # Those that end the server come out of the loop that a script runs, as any task's do.
+            raise raised
 
     def check(self) -> None:
         """In another thread: log that the loop is kept, if it has not called back for a second."""
@@ -175,19 +172,10 @@ class AsyncCalls:
                 self._loop.call_soon_threadsafe(self._call_back)
         elif not self._is_reported and (taken := time.monotonic() - asked_at) >= _KEPT_SECONDS:
             self._is_reported = True
-            report_kept_loop(self._kept_by(), taken, self.thread)
+            report_kept_loop(self._bridge.running, taken, self.thread)
 
     def _call_back(self) -> None:
         self._asked_at = None
-
-    def _kept_by(self) -> str | None:
-        """Return the name of the callback whose task the loop runs now."""
-        with contextlib.suppress(RuntimeError):
-            task = asyncio.current_task(self._loop)
-            frame = getattr(task and task.get_coro(), "cr_frame", None)
-            if frame is not None and frame.f_code in (AsyncCalls._run.__code__, AsyncCalls._run_close.__code__):
-                return str(frame.f_locals["question"].name)
-        return None
 
     async def read(self, native: _native.Connection, is_client: bool, wish: Wish) -> bytes | Failure:
         """Return what a side has sent, or why it cannot be read. Bytes that a cancelled read has taken are put back."""
@@ -220,9 +208,9 @@ class AsyncCalls:
         if self._is_ended:
             return
         self._unwatch(is_closed=True)
-        for task in self._tasks.values():
+        for task in [*self._tasks.values()]:
             # Nobody can run it to its end any more, and nobody has forgotten it.
-            task._log_destroy_pending = False  # type: ignore[attr-defined] # pyright: ignore
+            expect_no_end(task, expects=True)
             with contextlib.suppress(BaseException):
                 task.get_coro().close()
         self._tasks.clear()
@@ -248,6 +236,7 @@ class AsyncCalls:
         if self._is_ended:
             return
         self._is_ended = True
+        self._crew.end()
         self._bridge.wake_answered()
         number = self._bridge.fileno()
         if number is not None and not is_closed:
@@ -260,45 +249,21 @@ class AsyncCalls:
                 # Nothing in it waits now.
                 self._guard.aclose().send(None)
 
-    async def _run(self, question: _native.Asking) -> None:
-        try:
-            answer = await question()
-        except asyncio.CancelledError as error:
-            self._cancelled(question, error)
-        except BaseException as error:
-            # Those that end the server come out of the loop that a script runs, as any task's do.
-            if question.fail(error) and not self.is_own:
-                self._tasks.pop(question.key, None)
-                raise
-        else:
-            if question.answer(answer):
-                # Nothing has taken its place: what comes next in that direction was not asked before.
-                self._tasks.pop(question.key, None)
-                return
-        key = question.key
-        if self._tasks.get(key) is asyncio.current_task():
-            del self._tasks[key]
-
     async def _run_close(self, question: _native.Asking) -> None:
         """Call on_close, after the tasks of its connection: they were cancelled, and may take a moment."""
         first = question.key & ~_KEYS
         others = [task for key in range(first, question.key) if (task := self._tasks.get(key)) is not None]
         if others:
             await asyncio.wait(others, timeout=_UNWIND_SECONDS)
-        async with asyncio.timeout(self._limit) as limit:
-            await self._run(question)
-        if limit.expired():
-            question.late()
+        try:
+            async with asyncio.timeout(self._limit) as limit:
+                await question
+            if limit.expired():
+                question.late()
+        finally:
+            del self._tasks[question.key]
 
-    def _cancelled(self, question: _native.Asking, error: BaseException) -> None:
-        task = asyncio.current_task()
-        if question.cancelled or (task is not None and task.cancelling()):
-            # Nobody waits for it, or the loop ends.
-            question.abandon()
-        else:
-            question.fail(error)
-
-    def _waker(self, context: contextvars.Context) -> Callable[[], None]:
+    def _waker(self) -> Callable[[], None]:
         """Return what a thread does for a loop that can watch no descriptor."""
         bridge, loop, drained = self._bridge, self._loop, threading.Event()
 
@@ -310,7 +275,7 @@ class AsyncCalls:
             while bridge.wait():
                 drained.clear()
                 try:
-                    loop.call_soon_threadsafe(drain, context=context)
+                    loop.call_soon_threadsafe(drain, context=self._context)
                 except RuntimeError:
                     self.lose_loop()
                     return
@@ -344,9 +309,8 @@ class OwnLoop:
     async def _serve(self) -> None:
         native, table, context = self._arguments
         try:
-            calls = AsyncCalls(native, table, asyncio.get_running_loop())
-            calls.is_own = True
-            calls.watch(context)
+            calls = AsyncCalls(native, table, asyncio.get_running_loop(), context, is_own=True)
+            calls.watch()
             self._calls = calls
         except BaseException as error:  # noqa: BLE001
             self._error = error

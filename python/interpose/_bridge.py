@@ -55,10 +55,10 @@ class Bridge:
             return
         from ._async_calls import AsyncCalls, runs_here
 
-        calls = AsyncCalls(self._native, self._table, loop)
+        calls = AsyncCalls(self._native, self._table, loop, self._context)
 
         def watch() -> None:
-            thread = calls.watch(self._context)
+            thread = calls.watch()
             if thread is not None:
                 self.threads.append(thread)
 

@@ -11,8 +11,8 @@ from types import FrameType, TracebackType
 from typing import cast
 
 from . import _logging, _native
-from ._connection import Connection
-from ._exceptions import printable
+from ._connection import Connection, Side
+from ._exceptions import NoUpstreamError, printable
 from ._lost_output import lost_output
 from ._threads import ReentrantLock
 
@@ -52,6 +52,7 @@ class Reports:
 
         None means that nothing ends: a callback that has never answered anything failed on its own output.
         """
+        error = _of_no_upstream(name, connection, error)
         line = f"{name} raised {described(error)}"
         lost = lost_output(error) if never_answered else ""
         held_back = self._pass(name, type(error).__name__)
@@ -96,6 +97,27 @@ class Reports:
                 self._last.clear()
             self._last[name, kind] = (now, 0)
             return held_back
+
+
+def _of_no_upstream(name: str, connection: Connection, error: BaseException) -> BaseException:
+    """Return the error in place of one that None raised for `conn.upstream`, which says too little."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if (
+        not isinstance(error, AttributeError)
+        or error.obj is not None
+        or not hasattr(Side, str(error.name))
+        or trace is None
+        or "upstream" not in trace.tb_frame.f_code.co_names
+        or connection.upstream is not None
+    ):
+        return error
+    text = (
+        f"{error.name}: connection {connection.id} has no upstream in {name}; use it from on_connect on, or look "
+        "first whether conn.upstream is None"
+    )
+    return NoUpstreamError(text).with_traceback(error.__traceback__)
 
 
 def report_stuck() -> None:

@@ -164,6 +164,17 @@ class ConnectError(InterposeError, ConnectionError):
     __module__ = "interpose"
 
 
+class NoUpstreamError(InterposeError, AttributeError):
+    """A callback used `conn.upstream` before the upstream was connected, or where there is none: it is None then.
+
+    >>> from interpose import NoUpstreamError
+    >>> issubclass(NoUpstreamError, AttributeError)
+    True
+    """
+
+    __module__ = "interpose"
+
+
 class ConnectionClosedError(InterposeError, ConnectionError):
     """The connection has ended, or that direction of it, so nothing can be sent.
 

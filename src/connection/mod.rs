@@ -166,7 +166,11 @@ impl Task {
                 // No system call of a peer explains these.
                 if matches!(
                     outcome.reason,
-                    Reason::FdExhausted | Reason::InternalError | Reason::MessageTooLong | Reason::ProtocolError
+                    Reason::FdExhausted
+                        | Reason::InternalError
+                        | Reason::MessageTooLong
+                        | Reason::ProtocolError
+                        | Reason::CallbackTimeout
                 ) {
                     self.entry.context.server.report_failure(&self.entry.shared, &outcome);
                 }
@@ -241,7 +245,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_end_by_this_process_is_reported_before_a_move_too() {
-        for (reason, is_reported) in [(CloseReason::InternalError, true), (CloseReason::ClientReset, false)] {
+        for (reason, is_reported) in
+            [(CloseReason::InternalError, true), (CloseReason::CallbackTimeout, true), (CloseReason::ClientReset, false)]
+        {
             let ((server, entry), workers) = (adopted(), Workers::start(1).unwrap());
             let slot = Slot { _permit: None, seat: None, reserve: None };
             let task = Task { entry, workers, slot, on_lane: false, hop: None };

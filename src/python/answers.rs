@@ -156,7 +156,8 @@ pub(super) fn is_awaitable(given: &Bound<'_, PyAny>) -> bool {
 }
 
 /// Returns true for the class of what coroutine functions return.
-fn is_coroutine(kind: &Bound<'_, PyType>) -> bool {
+#[inline]
+pub(super) fn is_coroutine(kind: &Bound<'_, PyType>) -> bool {
     static KIND: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = kind.py();
     let coroutine = KIND.get_or_try_init(py, || Ok::<_, PyErr>(py.import("types")?.getattr("CoroutineType")?.unbind()));

@@ -1,22 +1,27 @@
-//! A question to an asynchronous callback, as a task of the event loop sees it: called, then answered.
+//! A question to an asynchronous callback, as the event loop sees it: called, run from wait to wait, then answered.
 
-use std::sync::{Mutex, MutexGuard};
+use std::{
+    sync::{Mutex, MutexGuard},
+    time::Instant,
+};
 
 use pyo3::{
     PyTraverseError, PyVisit,
-    exceptions::PyRuntimeError,
+    exceptions::{PyRuntimeError, PyStopIteration},
     prelude::*,
-    types::{PyBytes, PyList, PyTuple},
+    types::{PyBytes, PyTuple},
 };
 
 use super::{
-    answers, attach,
+    answers,
+    attach::{self, Step},
     bridge::Bridge,
     callback_failure::{self, Raised},
     callbacks::Callbacks,
     calls::{CallLog, Slot},
+    coroutine,
     process::end_forked_child,
-    questions::{Asked, Item, Question},
+    questions::{Asked, Question},
     view,
 };
 use crate::{
@@ -24,12 +29,12 @@ use crate::{
     words::{chunk::Chunk, direction::Direction, lock::EvenPoisoned},
 };
 
-/// One question. Calling it calls the callback; `answer` or `fail` completes it.
+/// One question. Calling it runs the callback to its next wait; awaiting it runs the callback to its end.
 #[pyclass(frozen, module = "interpose._native")]
 pub(super) struct Asking {
     bridge: Py<Bridge>,
     #[pyo3(get)]
-    key: u64,
+    pub(super) key: u64,
     slot: Slot,
     state: Mutex<State>,
 }
@@ -38,12 +43,111 @@ struct State {
     question: Box<Question>,
     /// The arguments of the call, once it was made.
     arguments: Option<Py<PyTuple>>,
+    /// The coroutine of the call, while it waits.
+    coroutine: Option<Py<PyAny>>,
+}
+
+/// The result of a call.
+enum Called<'py> {
+    Coroutine(Bound<'py, PyAny>),
+    /// A plain function has taken the place of an asynchronous one just now, or no function has.
+    Answer(Bound<'py, PyAny>),
 }
 
 impl Asking {
     pub(super) fn new(bridge: Py<Bridge>, question: Box<Question>) -> Self {
         let (key, slot) = (question.key, question.slot);
-        Self { bridge, key, slot, state: Mutex::new(State { question, arguments: None }) }
+        Self { bridge, key, slot, state: Mutex::new(State { question, arguments: None, coroutine: None }) }
+    }
+
+    pub(super) fn bridge(&self) -> &Bridge {
+        self.bridge.get()
+    }
+
+    /// Runs the callback to its next wait, with an exception that is raised where it waits now. Returns the object for which it
+    /// waits, or this one once it is over. Raises what ends the server.
+    pub(super) fn step<'py>(this: &Bound<'py, Self>, raised: Option<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+        let (py, asking) = (this.py(), this.get());
+        let running = &asking.bridge.get().running;
+        let began = Instant::now();
+        running.begin(asking.slot, began);
+        let stepped = asking.go_on(py, raised);
+        running.end(asking.slot, began, Instant::now());
+        match stepped {
+            Ok(Step::Waits(waited)) => return Ok(waited),
+            Ok(Step::Returned(answer)) => asking.answer(py, &answer),
+            Err(error) => asking.failed(py, error)?,
+        }
+        Ok(this.clone().into_any())
+    }
+
+    fn go_on<'py>(&self, py: Python<'py>, raised: Option<Bound<'py, PyAny>>) -> PyResult<Step<'py>> {
+        let waiting = self.state().coroutine.as_ref().map(|coroutine| coroutine.bind(py).clone());
+        if let Some(coroutine) = waiting {
+            let stepped = match raised {
+                Some(error) => coroutine::throw(&coroutine, error),
+                None => attach::step(&coroutine),
+            };
+            if !matches!(stepped, Ok(Step::Waits(_))) {
+                let over = self.state().coroutine.take();
+                drop(over);
+            }
+            return stepped;
+        }
+        if let Some(error) = raised {
+            return Err(PyErr::from_value(error));
+        }
+        let coroutine = match self.call(py)? {
+            Called::Coroutine(coroutine) => coroutine,
+            Called::Answer(answer) => return Ok(Step::Returned(answer)),
+        };
+        let stepped = attach::step(&coroutine);
+        if let Ok(Step::Waits(_)) = stepped {
+            self.state().coroutine = Some(coroutine.unbind());
+        }
+        stepped
+    }
+
+    /// Calls the callback.
+    fn call<'py>(&self, py: Python<'py>) -> PyResult<Called<'py>> {
+        let bridge = self.bridge.get();
+        let callbacks: &Callbacks = bridge.callbacks.get();
+        let returned = self.state().question.returned.take();
+        let given = match returned {
+            Some((awaitable, arguments)) => {
+                self.state().arguments = Some(arguments);
+                awaitable.into_bound(py)
+            }
+            None => {
+                let Some(callback) = callbacks.get(py, self.slot) else {
+                    return Ok(Called::Answer(py.None().into_bound(py)));
+                };
+                let arguments = self.arguments(py, bridge)?;
+                self.state().arguments = Some(arguments.clone().unbind());
+                attach::invoke(&callback, &arguments)?
+            }
+        };
+        if answers::is_coroutine(&given.get_type()) {
+            Ok(Called::Coroutine(given))
+        } else if answers::is_awaitable(&given) {
+            bridge.awaiting(&given).map(Called::Coroutine)
+        } else {
+            Ok(Called::Answer(given))
+        }
+    }
+
+    /// Completes the question with an exception of the callback. Raises one that ends the server.
+    fn failed(&self, py: Python<'_>, error: PyErr) -> PyResult<()> {
+        if coroutine::is_cancellation(py, &error) && (self.cancelled() || coroutine::is_task_cancelled(py)) {
+            // Nobody waits for it, or the loop ends.
+            self.abandon(py);
+            return Ok(());
+        }
+        let raised = callback_failure::ends_server(py, &error) && !self.bridge.get().is_own;
+        let kept = raised.then(|| error.clone_ref(py));
+        self.fail_with(py, error);
+        // It comes out of the loop that a script runs, as any task's does.
+        kept.map_or(Ok(()), Err)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -94,38 +198,6 @@ impl Asking {
     }
 }
 
-/// The questions, those about ends of connections, the keys of questions that are cancelled and of reads that have results, and
-/// true if the server is closed.
-type Taken<'py> = (Bound<'py, PyList>, Bound<'py, PyList>, Vec<u64>, Vec<u64>, bool);
-
-/// Takes all items that wait for the loop of `bridge`, which `is_woken` by its descriptor, or looks again because there were
-/// questions: it is not woken for what comes before that.
-#[pyfunction]
-pub(super) fn next_questions<'py>(bridge: &Bound<'py, Bridge>, is_woken: bool) -> PyResult<Taken<'py>> {
-    let py = bridge.py();
-    let (asked, closed) = (PyList::empty(py), PyList::empty(py));
-    let (mut cancelled, mut read, mut is_over) = (Vec::new(), Vec::new(), false);
-    let mut items = bridge.get().take(is_woken);
-    for item in items.drain(..) {
-        match item {
-            Item::Ask(question) if question.is_cancelled() => drop(question),
-            Item::Ask(question) => {
-                let list = if question.slot == Slot::Close { &closed } else { &asked };
-                list.append(Bound::new(py, Asking::new(bridge.clone().unbind(), question))?)?;
-            }
-            Item::Cancel(key) => cancelled.push(key),
-            Item::Read(key) => read.push(key),
-            Item::Forget(connection) => bridge.get().forget(py, &connection),
-            Item::Over => is_over = true,
-        }
-    }
-    bridge.get().give_back(items);
-    if !asked.is_empty() {
-        bridge.get().gather_answers();
-    }
-    Ok((asked, closed, cancelled, read, is_over))
-}
-
 /// The name of a callback, read only for a wrong answer.
 struct NameOf<'a>(&'a CallLog, Slot);
 
@@ -143,51 +215,23 @@ fn complete<T>(reply: Reply<T>, answer: PyResult<T>) -> Result<Option<Answered>,
     }
 }
 
-#[pymethods]
 impl Asking {
-    /// The name of the callback in messages.
-    #[getter]
-    fn name(&self) -> String {
-        self.bridge.get().callbacks.get().log.name(self.slot)
-    }
-
-    /// True once nobody waits for the answer: the connection has ended, or has gone on without it.
-    #[getter]
-    fn cancelled(&self) -> bool {
-        self.state().question.is_cancelled()
-    }
-
-    /// Calls the callback. Returns its awaitable.
-    fn __call__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let bridge = self.bridge.get();
-        let callbacks: &Callbacks = bridge.callbacks.get();
-        let returned = self.state().question.returned.take();
-        if let Some((awaitable, arguments)) = returned {
-            self.state().arguments = Some(arguments);
-            return Ok(awaitable.into_bound(py));
-        }
-        let Some(callback) = callbacks.get(py, self.slot) else { return bridge.ready(py.None().bind(py)) };
-        let arguments = self.arguments(py, bridge)?;
-        self.state().arguments = Some(arguments.clone().unbind());
-        let given = attach::invoke(&callback, &arguments)?;
-        // A plain function may have taken the place of an asynchronous one just now.
-        if answers::is_awaitable(&given) { Ok(given) } else { bridge.ready(&given) }
-    }
-
-    /// Completes the question with what the callback has returned. Returns false if nobody waits for it, or if it is wrong.
-    fn answer(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> bool {
+    /// Completes the question with what the callback has returned.
+    fn answer(&self, py: Python<'_>, value: &Bound<'_, PyAny>) {
         let bridge = self.bridge.get();
         end_forked_child(bridge.process);
         let (asked, arguments, connection) = {
             let mut state = self.state();
             (state.question.take(), state.arguments.take(), state.question.connection.clone())
         };
-        let (Some(asked), Some(arguments)) = (asked, arguments) else { return false };
+        let Some(asked) = asked else { return };
+        // None where there was no callback any more.
+        let arguments = arguments.map_or_else(|| PyTuple::empty(py), |arguments| arguments.into_bound(py));
         let log = &bridge.callbacks.get().log;
         if !value.is_none() {
             log.answered(self.slot);
         }
-        let (name, arguments) = (NameOf(log, self.slot), arguments.into_bound(py));
+        let name = NameOf(log, self.slot);
         let completed = match asked {
             Asked::Accept(reply) => complete(reply, answers::decision(&name, value, &arguments))
                 .map_err(|(reply, error)| (Asked::Accept(reply), error)),
@@ -213,32 +257,11 @@ impl Asking {
             bridge.forget(py, &connection);
         }
         match completed {
-            Ok(answered) => {
-                let is_taken = answered.is_some();
-                bridge.answered(self.state().question.home.as_ref(), answered);
-                is_taken
-            }
+            Ok(answered) => bridge.answered(self.state().question.home.as_ref(), answered),
             Err((asked, error)) => {
                 self.state().question.put_back(asked);
                 self.fail_with(py, error);
-                false
             }
-        }
-    }
-
-    /// Completes the question with an exception of the callback. Returns true if the exception is one that ends the server.
-    fn fail(&self, py: Python<'_>, error: &Bound<'_, PyAny>) -> bool {
-        let error = PyErr::from_value(error.clone());
-        let ends = callback_failure::ends_server(py, &error);
-        self.fail_with(py, error);
-        ends
-    }
-
-    /// Counts the callback as one that has not answered in time.
-    fn late(&self) {
-        let callbacks = self.bridge.get().callbacks.get();
-        if let Some((limit, _)) = callbacks.limit {
-            callbacks.log.late(self.slot, limit);
         }
     }
 
@@ -257,10 +280,66 @@ impl Asking {
         }
     }
 
+    /// Returns true once nobody waits for the answer: the connection has ended, or has gone on without it.
+    fn cancelled(&self) -> bool {
+        self.state().question.is_cancelled()
+    }
+
+    /// Returns the coroutine of the call, while it waits.
+    pub(super) fn coroutine<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.state().coroutine.as_ref().map(|coroutine| coroutine.bind(py).clone())
+    }
+}
+
+#[pymethods]
+impl Asking {
+    /// Runs the callback to its next wait, with an exception that is raised where it waits now. Returns the object for which it
+    /// waits, or this one once it is over.
+    #[pyo3(signature = (raised = None))]
+    fn __call__<'py>(slf: &Bound<'py, Self>, raised: Option<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+        Self::step(slf, raised)
+    }
+
+    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Ok(Some(Self::step(slf, None)?).filter(|waited| !waited.is(slf)))
+    }
+
+    /// Raises `error` where the callback waits. Returns the object for which it waits then.
+    #[pyo3(signature = (error, *_rest))]
+    fn throw<'py>(slf: &Bound<'py, Self>, error: Bound<'py, PyAny>, _rest: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
+        let waited = Self::step(slf, Some(error))?;
+        if waited.is(slf) { Err(PyStopIteration::new_err(())) } else { Ok(waited) }
+    }
+
+    /// Ends the callback where it waits: no loop runs it any more.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let coroutine = self.state().coroutine.take();
+        let closed = coroutine.map_or(Ok(()), |coroutine| coroutine.bind(py).call_method0("close").map(drop));
+        self.abandon(py);
+        closed
+    }
+
+    /// Counts the callback as one that has not answered in time.
+    fn late(&self) {
+        let callbacks = self.bridge.get().callbacks.get();
+        if let Some((limit, _)) = callbacks.limit {
+            callbacks.log.late(self.slot, limit);
+        }
+    }
+
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.bridge)?;
         if let Ok(state) = self.state.try_lock() {
             visit.call(&state.arguments)?;
+            visit.call(&state.coroutine)?;
             if let Some((awaitable, arguments)) = &state.question.returned {
                 visit.call(awaitable)?;
                 visit.call(arguments)?;
@@ -272,7 +351,7 @@ impl Asking {
     fn __clear__(&self) {
         let before = {
             let mut state = self.state();
-            (state.arguments.take(), state.question.returned.take())
+            (state.arguments.take(), state.question.returned.take(), state.coroutine.take())
         };
         drop(before);
     }

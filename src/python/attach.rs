@@ -96,18 +96,49 @@ pub(super) fn invoke<'py>(callable: &Bound<'py, PyAny>, arguments: &Bound<'py, P
     }
 }
 
+/// The outcome of a step of a coroutine.
+pub(super) enum Step<'py> {
+    /// It waits, for what it has yielded.
+    Waits(Bound<'py, PyAny>),
+    /// It has returned.
+    Returned(Bound<'py, PyAny>),
+}
+
+/// Runs a coroutine to its next wait, or to its end. The thread may end in this call, if the interpreter does.
+pub(super) fn step<'py>(coroutine: &Bound<'py, PyAny>) -> PyResult<Step<'py>> {
+    let py = coroutine.py();
+    let mut result = std::ptr::null_mut();
+    // SAFETY: the coroutine is a live object. It has left a new reference, or an exception that is set.
+    unsafe {
+        match send_none(coroutine.as_ptr(), &raw mut result) {
+            ffi::PySendResult::PYGEN_NEXT => Bound::from_owned_ptr_or_err(py, result).map(Step::Waits),
+            ffi::PySendResult::PYGEN_RETURN => Bound::from_owned_ptr_or_err(py, result).map(Step::Returned),
+            ffi::PySendResult::PYGEN_ERROR => Err(PyErr::fetch(py)),
+        }
+    }
+}
+
+/// Returns the number of references to an object.
+pub(super) fn references(object: &Bound<'_, PyAny>) -> isize {
+    // SAFETY: a live object, and the thread is attached.
+    unsafe { ffi::Py_REFCNT(object.as_ptr()) }
+}
+
 #[cfg(not(windows))]
 mod raw {
-    use pyo3::ffi::{PyGILState_STATE, PyObject};
+    use pyo3::ffi::{PyGILState_STATE, PyObject, PySendResult};
 
     // Declared here because `pyo3::ffi` declares them as functions that do not unwind; a thread that ends within one does
     // unwind.
     /// The type of `PyObject_Call`.
     pub(super) type Call = unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject, *mut PyObject) -> *mut PyObject;
+    /// The type of `PyIter_Send`.
+    pub(super) type Send = unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject, *mut *mut PyObject) -> PySendResult;
 
     unsafe extern "C-unwind" {
         pub(super) fn PyGILState_Ensure() -> PyGILState_STATE;
         pub(super) fn PyObject_Call(callable: *mut PyObject, arguments: *mut PyObject, keywords: *mut PyObject) -> *mut PyObject;
+        pub(super) fn PyIter_Send(iterator: *mut PyObject, value: *mut PyObject, result: *mut *mut PyObject) -> PySendResult;
     }
 }
 
@@ -165,4 +196,25 @@ unsafe fn call_object(callable: *mut ffi::PyObject, arguments: *mut ffi::PyObjec
 unsafe fn call_object(callable: *mut ffi::PyObject, arguments: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: the caller's.
     unsafe { ffi::PyObject_Call(callable, arguments, std::ptr::null_mut()) }
+}
+
+/// # Safety
+/// Attached, with a coroutine, and room for its result.
+#[cfg(not(windows))]
+unsafe fn send_none(coroutine: *mut ffi::PyObject, result: *mut *mut ffi::PyObject) -> ffi::PySendResult {
+    // Hidden from the optimizer, as in `call_object`.
+    let send: raw::Send = std::hint::black_box(raw::PyIter_Send);
+    let inside = StaysInside;
+    // SAFETY: the caller's; None lives for ever.
+    let sent = unsafe { send(coroutine, ffi::Py_None(), result) };
+    std::mem::forget(inside);
+    sent
+}
+
+/// # Safety
+/// Attached, with a coroutine, and room for its result.
+#[cfg(windows)]
+unsafe fn send_none(coroutine: *mut ffi::PyObject, result: *mut *mut ffi::PyObject) -> ffi::PySendResult {
+    // SAFETY: the caller's; None lives for ever.
+    unsafe { ffi::PyIter_Send(coroutine, ffi::Py_None(), result) }
 }

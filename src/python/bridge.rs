@@ -1,18 +1,19 @@
 //! The way from connections to the event loop on which asynchronous callbacks run.
 //!
 //! The core's hooks put questions into the queue of their server without the interpreter; the loop takes all that wait at once,
-//! runs each as a task, and completes its reply.
+//! runs each callback to its first wait, and completes the replies of those that have answered by then.
 
 use std::{
     mem,
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use pyo3::{PyTraverseError, PyVisit, prelude::*};
+use pyo3::{PyTraverseError, PyVisit, intern, prelude::*, types::PyDict};
 use tokio::runtime::Handle;
 
 use super::{
     callbacks::{Callbacks, ObjectCache},
+    calls::Running,
     errors, loop_threads,
     loop_wake::Wake,
     process::{Process, end_forked_child},
@@ -36,8 +37,15 @@ pub(super) struct Bridge {
     pub callbacks: Py<Callbacks>,
     pub server: Server,
     pub process: Process,
-    /// Called with a value, returns an awaitable of it.
-    ready: Py<PyAny>,
+    /// Called with an awaitable, returns a coroutine that awaits it.
+    awaiting: Py<PyAny>,
+    /// The context of which each callback gets a copy.
+    context: Py<PyAny>,
+    /// The tasks of callbacks that wait, by the keys of their questions: the façade's.
+    pub tasks: Py<PyDict>,
+    /// True for a loop of ours, out of which no exception comes.
+    pub is_own: bool,
+    pub running: Running,
     /// `None` once it is closed: a server that is over holds no descriptor.
     wake: Mutex<Option<Arc<Wake>>>,
     objects: Mutex<ObjectCache>,
@@ -133,17 +141,36 @@ impl Bridge {
         self.spare.lock().even_poisoned()
     }
 
-    /// Returns an awaitable of a value that is there already.
-    pub(super) fn ready<'py>(&self, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        self.ready.bind(value.py()).call1((value,))
+    /// Puts back items that were taken, before those that have come since.
+    pub(super) fn put_back(&self, items: Vec<Item>) {
+        self.callbacks.get().queue.put_back(items);
+    }
+
+    /// Returns a coroutine that awaits an awaitable of another class.
+    pub(super) fn awaiting<'py>(&self, awaitable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        self.awaiting.bind(awaitable.py()).call1((awaitable,))
+    }
+
+    /// Returns a copy of the context in which the server was made.
+    pub(super) fn context<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.context.bind(py).call_method0(intern!(py, "copy"))
     }
 }
 
 #[pymethods]
 impl Bridge {
-    /// Opens the queue of these callbacks, which are those of `server`.
+    /// Opens the queue of these callbacks, which are those of `server`. `is_own` is true for a loop of ours.
     #[new]
-    fn new(py: Python<'_>, callbacks: Py<Callbacks>, server: &server::Server, ready: Py<PyAny>) -> PyResult<Self> {
+    #[expect(clippy::too_many_arguments, reason = "the façade has one call for it")]
+    fn new(
+        py: Python<'_>,
+        callbacks: Py<Callbacks>,
+        server: &server::Server,
+        awaiting: Py<PyAny>,
+        context: Py<PyAny>,
+        tasks: Py<PyDict>,
+        is_own: bool,
+    ) -> PyResult<Self> {
         let server = server.here(py)?.clone();
         let queue = Arc::clone(&callbacks.get().queue);
         let wake = queue.open().map_err(|error| {
@@ -157,7 +184,8 @@ impl Bridge {
             let _ = queue.put(Item::Over);
         });
         let (objects, spare, answers) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Self { callbacks, server, process: Process::this(), ready, wake, objects, spare, answers })
+        let (running, process) = (Running::on_loop(Arc::clone(&callbacks.get().log)), Process::this());
+        Ok(Self { callbacks, server, process, awaiting, context, tasks, is_own, running, wake, objects, spare, answers })
     }
 
     /// Returns the descriptor that is readable while items wait, or None where there is none.
@@ -176,7 +204,7 @@ impl Bridge {
     }
 
     /// Wakes the connections whose answers were gathered, each thread of theirs once.
-    fn wake_answered(&self) {
+    pub(super) fn wake_answered(&self) {
         let homes = mem::take(&mut *self.answers()).homes;
         homes.into_iter().for_each(|(home, answered)| Answered::wake_all(&home, answered));
     }
@@ -199,6 +227,12 @@ impl Bridge {
         loop_threads::leave();
     }
 
+    /// The name of the callback that runs now, or None.
+    #[getter]
+    fn running(&self) -> Option<String> {
+        self.running.name()
+    }
+
     /// The server in messages.
     #[getter]
     fn name(&self) -> String {
@@ -207,7 +241,9 @@ impl Bridge {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.callbacks)?;
-        visit.call(&self.ready)?;
+        visit.call(&self.awaiting)?;
+        visit.call(&self.context)?;
+        visit.call(&self.tasks)?;
         if let Ok(objects) = self.objects.try_lock() {
             objects.visit(&visit)?;
         }

@@ -10,7 +10,7 @@ use std::{
 
 use crate::words::{lock::EvenPoisoned, log_target};
 
-/// The duration from which on a callback is slow: the other connections of its lane are delayed.
+/// The duration from which on a callback is slow: the other connections of its lane, or the others of its event loop, wait.
 const SLOW: Duration = Duration::from_millis(100);
 
 /// Silence after which a late answer is logged again.
@@ -65,10 +65,30 @@ pub(super) struct CallLog {
     late: Mutex<Option<Instant>>,
 }
 
-/// The callback that runs on one lane now.
+/// The thread that runs callbacks, as warnings about slow ones call it.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Lane,
+    Loop,
+}
+
+impl Place {
+    /// Returns what has waited for a slow callback, and what to do.
+    fn waited(self) -> &'static str {
+        match self {
+            Self::Lane => "the other connections of its lane waited; do slow work in a thread, or give callback_threads",
+            Self::Loop => {
+                "its event loop stood still, with other async callbacks; await slow work, in asyncio.to_thread() if need be"
+            }
+        }
+    }
+}
+
+/// The callback that runs on one lane, or event loop, now.
 #[derive(Debug)]
 pub(super) struct Running {
     pub log: Arc<CallLog>,
+    place: Place,
     /// The lane's thread, as `threading.get_ident()` returns it.
     thread: u64,
     /// The slot's number plus one; 0 between callbacks.
@@ -134,15 +154,13 @@ impl CallLog {
         self.timeouts.load(Relaxed)
     }
 
-    fn warn_slow(&self, slot: Slot, taken: Duration, now: Instant) {
+    /// Logs a callback that was slow, with what `waited` for it and what to do.
+    fn warn_slow(&self, slot: Slot, taken: Duration, now: Instant, waited: &str) {
         let warned = &mut self.warned.lock().even_poisoned()[slot as usize];
         if warned.is_none_or(|last| now.duration_since(last) >= INTERVAL) {
             *warned = Some(now);
             let (name, taken) = (self.name(slot), taken.as_millis());
-            log::warn!(
-                target: log_target::CALLBACK,
-                "{name}: it took {taken} ms, and the other connections of its lane waited; do slow work in a thread, or give callback_threads"
-            );
+            log::warn!(target: log_target::CALLBACK, "{name}: it took {taken} ms, and {waited}");
         }
     }
 }
@@ -150,12 +168,30 @@ impl CallLog {
 impl Running {
     /// Registers a lane that begins to run callbacks in the Python thread `thread`.
     pub(super) fn start(log: Arc<CallLog>, thread: u64) -> Arc<Self> {
-        let (since, reported) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
-        let running = Arc::new(Self { log, thread, slot: AtomicUsize::new(0), since, reported });
+        let running = Arc::new(Self::new(log, Place::Lane, thread));
         let mut lanes = LANES.lock().even_poisoned();
         lanes.retain(|lane| lane.strong_count() > 0);
         lanes.push(Arc::downgrade(&running));
         running
+    }
+
+    /// Returns the state of an event loop. Callbacks that do not return are found by the façade, which asks the loop.
+    pub(super) fn on_loop(log: Arc<CallLog>) -> Self {
+        Self::new(log, Place::Loop, 0)
+    }
+
+    fn new(log: Arc<CallLog>, place: Place, thread: u64) -> Self {
+        let (since, reported) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
+        Self { log, place, thread, slot: AtomicUsize::new(0), since, reported }
+    }
+
+    /// Returns the name of the callback that runs now.
+    pub(super) fn name(&self) -> Option<String> {
+        self.slot().map(|slot| self.log.name(slot))
+    }
+
+    fn slot(&self) -> Option<Slot> {
+        Slot::ALL.get(self.slot.load(Relaxed).checked_sub(1)?).copied()
     }
 
     pub(super) fn begin(&self, slot: Slot, at: Instant) {
@@ -168,13 +204,13 @@ impl Running {
         self.slot.store(0, Relaxed);
         let taken = now.saturating_duration_since(began);
         if taken >= SLOW {
-            self.log.warn_slow(slot, taken, now);
+            self.log.warn_slow(slot, taken, now, self.place.waited());
         }
     }
 
     /// Returns the callback that has run for `least` or longer, unless it was reported already.
     fn stuck(&self, least: Duration) -> Option<Stuck> {
-        let slot = *Slot::ALL.get(self.slot.load(Relaxed).checked_sub(1)?)?;
+        let slot = self.slot()?;
         let since = self.since.load(Relaxed);
         let taken = EPOCH.elapsed().saturating_sub(Duration::from_millis(since));
         (taken >= least && self.reported.swap(since, Relaxed) != since)

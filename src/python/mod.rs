@@ -15,6 +15,7 @@ mod callbacks;
 mod calls;
 mod config;
 mod convert;
+mod coroutine;
 mod custom_framer;
 mod data;
 mod errors;
@@ -27,6 +28,7 @@ mod lane;
 mod locals;
 mod logging;
 mod loop_threads;
+mod loop_turn;
 #[cfg(unix)]
 mod loop_wake;
 mod outgoing;
@@ -36,6 +38,7 @@ mod reading;
 mod runtime;
 mod server;
 mod view;
+mod worker;
 
 use pyo3::prelude::*;
 
@@ -77,6 +80,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<outgoing::Outgoing>()?;
     module.add_class::<reading::Reading>()?;
     module.add_class::<server::Server>()?;
+    module.add_class::<worker::Worker>()?;
     module.add_function(wrap_pyfunction!(parse_address, module)?)?;
     module.add_function(wrap_pyfunction!(framers::set_framing, module)?)?;
     module.add_function(wrap_pyfunction!(logging::start_logging, module)?)?;
@@ -85,7 +89,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(logging::flush_logs, module)?)?;
     module.add_function(wrap_pyfunction!(logging::logs_flushed, module)?)?;
     module.add_function(wrap_pyfunction!(logging::log_held_up, module)?)?;
-    module.add_function(wrap_pyfunction!(asking::next_questions, module)?)?;
+    module.add_function(wrap_pyfunction!(loop_turn::answer_questions, module)?)?;
     module.add_function(wrap_pyfunction!(stuck_callbacks, module)?)?;
     module.add_function(wrap_pyfunction!(on_lane, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::prepare, module)?)?;

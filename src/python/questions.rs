@@ -325,6 +325,21 @@ impl Queue {
         Ok(())
     }
 
+    /// Puts items back before those that have come since, and wakes the loop.
+    pub(super) fn put_back(&self, mut items: Vec<Item>) {
+        let mut state = self.state();
+        items.append(&mut state.items);
+        let Phase::Open(wake) = &state.phase else {
+            drop(state);
+            return;
+        };
+        let wake = Arc::clone(wake);
+        state.items = items;
+        drop(state);
+        self.arrived.notify_all();
+        drop(DueWake::new(wake));
+    }
+
     /// Returns true if no event loop has been there yet.
     pub(super) fn is_new(&self) -> bool {
         matches!(self.state().phase, Phase::New)

@@ -18,6 +18,7 @@ BASES: dict[str, type[BaseException]] = {
     "ConfigError": ValueError,
     "ConnectError": ConnectionError,
     "ConnectionClosedError": ConnectionError,
+    "NoUpstreamError": AttributeError,
     "ForkError": RuntimeError,
     "FramingError": ValueError,
     "LaneError": RuntimeError,

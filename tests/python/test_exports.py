@@ -39,6 +39,7 @@ PUBLIC = {
     "RecvTimeoutError",
     "Ledger",
     "Limits",
+    "NoUpstreamError",
     "Listen",
     "Relay",
     "ResolveError",

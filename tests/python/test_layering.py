@@ -48,6 +48,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "_callback_log",
         "_bridge",
         "_async_calls",
+        "_crew",
         "_lanes",
         "_callbacks",
         "_hook_decorators",

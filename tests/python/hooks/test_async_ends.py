@@ -210,7 +210,7 @@ TIMED: dict[str, tuple[str, CloseReason]] = {
 
 @pytest.mark.parametrize("on_timeout", TIMED)
 def test_a_late_answer_has_the_effect_that_was_chosen(
-    on_timeout: Any, echo: Echo, serve: Serve, callback_log: CallbackLog
+    on_timeout: Any, echo: Echo, serve: Serve, callback_log: CallbackLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     hanging, ends = Hanging(), CloseRecorder()
     settings = Callbacks(callback_timeout=0.05, on_timeout=on_timeout)
@@ -223,6 +223,9 @@ def test_a_late_answer_has_the_effect_that_was_chosen(
     assert ends.wait().reason is reason
     assert server.stats.callback_timeouts == 1
     callback_log.wait("on_client_recv", "has not answered within 50ms")
+    if on_timeout == "close":
+        closed = [one.getMessage() for one in caplog.records if one.name == "interpose.connection"]
+        assert any("closed (callback_timeout): on_client_recv: it has not answered" in line for line in closed), closed
 
 
 def test_a_client_whose_on_accept_is_late_is_treated_as_chosen(echo: Echo, serve: Serve) -> None:

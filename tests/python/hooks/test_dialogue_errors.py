@@ -19,6 +19,7 @@ from interpose import (
     Side,
 )
 from support.addresses import address_of
+from support.callback_log import CallbackLog
 from support.callbacks import CloseRecorder
 from support.deadline import poll
 from support.exchanges import Sink, exchange
@@ -129,6 +130,36 @@ def test_once_bytes_are_relayed_a_side_is_not_read(echo: Echo, serve: Serve) -> 
     assert "read: what <client 127.0.0.1:" in errors[0]
     assert "comes to on_recv now, or is relayed; read in an `async def` on_accept or on_connect" in errors[0]
     assert "read: what <upstream 127.0.0.1:" in errors[1]
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_an_upstream_that_is_not_there_yet(is_async: bool, echo: Echo, serve: Serve, callback_log: CallbackLog) -> None:
+    async def reads(conn: Connection) -> None:
+        upstream: Any = conn.upstream
+        await upstream.read(1)
+
+    def sends(conn: Connection) -> None:
+        upstream: Any = conn.upstream
+        upstream.send(b"hello")
+
+    word = "read" if is_async else "send"
+    ends = CloseRecorder()
+    server = serve(echo.address, on_accept=reads if is_async else sends, on_close=ends)
+    assert exchange(server)[0] == "reset"
+    text = f"{word}: connection 1 has no upstream in on_accept; use it from on_connect on, or look first"
+    assert f"raised NoUpstreamError: {text}" in str(ends.wait().error)
+    assert "\n" not in str(ends.wait().error)
+    assert callback_log.wait("NoUpstreamError")
+
+
+def test_another_none_is_not_taken_for_an_upstream(echo: Echo, serve: Serve) -> None:
+    async def on_accept(conn: Connection) -> None:
+        log: Any = conn.state
+        log.send(b"hello")
+
+    ends = CloseRecorder()
+    exchange(serve(echo.address, on_accept=on_accept, on_close=ends))
+    assert "AttributeError: 'NoneType' object has no attribute 'send'" in str(ends.wait().error)
 
 
 def test_a_task_that_goes_on_reading_after_the_answer(echo: Echo, serve: Serve) -> None:
