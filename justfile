@@ -15,6 +15,11 @@ develop:
     .venv/bin/python -m pip install --quiet --group dev
     .venv/bin/maturin develop --locked
 
+# The documentation as a site, in target/site/html.
+docs:
+    .venv/bin/python -m pip install --quiet --group docs
+    .venv/bin/python -m docs.site
+
 # Formats Rust and Python.
 format:
     cargo fmt
