@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TypeAlias, cast
 
-from ._exceptions import AddressError, ConfigError, printable, wrong_type
+from ._exceptions import AddressError, ConfigError, InterposeError, printable, wrong_type
 
 # A name has 253 characters at most, a path 107 bytes. Errors quote the text, so it must not be a megabyte.
 MOST_TEXT = 300
@@ -40,14 +40,15 @@ def address_text(name: SocketName) -> str:
     return printable(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
 
 
-def port_number(value: object) -> int:
-    """Return `value` as a TCP port, or raise."""
+def port_number(value: object, *, listens: bool = True) -> int:
+    """Return `value` as a TCP port to listen on or to connect to, or raise."""
     if isinstance(value, bool) or not isinstance(value, int):
         digits = value.strip() if isinstance(value, str) else ""
         number = digits if digits.isascii() and digits.isdigit() and len(digits) <= 5 else "9090"
         raise wrong_type("port", value, "an int", f"give a number without quotes, such as {number}")
     if not 0 <= value <= 65535:
-        raise ConfigError("port: it is not between 0 and 65535; give 0 for any free port")
+        advice = "give 0 for any free port" if listens else "give the one the upstream listens on"
+        raise ConfigError(f"port: it is not between {0 if listens else 1} and 65535; {advice}")
     return int(value)
 
 
@@ -76,6 +77,16 @@ def host_text(name: str, value: object) -> str:
     except UnicodeEncodeError:
         raise AddressError(f"{name}: {value!r} has a lone surrogate; give plain text") from None
     return value
+
+
+def named(name: str, error: InterposeError) -> InterposeError:
+    """Return `error`, of an address, as one of the setting `name` that the address was given for.
+
+    >>> named("mirror_to", AddressError('address "b": the port is missing; write b:80'))
+    AddressError('mirror_to: address "b": the port is missing; write b:80')
+    """
+    text = f"{error}"
+    return error if text.startswith(f"{name}: ") else type(error)(f"{name}: {text.removeprefix('forward_to: ')}")
 
 
 def listen_address(host: object, port: object) -> tuple[str, int | None]:

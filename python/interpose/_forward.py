@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, cast
 
 from . import _native
-from ._addresses import SocketName, address_text, host_port, host_text, port_number, port_text, unix_path
+from ._addresses import SocketName, address_text, host_port, host_text, named, port_number, port_text, unix_path
 from ._checks import seconds
-from ._exceptions import ConfigError, wrong_type
+from ._exceptions import ConfigError, InterposeError, wrong_type
 from ._names import FORWARD_ARGUMENTS, names_checked
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Forward:
             return
         host = host_text("host", host)
         if port is not None:
-            port = port_number(port)
+            port = port_number(port, listens=False)
             if host.startswith("unix:"):
                 raise ConfigError("port: a Unix socket has none; leave it out")
             if port == 0:
@@ -206,7 +206,10 @@ def _fallback_of(item: object, limit: float, source: str | None) -> Forward:
     forward = forward_of(item, "fallback")
     if isinstance(item, Forward):
         return forward
-    return _rebuild(native_forward(forward).address, limit, _fitting(source, forward))
+    try:
+        return _rebuild(native_forward(forward).address, limit, _fitting(source, forward))
+    except InterposeError as error:
+        raise named("fallback", error) from None
 
 
 def _fitting(source: str | None, forward: Forward) -> str | None:
@@ -229,6 +232,13 @@ def forward_of(value: object, name: str = "forward_to") -> Forward:
     """Return the Forward that `value` means, or raise what Forward raises; `name` is what it is called."""
     if isinstance(value, Forward):
         return value
+    try:
+        return _forward_of(value, name)
+    except InterposeError as error:
+        raise named(name, error) from None
+
+
+def _forward_of(value: object, name: str) -> Forward:
     if isinstance(value, str):
         return Forward(value)
     advice = 'write ("host", 80), "host:80", "unix:/path" or a Forward'
@@ -241,7 +251,7 @@ def forward_of(value: object, name: str = "forward_to") -> Forward:
     items = cast("tuple[object, ...] | list[object]", value)
     if len(items) != 2:
         raise ConfigError(f"{name}: the {type(items).__name__} has {len(items)} items, not 2; {advice}")
-    return Forward(host_text(name, items[0]), port_number(items[1]))
+    return Forward(host_text(name, items[0]), port_number(items[1], listens=False))
 
 
 def target_of(value: ForwardTo | None, *, is_needed: bool) -> Forward | None:
@@ -252,6 +262,20 @@ def target_of(value: ForwardTo | None, *, is_needed: bool) -> Forward | None:
             "or give an on_accept that says where each client goes"
         )
     return None if value is None else forward_of(value)
+
+
+def mirror_of(value: object, forward: Forward | None) -> Forward | None:
+    """Return the Forward of a server's `mirror_to`, or raise what Forward raises. `forward`: where its clients go."""
+    if value is None:
+        return None
+    mirror = forward_of(value, "mirror_to")
+    native_forward(mirror, "mirror_to")
+    if forward is not None and forward is not Forward.NOWHERE and forward.address == mirror.address:
+        text = address_text(mirror.address)
+        raise ConfigError(
+            f"mirror_to: {text} is forward_to as well, and would get each client twice; give another target"
+        )
+    return mirror
 
 
 def native_forward(forward: Forward, name: str = "forward_to") -> _native.Forward:

@@ -39,9 +39,17 @@ class Framings:
         return native_framing(self.of_client), native_framing(self.of_upstream)
 
 
-def framings_of(value: object, relay: Relay) -> Framings:
-    """Return what a server's `framing` and `relay` say, or raise ArgumentTypeError or ConfigError."""
-    return Framings(*_pair_of(value), relay.max_message, relay.framing_errors == "chunk")
+def framings_of(value: object, relay: Relay, *, inherited: object = None) -> Framings:
+    """Return what a server's `framing` and `relay` say, or raise ArgumentTypeError or ConfigError.
+
+    A pair of None is for a class that has a framing to take away, `inherited`; elsewhere it is a slip.
+    """
+    pair = _pair_of(value)
+    if value is not None and pair == (None, None) and inherited is None:
+        raise ConfigError(
+            "framing: it frames neither side; leave it out for chunks, or write (framing.lines(), None) for one side"
+        )
+    return Framings(*pair, relay.max_message, relay.framing_errors == "chunk")
 
 
 def _pair_of(value: object) -> tuple[Framing | None, Framing | None]:

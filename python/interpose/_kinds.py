@@ -204,18 +204,13 @@ class Targets(Kind):
 
     def check(self, name: str, value: object) -> tuple[str, ...]:
         """Return `value` as a tuple; it must be a list or tuple of texts that are addresses."""
-        from . import _native
-        from ._addresses import host_text
         from ._exceptions import wrong_type
 
         if not isinstance(value, (list, tuple)):
             raise wrong_type(name, value, "a list", 'write ["standby:80"]')
         # typing, which has cast(), is not imported with the command.
         texts: tuple[object, ...] = tuple(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-        found = tuple(host_text(name, text) for text in texts)
-        for text in found:
-            _native.parse_address(text)
-        return found
+        return tuple(_address(name, text) for text in texts)
 
     def read(self, name: str, text: str) -> tuple[str, ...]:
         """Read addresses with commas between them."""
@@ -235,13 +230,7 @@ class Target(Kind):
 
     def check(self, name: str, value: object) -> str | None:
         """Return `value`, which must be the text of an address, or None."""
-        from . import _native
-        from ._addresses import host_text
-
-        text = None if value is None else host_text(name, value)
-        if text is not None:
-            _native.parse_address(text)
-        return text
+        return None if value is None else _address(name, value)
 
     def read(self, name: str, text: str) -> str | None:
         """Return the text as it stands."""
@@ -250,6 +239,20 @@ class Target(Kind):
     def show(self, value: object) -> str:
         """Return the address, or that there is none."""
         return "none" if value is None else f"{value}"
+
+
+def _address(name: str, value: object) -> str:
+    """Return `value`, which must be the text of an address."""
+    from . import _native
+    from ._addresses import host_text, named
+    from ._exceptions import AddressError
+
+    text = host_text(name, value)
+    try:
+        _native.parse_address(text)
+    except AddressError as error:
+        raise named(name, error) from None
+    return text
 
 
 def _refuse(name: str, why: str) -> NoReturn:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from ._checks import instance
 from ._exceptions import ServerStoppedError
-from ._forward import Forward, ForwardTo, forward_of, native_forward, target_of
+from ._forward import Forward, ForwardTo, mirror_of, native_forward, target_of
 from ._framing_pair import FramingFor
 from ._groups import Callbacks, Limits, Listen, Relay, Timeouts, native_config
 
@@ -64,13 +64,6 @@ def native_or_none(forward: Forward | None, name: str = "forward_to") -> _native
     return None if forward is None else native_forward(forward, name)
 
 
-def mirror_of(value: object) -> Forward | None:
-    """Return the Forward of a server's `mirror_to`, or raise what Forward raises."""
-    mirror = None if value is None else forward_of(value, "mirror_to")
-    native_or_none(mirror, "mirror_to")
-    return mirror
-
-
 class LiveSettings:
     """The values in force, which the native side has too: they change together, or not at all."""
 
@@ -103,8 +96,9 @@ class LiveSettings:
             forward, mirror, timeouts, limits = self._forward, self._mirror, self._timeouts, self._limits
             if name == "forward_to":
                 value = forward = target_of(cast("ForwardTo | None", value), is_needed=not callbacks.decides)
+                mirror_of(mirror, forward)
             elif name == "mirror_to":
-                value = mirror = mirror_of(value)
+                value = mirror = mirror_of(value, forward)
             elif name == "timeouts":
                 value = timeouts = instance(name, value, Timeouts)
             else:

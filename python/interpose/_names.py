@@ -90,6 +90,7 @@ LENGTH_ARGUMENTS = _table(
         "adjust": "adjustment lengthadjustment add extra",
     }
 )
+FIXED_ARGUMENTS = _table({"n": "size length width count bytes nbytes"})
 CUSTOM_ARGUMENTS = _table({"function": "func f callback cut framer callable"})
 FRAMINGS = _table(
     {
@@ -194,21 +195,25 @@ def no_such(name: str, where: str, meant: str | None) -> str:
 
 
 def names_checked(
-    others: Mapping[str, str], old: frozenset[str] = frozenset(), first: int = 1
+    others: Mapping[str, str], old: frozenset[str] = frozenset(), first: int = 1, sample: str = ""
 ) -> Callable[[Callable[_Parameters, _Result]], Callable[_Parameters, _Result]]:
     """Return a decorator: a keyword that the function does not know is answered with the one that is meant.
 
     `old`: keywords that it still takes, and that no answer names. `first`: the place of its first argument that has a
-    name, which in a method is behind `self`.
+    name, which in a method is behind `self`. With a `sample` of its call, arguments that are missing or too many are
+    answered with that.
     """
 
     def decorate(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
         code = function.__code__
         known = code.co_varnames[first : code.co_argcount + code.co_kwonlyargcount]
         keywords = old.union(known)
+        needed = known[: len(known) - len(function.__defaults__ or ())]
 
         @functools.wraps(function)
         def checked(*arguments: _Parameters.args, **named: _Parameters.kwargs) -> _Result:
+            if sample:
+                _check_number(sample, known, needed, len(arguments), named)
             if not named.keys() <= keywords:
                 wrong = next(name for name in named if name not in keywords)
                 # A slip of another's name for it is answered as well.
@@ -220,6 +225,21 @@ def names_checked(
         return checked
 
     return decorate
+
+
+def _check_number(
+    sample: str, known: tuple[str, ...], needed: tuple[str, ...], given: int, named: Mapping[str, object]
+) -> None:
+    """Raise if one of the `needed` arguments is missing, or more are given than are `known`."""
+    name = sample.partition("(")[0].rpartition(".")[2]
+    if not known and (given or named):
+        raise ArgumentTypeError(f"{name}: it takes no arguments; write {sample}")
+    if given > len(known):
+        raise ArgumentTypeError(f"{name}: it takes {', '.join(known)}, and has {given} arguments; write {sample}")
+    missing = next((one for one in needed[given:] if one not in named), None)
+    # A slip in its name is answered by that.
+    if missing is not None and named.keys() <= set(known):
+        raise ArgumentTypeError(f"{missing}: it is missing; write {sample}")
 
 
 class ServerNames:

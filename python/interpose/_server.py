@@ -15,14 +15,14 @@ from ._checks import flag, instance, seconds
 from ._connection import Connection
 from ._ending import Ending, check_loop
 from ._exceptions import ArgumentTypeError, LaneError, RuntimeStartError, ServerStoppedError
-from ._forward import Forward, ForwardTo, target_of
+from ._forward import Forward, ForwardTo, mirror_of, target_of
 from ._framing_pair import FramingFor, framings_of
 from ._groups import Callbacks, Limits, Listen, Relay, Timeouts, native_config
 from ._hook_decorators import callbacks_of
 from ._hook_methods import HookMethods, warn_of_slips
 from ._hook_types import OnAccept, OnConnection, OnEof, OnPreread, OnRecv
 from ._hooks import HOOKS
-from ._live_settings import LiveSettings, Settable, is_fixed, is_live, mirror_of, native_or_none
+from ._live_settings import LiveSettings, Settable, is_fixed, is_live, native_or_none
 from ._names import LOOP_ARGUMENTS, SERVER_ARGUMENTS, STOP_ARGUMENTS, ServerNames, names_checked
 from ._old_keywords import OLD_KEYWORDS, OldKeywords, group_of
 from ._shadowable import shadowable
@@ -104,12 +104,12 @@ class TheServer(Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
         wanted = self.forward_to if forward_to is None else forward_to
         forward = target_of(wanted, is_needed=not held.decides)
         self.framing = self.framing if framing is None else framing
-        framings = framings_of(self.framing, relay)
+        framings = framings_of(self.framing, relay, inherited=type(self).framing)
         held.prepare(Tutorial(self, held, callbacks), callbacks, relay.buffer, framings)
         warn_of_slips(type(self))
         self._drain = seconds("drain", drain, zero=True)
         self._pid = os.getpid()
-        mirror = mirror_of(self.mirror_to if mirror_to is None else mirror_to)
+        mirror = mirror_of(self.mirror_to if mirror_to is None else mirror_to, forward)
         config = native_config(timeouts, limits, relay, listen, callbacks)
         native = _native.Server((host, port), native_or_none(forward), config, native_or_none(mirror))
         self._live = LiveSettings(self, native, (forward, mirror), timeouts, limits)

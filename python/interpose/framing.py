@@ -21,7 +21,16 @@ from typing import Any, Literal, NoReturn, cast
 from . import _native
 from ._checks import count, flag
 from ._exceptions import ArgumentTypeError, ConfigError, printable, wrong_type
-from ._names import CUSTOM_ARGUMENTS, DELIMITED_ARGUMENTS, FRAMINGS, LENGTH_ARGUMENTS, names_checked, nearest, no_such
+from ._names import (
+    CUSTOM_ARGUMENTS,
+    DELIMITED_ARGUMENTS,
+    FIXED_ARGUMENTS,
+    FRAMINGS,
+    LENGTH_ARGUMENTS,
+    names_checked,
+    nearest,
+    no_such,
+)
 from ._side import Buffer
 
 __all__ = [
@@ -118,6 +127,7 @@ def _framing(name: str, native: _native.Framing, /, **arguments: object) -> Fram
     return made
 
 
+@names_checked({}, first=0, sample="framing.lines()")
 def lines() -> Framing:
     r"""Return the framing of lines: a message ends with `b"\n"`, which is part of it, as is a `b"\r"` before it.
 
@@ -128,7 +138,7 @@ def lines() -> Framing:
     return _framing("lines", _native.Framing.lines())
 
 
-@names_checked(DELIMITED_ARGUMENTS, first=0)
+@names_checked(DELIMITED_ARGUMENTS, first=0, sample='framing.delimited(b"\\r\\n")')
 def delimited(delimiter: bytes) -> Framing:
     r"""Return the framing of messages that end with `delimiter`, which is part of each.
 
@@ -145,6 +155,7 @@ def delimited(delimiter: bytes) -> Framing:
     return _framing("delimited", _native.Framing.delimited(delimiter), delimiter=delimiter)
 
 
+@names_checked(FIXED_ARGUMENTS, first=0, sample="framing.fixed(16)")
 def fixed(n: int) -> Framing:
     """Return the framing of messages of `n` bytes each.
 
@@ -158,7 +169,7 @@ def fixed(n: int) -> Framing:
     return _framing("fixed", _native.Framing.fixed(n), n=n)
 
 
-@names_checked(LENGTH_ARGUMENTS, first=0)
+@names_checked(LENGTH_ARGUMENTS, first=0, sample="framing.length_prefixed(4)")
 def length_prefixed(
     width: int, offset: int = 0, byteorder: Literal["big", "little"] = "big", adjust: int = 0
 ) -> Framing:
@@ -203,6 +214,7 @@ _BYTE_ORDERS = {
 }
 
 
+@names_checked({}, first=0, sample="framing.varint()")
 def varint() -> Framing:
     r"""Return the framing of messages behind their length as a varint, as Protocol Buffers write it: LEB128.
 
@@ -215,6 +227,7 @@ def varint() -> Framing:
     return _framing("varint", _native.Framing.varint())
 
 
+@names_checked({}, first=0, sample="framing.tls_records()")
 def tls_records() -> Framing:
     r"""Return the framing of TLS: a message is a record, with its header of 5 bytes, whose length is set right.
 
@@ -225,6 +238,7 @@ def tls_records() -> Framing:
     return _framing("tls_records", _native.Framing.tls_records())
 
 
+@names_checked({}, first=0, sample="framing.resp()")
 def resp() -> Framing:
     r"""Return the framing of Redis, RESP2 and RESP3: a message is a whole command or reply, however deep.
 
@@ -235,6 +249,7 @@ def resp() -> Framing:
     return _framing("resp", _native.Framing.resp())
 
 
+@names_checked({}, first=0, sample="framing.postgres()")
 def postgres() -> Framing:
     r"""Return the framing of PostgreSQL's protocol, version 3: a message with its type and length, which is set right.
 
@@ -248,6 +263,7 @@ def postgres() -> Framing:
     return _framing("postgres", _native.Framing.postgres())
 
 
+@names_checked({}, first=0, sample="framing.mysql()")
 def mysql() -> Framing:
     r"""Return the framing of MySQL and MariaDB: a message is a packet, with its header of 4 bytes.
 
@@ -258,6 +274,7 @@ def mysql() -> Framing:
     return _framing("mysql", _native.Framing.mysql())
 
 
+@names_checked({}, first=0, sample="framing.mqtt()")
 def mqtt() -> Framing:
     r"""Return the framing of MQTT: a message is a control packet, whose remaining length is set right.
 
@@ -268,6 +285,7 @@ def mqtt() -> Framing:
     return _framing("mqtt", _native.Framing.mqtt())
 
 
+@names_checked({}, first=0, sample="framing.modbus()")
 def modbus() -> Framing:
     r"""Return the framing of Modbus/TCP: a message is a request or an answer with its header; its length is set right.
 
@@ -278,6 +296,7 @@ def modbus() -> Framing:
     return _framing("modbus", _native.Framing.modbus())
 
 
+@names_checked({}, first=0, sample="framing.dns()")
 def dns() -> Framing:
     r"""Return the framing of DNS over TCP: a message behind two bytes of length, which are set right.
 
@@ -288,6 +307,7 @@ def dns() -> Framing:
     return _framing("dns", _native.Framing.dns())
 
 
+@names_checked({}, first=0, sample="framing.http1()")
 def http1() -> Framing:
     r"""Return the framing of HTTP/1: a message is a request or a response, its head with its body.
 
@@ -301,7 +321,7 @@ def http1() -> Framing:
     return _framing("http1", _native.Framing.http1())
 
 
-@names_checked(CUSTOM_ARGUMENTS, first=0)
+@names_checked(CUSTOM_ARGUMENTS, first=0, sample="framing.custom(function)")
 def custom(function: Callable[[memoryview], int | None]) -> Framing:
     r"""Return the framing of a function: it is called with the bytes from the beginning of a message on.
 
@@ -318,13 +338,29 @@ def custom(function: Callable[[memoryview], int | None]) -> Framing:
     >>> framing.custom(cut).split(bytes([2]) + b"hi" + bytes([3]) + b"th")
     [b'\x02hi', b'\x03th']
     """
+    _check_function(function)
+    return _framing("custom", _native.Framing.custom(function), function=function)
+
+
+def _check_function(function: object) -> None:
+    """Raise for what cannot be called as the function of a custom framing."""
     wanted = "give one that can be called as function(buffer)"
+    made = next((name for name in __all__ if function is globals()[name]), None)
+    if made is not None:
+        raise ArgumentTypeError(f"function: framing.{made} makes a Framing; write framing=framing.{made}(...)")
+    if isinstance(function, Framing):
+        raise ArgumentTypeError(f"function: it is a Framing already; write framing={function!r}")
     if not callable(function):
         raise wrong_type("function", function, "a function", wanted)
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
-        raise ArgumentTypeError(
-            "function: it is async def, and a stream cannot wait for where it is cut; give a plain def"
-        )
+    for one in (function, getattr(function, "__call__", None)):  # noqa: B004
+        if inspect.iscoroutinefunction(one):
+            raise ArgumentTypeError(
+                "function: it is async def, and a stream cannot wait for where it is cut; give a plain def"
+            )
+        if inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one):
+            raise ArgumentTypeError(
+                "function: it has a yield, and is called anew for each message; return the message's length"
+            )
     try:
         inspect.signature(function).bind(b"")
     except ValueError:
@@ -332,7 +368,6 @@ def custom(function: Callable[[memoryview], int | None]) -> Framing:
     except TypeError:
         takes = printable(str(inspect.signature(function)))
         raise ArgumentTypeError(f"function: it takes {takes}, and is called with one buffer; {wanted}") from None
-    return _framing("custom", _native.Framing.custom(function), function=function)
 
 
 def __getattr__(name: str) -> NoReturn:

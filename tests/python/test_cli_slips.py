@@ -93,6 +93,12 @@ def test_a_slip_of_an_option(words: str, capsys: pytest.CaptureFixture[str]) -> 
     assert_answered(["9090", TARGET, *words.split()], OPTIONS[words], _cli.USAGE, capsys)
 
 
+@pytest.mark.parametrize("option", ["--mirror-to", "--fallback"])
+def test_an_address_is_answered_with_the_option_that_has_it(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = f'{option}: address "host": the port is missing; write 9090, host:9090, [::1]:9090 or unix:/path'
+    assert_answered(["0", TARGET, option, "host"], answer, _cli.USAGE, capsys)
+
+
 @pytest.mark.parametrize("words", WORDS)
 def test_a_slip_of_the_words(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert_answered(words.split(), WORDS[words], _cli.USAGE, capsys)

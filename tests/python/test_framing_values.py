@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -18,6 +18,10 @@ TARGET = ("example.org", 80)
 
 def cut_at_zero(buffer: memoryview) -> int | None:
     return bytes(buffer).find(b"\0") + 1 or None
+
+
+def cut_with_yield(buffer: memoryview) -> Iterator[int]:
+    yield len(buffer)
 
 
 EVERY: dict[str, Callable[[], Framing]] = {
@@ -37,6 +41,7 @@ EVERY: dict[str, Callable[[], Framing]] = {
     "framing.dns()": framing.dns,
     "framing.http1()": framing.http1,
 }
+FRAMINGS_WITH_ARGUMENTS = {"custom", "delimited", "fixed", "length_prefixed"}
 MADE = pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
 
 
@@ -117,6 +122,53 @@ def test_bytes_that_break_the_protocol_are_an_error_with_place_and_expectation()
 WRONG: list[tuple[Callable[[], object], type[InterposeError], str]] = [
     (lambda: framing.delimited("\r\n"), ArgumentTypeError, r"delimiter: it is str, not bytes; write b'\r\n'"),  # type: ignore[arg-type]
     (lambda: framing.delimited(10), ArgumentTypeError, 'delimiter: it is int, not bytes; write b"\\r\\n"'),  # type: ignore[arg-type]
+    (lambda: framing.fixed(), ArgumentTypeError, "n: it is missing; write framing.fixed(16)"),  # type: ignore[call-arg]
+    (
+        lambda: framing.fixed(1, 2),  # type: ignore[call-arg]
+        ArgumentTypeError,
+        "fixed: it takes n, and has 2 arguments; write framing.fixed(16)",
+    ),
+    (
+        lambda: framing.fixed(size=3),  # type: ignore[call-arg]
+        ArgumentTypeError,
+        "size: there is no such argument; did you mean n?",
+    ),
+    (
+        lambda: framing.delimited(),  # type: ignore[call-arg]
+        ArgumentTypeError,
+        'delimiter: it is missing; write framing.delimited(b"\\r\\n")',
+    ),
+    (
+        lambda: framing.length_prefixed(offset=1),  # type: ignore[call-arg]
+        ArgumentTypeError,
+        "width: it is missing; write framing.length_prefixed(4)",
+    ),
+    (
+        lambda: framing.length_prefixed(4, 0, "big", 0, 1),  # type: ignore[call-arg]
+        ArgumentTypeError,
+        "length_prefixed: it takes width, offset, byteorder, adjust, and has 5 arguments; "
+        "write framing.length_prefixed(4)",
+    ),
+    (
+        lambda: framing.custom(),  # type: ignore[call-arg]
+        ArgumentTypeError,
+        "function: it is missing; write framing.custom(function)",
+    ),
+    (
+        lambda: framing.custom(framing.lines()),  # type: ignore[arg-type]
+        ArgumentTypeError,
+        "function: it is a Framing already; write framing=framing.lines()",
+    ),
+    (
+        lambda: framing.custom(framing.length_prefixed),  # type: ignore[arg-type]
+        ArgumentTypeError,
+        "function: framing.length_prefixed makes a Framing; write framing=framing.length_prefixed(...)",
+    ),
+    (
+        lambda: framing.custom(cut_with_yield),  # type: ignore[arg-type]
+        ArgumentTypeError,
+        "function: it has a yield, and is called anew for each message; return the message's length",
+    ),
     (lambda: framing.fixed(0), ConfigError, "n: it is below 1; give at least 1"),
     (lambda: framing.fixed(True), ArgumentTypeError, "n: it is bool, not an int; give a whole number from 1 on"),
     (lambda: framing.fixed("4"), ArgumentTypeError, "n: it is str, not an int; give a whole number from 1 on"),  # type: ignore[arg-type]
@@ -190,6 +242,15 @@ def test_a_wrong_argument_is_a_typed_error_in_one_line(
     assert str(raised.value) == text
 
 
+@pytest.mark.parametrize("name", sorted(set(framing.__all__) - {"Framing", *FRAMINGS_WITH_ARGUMENTS}))
+def test_a_framing_without_arguments_says_how_it_is_written(name: str) -> None:
+    make: Any = getattr(framing, name)
+    for call in (functools.partial(make, 4), functools.partial(make, delimiter=b"a")):
+        with pytest.raises(ArgumentTypeError) as raised:
+            call()
+        assert str(raised.value) == f"{name}: it takes no arguments; write framing.{name}()"
+
+
 def test_an_empty_delimiter_is_refused() -> None:
     with pytest.raises(ConfigError, match="delimite"):
         framing.delimited(b"")
@@ -252,6 +313,11 @@ NO_FRAMINGS: list[tuple[Any, type[InterposeError], str]] = [
     ),
     ((framing.lines(), "lines"), ArgumentTypeError, "framing: it is str, not a Framing; did you mean framing.lines()?"),
     (
+        (None, None),
+        ConfigError,
+        "framing: it frames neither side; leave it out for chunks, or write (framing.lines(), None) for one side",
+    ),
+    (
         (framing.lines(),),
         ConfigError,
         "framing: the tuple has 1 items, not 2; give (of_client, of_upstream), None where a side has no framing",
@@ -279,6 +345,8 @@ def test_a_server_keeps_its_framing() -> None:
         (TheServer("", 0, TARGET, framing=pair), pair),
         (Lined("", 0, TARGET), framing.lines()),
         (Lined("", 0, TARGET, framing=pair), pair),
+        # The one way to take the framing of a class away.
+        (Lined("", 0, TARGET, framing=(None, None)), (None, None)),
     ]
     for server, wanted in made:
         assert server.framing == wanted

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import Serve
-from interpose import CloseReason, ConfigError, Forward, Side, TheServer
+from interpose import AddressError, ArgumentTypeError, CloseReason, ConfigError, Forward, Side, TheServer
 from support.addresses import address_of
 from support.deadline import poll
 from support.peers import Address, Echo, Served, connect, listener
@@ -109,6 +109,41 @@ def test_a_class_may_have_a_shadow() -> None:
     server = Service("", 0)
     assert server.mirror_to == Forward("192.0.2.2", 80)
     server.stop()
+
+
+def test_a_shadow_that_is_the_upstream_is_refused_because_it_would_get_each_client_twice(
+    echo: Echo, refusing: Address, serve: Serve
+) -> None:
+    refused = r"^mirror_to: 127\.0\.0\.1:\d+ is forward_to as well, .* twice; give another target$"
+    with pytest.raises(ConfigError, match=refused):
+        serve(echo.address, mirror_to=Forward(*echo.address, connect_timeout=1))
+    server = serve(echo.address, mirror_to=refusing)
+    with pytest.raises(ConfigError, match=refused):
+        server.mirror_to = echo.address
+    with pytest.raises(ConfigError, match=refused):
+        server.forward_to = refusing
+    assert (server.forward_to, server.mirror_to) == (Forward(*echo.address), Forward(*refusing))
+    # A shadow that takes over is no shadow any more.
+    server.mirror_to = None
+    server.forward_to = refusing
+
+
+@pytest.mark.parametrize(
+    "value", ["host", "::1:80", "host:0", ("host", 70000), ("host", "80"), ("", 80), "x" * 400, 80]
+)
+def test_an_error_of_an_address_names_the_setting_that_has_it(value: Any) -> None:
+    for name, call in (
+        ("forward_to", lambda: TheServer("", 0, value)),
+        ("mirror_to", lambda: TheServer("", 0, "192.0.2.1:80", mirror_to=value)),
+        ("fallback", lambda: Forward("192.0.2.1:80", fallback=[value])),
+    ):
+        with pytest.raises((AddressError, ArgumentTypeError, ConfigError)) as raised:
+            call()
+        text = str(raised.value)
+        assert text.startswith(f"{name}: ")
+        assert text.count("forward_to") == (name == "forward_to")
+        assert "; " in text
+        assert text.isprintable()
 
 
 def test_a_shadow_that_is_the_server_itself_is_refused(echo: Echo, serve: Serve) -> None:
