@@ -62,6 +62,9 @@ pub struct Wish {
     pub wanted: Wanted,
     /// True if the bytes stay to be read again, and to be relayed. Without effect for a message: its framer has passed it.
     pub peeks: bool,
+    /// True if another read of that side is refused until the bytes of this one are noted as seen, or put back: what it took
+    /// meanwhile would be behind them.
+    pub holds: bool,
     /// The instant at which the read fails as late.
     pub deadline: Option<Instant>,
 }
@@ -116,6 +119,8 @@ pub(crate) struct Dialogue {
     /// The number of the last request.
     last: u64,
     asked: Option<Asked>,
+    /// True while the bytes of a read that holds others are neither seen nor put back.
+    is_answering: bool,
 }
 
 struct Asked {
@@ -180,7 +185,7 @@ impl Dialogues {
         if !open() {
             return Err(Unread::Closed);
         }
-        if side.asked.is_some() {
+        if side.asked.is_some() || side.is_answering {
             return Err(Unread::Busy);
         }
         side.asked = Some(Asked { wish, answered });
@@ -198,11 +203,17 @@ impl Dialogues {
         withdrawn.is_some()
     }
 
+    /// Records that the bytes of a read have been seen: they are not put back any more.
+    pub(super) fn seen(&self, direction: Direction) {
+        self.state().sides[direction].is_answering = false;
+    }
+
     /// Puts consumed bytes, which nobody has seen, back in front, unless `open` returns false under the lock. Those of a
     /// message are the next message again, which its framer is not asked for.
     pub(super) fn put_back(&self, direction: Direction, bytes: &[u8], is_message: bool, open: impl FnOnce() -> bool) {
         let mut state = self.state();
         let side = &mut state.sides[direction];
+        side.is_answering = false;
         if open() {
             let behind = mem::replace(&mut side.bytes, BytesMut::from(bytes));
             side.bytes.extend_from_slice(&behind);
@@ -250,6 +261,7 @@ impl Dialogues {
             };
             let Asked { wish, answered } = side.asked.take()?;
             let peeks = wish.peeks && !matches!(wish.wanted, Wanted::Message { .. });
+            side.is_answering = wish.holds && !peeks && answer.is_ok();
             let answer = answer.map(|length| side.take(length, peeks));
             // Not under the lock: the function may request the next read.
             drop(state);

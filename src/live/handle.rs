@@ -220,6 +220,14 @@ impl Connection {
         self.0.dialogues().is_some_and(|dialogues| dialogues.cancel(direction, number))
     }
 
+    /// Records that the bytes of a read that holds others have been seen. Until then, or until they are put back, another read of
+    /// that side is [`Unread::Busy`].
+    pub fn note_seen(&self, direction: Direction) {
+        if let Some(dialogues) = self.0.dialogues() {
+            dialogues.seen(direction);
+        }
+    }
+
     /// Puts bytes of a read, which nobody has seen, back in front of those that are still to be read. Without effect once the
     /// bytes are relayed. A message, as `is_message` says, is the next message again.
     pub fn put_back(&self, direction: Direction, bytes: &[u8], is_message: bool) {

@@ -80,7 +80,7 @@ impl Reading {
         let peeks = word.starts_with("peek");
         let is_message = word == "message";
         let deadline = convert::seconds(py, "timeout", timeout)?.and_then(|limit| Instant::now().checked_add(limit));
-        let wish = Wish { wanted: wanted(bridge, word, size, delimiter), peeks, deadline };
+        let wish = Wish { wanted: wanted(bridge, word, size, delimiter), peeks, holds: !peeks, deadline };
         let state = Arc::new(Mutex::new(State::Asked));
         let answered = {
             let (state, queue, connection) = (Arc::clone(&state), Arc::clone(&bridge.callbacks.get().queue), connection.clone());
@@ -120,7 +120,12 @@ impl Reading {
             }
         };
         match result {
-            Ok(bytes) => Ok(Some(PyBytes::new(py, &bytes).into_any())),
+            Ok(bytes) => {
+                if !self.peeks {
+                    self.connection.note_seen(self.direction);
+                }
+                Ok(Some(PyBytes::new(py, &bytes).into_any()))
+            }
             Err(unread) => failure(py, &unread).map(|tuple| Some(tuple.into_any())),
         }
     }

@@ -3,6 +3,7 @@
 use proptest::{collection::vec, prelude::*, test_runner};
 
 pub(crate) mod garbage;
+pub(crate) mod work;
 
 use super::{
     framer::{Broken, Cut, Framer},

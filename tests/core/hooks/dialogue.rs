@@ -99,7 +99,7 @@ fn begin(
     peeks: bool,
 ) -> Result<(u64, mpsc::Receiver<Result<Bytes, Unread>>), Unread> {
     let (answer, answered) = mpsc::sync_channel(1);
-    let wish = Wish { wanted, peeks, deadline: None };
+    let wish = Wish { wanted, peeks, holds: false, deadline: None };
     let number = connection.read(direction, wish, Box::new(move |result| drop(answer.send(result))))?;
     Ok((number, answered))
 }
@@ -210,7 +210,7 @@ fn a_read_fails_with_its_reason_and_loses_no_byte() {
     connection.put_back(ToUpstream, &seen, false);
     let (answer, answered) = mpsc::sync_channel(1);
     let deadline = Some(Instant::now() + Duration::from_millis(20));
-    let wish = Wish { wanted: Wanted::Exactly(200), peeks: false, deadline };
+    let wish = Wish { wanted: Wanted::Exactly(200), peeks: false, holds: false, deadline };
     connection.read(ToUpstream, wish, Box::new(move |result| drop(answer.send(result)))).unwrap();
     assert_eq!(answered.recv_timeout(DEADLINE).unwrap().unwrap_err(), Unread::Late);
     site.client.half_close();
@@ -221,6 +221,28 @@ fn a_read_fails_with_its_reason_and_loses_no_byte() {
     upstream.expect(End::Eof);
     assert_eq!(begin(&connection, ToUpstream, line(), false).unwrap_err(), Unread::Closed, "it is relayed");
     assert_eq!(connection.ledger(ToUpstream).dropped, 0);
+}
+
+#[test]
+fn bytes_that_may_be_put_back_hold_the_reads_that_would_take_those_behind_them() {
+    let mut site = Site::accepting();
+    let (connection, reply) = site.asked();
+    site.client.send(b"abcdef");
+    let holding = |peeks| {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let wish = Wish { wanted: Wanted::Exactly(2), peeks, holds: true, deadline: None };
+        connection.read(ToUpstream, wish, Box::new(move |result| drop(answer.send(result)))).unwrap();
+        answered.recv_timeout(DEADLINE).unwrap().unwrap()
+    };
+    assert_eq!(holding(true), "ab");
+    let first = holding(false);
+    assert_eq!(begin(&connection, ToUpstream, Wanted::AtMost(1), false).unwrap_err(), Unread::Busy);
+    connection.put_back(ToUpstream, &first, false);
+    assert_eq!(holding(false), "ab");
+    connection.note_seen(ToUpstream);
+    assert_eq!(read(&connection, ToUpstream, Wanted::Exactly(2)).unwrap(), "cd");
+    assert!(reply.complete(Ok(Decision::Default)));
+    assert_eq!(site.upstream.accept().receive_exactly(2), b"ef");
 }
 
 #[test]

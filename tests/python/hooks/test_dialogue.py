@@ -17,6 +17,7 @@ from interpose import (
     CloseReason,
     Connection,
     Forward,
+    ReadError,
     Side,
     TheServer,
     framing,
@@ -191,6 +192,36 @@ def test_bytes_that_have_come_for_a_cancelled_read_are_read_again() -> None:
 
     asyncio.run(main())
     assert seen == [(True, b"ab")]
+
+
+@pytest.mark.parametrize("cancels", [True, False])
+def test_a_read_beside_one_whose_bytes_are_on_their_way_is_refused(cancels: bool) -> None:
+    """It would take what is behind them, and they come back in front if the first one is cancelled."""
+    seen: list[object] = []
+
+    async def main() -> None:
+        async def on_accept(conn: Connection) -> None:
+            reading = asyncio.create_task(conn.client.read_exactly(3))
+            await asyncio.sleep(0)
+            client.sendall(b"abcdef")
+            select.select([conn_waker], [], [], SECONDS)
+            with pytest.raises(ReadError, match=r"^read: another read of <client .* waits; await it first"):
+                await conn.client.read(2)
+            if cancels:
+                reading.cancel()
+            await asyncio.wait([reading])
+            seen.append(await conn.client.read_exactly(3))
+
+        with Sink() as upstream, socket.socket() as client:
+            async with TheServer("", 0, upstream.address, on_accept=on_accept) as server:
+                conn_waker = waker_of(server)
+                client.connect(address_of(server))
+                await asyncio.to_thread(poll, lambda: seen, SECONDS, "it was read again")
+                client.shutdown(socket.SHUT_WR)
+                assert await asyncio.to_thread(upstream.wait) == ("eof", b"def" if cancels else b"")
+
+    asyncio.run(main())
+    assert seen == [b"abc" if cancels else b"def"]
 
 
 def test_a_message_that_has_come_for_a_cancelled_read_comes_to_on_recv_as_it_was() -> None:
