@@ -100,8 +100,9 @@ def listen_address(host: object, port: object) -> tuple[str, int | None]:
             raise ConfigError('port: it is missing; write TheServer("", 9090, ...), or 0 for any free port')
         return text, None
     number = port_number(port)
-    if text.startswith("unix:"):
-        raise ConfigError("port: a Unix socket has none; leave it out")
+    if text.startswith(("unix:", "fd:")):
+        what = "a Unix socket" if text.startswith("unix:") else "a descriptor"
+        raise ConfigError(f"port: {what} has none; leave it out")
     return text or "127.0.0.1", number
 
 

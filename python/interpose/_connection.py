@@ -144,6 +144,11 @@ class Connection(ConnectionNames):
         return ConnectionPhase(self._native.phase)
 
     @property
+    def age(self) -> float:
+        """The seconds since it was accepted, until now or its end."""
+        return self._native.age
+
+    @property
     def reason(self) -> CloseReason | None:
         """Why it ended; None while it lives."""
         word = self._native.reason

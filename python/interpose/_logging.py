@@ -33,7 +33,9 @@ _SLOW_SECONDS = 0.1
 _SLOW_INTERVAL_SECONDS = 60.0
 
 # Every logger that native records go to. Each may have a level of its own.
-_loggers = [logging.getLogger(f"interpose{child}") for child in ("", ".listener", ".connection", ".callback")]
+_loggers = [
+    logging.getLogger(f"interpose{child}") for child in ("", ".listener", ".connection", ".access", ".callback")
+]
 _thread: threading.Thread | Greenless | None = None
 _starting = False
 _lock = ReentrantLock()

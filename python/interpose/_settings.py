@@ -160,7 +160,7 @@ class Listen:
 
     >>> from interpose import Listen
     >>> Listen(reuse_port=True)
-    Listen(backlog=1024, reuse_port=True, public=False)
+    Listen(backlog=1024, reuse_port=True, log_connections=False, public=False)
     """
 
     backlog: int = setting(
@@ -179,6 +179,16 @@ class Listen:
         help="let other processes listen on the same port too",
         meaning="let other processes listen on the same port too, and the kernel spread clients over them "
         "(SO_REUSEPORT)",
+        native=True,
+    )
+    log_connections: bool = setting(
+        default=False,
+        kind=Switch(),
+        flag="--log-connections",
+        others="accesslog logaccess connectionlog",
+        help="log one line for each connection that ends",
+        meaning="log one line for each connection that ends, at level INFO of the logger `interpose.access`: its "
+        "addresses, how long it lived, the bytes delivered each way, and its close reason",
         native=True,
     )
     public: bool = setting(

@@ -64,6 +64,8 @@ pub(crate) struct ConnectionContext {
     pub splice: Splice,
     pub coalesce: Coalesce,
     pub preread: Preread,
+    /// True if the connection's end is logged in one line.
+    pub log_connections: bool,
     /// The steps of a client before `on_accept`.
     pub arrival: Option<Arc<Steps>>,
     /// The steps of an upstream once it is connected.
@@ -169,6 +171,7 @@ impl ConnectionContext {
             splice: config.relay.splice,
             coalesce: config.relay.coalesce,
             preread: config.preread.clone(),
+            log_connections: config.listening.log_connections,
             arrival: None,
             outbound: None,
         }

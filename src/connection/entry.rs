@@ -1,6 +1,6 @@
 //! A connection's place in its server: entered when accepted, left once, whatever happens to its task.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use crate::{
     connection::{context::ConnectionContext, permits::Permit},
@@ -12,6 +12,8 @@ use crate::{
     },
     threads::{lane::LaneHandle, workers::Seat},
     words::{
+        addr::SocketName,
+        error::printable,
         interest::Interest,
         log_target,
         outcome::{CloseReason, Outcome},
@@ -67,6 +69,9 @@ impl Entry {
         // Before it leaves: lines logged by then are in the log when the server is closed.
         if log::log_enabled!(target: log_target::CONNECTION, log::Level::Debug) {
             log_end(&self.shared, outcome.reason);
+        }
+        if self.context.log_connections && !self.shared.is_adopted {
+            log::info!(target: log_target::ACCESS, "{}", Access { shared: &self.shared, outcome: &outcome });
         }
         self.context.server.registry.leave(&self.shared, outcome);
         if let Some(notice) = notice {
@@ -145,6 +150,40 @@ impl Drop for Entry {
             Outcome::plain(CloseReason::Stopped)
         };
         self.leave(outcome, None);
+    }
+}
+
+/// The line of an ended connection in the access log: keys and values, those with spaces in quotes.
+struct Access<'a> {
+    shared: &'a Shared,
+    outcome: &'a Outcome,
+}
+
+impl fmt::Display for Access<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { shared, outcome } = self;
+        let names = shared.client_names();
+        write!(f, "id={} client={} listener={}", shared.id, Word(&names.peer), Word(&names.local))?;
+        if let Some(Some(upstream)) = shared.upstream.get() {
+            write!(f, " upstream={}", Word(&upstream.peer))?;
+        }
+        let (up, down) = (shared.meters.to_upstream.ledger().delivered, shared.meters.to_client.ledger().delivered);
+        let seconds = shared.age().as_secs_f64();
+        write!(f, " seconds={seconds:.3} to_upstream={up} to_client={down} reason={}", outcome.reason.word())?;
+        match &outcome.error {
+            Some(error) => write!(f, " error={:?}", printable(error)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A socket's name as a value: in quotes where a path has a space or a quote.
+struct Word<'a>(&'a SocketName);
+
+impl fmt::Display for Word<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        if text.contains([' ', '"', '=']) { write!(f, "{text:?}") } else { f.write_str(&text) }
     }
 }
 

@@ -72,6 +72,9 @@ pub(super) async fn connect_once(
                 drop(kept);
                 return connect_unix(path, way).await;
             }
+            (Address::Descriptor(_), _) => {
+                return Err(Outcome::explained(CloseReason::ConnectFailed, "a descriptor is for a listener"));
+            }
         };
         let found = way.resolver.resolve(host).await?;
         drop(kept);

@@ -7,9 +7,12 @@ use std::{
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-#[cfg(unix)]
-use super::socket_file::{SocketFile, bind_unix};
 use super::{bind_error::bind_error, errno::is_absent, names::socket_name, options::SocketOptions, sys};
+#[cfg(unix)]
+use super::{
+    inherited::take,
+    socket_file::{SocketFile, bind_unix},
+};
 use crate::words::{
     addr::{Address, SocketName},
     error::{Error, ErrorKind},
@@ -26,25 +29,28 @@ pub(crate) struct Listener {
 }
 
 /// The socket of a listener. Once it is dropped a connect is refused, and waiting clients are reset, also where a forked
-/// child has the socket too.
+/// child has the socket too. A socket that this process was started with goes on in the process that started this one.
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) socket: Socket,
     process: u32,
+    /// True for a socket that this process was started with.
+    pub(super) is_inherited: bool,
 }
 
 impl Bound {
     fn listen(socket: Socket, backlog: i32) -> io::Result<Self> {
         socket.listen(backlog)?;
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, process: std::process::id() })
+        Ok(Self { socket, process: std::process::id(), is_inherited: false })
     }
 }
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        // In a forked child the listener is the parent's.
-        if self.process == std::process::id() {
+        // In a forked child the listener is the parent's. A shutdown would end an inherited one for every process that has it:
+        // clients that wait there are for the next that serves it.
+        if self.process == std::process::id() && !self.is_inherited {
             super::last_close::stop_listening(&self.socket);
         }
     }
@@ -68,11 +74,15 @@ impl Listener {
         let ((socket, other), file) = match address {
             Address::Inet { host, port } => (bind_inet(address, host, *port, reuse_port, options)?, None),
             Address::Unix(path) => bind_unix(path).map(|(socket, file)| ((socket, None), file))?,
+            Address::Descriptor(number) => ((take(*number, options)?, None), None),
         };
+        let is_inherited = matches!(address, Address::Descriptor(_));
         let listen = || -> io::Result<(Bound, Option<Bound>, SocketName)> {
             let name = socket_name(&socket.local_addr()?);
             let other = other.map(|other| Bound::listen(other, backlog)).transpose()?;
-            Ok((Bound::listen(socket, backlog)?, other, name))
+            let mut bound = Bound::listen(socket, backlog)?;
+            bound.is_inherited = is_inherited;
+            Ok((bound, other, name))
         };
         let (socket, other, name) = listen().map_err(|error| bind_error(address, error))?;
         Ok(Self { socket, other, name, file })
@@ -170,6 +180,12 @@ fn first_address(address: &Address, host: &str, port: u16) -> Result<SocketAddr,
 
 #[cfg(not(unix))]
 pub(super) type SocketFile = std::convert::Infallible;
+
+#[cfg(not(unix))]
+fn take(number: u32, _: &SocketOptions) -> Result<Socket, Error> {
+    let message = format!("cannot listen on fd:{number}: this system passes no descriptors; give a port");
+    Err(Error::new(ErrorKind::Bind, message))
+}
 
 #[cfg(not(unix))]
 fn bind_unix(path: &str) -> Result<(Socket, Option<SocketFile>), Error> {

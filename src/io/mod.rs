@@ -6,6 +6,8 @@ pub(crate) mod deadline;
 pub(crate) mod errno;
 pub(crate) mod given;
 pub(crate) mod hops;
+#[cfg(unix)]
+mod inherited;
 pub(crate) mod last_close;
 mod later;
 pub(crate) mod listener;

@@ -99,6 +99,11 @@ impl Ready {
         }
     }
 
+    /// Returns true for a socket that this process was started with.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.socket.get_ref().is_inherited
+    }
+
     /// Returns true while clients can come; false once the socket was ended from outside.
     pub(crate) fn is_listening(&self) -> bool {
         let listens = |watched: &AsyncFd<Bound>| sys::is_listening(&watched.get_ref().socket);
@@ -134,6 +139,11 @@ impl Ready {
 
     /// Completes at once: this system does not report whether a client waits to be accepted.
     pub(crate) async fn has_client(&self) {}
+
+    /// Returns false: this system passes no descriptors.
+    pub(crate) fn is_inherited(&self) -> bool {
+        false
+    }
 
     /// Returns true: on this system the socket is not ended from outside.
     pub(crate) fn is_listening(&self) -> bool {

@@ -3,6 +3,7 @@
 use std::{
     hash::{Hash, Hasher},
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -61,6 +62,11 @@ impl Connection {
             (None, Some(_)) => State::Open,
             (None, None) => State::Connecting,
         }
+    }
+
+    /// Returns how long the connection has lived: since it was accepted, until now or its end.
+    pub fn age(&self) -> Duration {
+        self.0.age()
     }
 
     /// Returns the close reason, once the connection has ended.

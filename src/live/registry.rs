@@ -97,6 +97,8 @@ impl Registry {
             meters: Both::default(),
             control: Control::default(),
             outcome: OnceLock::new(),
+            since: std::time::Instant::now(),
+            lived: AtomicU64::new(0),
             close_notified: AtomicBool::new(false),
             passed: AtomicU8::new(0),
             inode: AtomicU32::new(0),
@@ -117,6 +119,7 @@ impl Registry {
             shared.end_inbox(direction);
             shared.meters[direction].balance();
         }
+        shared.end_age();
         let Connections { live, ended } = &mut *self.lock();
         if shared.outcome.set(outcome).is_ok() {
             let reason = shared.outcome.get().map_or(CloseReason::InternalError, |outcome| outcome.reason);

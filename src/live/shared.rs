@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence},
     },
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -54,6 +55,10 @@ pub(crate) struct Shared {
     pub meters: Both<Meter>,
     pub control: Control,
     pub outcome: OnceLock<Outcome>,
+    /// The time at which the connection was accepted.
+    pub(super) since: Instant,
+    /// The nanoseconds for which the connection has lived; 0 while it lives.
+    pub(super) lived: AtomicU64,
     /// True once the hooks have seen the end of the connection: no hook runs for it any more.
     pub(super) close_notified: AtomicBool,
     /// Listeners of this process that the client has passed before this one.
@@ -114,6 +119,20 @@ impl Shared {
     /// Adds the byte counts of both directions to `total`.
     pub(super) fn add_bytes_to(&self, total: &mut Both<Ledger>) {
         Direction::ALL.into_iter().for_each(|direction| total[direction].add(self.meters[direction].ledger()));
+    }
+
+    /// Returns how long the connection has lived.
+    pub(crate) fn age(&self) -> Duration {
+        match self.lived.load(Ordering::Relaxed) {
+            0 => self.since.elapsed(),
+            nanoseconds => Duration::from_nanos(nanoseconds),
+        }
+    }
+
+    /// Ends the connection's age. The first call counts.
+    pub(super) fn end_age(&self) {
+        let nanoseconds = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1);
+        let _ = self.lived.compare_exchange(0, nanoseconds, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Returns the number of bytes delivered so far, of both directions.

@@ -52,6 +52,7 @@ settings! {
     "max_connections" => limits.max_connections,
     "backlog" => listening.backlog,
     "reuse_port" => listening.reuse_port,
+    "log_connections" => listening.log_connections,
     "buffer_size" => relay.chunk,
     "inspect_limit" => relay.inspect_limit,
     "splice" => relay.splice,

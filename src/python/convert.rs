@@ -10,7 +10,7 @@ use crate::words::{
     error::{Error, ErrorKind},
 };
 
-/// A socket's name in Python: `(host, port)`, or `unix:/path`.
+/// A socket's name in Python: `(host, port)`, or `unix:/path`; of a listener that is not bound here, `fd:3`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, IntoPyObject)]
 pub(super) enum Name {
     Inet(String, u16),
@@ -23,6 +23,7 @@ impl Name {
         match address {
             Address::Inet { host, port } => Self::Inet(host.clone(), *port),
             Address::Unix(path) => Self::Unix(format!("unix:{path}")),
+            Address::Descriptor(_) => Self::Unix(address.to_string()),
         }
     }
 

@@ -102,6 +102,12 @@ impl Connection {
         }
     }
 
+    /// The seconds since the connection was accepted, until now or its end.
+    #[getter]
+    fn age(&self) -> f64 {
+        self.0.age().as_secs_f64()
+    }
+
     #[getter]
     fn reason(&self) -> Option<&'static str> {
         self.0.reason().map(|reason| reason.word())

@@ -95,7 +95,10 @@ async fn accept_until_stopped(state: &ServerState, listener: Listener, workers: 
             () = &mut accepting => {}
         }
     }
-    empty_backlog(state, &ready, &places, workers);
+    // The clients that wait on an inherited socket are for the next process that is started with it.
+    if !ready.is_inherited() {
+        empty_backlog(state, &ready, &places, workers);
+    }
 }
 
 /// Registers the listener with the calling thread's runtime; tries again while that fails.

@@ -105,11 +105,14 @@ pub struct Listen {
     pub backlog: u32,
     /// Let several listeners share the port (SO_REUSEPORT). Default off.
     pub reuse_port: bool,
+    /// Log one line for each ended connection, at level info of the target [`ACCESS`](crate::words::log_target::ACCESS). Default
+    /// off.
+    pub log_connections: bool,
 }
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { backlog: 1024, reuse_port: false }
+        Self { backlog: 1024, reuse_port: false, log_connections: false }
     }
 }
 

@@ -71,6 +71,9 @@ impl Forward {
             if matches!(address, Address::Inet { port: 0, .. }) {
                 return wrong(format!("{name}: port 0 is not a port to connect to; give the port the upstream listens on"));
             }
+            if let Address::Descriptor(_) = address {
+                return wrong(format!("{name} {address}: a descriptor is for listening; give the address of the upstream"));
+            }
             check_limit("connect_timeout", target.connect_timeout)?;
             if self.targets().take(at).any(|other| (&other.address, other.source) == (address, target.source)) {
                 return wrong(format!("fallback: {address} is a target already; each is tried once a round, so leave one out"));

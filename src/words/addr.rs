@@ -21,6 +21,7 @@ use crate::words::error::{Error, ErrorKind, printable};
 /// | `[::1]:9090` | an IPv6 address, and a port |
 /// | `unix:/path` | a Unix socket |
 /// | `unix:@name` | a Unix socket in Linux's abstract namespace |
+/// | `fd:3` | for a listener: the socket that this process was started with as descriptor 3 |
 ///
 /// ```
 /// use interpose::words::addr::Address;
@@ -39,6 +40,8 @@ pub enum Address {
     },
     /// A path, or `@` and an abstract name.
     Unix(String),
+    /// A descriptor of this process: a socket that listens already, or is bound. Valid for a listener only.
+    Descriptor(u32),
 }
 
 /// The host of an address that is a port alone.
@@ -49,7 +52,7 @@ impl Address {
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
             Self::Inet { host, .. } => host.parse().ok(),
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::Descriptor(_) => None,
         }
     }
 
@@ -67,7 +70,7 @@ impl Address {
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         match self {
             Self::Inet { host, port } => host.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, *port)),
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::Descriptor(_) => None,
         }
     }
 }
@@ -133,11 +136,23 @@ fn parse_unix(path: &str, whole: &str) -> Result<Address, Error> {
     Ok(Address::Unix(path.to_owned()))
 }
 
+/// Parses the number of a descriptor. 0 to 2 are standard input, output and error.
+fn parse_descriptor(number: &str, whole: &str) -> Result<Address, Error> {
+    let digits = !number.is_empty() && number.chars().all(|c| c.is_ascii_digit());
+    match number.parse::<i32>() {
+        Ok(number) if digits && number > 2 => Ok(Address::Descriptor(number.unsigned_abs())),
+        _ => Err(wrong(whole, "behind fd: stands the number of a descriptor, 3 or more (fd:3)")),
+    }
+}
+
 impl Address {
     /// Parses `text`, or returns an error that names the broken rule.
     fn read(text: &str) -> Result<Self, Error> {
         if let Some(path) = text.strip_prefix("unix:") {
             return parse_unix(path, text);
+        }
+        if let Some(number) = text.strip_prefix("fd:") {
+            return parse_descriptor(number, text);
         }
         if !text.is_empty() && text.chars().all(|c| c.is_ascii_digit()) {
             return Ok(Self::Inet { host: LOOPBACK.to_string(), port: parse_port(text, text)? });
@@ -167,6 +182,7 @@ impl fmt::Display for Address {
             Self::Inet { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Inet { host, port } => write!(f, "{host}:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", printable(path)),
+            Self::Descriptor(number) => write!(f, "fd:{number}"),
         }
     }
 }

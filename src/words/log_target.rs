@@ -6,5 +6,8 @@ pub const LISTENER: &str = "interpose::listener";
 /// Lines about single connections.
 pub const CONNECTION: &str = "interpose::connection";
 
+/// One line for each ended connection, for servers that ask for it.
+pub const ACCESS: &str = "interpose::access";
+
 /// Lines about callbacks.
 pub const CALLBACK: &str = "interpose::callback";

@@ -181,6 +181,7 @@ fn socket_names_are_addresses() {
         let name = match &address {
             Address::Unix(path) => SocketName::Unix(path.clone()),
             Address::Inet { .. } => SocketName::from(text.parse::<std::net::SocketAddr>().unwrap()),
+            Address::Descriptor(_) => unreachable!("none of the texts above"),
         };
         assert_eq!(name.to_string(), text);
         assert_eq!(Address::from(name), address);

@@ -15,6 +15,7 @@ addresses:
   host:9090                    a name or an IPv4 address; 0.0.0.0:9090 is every interface
   [::1]:9090                   an IPv6 address
   unix:/path                   a Unix socket; unix:@name is an abstract one (Linux)
+  fd:3                         LISTEN only: a socket that the process was started with
 """
 
 _END = """\

@@ -10,6 +10,7 @@ pub(crate) fn owner_of(address: &Address) -> Option<Owner> {
     let inodes: Vec<String> = match address {
         Address::Inet { port, .. } => tcp_inodes(&wanted(address), *port),
         Address::Unix(path) => unix_inodes(path),
+        Address::Descriptor(_) => Vec::new(),
     };
     if inodes.is_empty() {
         return None;

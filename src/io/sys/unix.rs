@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
 };
 
 use bytes::BufMut;
@@ -51,6 +51,16 @@ pub(crate) fn name_unix_socket_by_file(socket: &Socket) -> io::Result<()> {
         let _ = std::fs::remove_file(&path);
     }
     Ok(())
+}
+
+/// Returns a socket with a copy of a descriptor of this process, which is not passed on to programs that it starts.
+pub(crate) fn copy_of(descriptor: u32) -> io::Result<Socket> {
+    let number = i32::try_from(descriptor).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
+    // SAFETY: the descriptor is used for the length of this function, and not closed. One that is not open makes the first call
+    // fail with EBADF.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    rustix::io::fcntl_setfd(borrowed, rustix::io::FdFlags::CLOEXEC)?;
+    borrowed.try_clone_to_owned().map(Socket::from)
 }
 
 /// Reads bytes that have come into `buffer`, which need not have been written before (recv(2)).

@@ -37,8 +37,8 @@ fn instead(text: &str) -> String {
 /// Explains why `text` is no address, and names the address that was meant, if both are known.
 pub(super) fn of(text: &str) -> Option<String> {
     let trimmed = text.trim();
-    // No slip of a path is known.
-    if trimmed.is_empty() || text.starts_with("unix:") {
+    // No slip of a path or of a descriptor is known.
+    if trimmed.is_empty() || text.starts_with("unix:") || text.starts_with("fd:") {
         return None;
     }
     if trimmed != text {
