@@ -8,7 +8,7 @@ from typing import Any, Literal, get_type_hints
 
 from . import _native
 from ._names import names_checked, others_of
-from ._settings import (
+from ._settings_and_help import (
     GROUPS,
     Callbacks,
     CommandSettings,

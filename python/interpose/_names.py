@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 from ._exceptions import ArgumentTypeError, ConfigError, printable
-from ._settings import GROUPS, rows_of
+from ._settings_and_help import GROUPS, rows_of
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypedDict, TypeVar, cast
 
 from ._checks import instance
 from ._exceptions import ConfigError
-from ._settings import rows_of
+from ._settings_and_help import rows_of
 
 _Group = TypeVar("_Group")
 

@@ -1,4 +1,4 @@
-"""The parts of the table of settings: rows, and groups of them. The table itself is in _settings."""
+"""The parts of the table of settings: rows, and groups of them. The table itself is in _settings_and_help."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    connection::{context::ConnectionContext, dialogue, preread::Prereading, unserved::Unserved},
+    connection::{context::ConnectionContext, preread::Prereading, reads_before_relay, unserved::Unserved},
     hooks::{Decision, connection_hooks::ConnectionHooks},
     io::{connector::Way, given, hops::Hop, reserve::Reserve},
     live::{handle::Connection, shared::Shared},
@@ -45,7 +45,7 @@ pub(super) async fn decide(
         let remember = remember.clone();
         let asked = hooks.ask_then(Interest::ACCEPT, on_lane, |hooks, connection| hooks.on_accept(connection), remember);
         let streams = Sides { client: client.0.as_mut(), upstream: None };
-        let (decision, early) = dialogue::beside(asked, shared, streams).await?;
+        let (decision, early) = reads_before_relay::beside(asked, shared, streams).await?;
         if !matches!(decision, Decision::Default) {
             return Ok(Decided { decision, reserve, early });
         }

@@ -5,12 +5,12 @@ mod arrive;
 pub(crate) mod circle;
 pub(crate) mod context;
 mod decision;
-mod dialogue;
 pub(crate) mod entry;
-mod mirror;
+mod mirror_writer;
 pub(crate) mod permits;
 mod preread;
 mod reach;
+mod reads_before_relay;
 mod steps;
 mod unserved;
 
@@ -143,7 +143,7 @@ impl Task {
         if let Some(apart) = apart {
             spawn_apart(apart);
         }
-        mirror::begin(entry, workers, *on_lane);
+        mirror_writer::begin(entry, workers, *on_lane);
         Ok(upstream)
     }
 

@@ -8,19 +8,19 @@ use crate::{
         circle,
         context::ConnectionContext,
         decision::{Decided, decide},
-        dialogue,
         entry::Entry,
+        reads_before_relay,
         steps::Opening,
         unserved::{Unserved, unless_ended},
     },
     hooks::{Decision, Hooks, connection_hooks::ConnectionHooks},
     io::{
         connector::{ConnectedUpstream, Way},
+        fallback_targets,
         given::{self, Given},
         hops::{Came, Hop},
         reserve::Reserve,
         stream::Stream,
-        targets,
     },
     live::{
         handle::Connection,
@@ -101,7 +101,7 @@ pub(super) async fn reach(departure: Departure<'_>) -> Result<Reached, Outcome> 
     if let Some(hooks) = hooks.as_mut().and_then(|hooks| hooks.wanted(Interest::CONNECT)) {
         let asked = hooks.ask(Interest::CONNECT, on_lane, |hooks, connection| hooks.on_connect(connection));
         let streams = Sides { client: client.0.as_mut(), upstream: upstream.0.as_mut() };
-        unless_failed(dialogue::beside(asked, shared, streams), shared, None).await?;
+        unless_failed(reads_before_relay::beside(asked, shared, streams), shared, None).await?;
     }
     let upstream = upstream.0.take().ok_or_else(|| Outcome::plain(CloseReason::InternalError))?;
     Ok(Reached { upstream, apart: None, hop })
@@ -149,12 +149,12 @@ async fn connect(context: &ConnectionContext, way: Way<'_>, decided: Decided) ->
     let failed = |error: String| Outcome::explained(CloseReason::ConnectFailed, error);
     match decision {
         Decision::Default => match &context.forward {
-            Some(forward) => targets::connect(forward, way, reserve).await.map(Some),
+            Some(forward) => fallback_targets::connect(forward, way, reserve).await.map(Some),
             None => Err(failed("there is no forward_to, and on_accept named no target; give one of the two".to_owned())),
         },
         Decision::Forward(forward) => {
             forward.check("forward_to").map_err(|error| failed(error.to_string()))?;
-            targets::connect(&forward, way, reserve).await.map(Some)
+            fallback_targets::connect(&forward, way, reserve).await.map(Some)
         }
         Decision::Connected(socket) => given::adopt(socket, way).and_then(Given::register).map(Some),
         Decision::Nowhere => Ok(None),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use self::link::{Link, LinkState};
 use crate::{
     inspect::{
-        framing::stage::MessageStage,
+        framing::message_stage::MessageStage,
         outbox::{Finish, Outbox, Piece},
         stage::{End, Progress, Stage},
     },

@@ -6,7 +6,7 @@
 
 pub mod chain;
 pub mod framing;
-pub(crate) mod mirror;
+pub(crate) mod mirror_queue;
 pub mod outbox;
 #[cfg(test)]
 pub(crate) mod playbook;

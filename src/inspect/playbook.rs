@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{End, Outbox, Progress, Stage, Stages, chain::Nothing, framing::stage::MessageStage, outbox::Finish};
+use super::{End, Outbox, Progress, Stage, Stages, chain::Nothing, framing::message_stage::MessageStage, outbox::Finish};
 use crate::words::{chunk::Chunk, outcome::CloseReason};
 
 /// An action of a direction, seen from its destination.

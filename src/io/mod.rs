@@ -4,6 +4,7 @@ mod bind_error;
 pub(crate) mod connector;
 pub(crate) mod deadline;
 pub(crate) mod errno;
+pub(crate) mod fallback_targets;
 pub(crate) mod given;
 pub(crate) mod hops;
 #[cfg(unix)]
@@ -24,4 +25,3 @@ pub(crate) mod resolver;
 mod socket_file;
 pub(crate) mod stream;
 pub(crate) mod sys;
-pub(crate) mod targets;

@@ -15,8 +15,8 @@ use crate::{
     },
     live::{
         control::Command,
-        dialogue::{Answered, Unread, Wish},
         inbox::{Patience, Refused},
+        read_requests::{Answered, Unread, Wish},
         shared::{Edit, Shared, SideNames},
     },
     threads::workers::Origin,

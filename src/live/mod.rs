@@ -3,8 +3,8 @@
 
 pub mod by_id;
 pub(crate) mod control;
-pub mod dialogue;
 pub mod handle;
 pub mod inbox;
+pub mod read_requests;
 pub(crate) mod registry;
 pub mod shared;

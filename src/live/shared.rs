@@ -20,8 +20,8 @@ use crate::{
     io::hops::Ends,
     live::{
         control::{Command, Control},
-        dialogue::{Answered, Dialogues, Left, Unread, Wish},
         inbox::{Inbox, Refused, Source},
+        read_requests::{Answered, Dialogues, Left, Unread, Wish},
     },
     words::{
         addr::SocketName,

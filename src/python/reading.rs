@@ -15,8 +15,8 @@ use pyo3::{
 use super::{bridge::Bridge, convert, framing, handle, questions::Item};
 use crate::{
     live::{
-        dialogue::{Unread, Wanted, Wish},
         handle::Connection,
+        read_requests::{Unread, Wanted, Wish},
     },
     words::{direction::Direction, lock::EvenPoisoned},
 };

@@ -9,9 +9,9 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    outbox::{Next, Parked},
     splice::{Emptied, Splicer},
     turn::{Ends, Fault},
+    waiting_bytes::{Next, Parked},
 };
 use crate::{
     hooks::Failed,

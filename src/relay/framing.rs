@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     hooks::connection_hooks::ConnectionHooks,
-    inspect::framing::{Framed, Framer, FramingRules, stage::MessageStage},
+    inspect::framing::{Framed, Framer, FramingRules, message_stage::MessageStage},
     words::{
         direction::Direction::{self, ToClient, ToUpstream},
         interest::Interest,

@@ -169,7 +169,7 @@ impl<'a> Hook<'a> {
 
     /// Returns the maximum bytes of one chunk.
     pub(super) fn chunk_size(&self) -> usize {
-        self.hooks.map_or(MOST_CHUNK, |hooks| hooks.server.chunk).min(super::outbox::most())
+        self.hooks.map_or(MOST_CHUNK, |hooks| hooks.server.chunk).min(super::waiting_bytes::most())
     }
 
     /// Returns memory of the hooks for the next chunk.

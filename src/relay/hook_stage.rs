@@ -4,7 +4,7 @@ use std::{mem, sync::Arc, task::Poll, time::Instant};
 
 use bytes::Bytes;
 
-use super::{hook::Hook, outbox::Held, turn::no_memory};
+use super::{hook::Hook, turn::no_memory, waiting_bytes::Held};
 use crate::{
     hooks::{Answer, EndVerdict, Failed, Ticket, Verdict},
     inspect::{

@@ -12,8 +12,6 @@ mod framing;
 mod half_close;
 mod hook;
 mod hook_stage;
-mod moving;
-mod outbox;
 mod peer_timeout;
 mod progress_timeout;
 mod pump;
@@ -26,12 +24,14 @@ mod state;
 mod streak;
 mod talk;
 mod teardown;
+mod thread_change;
 mod turn;
+mod waiting_bytes;
 mod yielding;
 
 pub(crate) use self::{
-    moving::Detached,
     run::{Done, go_on, run},
     state::RelayContext,
     teardown::say_goodbye,
+    thread_change::Detached,
 };

@@ -12,11 +12,11 @@ use super::{
     delivery::Delivery,
     half_close::Phase,
     hook::TIME,
-    outbox::{Next, most},
     scratch,
     splice::Filled,
     stages::{Framing, StageSlot},
     turn::{Ends, Fault, STEPS, TURN, Turn},
+    waiting_bytes::{Next, most},
 };
 use crate::{
     hooks::{Answer, EndVerdict, Failed, Verdict},

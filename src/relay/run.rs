@@ -8,11 +8,11 @@ use std::{
 use super::{
     half_close::Phase,
     hook::Hook,
-    moving::Detached,
     progress_timeout::Over,
     rest, scratch,
     state::{End, Relay, RelayContext},
     talk, teardown,
+    thread_change::Detached,
     turn::{Ends, Fault, Turn},
 };
 use crate::{

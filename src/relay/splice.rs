@@ -21,7 +21,7 @@ use crate::{
         errno::is_exhaustion,
         stream::{
             Stream,
-            pipe::{self, Pipe},
+            splice_pipe::{self, Pipe},
         },
     },
     settings::config::Splice,
@@ -177,7 +177,7 @@ impl Splicer {
     fn give_up(&mut self, error: &io::Error) {
         self.streak.begin_anew();
         self.unfit |= !is_exhaustion(error);
-        pipe::refused(error);
+        splice_pipe::refused(error);
     }
 }
 

@@ -9,14 +9,14 @@ use super::{
     half_close::Phase,
     hook::Hook,
     hook_stage::{Asked, HookStage, InMessages},
-    outbox::Held,
     turn::no_memory,
+    waiting_bytes::Held,
 };
 use crate::{
     hooks::{Answer, EndVerdict, Failed, Verdict},
     inspect::{
         End, Outbox, Progress, Stage, Stages,
-        framing::{Framer, FramingRules, stage::MessageStage},
+        framing::{Framer, FramingRules, message_stage::MessageStage},
     },
     live::shared::Shared,
     words::chunk::Chunk,
@@ -265,7 +265,7 @@ impl StageSlot {
     ) -> Progress {
         let Some(stages) = &mut self.0 else { return Progress::Moved };
         if stages.chain.is_some() {
-            out.set_now(super::outbox::now());
+            out.set_now(super::waiting_bytes::now());
         }
         let framed = stages.framed.as_ref();
         let progress = act(&mut stages.chain, &mut HookStage { hook, asked: &mut stages.asked, framed }, out);

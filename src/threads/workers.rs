@@ -18,10 +18,10 @@ use crate::{
     io::hops::{Came, Ends, Hop, Hops},
     io::{
         connector::{ConnectedUpstream, Way},
-        given,
+        fallback_targets, given,
         options::SocketOptions,
         resolver::Resolver,
-        sys, targets,
+        sys,
     },
     settings::forward::Forward,
     words::{
@@ -152,7 +152,7 @@ impl Workers {
         runtime.spawn(async move {
             let options = SocketOptions { unacknowledged: None };
             let way = Way { resolver: &resolver, hops: &hops, options: &options, came: origin.came(&hops) };
-            let connected = targets::connect(&forward, way, None).await;
+            let connected = fallback_targets::connect(&forward, way, None).await;
             done(connected.and_then(|ConnectedUpstream { stream, peer, local, hop, .. }| {
                 let fault = |error| Outcome::explained(CloseReason::ConnectFailed, reason_text(&error));
                 let socket = stream.into_socket().map_err(fault)?;

@@ -26,7 +26,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "_addresses",
         "_kinds",
         "_rows",
-        "_settings",
+        "_settings_and_help",
         "_names",
         "_groups",
         "_old_keywords",

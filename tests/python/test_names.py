@@ -252,7 +252,8 @@ def test_what_the_package_does_not_have_is_answered_with_what_it_has(wrong: str,
 
 def test_modules_of_the_package_are_imported_as_ever(tmp_path: Path) -> None:
     assert (
-        passes(tmp_path, "from interpose import _settings, _cli; print(_settings.__name__)") == "interpose._settings\n"
+        passes(tmp_path, "from interpose import _settings_and_help, _cli; print(_settings_and_help.__name__)")
+        == "interpose._settings_and_help\n"
     )
 
 

@@ -25,11 +25,11 @@ from interpose import (
     _native,
 )
 from interpose._addresses import address_text
-from interpose._cli.help import help_text
+from interpose._cli.help_layout import help_text
 from interpose._cli.parsing import parse, parser
 from interpose._groups import native_config
 from interpose._old_keywords import OldKeywords, group_of
-from interpose._settings import GROUPS, Setting, rows_of
+from interpose._settings_and_help import GROUPS, Setting, rows_of
 from support.reference_tables import marked, pages, written
 
 TARGET = ("example.org", 80)

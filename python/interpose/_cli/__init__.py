@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     command = command_of(words)
     if "-h" in words or "--help" in words:
-        from .help import help_text
+        from .help_layout import help_text
 
         say(help_text(command))
         return OK

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from .._exceptions import ConfigError, printable
 from .._kinds import Switch
-from .._settings import Setting, rows_of
+from .._settings_and_help import Setting, rows_of
 
 _PREFIX = "INTERPOSE_"
 # Below that, a variable of this beginning may be somebody else's: a cluster's has the name of the service in it.

@@ -16,7 +16,7 @@ from .._forward import Forward
 from .._groups import CommandSettings, ForwardSettings, Limits, Listen, Relay, ServerSettings, Timeouts
 from .._kinds import Switch
 from .._server import TheServer
-from .._settings import GROUPS, Setting, rows_of
+from .._settings_and_help import GROUPS, Setting, rows_of
 from . import environment
 from .slips import check
 

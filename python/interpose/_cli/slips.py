@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .._exceptions import ConfigError, printable
-from .._settings import rows_of
+from .._settings_and_help import rows_of
 from .commands import COMMANDS
 
 _EXAMPLE = "interpose 9090 example.org:80"

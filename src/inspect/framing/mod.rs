@@ -7,6 +7,7 @@ pub mod framer;
 pub mod http1;
 pub mod length_prefix;
 pub mod lines;
+pub(crate) mod message_stage;
 pub mod modbus;
 pub mod mqtt;
 pub mod mysql;
@@ -14,7 +15,6 @@ mod passed;
 pub mod postgres;
 pub mod redis;
 pub mod spec;
-pub(crate) mod stage;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tls_record;

@@ -33,7 +33,7 @@ use bytes::{BufMut, Bytes};
 use self::{nowhere::Nowhere, prefixed::Prefixed, unregistered::Bare};
 pub(crate) use self::{socket::Socket, unregistered::Unregistered};
 use super::registered::Registered;
-pub(crate) use super::sys::pipe;
+pub(crate) use super::sys::splice_pipe;
 
 /// One side of a connection, registered with the runtime of the thread that made it. The drop closes it: with FIN, or with
 /// RST after [`abort_on_close`](Self::abort_on_close).

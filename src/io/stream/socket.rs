@@ -10,7 +10,7 @@ use bytes::BufMut;
 use socket2::SockRef;
 
 use crate::{
-    io::{last_close, later, names::socket_name, options, registered::Registered, sys, sys::pipe::Pipe},
+    io::{last_close, later, names::socket_name, options, registered::Registered, sys, sys::splice_pipe::Pipe},
     words::addr::SocketName,
 };
 

@@ -11,9 +11,9 @@
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod linux;
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) mod pipe;
-#[cfg(any(target_os = "linux", target_os = "android"))]
 mod port_owner;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) mod splice_pipe;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod timer;
 #[cfg(any(target_os = "linux", target_os = "android"))]

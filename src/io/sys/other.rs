@@ -133,7 +133,7 @@ impl Ticks {
 }
 
 /// No pipes: bytes are copied on this system.
-pub(crate) mod pipe {
+pub(crate) mod splice_pipe {
     use std::io;
 
     use bytes::Bytes;

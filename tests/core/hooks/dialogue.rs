@@ -10,9 +10,9 @@ use interpose::{
     hooks::{Answer, Decision, EndVerdict, Failed, Hooks, Reply, Ticket, Verdict},
     inspect::framing::{Cut, FramingPair, Lines, Postgres},
     live::{
-        dialogue::{Unread, Wanted, Wish},
         handle::Connection,
         inbox::Patience,
+        read_requests::{Unread, Wanted, Wish},
     },
     words::{
         chunk::Chunk,

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from interpose._settings import GROUPS, Setting, rows_of
+from interpose._settings_and_help import GROUPS, Setting, rows_of
 
 REFERENCE = Path(__file__).resolve().parents[3] / "docs/reference"
 # A table stands between a line of this form and the next empty line.

@@ -1,4 +1,4 @@
-"""The text of `interpose --help`. The line of each option stands in its row in `interpose._settings`.
+"""The text of `interpose --help`. The line of each option stands in its row in `interpose._settings_and_help`.
 
 Nothing that costs time is imported here.
 """
@@ -6,7 +6,7 @@ Nothing that costs time is imported here.
 from __future__ import annotations
 
 from .._kinds import Switch
-from .._settings import GROUPS, Setting
+from .._settings_and_help import GROUPS, Setting
 from .commands import COMMANDS, FORWARD, Command
 
 _ADDRESSES = """\

@@ -20,13 +20,13 @@ use crate::{
     connection::{circle, context::ConnectionContext, entry::Entry},
     inspect::{
         Stages,
-        mirror::{Copy, CopyEnd, MOST_BEHIND, MOST_OF_ALL, Mirror},
+        mirror_queue::{Copy, CopyEnd, MOST_BEHIND, MOST_OF_ALL, Mirror},
     },
     io::{
         connector::{ConnectedUpstream, Way},
+        fallback_targets,
         hops::Came,
         stream::Stream,
-        targets,
     },
     live::{
         control::Demand,
@@ -123,7 +123,7 @@ impl Mirroring {
         let (commons, explained) = (workers.commons(), |outcome: Outcome| outcome.error.unwrap_or_default());
         let came = Came { passed: shared.passed.load(Relaxed), client: Some(shared.ends()) };
         let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &context.options, came };
-        let connected = targets::connect(target, way, None).await;
+        let connected = fallback_targets::connect(target, way, None).await;
         let ConnectedUpstream { stream, peer, local, hop, .. } = connected.map_err(explained)?;
         let mut side = Side { stream, shared, copy, taken: VecDeque::new(), sent_end: false, received_end: false };
         let _hop = circle::refuse_own_listener(&context.server, (&peer, &local), hop).map_err(explained)?;
