@@ -5,6 +5,7 @@ pub mod by_id;
 pub(crate) mod control;
 pub mod handle;
 pub mod inbox;
+mod inspect_limit;
 pub mod read_requests;
 pub(crate) mod registry;
 pub mod shared;

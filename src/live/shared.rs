@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, OnceLock, Weak,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering, fence},
     },
     time::{Duration, Instant},
 };
@@ -21,6 +21,7 @@ use crate::{
     live::{
         control::{Command, Control},
         inbox::{Inbox, Refused, Source},
+        inspect_limit::ShownBytes,
         read_requests::{Answered, Dialogues, Left, Unread, Wish},
     },
     words::{
@@ -90,7 +91,7 @@ pub(super) struct Seldom {
     edits: Mutex<Both<Vec<Edit>>>,
     dialogues: Dialogues,
     /// Bytes that hooks were shown, where their number is limited.
-    shown: Both<AtomicU64>,
+    shown: ShownBytes,
     /// The outcome that another connection's failure causes.
     cause: OnceLock<Outcome>,
     /// One line about the targets that could not be connected before the one that was.
@@ -237,9 +238,7 @@ impl Shared {
     /// Records that a hook was shown `bytes` of `direction`, and hides it from hooks once they have seen `limit` bytes of it.
     /// For the connection's task.
     pub(crate) fn show(&self, direction: Direction, bytes: usize, limit: usize) {
-        let shown = &self.seldom.get_or_init(Box::default).shown[direction];
-        let before = shown.fetch_add(bytes as u64, Ordering::Relaxed);
-        if before + bytes as u64 >= limit as u64 {
+        if self.seldom.get_or_init(Box::default).shown.reach(limit, direction, bytes) {
             self.control.pass_through(direction);
         }
     }

@@ -1,7 +1,7 @@
 //! When a direction is framed: from the time at which a hook first wants its bytes until none does.
 
 use super::{
-    hook_stage::InMessages,
+    replaced_messages::ReplacedMessages,
     stages::{Framing, Idle},
     state::Relay,
 };
@@ -94,7 +94,7 @@ impl Relay<'_> {
 
     fn put_in(&mut self, direction: Direction, framer: Option<(Box<dyn Framer>, FramingRules)>) {
         let shared = self.order.shared;
-        let messages = framer.as_ref().map_or_else(InMessages::default, |(framer, _)| InMessages::of(&**framer));
+        let messages = framer.as_ref().map_or_else(ReplacedMessages::default, |(framer, _)| ReplacedMessages::of(&**framer));
         shared.control.length_fields.set(direction, messages.has_length());
         let stage = framer.map(|(framer, rules)| MessageStage::new(framer, rules, shared.id, direction));
         if !self.pumps[direction].is_over() {

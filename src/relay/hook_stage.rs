@@ -1,16 +1,11 @@
 //! The hooks as a stage: asks them, and acts on their answers, also on those that come later.
 
-use std::{mem, sync::Arc, task::Poll, time::Instant};
+use std::{mem, task::Poll, time::Instant};
 
-use bytes::Bytes;
-
-use super::{hook::Hook, turn::no_memory, waiting_bytes::Held};
+use super::{hook::Hook, replaced_messages::ReplacedMessages, turn::no_memory, waiting_bytes::Held};
 use crate::{
     hooks::{Answer, EndVerdict, Failed, Ticket, Verdict},
-    inspect::{
-        End, Outbox, Progress, Stage,
-        framing::{Answered, Framer, LengthField, TooLong},
-    },
+    inspect::{End, Outbox, Progress, Stage},
     words::chunk::Chunk,
 };
 
@@ -41,37 +36,7 @@ impl Asked {
 pub(super) struct HookStage<'s, 'a> {
     pub hook: &'s mut Hook<'a>,
     pub asked: &'s mut Asked,
-    pub framed: Option<&'s InMessages>,
-}
-
-/// A direction whose hook is shown messages.
-#[derive(Debug, Default)]
-pub(super) struct InMessages {
-    length: Option<Arc<dyn LengthField>>,
-    answered: Option<Arc<dyn Answered>>,
-}
-
-impl InMessages {
-    /// Returns the direction that `framer` cuts.
-    pub(super) fn of(framer: &dyn Framer) -> Self {
-        Self { length: framer.length_field(), answered: framer.answered() }
-    }
-
-    pub(super) fn has_length(&self) -> bool {
-        self.length.is_some()
-    }
-
-    /// Returns what goes out in place of `message`, with its length fields set, and lets the framer know of it.
-    fn replace(&self, message: &[u8], instead: Vec<Bytes>) -> Result<Vec<Bytes>, TooLong> {
-        let instead = match &self.length {
-            Some(length) => instead.into_iter().map(|bytes| length.set(message, bytes)).collect::<Result<_, _>>()?,
-            None => instead,
-        };
-        if let Some(answered) = &self.answered {
-            answered.replaced(message, &instead);
-        }
-        Ok(instead)
-    }
+    pub framed: Option<&'s ReplacedMessages>,
 }
 
 impl HookStage<'_, '_> {
@@ -112,8 +77,8 @@ impl HookStage<'_, '_> {
                 out.drop(chunk);
                 out.add_all(instead);
             }
-            (Verdict::Drop, Some(InMessages { answered: Some(answered), .. })) if !chunk.is_partial() => {
-                answered.replaced(&chunk, &[]);
+            (Verdict::Drop, Some(messages)) if !chunk.is_partial() => {
+                messages.dropped(&chunk);
                 out.drop(chunk);
             }
             (verdict, _) => pass(verdict, chunk, out),

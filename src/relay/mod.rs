@@ -15,6 +15,7 @@ mod hook_stage;
 mod peer_timeout;
 mod progress_timeout;
 mod pump;
+mod replaced_messages;
 mod rest;
 mod run;
 mod scratch;

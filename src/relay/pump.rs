@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{
     coalesce::Coalescer,
     delivery::Delivery,
-    half_close::Phase,
+    half_close::{EndStep, HalfClose, Phase},
     hook::TIME,
     scratch,
     splice::Filled,
@@ -29,12 +29,8 @@ use crate::{
 /// Moves the bytes of one direction: delivers held bytes, reads, feeds the stages, delivers their output.
 #[derive(Debug, Default)]
 pub(super) struct Pump {
-    pub phase: Phase,
+    half_close: HalfClose,
     pub framing: Framing,
-    /// True if the source has failed: the owner of the sockets passes its end on as an abort, not as FIN.
-    pub failed_source: bool,
-    /// True if the source has failed behind its end, and a stage has still to decide whether that end is withheld.
-    failed_if_withheld: bool,
     /// True if the last chunk had the maximum size: the next is likely to have it, too.
     chunk_was_full: bool,
     /// True if the source has nothing more to read.
@@ -49,8 +45,12 @@ impl Pump {
         Self::default()
     }
 
+    pub(super) fn phase(&self) -> Phase {
+        self.half_close.phase
+    }
+
     pub(super) fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Ended | Phase::Cut)
+        self.half_close.is_over()
     }
 
     #[cfg(test)]
@@ -60,7 +60,7 @@ impl Pump {
 
     /// Returns true if the source is being read, so that a read would meet its failure.
     pub(super) fn is_reading(&self) -> bool {
-        self.phase == Phase::Open && !self.is_stalled() && !self.stages.waits()
+        self.phase() == Phase::Open && !self.is_stalled() && !self.stages.waits()
     }
 
     /// Returns true if the direction waits for its destination.
@@ -93,27 +93,14 @@ impl Pump {
         self.delivery.leave_thread()
     }
 
-    /// Records the failure of the source. An orderly end that was read before stands, unless a stage withholds it: then
-    /// nothing is left that could end the direction in order.
+    /// Records the failure of the source.
     pub(super) fn source_failed(&mut self, behind_fin: bool) {
-        if behind_fin && self.phase == Phase::Withheld && self.stages.waits() {
-            // The hook's answer decides.
-            self.failed_if_withheld = true;
-            return;
-        }
-        self.failed_source |= !behind_fin || self.phase == Phase::Withheld;
-        if self.phase == Phase::Withheld {
-            self.phase = Phase::Ending;
-        }
+        self.half_close.source_failed(behind_fin, self.stages.waits());
     }
 
     /// Stops reading; held bytes are still delivered. Returns true unless the end is on its way already.
     pub(super) fn end(&mut self) -> bool {
-        let begins = matches!(self.phase, Phase::Open | Phase::Withheld);
-        if begins {
-            self.phase = Phase::Ending;
-        }
-        begins
+        self.half_close.begin()
     }
 
     /// Cuts the direction: the destination takes nothing any more.
@@ -124,7 +111,7 @@ impl Pump {
             self.stages = StageSlot::default();
             shared.meters[direction].undeliverable(held);
             shared.end_inbox(direction);
-            self.phase = Phase::Cut;
+            self.half_close.phase = Phase::Cut;
         }
     }
 
@@ -178,7 +165,7 @@ impl Pump {
             if self.stages.has_more() && ends.shared.has_injected(ends.direction) && self.stages.takes_injected() {
                 return if is_full { Poll::Pending } else { self.take_injected(ends, cx) };
             }
-            if self.stages.may_go_on(&ends.hook, ends.shared, self.phase) && ready!(self.resume(ends, cx))? {
+            if self.stages.may_go_on(&ends.hook, ends.shared, self.phase() == Phase::Ending) && ready!(self.resume(ends, cx))? {
                 return Poll::Ready(Ok(0));
             }
         }
@@ -188,7 +175,7 @@ impl Pump {
         if ends.shared.has_injected(ends.direction) && self.stages.takes_injected() {
             return self.take_injected(ends, cx);
         }
-        match self.phase {
+        match self.phase() {
             Phase::Open if self.stages.waits() || ends.hook.is_held(ends.shared) => return Poll::Pending,
             Phase::Open => {}
             Phase::Ending => return self.go_on_ending(ends, cx),
@@ -219,13 +206,13 @@ impl Pump {
         match read {
             Ok(0) => {
                 self.source_ended = true;
-                self.phase = Phase::Withheld;
+                self.half_close.phase = Phase::Withheld;
                 if !self.stages.is_empty() {
                     return self.feed(Bytes::new().into(), End::Finished, ends, cx);
                 }
                 let answer = ends.hook.end();
                 if matches!(&answer, Ok(Answer::Now(EndVerdict::Pass(last))) if last.is_empty()) {
-                    self.phase = Phase::Ending;
+                    self.half_close.phase = Phase::Ending;
                     return Poll::Ready(Ok(0));
                 }
                 let mut out = Outbox::default();
@@ -240,7 +227,7 @@ impl Pump {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Poll::Ready(Ok(0)),
             Err(error) => {
                 self.source_ended = true;
-                self.phase = Phase::Ending;
+                self.half_close.phase = Phase::Ending;
                 Poll::Ready(Err(Fault::Source(error)))
             }
         }
@@ -311,11 +298,11 @@ impl Pump {
             return Poll::Ready(Err(Fault::Hook(failed)));
         }
         if out.has_finish() {
-            self.phase = Phase::Ending;
+            self.half_close.phase = Phase::Ending;
             out.forget_plain_end();
         }
-        if self.failed_if_withheld && self.phase == Phase::Withheld && !self.stages.waits() {
-            (self.failed_source, self.phase) = (true, Phase::Ending);
+        if !self.stages.waits() {
+            self.half_close.stages_decided();
         }
         let bytes = out.bytes();
         self.delivery.deliver_outbox(out, ends, cx)?;
@@ -353,27 +340,19 @@ impl Pump {
 
     /// Ends the stages, waits for the bytes that they keep, then passes the end on.
     fn go_on_ending(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
-        if self.stages.waits() {
-            return Poll::Pending;
+        match HalfClose::next_step(&mut self.stages, self.delivery.is_written()) {
+            EndStep::Wait => Poll::Pending,
+            EndStep::StopStages => self.feed(Bytes::new().into(), End::Stopped, ends, cx),
+            EndStep::PassOn => self.pass_end(ends, cx),
         }
-        if self.stages.is_to_stop() {
-            return self.feed(Bytes::new().into(), End::Stopped, ends, cx);
-        }
-        if self.delivery.is_written() { self.pass_end(ends, cx) } else { Poll::Pending }
     }
 
     fn pass_end(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
-        // Bytes injected until now go out before the end; later ones are refused.
-        let late = ends.shared.finish_inbox(ends.direction);
+        let late = ready!(self.half_close.poll_pass_on(ends, cx))?;
         if !late.is_empty() {
             return self.add(late, ends, cx);
         }
-        if !self.failed_source
-            && let Err(error) = ready!(ends.destination.poll_end(cx))
-        {
-            return Poll::Ready(Err(Fault::Destination(error)));
-        }
-        (self.phase, self.stages) = (Phase::Ended, StageSlot::default());
+        self.stages = StageSlot::default();
         Poll::Ready(Ok(0))
     }
 }

@@ -32,7 +32,7 @@ impl Relay<'_> {
 
     fn is_at_rest(&self, still: Duration) -> bool {
         let Sides { client, upstream } = &self.streams;
-        let has_none = |direction: &Direction| match self.pumps[*direction].phase {
+        let has_none = |direction: &Direction| match self.pumps[*direction].phase() {
             Phase::Open => self.pumps[*direction].holds_nothing() && !self.streams[direction.source()].has_unread(),
             Phase::Ended => true,
             Phase::Withheld | Phase::Ending | Phase::Cut => false,

@@ -159,7 +159,7 @@ impl<'a> Relay<'a> {
 
     /// Ends a direction from outside. Bytes that have come and wait for more are read first.
     fn end_direction(&mut self, direction: Direction, cx: &mut Context<'_>) {
-        if self.pumps[direction].phase == Phase::Open
+        if self.pumps[direction].phase() == Phase::Open
             && self.streams[direction.source()].raw().is_some_and(Socket::clear_low_water)
         {
             scratch::with_buffer(|scratch| self.turn(direction, scratch, cx));

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use tokio::time::{Sleep, sleep_until};
 
 use super::{
-    half_close::Phase,
     hook::Hook,
-    hook_stage::{Asked, HookStage, InMessages},
+    hook_stage::{Asked, HookStage},
+    replaced_messages::ReplacedMessages,
     turn::no_memory,
     waiting_bytes::Held,
 };
@@ -35,7 +35,7 @@ struct DirectionStages {
     stopped: bool,
     /// Wakes the task when the pending answer is late. `None` while it has no limit, or is on no thread.
     timer: Option<Pin<Box<Sleep>>>,
-    framed: Option<InMessages>,
+    framed: Option<ReplacedMessages>,
     idle: Option<Idle>,
     /// The memory that the stages keep.
     kept: Held,
@@ -102,7 +102,7 @@ impl StageSlot {
     }
 
     /// Puts another framer in its place, or takes it out. `read`: the bytes of the source so far.
-    pub(super) fn set_framer(&mut self, framer: Option<MessageStage>, messages: InMessages, read: u64) {
+    pub(super) fn set_framer(&mut self, framer: Option<MessageStage>, messages: ReplacedMessages, read: u64) {
         let framed = framer.is_some().then_some(messages);
         self.edit(|chain| chain.set_framer(framer, read));
         if let Some(stages) = &mut self.0 {
@@ -116,8 +116,8 @@ impl StageSlot {
     }
 
     /// Returns true if stages wait that may be resumed: what holds the direction also keeps more messages from its hook.
-    pub(super) fn may_go_on(&self, hook: &Hook<'_>, shared: &Shared, phase: Phase) -> bool {
-        self.waits() && !(self.has_more() && hook.is_interrupted(shared, phase == Phase::Ending))
+    pub(super) fn may_go_on(&self, hook: &Hook<'_>, shared: &Shared, is_ending: bool) -> bool {
+        self.waits() && !(self.has_more() && hook.is_interrupted(shared, is_ending))
     }
 
     /// Returns true if no stage keeps bytes.

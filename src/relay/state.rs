@@ -117,7 +117,7 @@ impl<'a> Relay<'a> {
 
     /// Returns true if an end is being passed on: then silence is limited by `half_close`, else by `idle`.
     pub(super) fn is_ending(&self) -> bool {
-        self.pumps.to_upstream.phase != Phase::Open || self.pumps.to_client.phase != Phase::Open || self.has_failed()
+        self.pumps.to_upstream.phase() != Phase::Open || self.pumps.to_client.phase() != Phase::Open || self.has_failed()
     }
 }
 

@@ -74,7 +74,7 @@ impl Relay<'_> {
 
     /// Returns the hooks that may still be called.
     fn of_interest(&self) -> Interest {
-        let asked = |direction: &Direction| match self.pumps[*direction].phase {
+        let asked = |direction: &Direction| match self.pumps[*direction].phase() {
             Phase::Open => Interest::recv(*direction).with(Interest::EOF),
             _ => Interest::NONE,
         };

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    framer::{Broken, Cut, Framer, LengthField},
+    framer::{Broken, Cut, Framer},
+    length_field::LengthField,
     length_prefix::Field,
 };
 
@@ -41,7 +42,7 @@ mod tests {
     use super::*;
     use crate::{
         inspect::framing::{
-            framer::TooLong,
+            length_field::TooLong,
             testing::{
                 broken, every_split,
                 garbage::{garbage_is_harmless, holds, parts, sizes},

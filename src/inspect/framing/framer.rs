@@ -4,6 +4,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use bytes::Bytes;
 
+use super::length_field::LengthField;
 use crate::words::outcome::Failed;
 
 /// The beginning of a buffer, as a framer reads it.
@@ -96,26 +97,4 @@ pub trait Answered: Send + Sync + fmt::Debug {
     /// Called when `instead` goes out in place of the message that was cut last, or nothing if it is empty. The next message of
     /// that direction is not cut yet.
     fn replaced(&self, message: &[u8], instead: &[Bytes]);
-}
-
-/// The length field of a protocol's messages.
-pub trait LengthField: Send + Sync + fmt::Debug {
-    /// Returns `instead`, which is to go out in place of `message`, with its length field set right for its length; the same
-    /// memory if the field is right already. A message too short to have the field is returned as it is.
-    fn set(&self, message: &[u8], instead: Bytes) -> Result<Bytes, TooLong>;
-}
-
-/// A message that is longer than its length field can say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooLong {
-    /// Its length in bytes.
-    pub length: usize,
-    /// The maximum length in bytes that the field can say.
-    pub most: u64,
-}
-
-impl fmt::Display for TooLong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a message of {} bytes, of which its length field can say {} at most", self.length, self.most)
-    }
 }

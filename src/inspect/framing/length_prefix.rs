@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::framer::{Broken, Cut, Framer, LengthField, TooLong};
+use super::{
+    framer::{Broken, Cut, Framer},
+    length_field::{LengthField, TooLong, overwritten},
+};
 use crate::words::error::{Error, ErrorKind};
 
 /// The order of the bytes of a number.
@@ -143,17 +146,6 @@ impl LengthField for Field {
     fn set(&self, _: &[u8], instead: Bytes) -> Result<Bytes, TooLong> {
         self.set_up_to(self.most(), instead)
     }
-}
-
-/// Returns `message` with `bytes` at `offset`: in its own memory, unless that is shared and the bytes differ.
-pub(super) fn overwritten(message: Bytes, offset: usize, bytes: &[u8]) -> Bytes {
-    let place = offset..offset + bytes.len();
-    if message[place.clone()] == *bytes {
-        return message;
-    }
-    let mut changed = BytesMut::from(message);
-    changed[place].copy_from_slice(bytes);
-    changed.freeze()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ pub mod dns;
 pub mod fixed;
 pub mod framer;
 pub mod http1;
+pub mod length_field;
 pub mod length_prefix;
 pub mod lines;
 pub(crate) mod message_stage;
@@ -25,8 +26,9 @@ pub use self::{
     delimiter::Delimited,
     dns::Dns,
     fixed::Fixed,
-    framer::{Answered, Broken, Cut, Framer, LengthField, TooLong},
+    framer::{Answered, Broken, Cut, Framer},
     http1::Http1,
+    length_field::{LengthField, TooLong},
     length_prefix::{ByteOrder, LengthPrefixed},
     lines::Lines,
     modbus::Modbus,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    framer::{Broken, Cut, Framer, LengthField, TooLong},
+    framer::{Broken, Cut, Framer},
+    length_field::{LengthField, TooLong},
     length_prefix::Field,
 };
 

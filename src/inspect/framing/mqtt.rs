@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    framer::{Broken, Cut, Framer, LengthField},
+    framer::{Broken, Cut, Framer},
+    length_field::LengthField,
     varint::Base128,
 };
 
@@ -45,7 +46,7 @@ mod tests {
     use super::*;
     use crate::{
         inspect::framing::{
-            framer::TooLong,
+            length_field::TooLong,
             testing::{
                 broken, every_split,
                 garbage::{garbage_is_harmless, holds, parts, sizes},

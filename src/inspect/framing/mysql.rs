@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use crate::{
     inspect::framing::{
-        framer::{Broken, Cut, Framer, LengthField, TooLong},
+        framer::{Broken, Cut, Framer},
+        length_field::{LengthField, TooLong},
         spec::Framing,
     },
     words::{direction::Both, lock::EvenPoisoned},

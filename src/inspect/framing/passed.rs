@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::framer::{Answered, Broken, Cut, Framer, LengthField};
+use super::{
+    framer::{Answered, Broken, Cut, Framer},
+    length_field::LengthField,
+};
 
 /// Cuts the message that `framer` has passed once more, without it, and leaves the rest of the stream to it.
 #[derive(Debug)]

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use super::{
-    framer::{Answered, Broken, Cut, Framer, LengthField, TooLong},
+    framer::{Answered, Broken, Cut, Framer},
+    length_field::{LengthField, TooLong},
     length_prefix::{ByteOrder, Field},
     spec::Framing,
 };

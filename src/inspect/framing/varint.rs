@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    framer::{Broken, Cut, Framer, LengthField, TooLong},
-    length_prefix::overwritten,
+    framer::{Broken, Cut, Framer},
+    length_field::{LengthField, TooLong, overwritten},
 };
 
 /// Messages with a varint before them that counts the bytes behind it, as the delimited messages of Protocol Buffers have it

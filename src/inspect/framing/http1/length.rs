@@ -7,7 +7,7 @@ use httparse::{EMPTY_HEADER, Status};
 use memchr::{memchr, memmem};
 
 use super::head::{MOST_FIELDS, index_in, number};
-use crate::inspect::framing::framer::{LengthField, TooLong};
+use crate::inspect::framing::length_field::{LengthField, TooLong};
 
 /// The Content-Length of the messages that have one.
 #[derive(Debug)]

@@ -25,7 +25,8 @@ use self::{
 };
 use crate::{
     inspect::framing::{
-        framer::{Answered, Broken, Cut, Framer, LengthField},
+        framer::{Answered, Broken, Cut, Framer},
+        length_field::LengthField,
         spec::Framing,
     },
     words::{direction::Both, lock::EvenPoisoned},
