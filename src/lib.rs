@@ -11,6 +11,7 @@
 //! | folder | contents |
 //! |---|---|
 //! | [`words`] | values without I/O: addresses, chunks, pieces, close reasons, ledgers, errors |
+//! | [`taps`] | what looks at connections: events, a bounded queue, the thread of a sink |
 //! | [`inspect`] | stages that bytes pass between being read and being written; no socket, no clock |
 //! | [`settings`] | the choices of a user, and where to connect |
 //! | `io` | sockets: listen, connect, resolve, the stream of either kind, pipes, timers |
@@ -29,6 +30,7 @@ pub mod inspect;
 pub mod live;
 pub mod server;
 pub mod settings;
+pub mod taps;
 pub mod threads;
 pub mod words;
 

@@ -9,6 +9,7 @@ use std::{
 use crate::{
     connection::steps::Steps,
     hooks::ServerHooks,
+    inspect::filters::Filters,
     io::{hops::LastCircle, options::SocketOptions, ready::Accepted},
     live::{registry::Registry, shared::Shared},
     settings::{
@@ -66,6 +67,7 @@ pub(crate) struct ConnectionContext {
     pub preread: Preread,
     /// True if the connection's end is logged in one line.
     pub log_connections: bool,
+    pub filters: Filters,
     /// The steps of a client before `on_accept`.
     pub arrival: Option<Arc<Steps>>,
     /// The steps of an upstream once it is connected.
@@ -172,6 +174,7 @@ impl ConnectionContext {
             coalesce: config.relay.coalesce,
             preread: config.preread.clone(),
             log_connections: config.listening.log_connections,
+            filters: config.filters.clone(),
             arrival: None,
             outbound: None,
         }

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    connection::{context::ConnectionContext, permits::Permit},
+    connection::{context::ConnectionContext, permits::Permit, watching},
     hooks::connection_hooks::ConnectionHooks,
     io::{ready::Accepted, reserve::Reserve},
     live::{
@@ -43,6 +43,7 @@ impl Entry {
     pub(crate) fn new(context: Arc<ConnectionContext>, accepted: &Accepted) -> Self {
         let server = &context.server;
         let shared = server.registry.enter(SideNames { peer: accepted.peer(), local: server.client_local(accepted) });
+        watching::opened(&context, &shared);
         Self::of(context, shared)
     }
 
@@ -73,6 +74,7 @@ impl Entry {
         if self.context.log_connections && !self.shared.is_adopted {
             log::info!(target: log_target::ACCESS, "{}", Access { shared: &self.shared, outcome: &outcome });
         }
+        watching::closed(&self.context, &self.shared, &outcome);
         self.context.server.registry.leave(&self.shared, outcome);
         if let Some(notice) = notice {
             notice.send();

@@ -13,6 +13,7 @@ mod reach;
 mod reads_before_relay;
 mod steps;
 mod unserved;
+mod watching;
 
 use std::{pin::Pin, sync::atomic::Ordering::Relaxed};
 
@@ -143,6 +144,7 @@ impl Task {
         if let Some(apart) = apart {
             spawn_apart(apart);
         }
+        watching::begin(&entry.context, &entry.shared);
         mirror_writer::begin(entry, workers, *on_lane);
         Ok(upstream)
     }

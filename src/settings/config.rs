@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    inspect::filters::Filters,
     settings::forward::{Forward, check_limit},
     words::{
         addr::Address,
@@ -156,6 +157,8 @@ pub struct Config {
     pub relay: Relay,
     /// The bounds of `on_preread`.
     pub preread: Preread,
+    /// Native stages that watch or change what passes, in their order.
+    pub filters: Filters,
     /// The time between two checks of all connections, for keepalive, lost peers and memory after a burst. A setting only for
     /// tests, which would otherwise have to wait for it. Default 5 s.
     #[doc(hidden)]
@@ -173,6 +176,8 @@ pub struct LiveSettings<'a> {
     pub timeouts: &'a mut Timeouts,
     /// As in [`Config`].
     pub limits: &'a mut Limits,
+    /// As in [`Config`].
+    pub filters: &'a mut Filters,
 }
 
 impl Config {
@@ -187,14 +192,15 @@ impl Config {
             listening: Listen::default(),
             relay: Relay::default(),
             preread: Preread::default(),
+            filters: Filters::default(),
             upkeep: Duration::from_secs(5),
         }
     }
 
     /// Returns the settings that may change while a server runs.
     pub(crate) fn live(&mut self) -> LiveSettings<'_> {
-        let Self { forward, mirror, timeouts, limits, .. } = self;
-        LiveSettings { forward, mirror, timeouts, limits }
+        let Self { forward, mirror, timeouts, limits, filters, .. } = self;
+        LiveSettings { forward, mirror, timeouts, limits, filters }
     }
 
     /// Checks the settings before a socket is opened.

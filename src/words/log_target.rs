@@ -9,5 +9,8 @@ pub const CONNECTION: &str = "interpose::connection";
 /// One line for each ended connection, for servers that ask for it.
 pub const ACCESS: &str = "interpose::access";
 
+/// Lines about what looks at connections.
+pub const TAP: &str = "interpose::tap";
+
 /// Lines about callbacks.
 pub const CALLBACK: &str = "interpose::callback";

@@ -18,6 +18,7 @@ mod loops;
 mod mirror;
 mod several_addresses;
 mod staged;
+mod taps;
 mod targets;
 mod timeouts;
 mod unix;

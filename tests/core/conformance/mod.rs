@@ -293,6 +293,7 @@ path!(coalesced Path::Coalesced);
 path!(inspected Path::Inspected);
 path!(replaced Path::Replaced);
 path!(mirrored Path::Mirrored);
+path!(tapped Path::Tapped);
 path!(staged Path::Staged);
 path!(staged_on_lane Path::StagedOnLane);
 path!(later Path::Later);

@@ -7,11 +7,12 @@ use interpose::{
         config::{Coalesce, Config, Splice},
         forward::Forward,
     },
+    taps::event::Place,
     words::interest::Interest,
 };
 
 use super::watching::{Later, LettingGo, WATCHING, Watching};
-use crate::support::{running::Running, upstreams::Echo};
+use crate::support::{running::Running, tapped::tap_filters, upstreams::Echo};
 
 /// How a server relays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub enum Path {
     LetGoFramed,
     /// Nobody looks, and a second target is sent a copy of what the client sends. It sends that back, to nobody.
     Mirrored,
+    /// Nobody looks but a tap, before and behind the hook's place.
+    Tapped,
 }
 
 /// The bytes that a client sends before each case, for the hook that decides by them. No case sees or counts them.
@@ -69,6 +72,10 @@ impl Path {
             Path::Mirrored => {
                 static ECHO: OnceLock<Echo> = OnceLock::new();
                 config.mirror = Some(Forward::to(ECHO.get_or_init(Echo::start).address()));
+                Running::start(config)
+            }
+            Path::Tapped => {
+                config.filters = tap_filters(&Arc::default(), &[Place::In, Place::Out]);
                 Running::start(config)
             }
             Path::Staged => {

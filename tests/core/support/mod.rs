@@ -11,6 +11,7 @@
 //! | `chunk_buffers` | memory of a hook's own, into which chunks are read, and a count of it |
 //! | `own_process` | runs one test in a process where nothing else runs, or a program to its end |
 //! | `log_lines` | the log's lines, for a test in a process of its own |
+//! | `tapped` | filters that only look, for a queue of events |
 //! | `kernel` | what only the kernel knows: unacknowledged bytes, states of sockets, threads and their processor time |
 
 pub mod chunk_buffers;
@@ -22,4 +23,5 @@ pub mod pattern;
 pub mod peers;
 pub mod property;
 pub mod running;
+pub mod tapped;
 pub mod upstreams;

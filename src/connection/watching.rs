@@ -1,0 +1,63 @@
+//! The filters of a connection, and the events that it reports to those that only look.
+
+use std::sync::Arc;
+
+use crate::{
+    connection::context::ConnectionContext,
+    inspect::Stages,
+    live::{
+        handle::Connection,
+        shared::{Edit, Shared},
+    },
+    taps::event::{Event, EventKind, Place},
+    words::{
+        direction::{Both, Direction},
+        outcome::Outcome,
+    },
+};
+
+/// Puts the stages of the server's filters into a connection whose relay is about to begin.
+pub(super) fn begin(context: &ConnectionContext, shared: &Arc<Shared>) {
+    if context.filters.is_empty() {
+        return;
+    }
+    for direction in Direction::ALL {
+        let (filters, id) = (Arc::clone(&context.filters), shared.id);
+        let edit = move |stages: &mut Stages| {
+            for filter in &*filters {
+                if let Some(stage) = filter.stage(id, direction, Place::In) {
+                    stages.insert(stages.hook_place(), stage);
+                }
+                if let Some(stage) = filter.stage(id, direction, Place::Out) {
+                    stages.insert(stages.places(), stage);
+                }
+            }
+        };
+        // A direction that has ended already has no bytes to show.
+        let _ = shared.edit(direction, Edit::Stages(Box::new(edit)));
+    }
+    if let Some(names) = Connection::from(Arc::clone(shared)).upstream() {
+        report(context, shared, || EventKind::Connected { upstream: names.peer.clone(), local: names.local.clone() });
+    }
+}
+
+/// Reports an accepted client.
+pub(super) fn opened(context: &ConnectionContext, shared: &Shared) {
+    let names = shared.client_names();
+    report(context, shared, || EventKind::Opened { client: names.peer.clone(), local: names.local.clone() });
+}
+
+/// Reports the end of a connection.
+pub(super) fn closed(context: &ConnectionContext, shared: &Shared, outcome: &Outcome) {
+    report(context, shared, || {
+        let Both { to_upstream, to_client } = &shared.meters;
+        let ledgers = Both { to_upstream: to_upstream.ledger(), to_client: to_client.ledger() };
+        EventKind::Closed { reason: outcome.reason, error: outcome.error.clone(), ledgers }
+    });
+}
+
+fn report(context: &ConnectionContext, shared: &Shared, kind: impl Fn() -> EventKind) {
+    for queue in context.filters.iter().filter_map(|filter| filter.queue()) {
+        queue.put(Event::now(shared.id, kind()));
+    }
+}

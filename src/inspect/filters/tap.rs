@@ -1,0 +1,90 @@
+//! A stage that shows what passes to a tap.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{
+    inspect::{End, Outbox, Progress, Stage},
+    taps::{
+        event::{Event, EventKind, Place},
+        queue::Queue,
+    },
+    words::{chunk::Chunk, direction::Direction},
+};
+
+/// Copies what it is fed into the queue of a tap, and lets everything pass.
+#[derive(Debug)]
+pub struct TapStage {
+    queue: Arc<Queue>,
+    connection: u64,
+    direction: Direction,
+    place: Place,
+    /// The number of bytes that have passed.
+    offset: u64,
+}
+
+impl TapStage {
+    /// Returns the stage of one direction of a connection.
+    pub fn new(queue: Arc<Queue>, connection: u64, direction: Direction, place: Place) -> Self {
+        Self { queue, connection, direction, place, offset: 0 }
+    }
+
+    fn put(&self, kind: EventKind) {
+        self.queue.put(Event::now(self.connection, kind));
+    }
+}
+
+impl Stage for TapStage {
+    fn feed(&mut self, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
+        let Self { direction, place, offset, .. } = *self;
+        if !chunk.is_empty() {
+            if !self.queue.is_given_up() {
+                self.put(EventKind::Data { direction, place, offset, bytes: Bytes::copy_from_slice(&chunk) });
+            }
+            self.offset += chunk.len() as u64;
+        }
+        out.push(chunk);
+        if end == End::Finished {
+            self.put(EventKind::End { direction, place });
+            out.end();
+        }
+        Progress::Moved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::{
+        Stages,
+        playbook::{Action, Playbook, write},
+    };
+
+    #[test]
+    fn everything_passes_and_is_seen_with_its_offset_and_its_end() {
+        let queue = Arc::<Queue>::default();
+        let stage = TapStage::new(Arc::clone(&queue), 7, Direction::ToClient, Place::In);
+        let mut book = Playbook::of(Stages::default().before_hook(stage));
+        book.feed("abc").finish("de").expect([write(b"abc"), write(b"de"), Action::Fin]);
+        queue.close();
+        let seen: Vec<_> = queue.take(None).into_iter().flatten().map(|event| (event.connection, event.kind)).collect();
+        let [
+            (7, EventKind::Data { offset: 0, bytes: first, .. }),
+            (7, EventKind::Data { offset: 3, bytes: second, .. }),
+            (7, EventKind::End { .. }),
+        ] = &seen[..]
+        else {
+            panic!("{seen:?}")
+        };
+        assert_eq!((&first[..], &second[..]), (&b"abc"[..], &b"de"[..]));
+    }
+
+    #[test]
+    fn everything_passes_where_nobody_looks_any_more() {
+        let queue = Arc::<Queue>::default();
+        queue.give_up();
+        let stage = TapStage::new(Arc::clone(&queue), 7, Direction::ToClient, Place::In);
+        Playbook::of(Stages::default().before_hook(stage)).finish("abc").expect([write(b"abc"), Action::Fin]);
+    }
+}

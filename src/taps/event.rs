@@ -1,0 +1,100 @@
+//! Events: what happened to a connection, for those that look at it.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use crate::words::{
+    addr::SocketName,
+    direction::{Both, Direction},
+    outcome::CloseReason,
+    stats::Ledger,
+};
+
+/// One thing that happened to one connection. Events of a connection come in order; those of several are mixed.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// The connection's number: unique within its server, counted from 1.
+    pub connection: u64,
+    /// The time at which it happened.
+    pub at: SystemTime,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum EventKind {
+    /// A client was accepted. The first event of every connection.
+    Opened {
+        /// The client's name.
+        client: SocketName,
+        /// The name that the client has connected to.
+        local: SocketName,
+    },
+    /// The upstream is connected. Missing where none was, or where a hook stands in for it.
+    Connected {
+        /// The upstream's name.
+        upstream: SocketName,
+        /// Our own name towards it.
+        local: SocketName,
+    },
+    /// Bytes have come. They have not yet been delivered.
+    Data {
+        /// The direction in which they go.
+        direction: Direction,
+        /// Before or behind the hooks.
+        place: Place,
+        /// The number of bytes of this direction and place before them, also of those that were missed.
+        offset: u64,
+        /// The bytes: of one read, or of one message where the direction is framed.
+        bytes: Bytes,
+    },
+    /// A direction has ended in order (FIN).
+    End {
+        /// The direction.
+        direction: Direction,
+        /// Before or behind the hooks.
+        place: Place,
+    },
+    /// The connection has ended. The last event of every connection.
+    Closed {
+        /// The close reason.
+        reason: CloseReason,
+        /// One line of detail, if there is any.
+        error: Option<String>,
+        /// The byte counts of both directions.
+        ledgers: Both<Ledger>,
+    },
+    /// Events of this connection found no room in the queue. Comes in their place.
+    Missed {
+        /// The number of events.
+        events: u64,
+        /// The bytes of those that had some.
+        bytes: u64,
+    },
+}
+
+/// Where bytes were seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// As they were read, before filters and hooks.
+    In,
+    /// As they are sent on, behind filters and hooks.
+    Out,
+}
+
+impl Event {
+    /// Returns an event that happens now.
+    pub fn now(connection: u64, kind: EventKind) -> Self {
+        Self { connection, at: SystemTime::now(), kind }
+    }
+
+    /// Returns the number of bytes of the stream that it holds.
+    pub fn bytes(&self) -> usize {
+        match &self.kind {
+            EventKind::Data { bytes, .. } => bytes.len(),
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The bounded queue between connections and the thread of a tap.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    mem,
+    sync::{Condvar, Mutex, MutexGuard},
+    time::Instant,
+};
+
+use crate::{
+    taps::event::{Event, EventKind},
+    words::lock::EvenPoisoned,
+};
+
+/// Default of the maximum bytes that wait: some hundredths of a second of a fast stream, or a minute of a terminal.
+pub const MOST_WAITING: usize = 8 * 1024 * 1024;
+
+/// Memory of an event beyond its bytes.
+const EVENT: usize = 256;
+
+/// Events on their way to a tap's thread. Connections never wait for it: what finds no room is left out and counted.
+#[derive(Debug)]
+pub struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+    most: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    events: VecDeque<Event>,
+    /// Memory of the events that wait.
+    waiting: usize,
+    /// Events that found no room, by connection, and that the thread has not been handed as such: at most one entry for each
+    /// connection that lives or has ended since the thread has last emptied the queue.
+    missed: HashMap<u64, Missed>,
+    all_missed: Missed,
+    /// True once nobody looks any more.
+    is_given_up: bool,
+    /// True once no more events come.
+    is_closed: bool,
+}
+
+/// Figures of what was left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Missed {
+    /// The number of events.
+    pub events: u64,
+    /// The bytes of those that had some.
+    pub bytes: u64,
+}
+
+impl Missed {
+    fn add(&mut self, event: &Event) {
+        self.events += 1;
+        self.bytes += event.bytes() as u64;
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self::new(MOST_WAITING)
+    }
+}
+
+impl Queue {
+    /// Returns a queue for at most `most` bytes.
+    pub fn new(most: usize) -> Self {
+        Self { state: Mutex::default(), changed: Condvar::new(), most }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().even_poisoned()
+    }
+
+    /// Puts an event, or counts it as missed if there is no room for it. Never waits.
+    pub fn put(&self, event: Event) {
+        let mut state = self.state();
+        let cost = EVENT + event.bytes();
+        if state.is_given_up || state.is_closed || state.waiting + cost > self.most {
+            state.all_missed.add(&event);
+            if !state.is_given_up && !state.is_closed {
+                state.missed.entry(event.connection).or_default().add(&event);
+            }
+            return;
+        }
+        if let Some(missed) = state.missed.remove(&event.connection) {
+            let missed = missed_event(event.connection, missed);
+            state.waiting += EVENT;
+            state.events.push_back(missed);
+        }
+        let was_empty = state.events.is_empty();
+        state.waiting += cost;
+        state.events.push_back(event);
+        drop(state);
+        if was_empty {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Returns true if nobody looks any more: then bytes need not be copied for it.
+    pub fn is_given_up(&self) -> bool {
+        self.state().is_given_up
+    }
+
+    /// Takes all events that wait; waits for one until `deadline`, or without limit. Returns None once the queue is closed and
+    /// empty, and no events at the deadline.
+    ///
+    /// For the tap's thread. The memory of what was taken counts until [`Queue::done`].
+    pub fn take(&self, deadline: Option<Instant>) -> Option<VecDeque<Event>> {
+        let mut state = self.state();
+        loop {
+            if !state.events.is_empty() {
+                return Some(mem::take(&mut state.events));
+            }
+            if !state.missed.is_empty() {
+                let missed = mem::take(&mut state.missed);
+                return Some(missed.into_iter().map(|(connection, missed)| missed_event(connection, missed)).collect());
+            }
+            if state.is_closed {
+                return None;
+            }
+            state = match deadline {
+                None => self.changed.wait(state).even_poisoned(),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Some(VecDeque::new());
+                    }
+                    self.changed.wait_timeout(state, left).even_poisoned().0
+                }
+            };
+        }
+    }
+
+    /// Frees the memory of an event that was taken and handled.
+    pub fn done(&self, event: &Event) {
+        let mut state = self.state();
+        state.waiting = state.waiting.saturating_sub(EVENT + event.bytes());
+    }
+
+    /// Ends the looking: what waits and what comes is counted as missed.
+    pub fn give_up(&self) {
+        let mut state = self.state();
+        state.is_given_up = true;
+        let events = mem::take(&mut state.events);
+        events.iter().for_each(|event| state.all_missed.add(event));
+        state.waiting = 0;
+        state.missed.clear();
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Takes no more events. Those that wait are still handed out.
+    pub fn close(&self) {
+        self.state().is_closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Returns the figures of all that was left out so far.
+    pub fn missed(&self) -> Missed {
+        self.state().all_missed
+    }
+}
+
+fn missed_event(connection: u64, Missed { events, bytes }: Missed) -> Event {
+    Event::now(connection, EventKind::Missed { events, bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{taps::event::Place, words::direction::Direction};
+
+    fn data(connection: u64, bytes: usize) -> Event {
+        let (direction, place) = (Direction::ToUpstream, Place::In);
+        Event::now(connection, EventKind::Data { direction, place, offset: 0, bytes: Bytes::from(vec![0; bytes]) })
+    }
+
+    fn taken(queue: &Queue) -> Vec<(u64, usize, u64)> {
+        let events = queue.take(Some(Instant::now())).unwrap_or_default();
+        events.iter().for_each(|event| queue.done(event));
+        let missed = |kind: &EventKind| if let EventKind::Missed { bytes, .. } = kind { *bytes } else { 0 };
+        events.iter().map(|event| (event.connection, event.bytes(), missed(&event.kind))).collect()
+    }
+
+    #[test]
+    fn what_finds_no_room_is_missed_by_its_connection_in_its_place() {
+        let queue = Queue::new(4 * EVENT);
+        queue.put(data(1, 10));
+        queue.put(data(2, 2000));
+        queue.put(data(2, 3000));
+        queue.put(data(1, 20));
+        assert_eq!(taken(&queue), [(1, 10, 0), (1, 20, 0)]);
+        queue.put(data(2, 1));
+        assert_eq!(taken(&queue), [(2, 0, 5000), (2, 1, 0)]);
+        assert_eq!(queue.missed(), Missed { events: 2, bytes: 5000 });
+    }
+
+    #[test]
+    fn what_was_missed_is_said_also_if_nothing_comes_behind_it() {
+        let queue = Queue::new(EVENT);
+        queue.put(data(3, 1));
+        assert_eq!(taken(&queue), [(3, 0, 1)]);
+        assert_eq!(taken(&queue), []);
+    }
+
+    #[test]
+    fn memory_counts_until_an_event_was_handled() {
+        let queue = Queue::new(2 * EVENT);
+        queue.put(data(1, 10));
+        let events = queue.take(None).expect("it is open");
+        queue.put(data(1, 300));
+        queue.done(&events[0]);
+        queue.put(data(1, 5));
+        assert_eq!(taken(&queue), [(1, 0, 300), (1, 5, 0)]);
+    }
+
+    #[test]
+    fn a_queue_that_nobody_reads_keeps_nothing() {
+        let queue = Queue::default();
+        queue.put(data(1, 10));
+        queue.give_up();
+        queue.put(data(1, 20));
+        assert!(queue.is_given_up());
+        assert_eq!((queue.missed(), queue.state().waiting), (Missed { events: 2, bytes: 30 }, 0));
+    }
+
+    #[test]
+    fn what_waits_is_handed_out_after_the_close() {
+        let queue = Queue::default();
+        queue.put(data(1, 10));
+        queue.close();
+        queue.put(data(1, 20));
+        assert_eq!(taken(&queue), [(1, 10, 0)]);
+        assert!(queue.take(None).is_none());
+    }
+}
