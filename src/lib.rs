@@ -11,6 +11,7 @@
 //! | folder | contents |
 //! |---|---|
 //! | [`words`] | values without I/O: addresses, chunks, pieces, close reasons, ledgers, errors |
+//! | [`wire`] | bytes and their meaning: files of packets, TCP in packets |
 //! | [`taps`] | what looks at connections: events, a bounded queue, the thread of a sink |
 //! | [`inspect`] | stages that bytes pass between being read and being written; no socket, no clock |
 //! | [`settings`] | the choices of a user, and where to connect |
@@ -32,6 +33,7 @@ pub mod server;
 pub mod settings;
 pub mod taps;
 pub mod threads;
+pub mod wire;
 pub mod words;
 
 mod connection;

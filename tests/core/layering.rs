@@ -14,8 +14,21 @@ mod rust_text;
 mod use_graph;
 
 /// A folder is a layer. From the lowest to the highest; a file may use its own layer and lower ones.
-const LAYERS: &[&str] =
-    &["words", "taps", "inspect", "settings", "io", "threads", "live", "hooks", "relay", "connection", "server", "python"];
+const LAYERS: &[&str] = &[
+    "words",
+    "wire",
+    "taps",
+    "inspect",
+    "settings",
+    "io",
+    "threads",
+    "live",
+    "hooks",
+    "relay",
+    "connection",
+    "server",
+    "python",
+];
 
 /// Arrows upwards that stand for now, each with the reason.
 const EXCUSED: &[(&str, &str, &str)] = &[];

@@ -6,6 +6,7 @@ mod conformance;
 
 mod addresses;
 mod binding;
+mod captures;
 mod coalescing;
 mod connect;
 mod drain;

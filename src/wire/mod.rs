@@ -1,0 +1,4 @@
+//! Wire formats: bytes and their meaning. No socket, no clock, no file.
+
+pub mod capture;
+pub mod tcp;
