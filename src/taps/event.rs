@@ -18,11 +18,11 @@ pub struct Event {
     pub connection: u64,
     /// The time at which it happened.
     pub at: SystemTime,
-    /// What happened.
+    /// The kind of event, with its data.
     pub kind: EventKind,
 }
 
-/// What happened.
+/// The kinds of events.
 #[derive(Debug, Clone)]
 pub enum EventKind {
     /// A client was accepted. The first event of every connection.

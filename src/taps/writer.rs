@@ -122,7 +122,7 @@ fn pump(queue: &Queue, sink: &mut impl Sink) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
     use super::*;
     use crate::taps::event::EventKind;
@@ -130,7 +130,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
 
     /// Sends the number of each event's connection; fails at a number.
-    struct Numbers(Sender<u64>, u64);
+    struct Numbers(SyncSender<u64>, u64);
 
     impl Sink for Numbers {
         fn event(&mut self, event: &Event) -> io::Result<()> {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     fn tap(fails_at: u64) -> (Tap, Receiver<u64>) {
-        let (sender, receiver) = channel();
+        let (sender, receiver) = sync_channel(1000);
         (Tap::start("numbers", Queue::default(), Numbers(sender, fails_at)).expect("a thread"), receiver)
     }
 
@@ -179,7 +179,7 @@ mod tests {
                 Ok(())
             }
         }
-        let (lets_go, receiver) = channel();
+        let (lets_go, receiver) = sync_channel(1);
         let tap = Tap::start("blocks", Queue::default(), Blocks(receiver)).expect("a thread");
         tap.queue().put(event(1));
         assert!(!tap.finish(Duration::from_millis(1)));
