@@ -1,20 +1,17 @@
-"""The documentation is true: its examples run, and it names what there is, all of it and nothing else."""
+"""The documentation is true: it names what there is, all of it and nothing else. Its blocks run in pages/."""
 
 from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import interpose
 import pytest
 from interpose import CloseReason, ConnectionPhase
-from support.doc_example import World, block, commands_of
+from support.doc_blocks import blocks_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])
@@ -22,12 +19,6 @@ REFERENCE = (ROOT / "docs/reference/index.md").read_text(encoding="utf-8")
 COMMAND = (ROOT / "docs/reference/command.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SECONDS = 30
-# Commands that CI runs as the pages say, or that take minutes.
-ELSEWHERE = {
-    "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/interpose demo",
-    "tests/run",
-    "$ python3 -m benches.compare --quick --install",
-}
 
 
 def lines_of(page: Path) -> list[str]:
@@ -38,63 +29,20 @@ def called(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-def examples() -> list[tuple[Path, int]]:
-    return [(page, number) for page in PAGES for number, line in enumerate(lines_of(page), 1) if line == "```python"]
-
-
-def name_of(example: tuple[Path, int]) -> str:
-    return f"{called(example[0])}:{example[1]}"
-
-
-def typed() -> list[tuple[Path, str]]:
-    """Every line that a page has its reader type, but for the servers that then run beside all else of the page."""
-    lines = [(page, line) for page in PAGES for line in commands_of(page)]
-    return [(page, line) for page, line in lines if line not in ELSEWHERE and not line.startswith("interpose echo")]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], World]]:
-    """Give each page a world of its own, and end the last page's when the next one comes."""
-    with ExitStack() as last:
-        worlds: dict[Path, World] = {}
-
-        def of(page: Path) -> World:
-            if page not in worlds:
-                last.close()
-                worlds.clear()
-                worlds[page] = World(page, tmp_path_factory.mktemp("page"))
-                last.callback(worlds[page].close)
-            return worlds[page]
-
-        yield of
-
-
 def help_text() -> str:
     command = [sys.executable, "-m", "interpose", "--help"]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS).stdout
 
 
 def commands() -> list[str]:
-    return [line for page in PAGES for line in lines_of(page) if re.match(r"interpose \S+ \S+", line)]
-
-
-@pytest.mark.parametrize("example", examples(), ids=name_of)
-def test_a_script_runs_as_printed(example: tuple[Path, int], world: Callable[[Path], World]) -> None:
-    page, line = example
-    world(page).run_script(block(page, line))
-
-
-@pytest.mark.parametrize(("page", "line"), typed(), ids=[f"{called(page)}: {line}" for page, line in typed()])
-def test_a_command_runs_as_printed(page: Path, line: str, world: Callable[[Path], World]) -> None:
-    name, *words = shlex.split(line, comments=True)
-    assert name == "interpose", f"{line}: a block of commands that nothing runs; make it text, or run it here"
-    world(page).run_command(*words)
+    lines = [line.removeprefix("$ ") for page in PAGES for line in lines_of(page)]
+    return [line for line in lines if re.match(r"interpose \S+ \S+", line)]
 
 
 def test_a_page_forwards_to_no_server_that_it_does_not_name() -> None:
     for page in PAGES:
-        blocks = re.findall(r"^```(?:python|console)\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-        assert "example.com" not in "".join(blocks), page
+        run = [block.text for block in blocks_of(page) if block.language in ("python", "console")]
+        assert "example.com" not in "".join(run), page
 
 
 def test_the_tutorials_script_is_eight_lines() -> None:

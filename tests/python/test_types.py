@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import interpose
 import pytest
+from support.doc_blocks import blocks_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])
@@ -57,12 +59,10 @@ def write_examples(folder: Path) -> int:
     """Write every Python block of the documentation to a file of its own; return how many there are."""
     written = 0
     for page in PAGES:
-        lines = page.read_text(encoding="utf-8").splitlines()
-        for number, line in enumerate(lines, 1):
-            if line == "```python":
-                rest = lines[number:]
-                name = f"{page.stem.lower().replace('-', '_')}_{number}.py"
-                (folder / name).write_text("\n".join([*rest[: rest.index("```")], ""]), encoding="utf-8")
+        stem = re.sub(r"\W", "_", page.relative_to(ROOT).with_suffix("").as_posix().lower())
+        for block in blocks_of(page):
+            if block.language == "python":
+                (folder / f"{stem}_{block.line}.py").write_text(block.text, encoding="utf-8")
                 written += 1
     return written
 

@@ -1,0 +1,16 @@
+"""Each page of how-to runs as it is printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.doc_page import run_page
+
+FOLDER = Path(__file__).resolve().parents[3] / "docs/how-to"
+PAGES = sorted(FOLDER.glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_runs_as_printed(page: Path) -> None:
+    run_page(page)
