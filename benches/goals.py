@@ -11,8 +11,12 @@ from .peers.peer import (
     OURS_BESIDE_STUCK,
     OURS_CALLBACK,
     OURS_FRAMED,
+    OURS_LIMIT,
+    OURS_LINES,
     OURS_ON_CLOSE,
     OURS_PASSED,
+    OURS_PREFIXED,
+    OURS_PREREAD,
 )
 
 
@@ -88,8 +92,12 @@ GOALS = (
     _aim("rr-64-x32", "rate", 40.0, "mitmproxy-cb", OURS_CALLBACK),
     _must("rr-64-x32", "rate", 3.0, "asyncio", OURS_ASYNC),
     _must("rr-64-x32", "rate", 1.0, "uvloop-async", OURS_ASYNC),
-    _must("rr-64-x32", "cpu", 1.5, OURS_CALLBACK, OURS_FRAMED),
-    *(_must(workload, "cpu", 1.05, OURS, OURS_PASSED) for workload in ("rr-64-x1", "rr-64-x32", "bulk-x1", "bulk-x16")),
+    *(_must("rr-64-x32", "cpu", 1.5, OURS_CALLBACK, peer) for peer in (OURS_FRAMED, OURS_LINES, OURS_PREFIXED)),
+    *(
+        _must(workload, "cpu", 1.05, OURS, peer)
+        for peer in (OURS_PASSED, OURS_LIMIT, OURS_PREREAD)
+        for workload in ("rr-64-x1", "rr-64-x32", "bulk-x1", "bulk-x16")
+    ),
     _must("bulk-x1", "cpu", 1.0, "uvloop-cb", OURS_CALLBACK),
     _aim("bulk-x1", "cpu", 0.95, "uvloop-cb", OURS_CALLBACK),
     _must("crr-x32", "cpu", 1.05, OURS, OURS_ON_CLOSE),

@@ -36,10 +36,14 @@ impl Client {
         }
     }
 
-    /// Sends the request: its first byte tells the backend what is wanted, and so do the others.
+    /// Sends the request: its first byte tells the backend what is wanted, and so do the others, up to a line feed.
     fn send(&mut self, stream: &TcpStream, buffer: &mut [u8]) -> io::Result<Next> {
         let count = self.to_send.min(buffer.len());
         buffer[..count].fill(letter(self.workload));
+        if count == self.to_send && count > 1 {
+            // A request is a line, too.
+            buffer[count - 1] = b'\n';
+        }
         self.to_send -= stream_write(stream, &buffer[..count])?.unwrap_or(0);
         Ok(if self.to_send > 0 { Next::Write } else { Next::Read })
     }

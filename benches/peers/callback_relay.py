@@ -1,11 +1,12 @@
 """interpose with Python beside it: a callback on every chunk, one at the end of each connection, or work of others.
 
 `python callback_relay.py PORT TARGET_PORT HOW`, both on 127.0.0.1, with HOW one of on_recv, parts, async,
-async-uvloop, framed, passed, on_close, burn, burn-apart and stuck. `parts` answers a chunk by a list of its
-head and its body, `async` is an `async def` on a loop of the server's, `async-uvloop` one on the loop that
-serves, `framed` gets messages of 64 bytes, and `passed` lets both directions pass from their first chunk on.
-With the last three the server has no callback: a thread of the process computes in Python all the time, or
-another process does, or a callback of another server does not return.
+async-uvloop, framed, lines, prefixed, passed, limit, preread, on_close, burn, burn-apart and stuck. `parts` answers
+a chunk by a list of its head and its body, `async` is an `async def` on a loop of the server's, `async-uvloop` one on
+the loop that serves. `framed`, `lines` and `prefixed` get messages of 64 bytes: by their number of bytes, their line
+feed, or a length. `passed` lets both directions pass from their first chunk on, `limit` does so by a setting, and
+`preread` looks at the first bytes before the relay. With the last three the server has no callback: a thread of the
+process computes in Python all the time, or another process does, or a callback of another server does not return.
 """
 
 import os
@@ -13,7 +14,7 @@ import socket
 import sys
 import threading
 
-from interpose import Connection, Side, TheServer, framing
+from interpose import Callbacks, Connection, Side, TheServer, framing
 
 # Bytes in a message's head, whether the message has 64 bytes or many.
 HEAD = 16
@@ -33,6 +34,10 @@ async def identity_later(_: Side, data: bytes) -> bytes:
 
 def pass_on(side: Side, _: bytes) -> None:
     side.passthrough()
+
+
+def look(_: Connection, data: bytes) -> None:
+    assert data
 
 
 def forget(_: Connection) -> None:
@@ -65,11 +70,18 @@ class Stuck:
 
 
 if __name__ == "__main__":
-    messages = framing.fixed(64) if sys.argv[3] == "framed" else None
-    server = TheServer("", int(sys.argv[1]), ("127.0.0.1", int(sys.argv[2])), framing=messages)
+    # A request of 64 bytes is letters up to a line feed. The first one, as a length, is 63 more than it should be.
+    messages = {
+        "framed": framing.fixed(64),
+        "lines": framing.lines(),
+        "prefixed": framing.length_prefixed(1, adjust=63 - ord("E")),
+    }.get(sys.argv[3])
+    callbacks = Callbacks(inspect_limit=1 if sys.argv[3] == "limit" else None)
+    address = ("127.0.0.1", int(sys.argv[2]))
+    server = TheServer("", int(sys.argv[1]), address, framing=messages, callbacks=callbacks)
     beside: object = None
     match sys.argv[3]:
-        case "on_recv" | "framed":
+        case "on_recv" | "framed" | "lines" | "prefixed" | "limit":
             server.on_recv = identity
         case "parts":
             server.on_recv = parts
@@ -77,6 +89,8 @@ if __name__ == "__main__":
             server.on_recv = identity_later
         case "passed":
             server.on_recv = pass_on
+        case "preread":
+            server.on_preread = look
         case "on_close":
             server.on_close = forget
         case "burn":
