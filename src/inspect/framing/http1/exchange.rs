@@ -21,6 +21,8 @@ pub(super) struct Exchange {
     asked: VecDeque<(Asked, u64)>,
     /// True if the client's last message was the head of the last request, whose answer has not begun.
     is_last: bool,
+    /// True if the client's last request was a CONNECT that a hook has kept: it may have granted a tunnel itself.
+    may_be_tunnel: bool,
     /// True behind the end of HTTP. Answers to what was asked before may still come.
     left: bool,
 }
@@ -34,7 +36,7 @@ impl Exchange {
             _ if is_full => return Err("answers to the requests before this one, of which too many wait"),
             _ => self.asked.push_back((asked, 1)),
         }
-        self.is_last = true;
+        (self.is_last, self.may_be_tunnel) = (true, false);
         Ok(())
     }
 
@@ -48,13 +50,20 @@ impl Exchange {
         if !std::mem::take(&mut self.is_last) {
             return false;
         }
-        if let Some((_, number)) = self.asked.back_mut() {
+        if let Some((kind, number)) = self.asked.back_mut() {
+            self.may_be_tunnel = *kind == Asked::Connect;
             *number -= 1;
             if *number == 0 {
                 self.asked.pop_back();
             }
         }
         true
+    }
+
+    /// Ends HTTP if what has come is in a tunnel that a hook has granted, as bytes show that are no HTTP. Returns true then.
+    pub(super) fn leave_for_tunnel(&mut self) -> bool {
+        self.left |= self.may_be_tunnel && self.is_answered();
+        self.may_be_tunnel && self.left
     }
 
     /// Returns the request to which an answer with the status `code` belongs, and removes it if the answer is its last one.

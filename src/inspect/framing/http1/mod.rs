@@ -42,7 +42,8 @@ const PROTOCOL: &str = "http1";
 /// - What follows a switch of protocols (an answer 101, or 2xx to CONNECT) is unframed both ways.
 /// - Content-Length is set right for what a hook answers, if its head has that field and the body came with it. A chunked body
 ///   is sent as it is.
-/// - A request that a hook drops was not asked; what it answers in place of one was.
+/// - A request that a hook drops was not asked; what it answers in place of one was. Behind a CONNECT that it drops, bytes that
+///   are no HTTP are those of a tunnel that it has granted itself, and unframed both ways.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Http1;
 
@@ -124,6 +125,9 @@ impl Framer for Requests {
         }
         let cut = self.read(buffer);
         if cut.is_err() {
+            if locked(&self.exchange, Exchange::leave_for_tunnel) {
+                return Ok(Cut::Unframed);
+            }
             locked(&self.exchange, Exchange::leave);
         }
         cut
@@ -208,7 +212,10 @@ impl Framer for Answers {
         if section.is_none() && locked(&self.exchange, |exchange| exchange.has_left() && exchange.is_answered()) {
             return Ok(Cut::Unframed);
         }
-        let section = Section::of_answer(section, buffer)?;
+        let section = match Section::of_answer(section, buffer) {
+            Err(_) if locked(&self.exchange, Exchange::leave_for_tunnel) => return Ok(Cut::Unframed),
+            section => section?,
+        };
         let Some(end) = section.end(buffer)? else { return Ok(Cut::MORE) };
         let answer = Answer::read(buffer, end)?;
         let asked = locked(&self.exchange, |exchange| exchange.answer(answer.code));

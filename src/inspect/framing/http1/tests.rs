@@ -306,3 +306,28 @@ fn a_body_that_comes_behind_its_head_is_dropped_without_its_request() {
     to_upstream.answered().unwrap().replaced(b"hi", &[]);
     assert!(is_head_answered(&mut *to_client));
 }
+
+/// A hook that drops a CONNECT may have granted it: no framer sees what it sends.
+#[test]
+fn a_tunnel_that_a_hook_has_granted_is_unframed_from_the_first_byte_that_is_no_http() {
+    let granted = || {
+        let Both { mut to_upstream, to_client } = Http1.framers();
+        assert_eq!(to_upstream.cut(CONNECT.as_bytes(), 0), Ok(Cut::Message(CONNECT.len())));
+        to_upstream.answered().unwrap().replaced(CONNECT.as_bytes(), &[]);
+        (to_upstream, to_client)
+    };
+    let (mut to_upstream, mut to_client) = granted();
+    assert_eq!(to_upstream.cut(b"\x16\x03\x01", 0), Ok(Cut::Unframed));
+    assert_eq!(to_client.cut(b"\x16\x03\x03", 0), Ok(Cut::Unframed));
+
+    // A server may speak first.
+    let (mut to_upstream, mut to_client) = granted();
+    assert_eq!(to_client.cut(b"SSH-2.0-", 0), Ok(Cut::Unframed));
+    assert_eq!(to_upstream.cut(b"SSH-2.0-", 0), Ok(Cut::Unframed));
+
+    // One that was refused is followed by another request, and then by its answer.
+    let (mut to_upstream, mut to_client) = granted();
+    assert_eq!(to_upstream.cut(GET.as_bytes(), 0), Ok(Cut::Message(GET.len())));
+    assert!(to_client.cut(b"SSH-2.0-", 0).is_err());
+    assert!(to_upstream.cut(b"\x16\x03\x01", 0).is_err());
+}
