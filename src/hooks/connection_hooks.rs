@@ -60,6 +60,10 @@ impl ConnectionHooks {
             return wanted;
         }
         let wanted = wanted.without(self.connection.passed_through());
+        // Asked for each read of connections whose rest passes as well.
+        if wanted == Interest::NONE {
+            return wanted;
+        }
         let on_lane = wanted.on_lane();
         // Without a lane none of these can be called.
         if on_lane == Interest::NONE || self.lane().is_some() { wanted } else { wanted.without(on_lane) }

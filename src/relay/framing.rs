@@ -16,7 +16,6 @@ use crate::{
 
 impl Relay<'_> {
     /// Puts the framer of a direction in its place once a hook wants its bytes, and takes it out once none does.
-    #[inline]
     pub(super) fn frame(&mut self, direction: Direction, hooks: &ConnectionHooks) {
         let interest = hooks.interest();
         match self.pumps[direction].framing {

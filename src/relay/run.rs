@@ -10,6 +10,7 @@ use super::{
     hook::Hook,
     progress_timeout::Over,
     rest, scratch,
+    stages::Framing,
     state::{End, Relay, RelayContext},
     talk, teardown,
     thread_change::Detached,
@@ -142,7 +143,10 @@ impl<'a> Relay<'a> {
         let RelayContext { hooks, on_lane, splice, coalesce, .. } = self.order;
         match hooks {
             Some(hooks) if hooks.calls_here(on_lane) => {
-                self.frame(direction, hooks);
+                // Asked here, because most servers have no framing, and this is each turn.
+                if self.pumps[direction].framing != Framing::None {
+                    self.frame(direction, hooks);
+                }
                 let opposite_stalled = self.pumps[direction.opposite()].is_stalled();
                 // A lane's thread may have SIGPIPE unblocked, which a splice to a closed peer would raise.
                 let splice = if on_lane { Splice::Never } else { splice };
