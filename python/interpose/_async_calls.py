@@ -137,15 +137,15 @@ class AsyncCalls:
         tasks, loop = self._tasks, self._loop
         self._is_busy = True
         try:
-            closed, cancelled, read, has_asked, is_over, raised = _native.answer_questions(
+            closed, cancelled, read, looks_again, is_over, raised = _native.answer_questions(
                 self._bridge, self._crew, is_woken
             )
         finally:
             self._is_busy = False
         for question in closed:
             tasks[question.key] = asyncio.Task(self._run_close(question), loop=loop, name=_TASK_NAME)
-        if has_asked:
-            # More is asked by then, while there is traffic: nobody has to wake the loop for it.
+        if looks_again:
+            # More is asked by then, while there is much traffic: nobody has to wake the loop for it.
             loop.call_soon(self.drain)
         for key in cancelled:
             if (task := tasks.get(key)) is not None:

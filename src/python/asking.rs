@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Mutex, MutexGuard},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use pyo3::{
@@ -28,6 +28,9 @@ use crate::{
     hooks::{Answered, Reply},
     words::{chunk::Chunk, direction::Direction, lock::EvenPoisoned},
 };
+
+/// The duration of a step from which on the answers of its batch do not wait for the rest of the batch.
+const LONG: Duration = Duration::from_millis(1);
 
 /// One question. Calling it runs the callback to its next wait; awaiting it runs the callback to its end.
 #[pyclass(frozen, module = "interpose._native")]
@@ -72,13 +75,20 @@ impl Asking {
         let began = Instant::now();
         running.begin(asking.slot, began);
         let stepped = asking.go_on(py, raised);
-        running.end(asking.slot, began, Instant::now());
-        match stepped {
-            Ok(Step::Waits(waited)) => return Ok(waited),
-            Ok(Step::Returned(answer)) => asking.answer(py, &answer),
-            Err(error) => asking.failed(py, error)?,
+        let now = Instant::now();
+        running.end(asking.slot, began, now);
+        let result = match stepped {
+            Ok(Step::Waits(waited)) => Ok(waited),
+            Ok(Step::Returned(answer)) => {
+                asking.answer(py, &answer);
+                Ok(this.clone().into_any())
+            }
+            Err(error) => asking.failed(py, error).map(|()| this.clone().into_any()),
+        };
+        if now.duration_since(began) >= LONG {
+            asking.bridge.get().wake_early();
         }
-        Ok(this.clone().into_any())
+        result
     }
 
     fn go_on<'py>(&self, py: Python<'py>, raised: Option<Bound<'py, PyAny>>) -> PyResult<Step<'py>> {

@@ -92,10 +92,20 @@ impl Bridge {
         drop(objects);
     }
 
-    /// Gathers answers from here on: the loop has taken questions, and soon calls `wake_answered`, and takes the next.
+    /// Gathers answers from here on, until `wake_answered`.
     pub(super) fn gather_answers(&self) {
-        self.callbacks.get().queue.look_again();
         self.answers().gathers = true;
+    }
+
+    /// Wakes the connections whose answers were gathered so far: a callback has taken long, and others of its batch may too.
+    pub(super) fn wake_early(&self) {
+        let homes = mem::take(&mut self.answers().homes);
+        homes.into_iter().for_each(|(home, answered)| Answered::wake_all(&home, answered));
+    }
+
+    /// Keeps the loop from being woken until it takes the next items, which it does soon.
+    pub(super) fn look_again(&self) {
+        self.callbacks.get().queue.look_again();
     }
 
     /// Wakes the connection that has an answer: at once, or with others.

@@ -5,7 +5,7 @@ use pyo3::{intern, prelude::*, types::PyList};
 use super::{asking::Asking, attach, bridge::Bridge, calls::Slot, questions::Item, worker::Worker};
 
 /// The questions about ends of connections, the keys of questions that are cancelled and of reads that have results, true if
-/// there were questions, true if the server is closed, and an exception that ends the server.
+/// the loop is to look again soon, true if the server is closed, and an exception that ends the server.
 type Taken<'py> = (Bound<'py, PyList>, Vec<u64>, Vec<u64>, bool, bool, Option<PyErr>);
 
 /// The task in whose name callbacks run.
@@ -58,8 +58,8 @@ impl<'py> Turn<'_, 'py> {
     }
 }
 
-/// Takes all items that wait for the loop of `bridge`, which `is_woken` by its descriptor, or looks again because there were
-/// questions: it is not woken for what comes before that. Runs the callbacks by tasks of `crew`.
+/// Takes all items that wait for the loop of `bridge`, which `is_woken` by its descriptor, or looks again. Runs the callbacks by
+/// tasks of `crew`. Behind several items more will have come soon: the loop looks again, and is not woken for them.
 #[pyfunction]
 pub(super) fn answer_questions<'py>(
     bridge: &Bound<'py, Bridge>,
@@ -68,9 +68,14 @@ pub(super) fn answer_questions<'py>(
 ) -> PyResult<Taken<'py>> {
     let py = bridge.py();
     let (closed, mut cancelled, mut read) = (PyList::empty(py), Vec::new(), Vec::new());
-    let (mut has_asked, mut is_over, mut raised) = (false, false, None);
+    let (mut is_over, mut raised) = (false, None);
     let mut turn = Turn { bridge, crew, current: None };
     let mut items = bridge.get().take(is_woken);
+    let looks_again = items.len() > 1;
+    if looks_again {
+        bridge.get().look_again();
+    }
+    bridge.get().gather_answers();
     let mut waiting = items.drain(..);
     for item in waiting.by_ref() {
         match item {
@@ -81,10 +86,6 @@ pub(super) fn answer_questions<'py>(
                 if is_close {
                     closed.append(asking)?;
                     continue;
-                }
-                if !has_asked {
-                    bridge.get().gather_answers();
-                    has_asked = true;
                 }
                 if let Err(error) = turn.run(&asking) {
                     raised = Some(error);
@@ -105,5 +106,5 @@ pub(super) fn answer_questions<'py>(
     let left = turn.leave("leave");
     bridge.get().wake_answered();
     left?;
-    Ok((closed, cancelled, read, has_asked, is_over, raised))
+    Ok((closed, cancelled, read, looks_again, is_over, raised))
 }
