@@ -15,7 +15,7 @@ from pathlib import Path
 
 FENCE = re.compile(r"^```(\w+)?([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What differs from run to run: times, dates, and ports that the system has chosen.
-VARIES = re.compile(r"(\.\.\.|\d+:\d\d:\d\d(?:\.\d+)?|\d{4}-\d\d-\d\d|(?<![\d.])\d{5}(?!\d))")
+VARIES = re.compile(r"(\.\.\.|\d+:\d\d:\d\d(?:[.,]\d+)?|\d{4}-\d\d-\d\d|(?<![\d.])\d{5}(?!\d))")
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 

@@ -153,7 +153,7 @@ class Page:
         for word in re.findall(r"[\w.-]+\.(?:py|toml)\b", command):
             file = self._folder / word
             text = file.read_text(encoding="utf-8") if file.is_file() else ""
-            wanted |= {int(port) for port in re.findall(r'(?:TheServer\("[^"]*", |listen = "?(?:\S*:)?)(\d+)', text)}
+            wanted |= {int(port) for port in re.findall(r'(?:\w\("", |listen = "?(?:\S*:)?)(\d+)', text)}
         for terminal in [one for one in self._terminals if one.ports & wanted]:
             terminal.close()
             self._terminals.remove(terminal)
