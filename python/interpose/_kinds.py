@@ -26,6 +26,8 @@ class Kind(ABC):
     sample = ""
     # True if the option may be given several times; its values are tuples then.
     repeats = False
+    # The words that it may be, if these are all.
+    words: tuple[str, ...] = ()
     # True if None is a value of its own, and not the lack of one.
     none_counts = False
 
@@ -71,19 +73,19 @@ class Seconds(Kind):
             if text == "none":
                 return None
             if text in _NO_LIMIT or (re.fullmatch(r"[+-]?0*\.?0*(ms|s|m|h|d)?|-1", text) and text):
-                _refuse(name, f"{text!r} is not a time to wait; write none {self.meaning}")
+                refuse(name, f"{text!r} is not a time to wait; write none {self.meaning}")
         elif self.zero and text in _NO_LIMIT:
-            _refuse(name, f"{text!r} would never end; write a time, such as 1h, or 0 to stop at once")
+            refuse(name, f"{text!r} would never end; write a time, such as 1h, or 0 to stop at once")
         try:
             value = float(text)
         except ValueError:
             if not re.fullmatch(rf"(?:{_TIME})+", text):
-                _refuse(name, f"{text!r} is not a time; {_HOW_TIME}")
+                refuse(name, f"{text!r} is not a time; {_HOW_TIME}")
             value = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_TIME, text))
         # As times are written in a text, and not as Python does.
         if not value >= 0 or (value < 0.001 and not (self.zero and value == 0)):
             wrong = "less than a millisecond" if value >= 0 else "negative" if value < 0 else "not a number"
-            _refuse(name, f"{text!r} is {wrong}; {_HOW_TIME}")
+            refuse(name, f"{text!r} is {wrong}; {_HOW_TIME}")
         return self.check(name, value)
 
     def show(self, value: object) -> str:
@@ -113,7 +115,7 @@ class Count(Kind):
         try:
             value = int(text)
         except ValueError:
-            _refuse(name, f"{text!r} is not a whole number; {self._advice(text)}")
+            refuse(name, f"{text!r} is not a whole number; {self._advice(text)}")
         return self.check(name, value)
 
     def show(self, value: object) -> str:
@@ -146,7 +148,7 @@ class Switch(Kind):
         """Read yes or no, on or off, true or false, 1 or 0."""
         word = text.strip().lower()
         if word not in _YES + _NO:
-            _refuse(name, f"{text!r} is neither yes nor no; write yes or no")
+            refuse(name, f"{text!r} is neither yes nor no; write yes or no")
         return word in _YES
 
     def show(self, value: object) -> str:
@@ -157,10 +159,9 @@ class Switch(Kind):
 class Choice(Kind):
     """One of some words."""
 
-    metavar = "WORD"
-
     def __init__(self, *words: str) -> None:
         self.words = words
+        self.metavar = "|".join(words)
         self.sample = words[0]
 
     def check(self, name: str, value: object) -> str:
@@ -255,7 +256,37 @@ def _address(name: str, value: object) -> str:
     return text
 
 
-def _refuse(name: str, why: str) -> NoReturn:
+class FileName(Kind):
+    """The name of a file, or None. Nothing is opened here."""
+
+    metavar = "FILE"
+
+    def __init__(self, sample: str = "FILE") -> None:
+        self.sample = sample
+
+    def check(self, name: str, value: object) -> str | None:
+        """Return `value`, which must be a text that can be a file's name, or None."""
+        from ._exceptions import wrong_type
+
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise wrong_type(name, value, "a str", f'write "{self.sample}"')
+        if not value or "\0" in value:
+            refuse(name, f"{'it has a NUL character' if value else 'it is empty'}; write {self.sample}")
+        return value
+
+    def read(self, name: str, text: str) -> str | None:
+        """Return the text as it stands."""
+        return self.check(name, text)
+
+    def show(self, value: object) -> str:
+        """Return the name, or that there is none."""
+        return "none" if value is None else f"{value}"
+
+
+def refuse(name: str, why: str) -> NoReturn:
+    """Raise the ConfigError of a text that is no value."""
     from ._exceptions import ConfigError
 
     raise ConfigError(f"{name}: {why}")

@@ -19,20 +19,22 @@ class Setting:
     def __init__(self, default: object, kind: Kind, options: tuple[str, str], texts: tuple[str, str]) -> None:
         self.name = ""
         self.group = ""
+        self.table = ""
         self.default = default
         self.kind = kind
         self.flag, self.short = options
         self.help, self.meaning = texts
         self.others = ""
         self.native = False
+        self.in_file = True
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
     @property
     def key(self) -> str:
-        """The key of a settings file: the table's name and the setting's."""
-        return f"{self.group}.{self.name}"
+        """The key of a settings file: the table's name and the setting's, which stands alone where that is empty."""
+        return f"{self.table}.{self.name}" if self.table else self.name
 
     @property
     def variable(self) -> str:
@@ -60,6 +62,7 @@ def setting(
     help: str = "",  # noqa: A002 (what it is everywhere else)
     others: str = "",
     native: bool = False,
+    in_file: bool = True,
 ) -> Any:
     """Return a row of the table.
 
@@ -69,26 +72,29 @@ def setting(
     * `help`: the option's line of --help, if `meaning` is too long for one.
     * `others`: names that others have for it, answered with this one.
     * `native`: whether the native side has a setting of this name.
+    * `in_file`: whether a settings file may have it.
     """
     row = Setting(default, kind, (flag, short), (help or meaning, meaning))
-    row.others, row.native = others, native
+    row.others, row.native, row.in_file = others, native, in_file
     return row
 
 
 class Group:
     """Rows that belong together, in the order of their class.
 
-    `name` is the table of a settings file, `title` the heading of --help, `given_as` how a program sets one of them.
+    `title` is the heading of --help, `given_as` how a program sets one of them, `table` their table in a settings file:
+    the group's name, or another, or none.
     """
 
-    def __init__(self, kind: type, name: str, title: str, given_as: str) -> None:
+    def __init__(self, kind: type, name: str, title: str, given_as: str, table: str | None) -> None:
         self.kind = kind
         self.name = name
+        self.table = name if table is None else table
         self.title = title
         self.given_as = given_as
         self.rows = [row for row in vars(kind).values() if isinstance(row, Setting)]
         for row in self.rows:
-            row.group = name
+            row.group, row.table = name, self.table
 
 
 GROUPS: list[Group] = []
@@ -96,19 +102,19 @@ GROUPS: list[Group] = []
 if TYPE_CHECKING:
 
     @dataclass_transform(frozen_default=True, field_specifiers=(setting,))
-    def group(name: str, title: str, given_as: str = "") -> Callable[[_Class], _Class]:
+    def group(name: str, title: str, given_as: str = "", table: str | None = None) -> Callable[[_Class], _Class]:
         """Enter a class into the table of groups."""
         ...
 
 else:
 
-    def group(name: str, title: str, given_as: str = "") -> Any:
+    def group(name: str, title: str, given_as: str = "", table: str | None = None) -> Any:
         """Enter a class into the table of groups."""
 
         def enter(kind: type) -> type:
             # A reload of the table enters its groups anew.
             GROUPS[:] = [one for one in GROUPS if one.name != name]
-            GROUPS.append(Group(kind, name, title, given_as))
+            GROUPS.append(Group(kind, name, title, given_as, table))
             return kind
 
         return enter

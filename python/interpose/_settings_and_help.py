@@ -10,8 +10,9 @@ dataclasses of them that users have.
 
 from __future__ import annotations
 
-from ._kinds import Choice, Count, LocalAddress, Seconds, Switch, Target, Targets
+from ._kinds import Choice, Count, FileName, LocalAddress, Seconds, Switch, Target, Targets
 from ._rows import GROUPS, Group, Setting, group, rows_of, setting
+from ._sizes import Size
 
 # Type checkers take this as True.
 TYPE_CHECKING = False
@@ -73,7 +74,7 @@ class ForwardSettings:
     )
 
 
-@group("server", "copying what clients send", "TheServer(..., {}=...)")
+@group("server", "copying what clients send", "TheServer(..., {}=...)", table="")
 class ServerSettings:
     """The settings of a server that stand in no group."""
 
@@ -152,7 +153,8 @@ class Limits:
     )
 
 
-@group("listen", "listening", "listen=Listen({}=...)")
+# A listener's `listen` is its address.
+@group("listen", "listening", "listen=Listen({}=...)", table="listening")
 class Listen:
     """How a server listens.
 
@@ -220,7 +222,7 @@ class Relay:
     )
     buffer_size: int | None = setting(
         default=None,
-        kind=Count(1, 262144, none="262144"),
+        kind=Size(1, 262144, none="262144"),
         others="bufsize chunksize",
         meaning="the most bytes of one chunk, 1 to 262,144. None takes the server's class attribute `buffer_size`, "
         "which is 262,144. Directions that no callback sees have buffers of their own",
@@ -228,7 +230,7 @@ class Relay:
     )
     max_message: int = setting(
         default=16 * 1024 * 1024,
-        kind=Count(1),
+        kind=Size(1, 2**31 - 1),
         others="maxmessagesize maxmsg messagelimit maxframe maxframesize maxline",
         meaning="with a framing: the most bytes of one message, which bounds what is held of one until it is whole. "
         "At the limit: as `framing_errors` says, with the reason `message_too_long`",
@@ -305,7 +307,7 @@ class Callbacks:
     )
     preread_limit: int = setting(
         default=16 * 1024,
-        kind=Count(1, 16 * 1024 * 1024),
+        kind=Size(1, 16 * 1024 * 1024),
         others="prereadsize prereadbuffer prereadbuffersize",
         meaning="the most bytes of a client that `on_preread` is called with, 1 to 16,777,216. A client about which it "
         'has not decided by then is refused, `undecided`; with `on_timeout` as `"pass"` it goes to `forward_to`',
@@ -321,7 +323,7 @@ class Callbacks:
     )
     inspect_limit: int | None = setting(
         default=None,
-        kind=Count(1, none="no limit"),
+        kind=Size(1, 2**31 - 1, none="no limit"),
         others="inspectbytes inspectsize showlimit",
         meaning="how many bytes of each direction `on_recv` is shown. The chunk or message in which that is reached is "
         "shown whole; from then on the direction is relayed natively, as after `passthrough()`",
@@ -333,12 +335,31 @@ class Callbacks:
 class CommandSettings:
     """The settings of the command alone."""
 
+    config: str | None = setting(
+        default=None,
+        kind=FileName("proxy.toml"),
+        flag="--config",
+        help="a file of listeners and settings; SIGHUP reads it again",
+        meaning="a file of listeners and settings, which takes the place of LISTEN and TARGET and is read again at "
+        "SIGHUP",
+        in_file=False,
+    )
+    on_reload: Literal["keep", "drain"] = setting(
+        default="keep",
+        kind=Choice("keep", "drain"),
+        flag="--on-reload",
+        others="reload",
+        help="what to do with connections whose listener changes",
+        meaning='what a reload means for the live connections of a listener that it changes or takes away: `"keep"` '
+        'leaves them as they are, `"drain"` lets them finish for `drain` seconds',
+    )
+
     drain: float = setting(
         default=30.0,
         kind=Seconds(zero=True),
         flag="--drain",
         help="how long connections may finish after Ctrl-C",
-        meaning="after Ctrl-C, SIGTERM or SIGHUP: how long connections may finish before they are reset",
+        meaning="after Ctrl-C or SIGTERM: how long connections may finish before they are reset",
     )
     verbose: bool = setting(
         default=False,

@@ -25,6 +25,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "_checks",
         "_addresses",
         "_kinds",
+        "_sizes",
         "_rows",
         "_settings_and_help",
         "_names",

@@ -34,7 +34,8 @@ from support.reference_tables import marked, pages, written
 
 TARGET = ("example.org", 80)
 ROWS = {row.key: row for row in rows_of()}
-OPTIONS = {key: row for key, row in ROWS.items() if row.flag}
+# The file itself is read at once: test_config_file has it.
+OPTIONS = {key: row for key, row in ROWS.items() if row.flag and row.in_file}
 NATIVE = {key: row for key, row in ROWS.items() if row.native}
 PUBLIC = (Timeouts, Limits, Relay, Listen, Callbacks)
 
@@ -42,7 +43,8 @@ PUBLIC = (Timeouts, Limits, Relay, Listen, Callbacks)
 OTHERS: dict[str, tuple[object, str]] = {
     "Seconds": (7.5, "7500ms"),
     "Count": (77, "77"),
-    "Choice": ("pass", "pass"),
+    "Size": (77, "77B"),
+    "FileName": ("x.toml", "x.toml"),
     "LocalAddress": ("192.0.2.9", "192.0.2.9"),
     "Target": ("192.0.2.9:9", "192.0.2.9:9"),
     "Targets": (("192.0.2.9:9",), "192.0.2.9:9"),
@@ -54,6 +56,9 @@ ANOTHER = {"LocalAddress": "192.0.2.3", "Target": "192.0.2.3:3", "Targets": "192
 def other_than_the_default(row: Setting) -> tuple[Any, str]:
     if isinstance(row.default, bool):
         return not row.default, "no" if row.default else "yes"
+    if row.kind.words:
+        word = next(word for word in row.kind.words if word != row.default)
+        return word, word
     return OTHERS[type(row.kind).__name__]
 
 
@@ -122,7 +127,8 @@ def test_an_option_goes_before_its_variable(key: str) -> None:
     row = OPTIONS[key]
     _, text = other_than_the_default(row)
     opposite = f"--{row.long}" if row.flag.startswith("--no-") else f"--no-{row.long}"
-    words = [opposite] if isinstance(row.default, bool) else [row.flag, ANOTHER.get(type(row.kind).__name__, "3")]
+    other = str(row.default) if row.kind.words else ANOTHER.get(type(row.kind).__name__, "3")
+    words = [opposite] if isinstance(row.default, bool) else [row.flag, other]
     said = said_of(row, parse(["9090", "example.org:80", *words], {row.variable: text}))
     assert said == (row.default if isinstance(row.default, bool) else row.kind.read("", words[1]))
 
@@ -149,6 +155,7 @@ def test_the_reference_has_the_table_as_it_is() -> None:
     found = pages()
     assert [name for page in found.values() for name in marked(page)] == [
         "options",
+        "keys",
         *(group.__name__.lower() for group in PUBLIC),
     ]
     for path, page in found.items():
@@ -197,7 +204,7 @@ OLD: dict[str, tuple[object, str]] = {
 @pytest.mark.parametrize("keyword", OLD)
 def test_an_old_keyword_counts_and_is_not_given_beside_its_group(keyword: str) -> None:
     value, name = OLD[keyword]
-    row = ROWS[f"{name}.{keyword.removeprefix('callback_')}"]
+    row = next(row for row in rows_of(name) if row.name == keyword.removeprefix("callback_"))
     kind = next(group.kind for group in GROUPS if group.name == name)
     old, default = cast("OldKeywords", {keyword: value}), cast("OldKeywords", {keyword: row.default})
     assert group_of(name, kind(), kind, old) == kind(**{row.name: value})

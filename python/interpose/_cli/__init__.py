@@ -53,7 +53,7 @@ def _failed(error: Exception) -> int:
     elif not isinstance(error, InterposeError):
         show_traceback(error)
         return code
-    complain(str(error))
+    complain(str(error), *getattr(error, "excerpt", ()))
     return code
 
 

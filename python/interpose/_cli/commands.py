@@ -79,6 +79,8 @@ FORWARD = Command(
     settings=True,
     places=2,
 )
+# The other form of that.
+WITH_FILE = "interpose --config FILE [options]"
 COMMANDS = [
     FORWARD,
     Command(

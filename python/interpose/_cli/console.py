@@ -26,11 +26,11 @@ def say(text: str) -> None:
         _outputs.out.put(text)
 
 
-def complain(text: str) -> None:
-    """Print one line, inert, on stderr."""
+def complain(text: str, *excerpt: str) -> None:
+    """Print one line, inert, on stderr; below it an `excerpt` of what it is about."""
     from .._exceptions import printable
 
-    line = printable(f"interpose: {text}")
+    line = "\n".join([printable(f"interpose: {text}"), *map(printable, excerpt)])
     if _outputs is None:
         _write(sys.stderr, line)
     elif _outputs.err:

@@ -14,6 +14,7 @@ from .._groups import CommandSettings
 from .._server import TheServer
 from .arguments import read_words
 from .commands import command_of
+from .served import Served
 from .serving import serve
 
 DEFAULT_LISTEN = "7070"
@@ -24,7 +25,8 @@ def run(words: Sequence[str]) -> int:
     """Serve until a signal ends it, and return the exit code."""
     listen = (read_words(command_of(["echo"]), words).places or [DEFAULT_LISTEN])[0]
     _native.parse_address(host_text("LISTEN", listen))
-    return serve([_Echo(listen)], CommandSettings(drain=_DRAIN_SECONDS))
+    command = CommandSettings(drain=_DRAIN_SECONDS)
+    return serve(Served([_Echo(listen)], command.drain), command)
 
 
 class _Echo:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .parsing import parse
+from .reloader import Reloader
+from .served import Served
 from .serving import serve
 
 
 def run(words: Sequence[str]) -> int:
     """Serve until a signal ends it, and return the exit code."""
     options = parse(words)
-    return serve(options.listeners, options.command)
+    served = Served(options.listeners, options.command.drain)
+    return serve(served, options.command, Reloader(served, options).reload if options.again else None)

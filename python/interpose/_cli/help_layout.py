@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .._kinds import Switch
 from .._settings_and_help import GROUPS, Setting
-from .commands import COMMANDS, FORWARD, Command
+from .commands import COMMANDS, FORWARD, WITH_FILE, Command
 
 _ADDRESSES = """\
 addresses:
@@ -24,17 +24,21 @@ _END = """\
 
 SECONDS may have units: 200ms, 10s, 5m, 1h30m. "none" is no limit, where that is possible.
 An environment variable says what an option says: INTERPOSE_IDLE_TIMEOUT=10m, INTERPOSE_PUBLIC=yes,
-INTERPOSE_SPLICE=no. An option goes before its variable: --no-public and --splice undo these two.
+INTERPOSE_SPLICE=no. A file says it by group and name: timeouts.idle = "10m". An option goes before
+its variable, that before the file: --no-public and --splice undo what the other two may say.
 
-Ctrl-C, SIGTERM or SIGHUP lets connections finish, a second one stops at once.
-Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong usage, 4 cannot listen."""
+Ctrl-C, SIGTERM or SIGHUP lets connections finish, a second one stops at once. With --config,
+SIGHUP reads the file again. SIGUSR1 and SIGUSR2 write one line with the number of connections.
+"""
+_EXIT_CODES = "Exit codes: 0 done or stopped as asked, 1 failed while running, 2 wrong usage, 4 cannot listen."
 
 
 def help_text(command: Command = FORWARD) -> str:
     """Return the whole text of `command`, without a line's end at its own end."""
     if command is not FORWARD:
         return _of_one(command)
-    usages = [f"{'usage: ' if row is FORWARD else '       '}{row.written}" for row in COMMANDS]
+    usages = [f"usage: {FORWARD.written}", f"       {WITH_FILE}"]
+    usages += [f"       {row.written}" for row in COMMANDS if row.name]
     lines = [f"{FORWARD.line[0].upper()}{FORWARD.line[1:]}."]
     lines += [f'"interpose {row.name}": {row.line}.' for row in COMMANDS if row.name]
     parts = ["\n".join(usages) + "\n", "\n".join(lines) + "\n", _ADDRESSES]
@@ -43,7 +47,7 @@ def help_text(command: Command = FORWARD) -> str:
         if rows:
             parts.append("\n".join([f"{group.title}:", *map(_line_of, rows)]) + "\n")
     # The last group is that of the command itself, which these two belong to.
-    return "\n".join(parts) + _END
+    return "\n".join(parts) + _END + _EXIT_CODES
 
 
 def _of_one(command: Command) -> str:
@@ -53,6 +57,7 @@ def _of_one(command: Command) -> str:
     shown = [(f"{row.short}, " if row.short else "") + f"{row.flag} {row.metavar}".rstrip() for row in command.options]
     lines = [f"  {usage:<28} {row.help}" for usage, row in zip(shown, command.options, strict=True)]
     parts.append("\n".join(["options:", *lines, f"  {'-h, --help':<28} show this"]))
+    parts.append(_EXIT_CODES)
     return "\n\n".join(parts)
 
 

@@ -5,25 +5,29 @@ from __future__ import annotations
 import argparse
 import errno
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
 
 from .. import _native
 from .._addresses import address_text, host_text
-from .._exceptions import BindError, ConfigError, ResolveError, printable
+from .._exceptions import BindError, ConfigError, InterposeError, ResolveError, printable
 from .._forward import Forward
-from .._groups import CommandSettings, ForwardSettings, Limits, Listen, Relay, ServerSettings, Timeouts
+from .._groups import Callbacks, CommandSettings, Limits, Listen, Relay, ServerSettings, Timeouts
 from .._kinds import Switch
 from .._server import TheServer
-from .._settings_and_help import GROUPS, Setting, rows_of
-from . import environment
+from .._settings_and_help import Setting, rows_of
+from . import config_file
+from .given import Given, Values, groups_of, of_options, of_variables, settled
 from .slips import check
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One listener: LISTEN, TARGET as `forward`, and the groups of settings."""
+    """One listener: LISTEN, TARGET as `forward`, and the groups of settings.
+
+    `values` are the settings that were given for it, `place` is where: empty for the command line.
+    """
 
     address: str
     forward: Forward
@@ -32,6 +36,9 @@ class Listener:
     limits: Limits
     listen: Listen
     relay: Relay
+    callbacks: Callbacks
+    values: Values = field(default_factory=dict[Setting, Given], compare=False, repr=False)
+    place: str = field(default="", compare=False)
 
     @property
     def what(self) -> str:
@@ -43,13 +50,18 @@ class Listener:
         try:
             return self._bind()
         except (BindError, ResolveError) as error:
-            if isinstance(error, BindError) and error.errno != errno.EADDRNOTAVAIL:
+            hint = f"; {self._swapped(error)}" if self._swapped(error) else ""
+            if not hint and not self.place:
                 raise
-            target = self.forward.address
-            if target[0] not in ("127.0.0.1", "::1", "localhost"):
-                raise
-            hint = f"LISTEN comes first: did you mean interpose {target[1]} {printable(self.address)}?"
-            raise type(error)(error.errno, f"{error}; {hint}") from error
+            raise type(error)(error.errno, f"{self.place and f'{self.place}: '}{error}{hint}") from error
+
+    def _swapped(self, error: OSError) -> str:
+        """Return what is meant if LISTEN and TARGET may have changed places; else nothing."""
+        target = self.forward.address
+        is_absent = error.errno == errno.EADDRNOTAVAIL or not isinstance(error, BindError)
+        if self.place or not is_absent or target[0] not in ("127.0.0.1", "::1", "localhost"):
+            return ""
+        return f"LISTEN comes first: did you mean interpose {target[1]} {printable(self.address)}?"
 
     def _bind(self) -> TheServer:
         return TheServer(
@@ -60,15 +72,21 @@ class Listener:
             limits=self.limits,
             listen=self.listen,
             relay=self.relay,
+            callbacks=self.callbacks,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The command line, understood: what is to listen, and the settings of the command itself."""
+    """The command line, understood: what is to listen, and the settings of the command itself.
+
+    `values` are the settings of the command that were given. `again` reads all anew, if it is to be read again.
+    """
 
     listeners: tuple[Listener, ...]
     command: CommandSettings
+    values: Values = field(default_factory=dict[Setting, Given], compare=False, repr=False)
+    again: Callable[[], Options] | None = field(default=None, compare=False, repr=False)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -81,62 +99,51 @@ class _Parser(argparse.ArgumentParser):
 def parse(words: Sequence[str], variables: Mapping[str, str] = os.environ) -> Options:
     """Return what `words` mean, and `variables` where no option does; raise AddressError or ConfigError."""
     options = parser()
-    check(words, options)
-    found = options.parse_args(words)
-    # Checked by name: an empty LISTEN is a slip of the shell's, not the library's default.
-    _native.parse_address(host_text("LISTEN", found.listen))
-    groups = _groups(found, variables)
-    connecting: ForwardSettings = groups.pop("forward")
-    command = groups.pop("command")
-    listener = Listener(
-        address=found.listen,
-        forward=Forward(
-            found.target,
-            connect_timeout=connecting.connect_timeout,
-            source=connecting.source,
-            fallback=connecting.fallback,
-            retry=connecting.retry,
-        ),
-        **groups,
+    has_addresses = check(words, options, has_file=bool(variables.get("INTERPOSE_CONFIG")))
+    found = options.parse_intermixed_args(words)
+    if has_addresses:
+        # Checked by name: an empty LISTEN is a slip of the shell's, not the library's default.
+        _native.parse_address(host_text("LISTEN", found.listen))
+    given = of_options(vars(found))
+    given = settled(of_variables(variables, given), given)
+    command: CommandSettings = groups_of(given)["command"]
+    if has_addresses or command.config is None:
+        return Options((_listener(found.listen, found.target, given),), command, given)
+    file = config_file.read(command.config)
+    listeners: list[Listener] = []
+    for entry in file.entries:
+        place = file.text.place((*entry.path, "listen"))
+        try:
+            listeners.append(
+                _listener(entry.listen, entry.forward_to, settled(file.values, entry.values, given), place)
+            )
+        except InterposeError as error:
+            file.text.refuse((*entry.path, "forward_to"), f"forward_to: {error}", of_value=True)
+    values = settled(file.values, given)
+    return Options(tuple(listeners), groups_of(values)["command"], values, lambda: parse(words, variables))
+
+
+def _listener(address: str, target: str, values: Values, place: str = "") -> Listener:
+    groups = groups_of(values)
+    del groups["command"]
+    connecting = groups.pop("forward")
+    forward = Forward(
+        target,
+        connect_timeout=connecting.connect_timeout,
+        source=connecting.source,
+        fallback=connecting.fallback,
+        retry=connecting.retry,
     )
-    return Options((listener,), command)
-
-
-def _groups(found: argparse.Namespace, variables: Mapping[str, str]) -> dict[str, Any]:
-    """Return the groups that have an option, by name. An option goes before its variable, that before the default."""
-    options = {row: value for row in rows_of() if (value := getattr(found, row.key, None)) is not None}
-    texts = {row: text for row, text in environment.texts(variables).items() if row not in options}
-    values = {row: row.kind.read(row.variable, text) for row, text in texts.items()}
-    for row, value in options.items():
-        if row.kind.repeats:
-            values[row] = row.kind.check(row.flag, value)
-        else:
-            values[row] = value if isinstance(row.kind, Switch) else row.kind.read(row.flag, value)
-    _settle_volume(values, options)
-    return {
-        group.name: group.kind(**{row.name: values[row] for row in group.rows if row in values})
-        for group in GROUPS
-        if any(row.flag for row in group.rows)
-    }
-
-
-def _settle_volume(values: dict[Setting, object], options: Mapping[Setting, object]) -> None:
-    """Let an option go before the variable of its opposite, and refuse both of a kind."""
-    both = [row for row in rows_of("command") if row.name in ("verbose", "quiet") and values.get(row)]
-    if len(both) < 2:
-        return
-    variables = [row for row in both if row not in options]
-    if len(variables) != 1:
-        first, second = (row.variable if variables else row.flag for row in both)
-        raise ConfigError(f"{second}: it is not allowed with {first}; give one of them")
-    values[variables[0]] = False
+    if forward.address[1] == 0:
+        raise ConfigError(f"TARGET: {target!r} has port 0, which no one listens on; give the port of the upstream")
+    return Listener(address=address, forward=forward, values=values, place=place, **groups)
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser, whose options are the rows of the table."""
     made = _Parser(prog="interpose", add_help=False, allow_abbrev=False)
-    made.add_argument("listen", metavar="LISTEN")
-    made.add_argument("target", metavar="TARGET")
+    made.add_argument("listen", metavar="LISTEN", nargs="?")
+    made.add_argument("target", metavar="TARGET", nargs="?")
     for row in rows_of():
         if not row.flag:
             continue

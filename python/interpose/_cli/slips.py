@@ -41,8 +41,11 @@ _WORDS = {
 _COMMANDS = (*(row.name for row in COMMANDS if row.name), *_WORDS)
 
 
-def check(words: Sequence[str], parser: argparse.ArgumentParser) -> None:
-    """Raise ConfigError for the first slip that `words` have."""
+def check(words: Sequence[str], parser: argparse.ArgumentParser, *, has_file: bool = False) -> bool:
+    """Raise ConfigError for the first slip that `words` have; return whether LISTEN and TARGET are among them.
+
+    They may be missing where a file has listeners: where --config is given, or without it if `has_file`.
+    """
     known: dict[str, argparse.Action] = {}
     for action in parser._actions:  # pyright: ignore[reportPrivateUsage]
         known.update(dict.fromkeys(action.option_strings, action))
@@ -76,7 +79,14 @@ def check(words: Sequence[str], parser: argparse.ArgumentParser) -> None:
                 _refuse(name, f"its value is missing; write {name} {_sample(action)}")
             if not equals:
                 next(left)
-    _check_addresses(addresses)
+    if "--config" in given:
+        if addresses:
+            _refuse(addresses[0], "LISTEN and TARGET stand in the file, as [[listener]]; leave them or --config out")
+        return False
+    if addresses or not has_file:
+        _check_addresses(addresses)
+        return True
+    return False
 
 
 def _is_option(word: str) -> bool:

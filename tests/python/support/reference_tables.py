@@ -36,6 +36,8 @@ def _table(name: str) -> str:
     if name == "options":
         lines = ["| option | variable | default | meaning |", "|---|---|---|---|", *map(_option, _with_option())]
         lines += ["| `--version` | | | show the version |", "| `-h`, `--help` | | | show the options |"]
+    elif name == "keys":
+        lines = ["| key | option | default |", "|---|---|---|", *map(_key, (row for row in rows_of() if row.in_file))]
     else:
         group = next(group for group in GROUPS if group.name == name)
         lines = ["| field | default | meaning |", "|---|---|---|"]
@@ -52,6 +54,11 @@ def _option(row: Setting) -> str:
     if row.short:
         option = f"`{row.short}`, {option}"
     return f"| {option} | `{row.variable}` | {row.shown_default} | {row.help} |"
+
+
+def _key(row: Setting) -> str:
+    option = f"`{row.flag}`" if row.flag else ""
+    return f"| `{row.key}` | {option} | {row.shown_default} |"
 
 
 def _literal(value: object) -> str:

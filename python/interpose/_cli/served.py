@@ -1,0 +1,119 @@
+"""The servers of the command: bound together, started together, stopped together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from .._addresses import address_text
+from .._exceptions import ServerStoppedError
+from .._server import TheServer
+
+
+class Listening(Protocol):
+    """A listener to serve: `bind` listens, `what` describes it."""
+
+    @property
+    def what(self) -> str:
+        """Return the words for the first line, behind the address."""
+        ...
+
+    def bind(self) -> TheServer:
+        """Return a server that listens and is not started."""
+        ...
+
+
+class Served:
+    """Some listeners and their servers. A reload exchanges them; a stop ends all, and those that were taken away."""
+
+    def __init__(self, listeners: Sequence[Listening], drain: float) -> None:
+        self.drain = drain
+        self._listeners = list(listeners)
+        self._servers: list[TheServer] = []
+        # Servers that a reload has taken away, whose connections may live on.
+        self._leaving: list[TheServer] = []
+        self._stopping = False
+        # Set when all are started; a reload waits for that.
+        self.ready = threading.Event()
+        self._lock = threading.Lock()
+
+    def bind(self) -> None:
+        """Listen everywhere, or raise: then nothing listens."""
+        self._servers = bound(self._listeners)
+
+    def start(self) -> Iterator[str]:
+        """Start each server, and yield its line."""
+        for server, listener in zip(self._servers, self._listeners, strict=True):
+            yield started(server, listener)
+        self.ready.set()
+
+    def wait(self) -> None:
+        """Return when a server has ended that no reload has taken away: then all are to end."""
+        waited: list[TheServer] = []
+        while True:
+            with self._lock:
+                left = [one for one in (*self._servers, *self._leaving) if one not in waited]
+            if not left:
+                return
+            with suppress(ServerStoppedError):
+                left[0].main_loop()
+            waited.append(left[0])
+            with self._lock:
+                if left[0] in self._servers and not self._stopping:
+                    return
+
+    def finish(self) -> None:
+        """Stop what is left, and return when all is closed."""
+        self.begin_stop(self.drain)
+        for server in (*self._servers, *self._leaving):
+            server.stop(self.drain)
+
+    def begin_stop(self, drain: float) -> None:
+        """Begin to stop all servers, without waiting for them."""
+        with self._lock:
+            self._stopping = True
+            for server in (*self._servers, *self._leaving):
+                server._native.stop(drain)  # pyright: ignore[reportPrivateUsage]
+
+    def counts(self) -> tuple[int, int]:
+        """Return the connections that live, and those that were accepted since the start."""
+        with self._lock:
+            stats = [server.stats for server in (*self._servers, *self._leaving)]
+        return sum(one.active for one in stats), sum(one.accepted for one in stats)
+
+    def pairs(self) -> list[tuple[Listening, TheServer]]:
+        """Return the listeners with their servers."""
+        with self._lock:
+            return list(zip(self._listeners, self._servers, strict=True))
+
+    def exchange(self, pairs: Sequence[tuple[Listening, TheServer]], leaving: Sequence[TheServer]) -> bool:
+        """Put `pairs` in the place of those before, of which `leaving` go; return False if all is being stopped."""
+        with self._lock:
+            if self._stopping:
+                return False
+            self._listeners = [listener for listener, _ in pairs]
+            self._servers = [server for _, server in pairs]
+            self._leaving = [one for one in self._leaving if not one._native.is_closed]  # pyright: ignore[reportPrivateUsage]
+            self._leaving += leaving
+            return True
+
+
+def bound(listeners: Sequence[Listening]) -> list[TheServer]:
+    """Return a server for each listener, or raise: then none of them listens."""
+    servers: list[TheServer] = []
+    try:
+        for listener in listeners:
+            servers.append(listener.bind())
+    except BaseException:
+        for server in servers:
+            server.stop(0.0)
+        raise
+    return servers
+
+
+def started(server: TheServer, listener: Listening) -> str:
+    """Start the server, and return the line that says so."""
+    server.start()
+    return f"listening on {address_text(server.address)}, {listener.what}"
