@@ -127,6 +127,8 @@ def test_many_tasks_wait_for_the_end(run: Run) -> None:
 
 
 def test_wait_closed_with_an_open_connection_ends_with_the_drain(run: Run, echo: Echo) -> None:
+    """PY-21: Waiting for the end has an end though a connection is open."""
+
     async def main() -> None:
         server = TheServer("", 0, echo.address).start()
         reader, writer = await asyncio.open_connection(*address_of(server))
@@ -212,6 +214,7 @@ def test_a_loop_that_ends_first_leaves_the_server_alone(run: Run, echo: Echo) ->
 
 
 def test_two_loops_in_two_threads(run: Run, echo: Echo) -> None:
+    """PY-12: Servers on two loops in two threads keep to their own."""
     server = TheServer("", 0, echo.address).start()
     both = threading.Barrier(3)
     ended: list[object] = []
@@ -279,7 +282,10 @@ def test_a_loop_that_is_not_asyncios_is_refused_before_the_block(block: str, ech
 
 
 def test_it_serves_under_trio(echo: Echo) -> None:
-    """As the refusal says: in the background, or with the main loop in a thread."""
+    """PY-11: It serves under asyncio, uvloop and trio, without a loop beside the one that runs.
+
+    As the refusal says: in the background, or with the main loop in a thread.
+    """
     trio: Any = pytest.importorskip("trio", reason="no trio: pip install trio")
 
     async def refused() -> None:

@@ -74,6 +74,7 @@ def test_exit_with_a_server_in_with_and_an_open_connection(tmp_path: Path) -> No
 
 
 def test_exit_while_threads_use_the_api(tmp_path: Path) -> None:
+    """PY-04: Threads may call it while the interpreter ends."""
     text = (
         BUSY
         + """
@@ -137,6 +138,7 @@ def test_exit_after_an_event_loop_was_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_subinterpreter_imports_or_says_why_not(tmp_path: Path) -> None:
+    """PY-10: A subinterpreter imports it, or says in one line why not."""
     text = """
         import importlib, sys
         for name in ("_interpreters", "_xxsubinterpreters"):
@@ -172,7 +174,10 @@ def test_a_subinterpreter_imports_or_says_why_not(tmp_path: Path) -> None:
 
 
 def test_a_child_process_inherits_no_descriptor(tmp_path: Path) -> None:
-    """A peer sees the end when we close, although a program that we started lives on."""
+    """PY-07: A child process inherits no descriptor.
+
+    A peer sees the end when we close, although a program that we started lives on.
+    """
     text = """
         import subprocess, sys
         from interpose import TheServer
@@ -197,6 +202,7 @@ def test_a_child_process_inherits_no_descriptor(tmp_path: Path) -> None:
 
 
 def test_threads_are_named_and_go_with_the_exit(tmp_path: Path) -> None:
+    """PY-20: Threads have names that tools show, and go with the exit."""
     if not Path("/proc/self/task").exists():
         pytest.skip("no /proc to read threads' names in")
     text = """

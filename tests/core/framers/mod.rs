@@ -31,6 +31,7 @@ fn samples(name: &str) -> Vec<Vec<u8>> {
     paths.iter().map(|path| fs::read(path).expect("a readable file")).collect()
 }
 
+/// FR-03: A stream has the same messages wherever it is cut, between the bytes of a delimiter as well.
 #[test]
 fn every_sample_is_cut_alike_wherever_it_is_split_and_most_are_cut_to_their_end() {
     for name in NAMES {
@@ -85,6 +86,8 @@ fn changed(mut bytes: Vec<u8>, changes: &[Change]) -> Vec<u8> {
     bytes
 }
 
+/// FR-08: Bytes that are no conversation of a protocol end its framing in order: no framer fails on them.
+///
 /// A short try of what the fuzzer tries for long.
 #[test]
 fn conversations_that_are_nearly_right_are_cut_alike_wherever_they_are_split() {
@@ -106,6 +109,8 @@ fn long_message(name: &str, length: usize) -> Vec<u8> {
     }
 }
 
+/// FR-04: A message takes time in proportion to its length, though it comes byte by byte.
+///
 /// A framer that reads again what it has seen takes minutes for a mebibyte that comes byte by byte, others a moment.
 #[test]
 fn a_long_message_that_comes_byte_by_byte_takes_time_in_proportion_to_its_length() {

@@ -328,6 +328,8 @@ def test_cb_13_a_loop_that_closes_ends_connections_and_warns_of_nothing(
 
 
 def test_questions_after_the_loop_was_closed_end_their_connections(echo: Echo) -> None:
+    """CB-14: What a callback is to be asked after its loop was closed ends its connection in order."""
+
     async def on_client_recv(side: Side, data: bytes) -> None: ...
 
     server = TheServer("", 0, echo.address, on_client_recv=on_client_recv)

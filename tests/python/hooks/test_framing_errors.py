@@ -115,6 +115,7 @@ def test_by_choice_each_direction_of_each_connection_has_one_warning(
 def test_a_hostile_length_is_refused_before_memory_is_needed(
     made: Framing, data: bytes, echo: Echo, serve: Serve
 ) -> None:
+    """FR-02: A length that no message may have is refused before memory is needed for it."""
     recorder = Recorder()
     ends = CloseRecorder()
     server = serve(echo.address, framing=(made, None), on_client_recv=recorder, on_close=ends)
@@ -133,6 +134,7 @@ def resident() -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 def test_a_message_without_end_takes_no_more_memory_than_max_message(echo: Echo, serve: Serve) -> None:
+    """FR-01: A message that never ends is refused at its limit, and memory stays flat."""
     ends = CloseRecorder()
     server = serve(
         echo.address, framing=framing.lines(), on_recv=Recorder(), on_close=ends, relay=Relay(max_message=1 << 20)

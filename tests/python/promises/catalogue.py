@@ -23,6 +23,7 @@ FAMILIES = {
     "BP": "backpressure, slow and dead peers",
     "DI": "integrity of the bytes",
     "LC": "start, stop and drain",
+    "FR": "whole messages",
     "CB": "callbacks",
     "PY": "the interpreter around them",
 }
