@@ -26,6 +26,9 @@ class _CallbackTask(asyncio.Task[None]):
     def add_done_callback(self, fn: Callable[[Any], object], /, *, context: Context | None = None) -> None:
         self.worker.mark()
         super().add_done_callback(fn, context=context)
+        if not self.worker.kept and asyncio.current_task() is not self:
+            # Somebody waits for it, and has found it in asyncio.all_tasks().
+            self.worker.end()
 
     def set_name(self, value: object, /) -> None:
         self.worker.mark()
@@ -47,8 +50,9 @@ class Crew:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        # Stands still without a callback, and is not seen in asyncio.all_tasks() then.
+        # Stands still without a callback, and is not seen in asyncio.all_tasks() once there is no traffic.
         self._spare: _CallbackTask | None = None
+        self._is_shown = False
         # The one that is interrupted where a loop is run within a callback of itself.
         self._outer: asyncio.Task[Any] | None = None
 
@@ -56,23 +60,41 @@ class Crew:
         """Have a task be the current one. Return it, with its coroutine."""
         task = self._spare
         if task is None or task.worker.marked:
+            self.end()
             task = self._spare = self._made()
-        self._outer = asyncio.current_task(self._loop)
-        if self._outer is not None:
+        if not self._is_shown:
+            asyncio.tasks._register_task(task)
+            self._is_shown = True
+        try:
+            asyncio.tasks._enter_task(self._loop, task)
+        except RuntimeError:
+            self._outer = asyncio.current_task(self._loop)
+            if self._outer is None:
+                raise
             asyncio.tasks._leave_task(self._loop, self._outer)  # pyright: ignore
-        asyncio.tasks._register_task(task)
-        asyncio.tasks._enter_task(self._loop, task)
+            asyncio.tasks._enter_task(self._loop, task)
         return task, task.worker
+
+    def rest(self) -> None:
+        """Have no task be the current one, until more is asked, which is soon. The one that was is kept for that."""
+        self._left()
 
     def leave(self) -> None:
         """Have no task be the current one any more. The one that was is kept for other callbacks."""
-        if (task := self._left()) is not None:
-            asyncio.tasks._unregister_task(task)
+        self._left()
+        self.hide()
+
+    def hide(self) -> None:
+        """Have the task that stands still seen by nobody."""
+        if self._is_shown and self._spare is not None:
+            self._is_shown = False
+            asyncio.tasks._unregister_task(self._spare)
 
     def keep(self) -> None:
         """Have no task be the current one: the one that was belongs to a callback that waits."""
         if (task := self._left()) is not None:
             self._spare = None
+            self._is_shown = False
             expect_no_end(task, expects=False)
 
     def dismiss(self) -> None:
@@ -82,6 +104,7 @@ class Crew:
 
     def end(self) -> None:
         """End the task that stands still."""
+        self.hide()
         task, self._spare = self._spare, None
         if task is not None:
             # A closed loop runs it no more.

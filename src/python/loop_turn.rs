@@ -103,7 +103,11 @@ pub(super) fn answer_questions<'py>(
     if !rest.is_empty() {
         bridge.get().put_back(rest);
     }
-    let left = turn.leave("leave");
+    let left = turn.leave(if looks_again { "rest" } else { "leave" });
+    if left.is_ok() && !looks_again {
+        // The task of turns before this one, if this one had none.
+        crew.call_method0(intern!(py, "hide"))?;
+    }
     bridge.get().wake_answered();
     left?;
     Ok((closed, cancelled, read, looks_again, is_over, raised))

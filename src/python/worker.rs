@@ -146,6 +146,12 @@ impl Worker {
         self.is_marked()
     }
 
+    /// True while a callback that waits keeps the task.
+    #[getter]
+    fn kept(&self) -> bool {
+        self.state().kept.is_some()
+    }
+
     /// Ends the task, which has no callback.
     fn end(&self, py: Python<'_>) -> PyResult<()> {
         let parked = {

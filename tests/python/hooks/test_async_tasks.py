@@ -282,6 +282,26 @@ def test_no_task_is_left_by_the_loop_that_served(echo: Echo) -> None:
     assert [one for one in gc.get_objects() if type(one).__name__ in ("_CallbackTask", "Worker", "Asking")] == []
 
 
+def test_who_waits_for_all_tasks_does_not_wait_for_one_that_stands_still(echo: Echo) -> None:
+    found: list[asyncio.Task[Any]] = []
+
+    async def on_client_recv(side: Side, data: bytes) -> None:
+        # Behind this turn of the loop, while it may look for more.
+        asyncio.get_running_loop().call_soon(lambda: found.extend(asyncio.all_tasks()))
+
+    async def main() -> None:
+        main_task = asyncio.current_task()
+        async with TheServer("", 0, echo.address, on_client_recv=on_client_recv) as server:
+            ends = [asyncio.to_thread(exchange, server) for _ in range(8)]
+            assert await asyncio.gather(*ends) == [("eof", b"abc")] * 8
+            callbacks = [task for task in found if task is not main_task and task.get_name() == "interpose"]
+            async with asyncio.timeout(10):
+                await asyncio.gather(*callbacks)
+            assert await asyncio.to_thread(exchange, server) == ("eof", b"abc")
+
+    asyncio.run(main())
+
+
 @pytest.mark.skipif(importlib.util.find_spec("anyio") is None, reason="no anyio: pip install anyio")
 @pytest.mark.parametrize("serving", ["anyio.run", "a loop of the server's own"])
 def test_anyio_in_callbacks(serving: str, echo: Echo, serve: Serve) -> None:
