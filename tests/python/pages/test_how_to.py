@@ -13,4 +13,5 @@ PAGES = sorted(FOLDER.glob("*.md"))
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_runs_as_printed(page: Path) -> None:
-    run_page(page)
+    for path, picture in run_page(page).items():
+        assert path.read_text(encoding="utf-8") == picture, "run PYTHONPATH=tests/python python -m support.doc_page"

@@ -19,4 +19,5 @@ def test_no_page_is_left_out() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_a_page_runs_as_printed(page: Path) -> None:
-    run_page(page)
+    for path, picture in run_page(page).items():
+        assert path.read_text(encoding="utf-8") == picture, "run PYTHONPATH=tests/python python -m support.doc_page"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support import doc_terminal
+from support import doc_screens, doc_terminal
 from support.doc_blocks import is_shown
 from support.doc_page import programs_of, run_page
 
@@ -64,6 +64,16 @@ def test_a_page_runs_in_its_order_with_its_files_and_servers(tmp_path: Path) -> 
     page.write_text(RIGHT)
     assert programs_of(page) == {"cat"}
     run_page(page)
+
+
+def test_a_page_has_pictures_of_its_terminals(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"{RIGHT}\n```console\n$ printf '\\033[31m%s & all\\n' red\n```\n\n![It](screens/red.svg)\n")
+    ((path, picture),) = run_page(page).items()
+    assert path == tmp_path / "screens/red.svg"
+    assert 'fill="#f2777a">red &amp; all<' in picture
+    assert "printf" in picture
+    assert "50314 at 12:00:00.000 of 2026-11-27<" in doc_screens.picture("x", "41002 at 23:59:58.123 of 2027-01-02\n")
 
 
 @pytest.mark.parametrize(

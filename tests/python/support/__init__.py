@@ -18,6 +18,7 @@ Processes:
 * `proxies`: proxies in processes of their own: the command, and `proxy_process`, a program that a test asks and limits.
 * `repeated_exits`: a script that leaves while callbacks run, many times.
 * `example_scripts`: the scripts of examples/.
+* `doc_screens`: pictures of terminals, from the runs of pages; it writes them, too.
 * `doc_page`, `doc_terminal`, `doc_blocks`: a page of the documentation, run as it is printed; a terminal in which one
   of its commands runs; its blocks.
 

@@ -1,4 +1,7 @@
-"""Runs the blocks of a page in their order, as a reader would, in a network that nobody else is in."""
+"""Runs the blocks of a page in their order, as a reader would, in a network that nobody else is in.
+
+`PYTHONPATH=tests/python python -m support.doc_page` runs the pages that have pictures of terminals, and writes those.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ import pytest
 
 from .deadline import poll
 from .doc_blocks import Block, Typed, blocks_of, is_session, typed
+from .doc_screens import pictures, screens_of
 from .doc_terminal import SECONDS, Terminal
 from .namespaces import Namespace
 from .peers import connect, echo
@@ -51,6 +55,7 @@ class Page:
     def __init__(self, page: Path) -> None:
         self._page = page
         self._terminals: list[Terminal] = []
+        self._typed: list[Terminal] = []
         self._network: Namespace | None = None
         with ExitStack() as stack:
             self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="page-", dir="/tmp")))
@@ -89,6 +94,10 @@ class Page:
                 raise AssertionError(f"{self._page}:{block.line}: {error}") from None
         for terminal in reversed(self._terminals):
             terminal.close()
+
+    def said(self) -> dict[str, str]:
+        """Return what the commands of the page have said."""
+        return {terminal.typed.command: terminal.screen for terminal in self._typed}
 
     def close(self) -> None:
         """End everything that still runs, and the network."""
@@ -142,9 +151,10 @@ class Page:
     def _open(self, one: Typed) -> Terminal:
         prefix = self._network.prefix if self._network else []
         path = f"{self._programs}:{os.environ['PATH']}"
-        env = environment({"PATH": path, "NO_COLOR": "1", "TERM": "xterm", "HOME": str(self._folder)})
+        env = environment({"PATH": path, "TERM": "xterm-256color", "HOME": str(self._folder)})
         terminal = Terminal(one, [*prefix, "bash", "-c", one.command], self._folder, env)
         self._terminals.append(terminal)
+        self._typed.append(terminal)
         return terminal
 
     def _make_room(self, command: str) -> None:
@@ -178,13 +188,14 @@ class Page:
         return self._network.connect((host, port)) if self._network else connect((host, port))
 
 
-def run_page(page: Path) -> None:
-    """Run a page, or skip it where it needs what is not here."""
+def run_page(page: Path) -> dict[Path, str]:
+    """Run a page, and return its pictures; or skip it where it needs what is not here."""
     if not shutil.which("bash") or not Path("/proc/self/net/tcp").exists():
         pytest.skip("pages run where there is /proc, and bash")
     reader = Page(page)
     try:
         reader.run()
+        return pictures(page, reader.said())
     finally:
         reader.close()
 
@@ -205,3 +216,16 @@ def one_at_a_time() -> Generator[None]:
 
         poll(taken, 100.0, "the ports of the pages are free")
         yield
+
+
+def write_pictures() -> None:
+    """Run the pages that have pictures, and write those."""
+    docs = Path(__file__).resolve().parents[3] / "docs"
+    for page in sorted(path for path in docs.rglob("*.md") if screens_of(path)):
+        for path, text in run_page(page).items():
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_pictures()

@@ -19,7 +19,7 @@ from .doc_blocks import Typed, is_shown
 SECONDS = 20
 # How long a page's text may take to be on the screen.
 PATIENCE = 10.0
-ROWS, COLUMNS = 40, 110
+ROWS, COLUMNS = 40, 100
 
 
 class Terminal:
@@ -29,6 +29,7 @@ class Terminal:
         self.typed = typed
         self.ports: set[int] = set()
         self._said = bytearray()
+        self._screen: str | None = None
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         with os.fdopen(theirs, "wb", buffering=0) as screen:
@@ -59,6 +60,11 @@ class Terminal:
     def said(self) -> str:
         """What is on the screen."""
         return self._said.decode(errors="replace")
+
+    @property
+    def screen(self) -> str:
+        """What it has said until Ctrl-C."""
+        return self.said if self._screen is None else self._screen
 
     @property
     def serves(self) -> bool:
@@ -100,6 +106,7 @@ class Terminal:
                 poll(lambda: is_shown(shown, self.said, whole=False), PATIENCE, ended)
             except AssertionError:
                 raise AssertionError(self.fault("the page shows")) from None
+        self._screen = self.said
         self.interrupt()
 
     def interrupt(self) -> None:

@@ -50,7 +50,8 @@ def _with_option() -> Iterable[Setting]:
 
 
 def _option(row: Setting) -> str:
-    option = f"`{row.flag} {row.kind.metavar}".rstrip() + "`"
+    # A bar would end the cell.
+    option = f"`{row.flag} {row.kind.metavar.replace('|', ' or ')}".rstrip() + "`"
     if row.short:
         option = f"`{row.short}`, {option}"
     return f"| {option} | `{row.variable}` | {row.shown_default} | {row.help} |"
