@@ -119,8 +119,11 @@ def test_a_task_that_carries_something_serves_for_no_other_callback(mark: str, e
         task: Any = asyncio.current_task()
         found.append((task in kept, task.cancelling(), task.get_name(), hasattr(task, "mine")))
         if data == b"marks":
-            task.add_done_callback(lambda _: ended.set())
+            task.add_done_callback(note_end)
             MARKS[mark](task)
+
+    def note_end(_: asyncio.Task[Any]) -> None:
+        ended.set()
 
     ended = threading.Event()
     kept.clear()
