@@ -186,7 +186,7 @@ class TheServer(Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
         >>> import threading
         >>> from interpose import TheServer
         >>> server = TheServer("", 0, "example.org:80")
-        >>> threading.Timer(0.05, server.stop).start()
+        >>> threading.Timer(0.2, server.stop).start()
         >>> server.main_loop()
         """
         handling = flag("handle_signals", handle_signals)

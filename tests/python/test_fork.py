@@ -342,17 +342,19 @@ def test_main_loop_ends_while_a_child_lives(tmp_path: Path) -> None:
     import os, signal, threading
     import warnings
     from interpose import TheServer
+    from support.deadline import poll
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     server = TheServer("", 0, "127.0.0.1:1")
     children = []
     def fork_and_stop():
+        poll(lambda: "started" in repr(server), 10, "started")
         pid = os.fork()
         if pid == 0:
             signal.pause()
             os._exit(0)
         children.append(pid)
         server.stop()
-    thread = threading.Timer(0.2, fork_and_stop)
+    thread = threading.Thread(target=fork_and_stop)
     thread.start()
     server.main_loop()
     thread.join()

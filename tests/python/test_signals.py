@@ -82,11 +82,15 @@ def test_main_loop_gives_the_wakeup_descriptor_back(tmp_path: Path) -> None:
     text = """
         import os, signal, threading
         from interpose import TheServer
+        from support.deadline import poll
         mine = os.pipe()[1]
         os.set_blocking(mine, False)
         signal.set_wakeup_fd(mine)
         server = TheServer("", 0, "example.org:80")
-        threading.Timer(0.05, server.stop).start()
+        def stop():
+            poll(lambda: "started" in repr(server), 10, "started")
+            server.stop()
+        threading.Thread(target=stop).start()
         server.main_loop()
         print(signal.set_wakeup_fd(-1) == mine)
     """
@@ -263,6 +267,7 @@ def test_main_loop_handles_signals_in_the_main_thread_only(tmp_path: Path) -> No
     text = """
         import threading
         from interpose import ConfigError, TheServer
+        from support.deadline import poll
         server = TheServer("", 0, "example.org:80")
         def serve():
             try:
@@ -272,7 +277,10 @@ def test_main_loop_handles_signals_in_the_main_thread_only(tmp_path: Path) -> No
         thread = threading.Thread(target=serve)
         thread.start()
         thread.join()
-        threading.Timer(0.05, server.stop).start()
+        def stop():
+            poll(lambda: "started" in repr(server), 10, "started")
+            server.stop()
+        threading.Thread(target=stop).start()
         server.main_loop(handle_signals=True)
     """
     said = passes(tmp_path, text)

@@ -43,9 +43,9 @@ impl LengthPrefixed {
         let Some(offset) = usize::try_from(offset).ok().filter(|offset| offset.checked_add(bytes).is_some()) else {
             return Err(wrong(format!("offset is {offset} bytes: try the number of bytes before the length field, often 0")));
         };
-        let field = Field { offset, width: bytes, order, adjust };
-        if i128::from(field.most()) + i128::from(adjust) < 0 {
-            let most = field.most();
+        let most = greatest(bytes);
+        let field = Field { offset, width: bytes, order, adjust, most };
+        if i128::from(most) + i128::from(adjust) < 0 {
             let why = format!("adjust is {adjust}, and the greatest value of the field is {most}, so no length would be valid");
             return Err(wrong(format!("{why}: try -{}, if the value counts the whole message", offset + bytes)));
         }
@@ -77,12 +77,19 @@ pub(super) struct Field {
     pub order: ByteOrder,
     /// The number of bytes of a message that its value leaves out, the header not included; negative if it counts more.
     pub adjust: i64,
+    /// The greatest value that is written.
+    pub most: u64,
 }
 
 impl Field {
     /// Returns the field of a network protocol, whose value counts what is behind it.
     pub const fn network(offset: usize, width: usize) -> Self {
-        Self { offset, width, order: ByteOrder::Big, adjust: 0 }
+        Self { offset, width, order: ByteOrder::Big, adjust: 0, most: greatest(width) }
+    }
+
+    /// Returns the field without values above `most`.
+    pub const fn up_to(self, most: u64) -> Self {
+        Self { most, ..self }
     }
 
     /// Cuts the message at the beginning of `buffer`.
@@ -117,35 +124,30 @@ impl Field {
     fn base(&self) -> i128 {
         self.header() as i128 + i128::from(self.adjust)
     }
+}
 
-    /// Returns the greatest value of the field.
-    const fn most(&self) -> u64 {
-        u64::MAX >> (64 - 8 * self.width)
-    }
-
-    /// Sets the field of `message` right for its length, where a value up to `most` is allowed.
-    pub fn set_up_to(&self, most: u64, message: Bytes) -> Result<Bytes, TooLong> {
-        let length = message.len();
-        let Ok(value) = u64::try_from(length as i128 - self.base()) else { return Ok(message) };
+impl LengthField for Field {
+    fn set(&self, _: &[u8], instead: Bytes) -> Result<Bytes, TooLong> {
+        let length = instead.len();
+        let Ok(value) = u64::try_from(length as i128 - self.base()) else { return Ok(instead) };
         if length < self.header() {
-            return Ok(message);
+            return Ok(instead);
         }
-        if value > most {
-            let most = u64::try_from(self.base() + i128::from(most)).unwrap_or(u64::MAX);
+        if value > self.most {
+            let most = u64::try_from(self.base() + i128::from(self.most)).unwrap_or(u64::MAX);
             return Err(TooLong { length, most });
         }
         let field = match self.order {
             ByteOrder::Big => value << (64 - 8 * self.width),
             ByteOrder::Little => value.swap_bytes(),
         };
-        Ok(overwritten(message, self.offset, &field.to_be_bytes()[..self.width]))
+        Ok(overwritten(instead, self.offset, &field.to_be_bytes()[..self.width]))
     }
 }
 
-impl LengthField for Field {
-    fn set(&self, _: &[u8], instead: Bytes) -> Result<Bytes, TooLong> {
-        self.set_up_to(self.most(), instead)
-    }
+/// Returns the greatest value of a field of `width` bytes.
+const fn greatest(width: usize) -> u64 {
+    u64::MAX >> (64 - 8 * width)
 }
 
 #[cfg(test)]

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::{
     framer::{Broken, Cut, Framer},
-    length_field::{LengthField, TooLong},
+    length_field::LengthField,
     length_prefix::Field,
 };
 
@@ -16,7 +14,7 @@ use super::{
 pub struct Modbus;
 
 /// Counts the unit's number and what is behind it.
-const LENGTH: Field = Field::network(4, 2);
+const LENGTH: Field = Field::network(4, 2).up_to(MOST);
 
 /// The unit's number, and a function code with up to 252 bytes (MODBUS Application Protocol V1.1b3 §4.1).
 const MOST: u64 = 254;
@@ -37,29 +35,24 @@ impl Framer for Modbus {
     }
 
     fn length_field(&self) -> Option<Arc<dyn LengthField>> {
-        Some(Arc::new(Length))
-    }
-}
-
-#[derive(Debug)]
-struct Length;
-
-impl LengthField for Length {
-    fn set(&self, _: &[u8], instead: Bytes) -> Result<Bytes, TooLong> {
-        LENGTH.set_up_to(MOST, instead)
+        Some(Arc::new(LENGTH))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
     use crate::{
-        inspect::framing::testing::{
-            broken, every_split,
-            garbage::{garbage_is_harmless, holds, parts, sizes},
-            messages, rest,
+        inspect::framing::{
+            length_field::TooLong,
+            testing::{
+                broken, every_split,
+                garbage::{garbage_is_harmless, holds, parts, sizes},
+                messages, rest,
+            },
         },
         words::direction::Direction::ToUpstream,
     };

@@ -61,10 +61,10 @@ fn set(opening: &SharedOpening, to: Opening) {
 }
 
 /// Counts itself and what is behind it, not the type before it.
-const TYPED: Field = Field { offset: 1, width: 4, order: ByteOrder::Big, adjust: -4 };
+const TYPED: Field = Field { offset: 1, width: 4, order: ByteOrder::Big, adjust: -4, most: MOST };
 
 /// Counts the whole message.
-const UNTYPED: Field = Field { offset: 0, width: 4, order: ByteOrder::Big, adjust: -4 };
+const UNTYPED: Field = Field { offset: 0, width: 4, order: ByteOrder::Big, adjust: -4, most: MOST_UNTYPED };
 
 /// The maximum length of a message without a type, as the server has it.
 const MOST_UNTYPED: u64 = 10_000;
@@ -242,9 +242,9 @@ struct Length;
 impl LengthField for Length {
     fn set(&self, message: &[u8], instead: Bytes) -> Result<Bytes, TooLong> {
         match message {
-            [0, ..] => UNTYPED.set_up_to(MOST_UNTYPED, instead),
+            [0, ..] => UNTYPED.set(message, instead),
             // A server's answer of one byte has no field, but an error in its place has one.
-            _ => TYPED.set_up_to(MOST, instead),
+            _ => TYPED.set(message, instead),
         }
     }
 }

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::{
     framer::{Broken, Cut, Framer},
-    length_field::{LengthField, TooLong},
+    length_field::LengthField,
     length_prefix::Field,
 };
 
@@ -16,7 +14,7 @@ use super::{
 pub struct TlsRecords;
 
 /// In the last two of the five bytes of the header.
-const LENGTH: Field = Field::network(3, 2);
+const LENGTH: Field = Field::network(3, 2).up_to(MOST);
 
 /// The maximum length of the contents, that of compressed and encrypted ones (RFC 5246 §6.2.3). TLS 1.3 allows less.
 const MOST: u64 = (1 << 14) + 2048;
@@ -43,29 +41,24 @@ impl Framer for TlsRecords {
     }
 
     fn length_field(&self) -> Option<Arc<dyn LengthField>> {
-        Some(Arc::new(Length))
-    }
-}
-
-#[derive(Debug)]
-struct Length;
-
-impl LengthField for Length {
-    fn set(&self, _: &[u8], instead: Bytes) -> Result<Bytes, TooLong> {
-        LENGTH.set_up_to(MOST, instead)
+        Some(Arc::new(LENGTH))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
     use crate::{
-        inspect::framing::testing::{
-            broken, every_split,
-            garbage::{garbage_is_harmless, holds, parts, sizes},
-            messages, rest,
+        inspect::framing::{
+            length_field::TooLong,
+            testing::{
+                broken, every_split,
+                garbage::{garbage_is_harmless, holds, parts, sizes},
+                messages, rest,
+            },
         },
         words::direction::Direction::ToClient,
     };

@@ -94,18 +94,10 @@ impl Registered {
         &self,
         cx: &mut Context<'_>,
         must_poll_kernel: bool,
-        mut read: impl FnMut(&Socket) -> io::Result<usize>,
+        read: impl FnMut(&Socket) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        if must_poll_kernel && let Some(done) = unless_blocked(read(self.socket.get_ref())) {
-            return Poll::Ready(done);
-        }
-        loop {
-            let mut ready = ready!(self.socket.poll_read_ready(cx))?;
-            match read(self.socket.get_ref()) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
-                done => return Poll::Ready(done),
-            }
-        }
+        // No number of bytes says that all were taken.
+        self.poll_fetch(cx, must_poll_kernel, 0, read)
     }
 
     /// Returns true if a read may end before all bytes that the kernel holds, without an event for the rest. A read ends

@@ -185,7 +185,7 @@ pub fn hc_08_half_close_then_drip(rig: &Rig) {
     far.expect(End::Eof);
     let start = Instant::now();
     let mut dripped = 0;
-    while start.elapsed() < limit * 2 {
+    while start.elapsed() < limit + limit / 3 {
         pass(Duration::from_millis(100));
         far.send(b"x");
         dripped += 1;

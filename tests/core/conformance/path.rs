@@ -56,6 +56,16 @@ pub enum Path {
 pub const PROLOGUE: &[u8] = &[b'p'; 6000];
 
 impl Path {
+    /// The number of random cases that are tried on this path. One whose directions are moved as on another path, after
+    /// their beginning or beside something else, tries fewer: the others are tried there.
+    pub const fn random_cases(self) -> u32 {
+        match self {
+            Path::Native | Path::Spliced | Path::Coalesced | Path::Inspected | Path::Later | Path::FramedLater => 300,
+            Path::Staged | Path::StagedOnLane | Path::Framed | Path::Replaced => 120,
+            Path::Preread | Path::LetGo | Path::LetGoLater | Path::LetGoFramed | Path::Mirrored => 80,
+        }
+    }
+
     /// Starts a server that relays in this way.
     pub fn start(self, mut config: Config) -> Running {
         match self {

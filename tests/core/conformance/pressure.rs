@@ -66,7 +66,7 @@ pub fn bp_01_peer_that_never_reads(rig: &Rig) {
 /// BP-03: Many connections that stall both ways hold one buffer a direction, and cost no processor time.
 pub fn bp_03_both_ways_stalled_many_times(rig: &Rig) {
     let site = rig.site(Setup { near_buffers: CLAMP, far_buffers: CLAMP, ..Setup::default() });
-    let mut pairs: Vec<Pair> = (0..16).map(|_| site.pair()).collect();
+    let mut pairs: Vec<Pair> = (0..8).map(|_| site.pair()).collect();
     let mut sent = Vec::new();
     thread::scope(|scope| {
         let senders: Vec<_> = pairs
@@ -131,7 +131,7 @@ pub fn bp_05_slow_reader(rig: &Rig) {
     near.half_close();
     let mut expected = Pattern::new(5);
     let start = Instant::now();
-    while start.elapsed() < limit * 2 {
+    while start.elapsed() < limit + Duration::from_secs(1) {
         far.receive_pattern(&mut expected, 1024);
         pass(Duration::from_millis(20));
         assert!(held(link.out()) <= BUFFER, "{:?}", link.out());
@@ -146,22 +146,23 @@ pub fn bp_05_slow_reader(rig: &Rig) {
 
 /// BP-06: A slow writer is served for as long as it likes, for next to no processor time.
 pub fn bp_06_slow_writer(rig: &Rig) {
+    const TURNS: u32 = 10;
     let site = rig.site(Setup::default());
     let Pair { mut near, mut far, link } = site.pair();
     let before = site.running.io.usage();
-    for _ in 0..20 {
+    for _ in 0..TURNS {
         pass(Duration::from_millis(100));
         near.send(b"x");
         assert_eq!(far.receive_exactly(1), b"x");
     }
     let after = site.running.io.usage();
     let (cpu, sleeps) = (after.cpu - before.cpu, after.sleeps - before.sleeps);
-    assert!(cpu < Duration::from_millis(60), "20 bytes took {cpu:?} of processor time");
-    assert!(sleeps < 20 * 6, "20 bytes woke the I/O thread {sleeps} times");
+    assert!(cpu < Duration::from_millis(3 * u64::from(TURNS)), "{TURNS} bytes took {cpu:?} of processor time");
+    assert!(sleeps < u64::from(TURNS) * 6, "{TURNS} bytes woke the I/O thread {sleeps} times");
     near.close();
     far.expect(End::Eof);
     far.close();
-    link.finishes_with(20, 0);
+    link.finishes_with(u64::from(TURNS), 0);
 }
 
 /// BP-07: A reader that stops and goes on many times causes no busy loop.

@@ -193,5 +193,5 @@ fn compare(site: &Site, script: &Script) {
 
 pub fn hc_16_random_scripts(rig: &Rig) {
     let site = rig.site(Setup::default());
-    Property { cases: 300, threads: 8 }.holds(|| scripts(rig.path), |script| compare(&site, &script));
+    Property { cases: rig.path.random_cases(), threads: 8 }.holds(|| scripts(rig.path), |script| compare(&site, &script));
 }
