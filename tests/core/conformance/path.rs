@@ -56,6 +56,11 @@ pub enum Path {
 pub const PROLOGUE: &[u8] = &[b'p'; 6000];
 
 impl Path {
+    /// Returns true if hooks are called while bytes are relayed.
+    pub const fn calls_hooks(self) -> bool {
+        !matches!(self, Path::Native | Path::Spliced | Path::Coalesced | Path::Staged | Path::Preread | Path::Mirrored)
+    }
+
     /// The number of random cases that are tried on this path. One whose directions are moved as on another path, after
     /// their beginning or beside something else, tries fewer: the others are tried there.
     pub const fn random_cases(self) -> u32 {

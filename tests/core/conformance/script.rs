@@ -17,8 +17,9 @@
 //! * Of a pair, one goes early at most. The other may still end its direction, pause and read, and write to one who
 //!   reset (its own send then fails or not; that is a race too, and not a part of the outcome).
 //!
-//! Where hooks answer later, a reset behind the peer's own end is left out as well. The end may be unread while an answer is
-//! pending, and once interpose has ended the other direction too, the kernel reports that reset like any other.
+//! Where hooks are called, a reset behind the peer's own end is left out as well. The end may be unread while an answer is
+//! pending, while the other direction has its turn, or while the connection changes its thread; and once interpose has ended
+//! the other direction too, the kernel reports that reset like any other.
 //!
 //! Everything else is free: both peers write, read, block on full buffers and end at once, and
 //! the steps run into each other because each peer has a thread that works through its own.
@@ -116,7 +117,7 @@ impl Script {
             let size = if wish.huge && buffers.is_none() { 30 * wish.size } else { wish.size };
             let Some(action) = allowed(wish.kind, size, plans[peer], plans[1 - peer]) else { continue };
             let resets = matches!(action, Action::Reset | Action::Close { unread: true });
-            if matches!(path, Path::Later | Path::FramedLater | Path::LetGoLater) && plans[peer].ended && resets {
+            if path.calls_hooks() && plans[peer].ended && resets {
                 continue;
             }
             let other = plans[1 - peer].written;

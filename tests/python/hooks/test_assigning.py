@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import Serve
-from interpose import RuntimeStartError, Side, TheServer
+from interpose import Callbacks, RuntimeStartError, Side, TheServer
 from support.addresses import address_of
 from support.callbacks import upper, without_arguments
 from support.exchanges import exchange, in_thread
@@ -174,7 +174,7 @@ def test_an_assignment_that_a_signal_ends_is_made_or_is_not(echo: Echo, serve: S
 
 def test_hooks_given_later_see_connections_that_live_without_any(echo: Echo, serve: Serve) -> None:
     """There was no lane when these were accepted."""
-    server = serve(echo.address, callback_threads=2)
+    server = serve(echo.address, callbacks=Callbacks(threads=2))
     clients = [connect(address_of(server)) for _ in range(4)]
     for client in clients:
         assert echoed(client, b"abc") == b"abc"

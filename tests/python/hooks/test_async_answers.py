@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 from conftest import Serve
-from interpose import CloseReason, Connection, Forward, Side, TheServer
+from interpose import CloseReason, Connection, Forward, Relay, Side, TheServer
 from support.connection_pairs import Site
 from support.deadline import poll
 from support.exchanges import exchange
@@ -23,7 +23,7 @@ def test_di_13_answers_keep_the_order_of_their_direction(echo: Echo, serve: Serv
         await asyncio.sleep(random.random() * 0.002)
         return data
 
-    server = serve(echo.address, on_recv=on_recv, buffer_size=64)
+    server = serve(echo.address, on_recv=on_recv, relay=Relay(buffer_size=64))
     data = random.randbytes(6400)
     assert exchange(server, data) == ("eof", data)
 
@@ -106,7 +106,7 @@ def test_a_view_lives_as_long_as_it_is_kept(echo: Echo, serve: Serve) -> None:
         kept.append(data)
         return data
 
-    server = serve(echo.address, on_client_recv=on_client_recv, buffer="view")
+    server = serve(echo.address, on_client_recv=on_client_recv, relay=Relay(buffer="view"))
     data = random.randbytes(100_000)
     assert exchange(server, data) == ("eof", data)
     assert b"".join(kept) == data

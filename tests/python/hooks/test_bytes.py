@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import Serve
-from interpose import Side
+from interpose import Relay, Side
 from support.addresses import address_of
 from support.callbacks import CloseRecorder, from_data
 from support.exchanges import Sink, exchange
@@ -64,7 +64,7 @@ def test_large_chunks_that_are_kept_stay_what_they_are(buffer_size: int, serve: 
 
     data = os.urandom(16 << 20)
     with Sink() as upstream:
-        server = serve(upstream.address, on_client_recv=keep, buffer_size=buffer_size)
+        server = serve(upstream.address, on_client_recv=keep, relay=Relay(buffer_size=buffer_size))
         assert exchange(server, data) == ("eof", b"")
         assert upstream.wait() == ("eof", data)
     largest = max(len(chunk) for chunk, _ in kept)
@@ -109,7 +109,7 @@ def test_a_callback_for_one_direction_sees_that_one_only(hook: str, echo: Echo, 
 def test_a_chunk_has_no_more_than_buffer_size(most: int, echo: Echo, serve: Serve) -> None:
     witness = Witness()
     data = os.urandom(min(most * 2000, 4 << 20))
-    assert exchange(serve(echo.address, on_recv=witness, buffer_size=most), data) == ("eof", data)
+    assert exchange(serve(echo.address, on_recv=witness, relay=Relay(buffer_size=most)), data) == ("eof", data)
     assert 0 < witness.largest <= most
     assert witness.counts == {True: len(data), False: len(data)}
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, NoReturn
 
 import pytest
 from conftest import Serve
-from interpose import CloseReason, Connection, Side, TheServer
+from interpose import Callbacks, CloseReason, Connection, Side, TheServer
 from support.addresses import address_of, refuses
 from support.callback_log import CallbackLog
 from support.callbacks import CloseRecorder, from_data, without_arguments
@@ -98,7 +98,7 @@ def test_cb_03_one_that_comes_while_an_exception_is_told_of(policy: Literal["clo
         def __str__(self) -> str:
             raise interrupt
 
-    server = TheServer("", 0, echo.address, on_client_recv=raising(ToldError()), callback_errors=policy)
+    server = TheServer("", 0, echo.address, on_client_recv=raising(ToldError()), callbacks=Callbacks(errors=policy))
     (failure,) = served_by_main_loop(server, lambda: exchange(server))
     assert failure is interrupt
 

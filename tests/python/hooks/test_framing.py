@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from conftest import Serve
-from interpose import CloseReason, Side, TheServer, framing
+from interpose import CloseReason, Relay, Side, TheServer, framing
 from interpose.framing import Framing
 from support.addresses import address_of
 from support.callbacks import CloseRecorder
@@ -99,7 +99,9 @@ def test_a_query_of_postgres_is_rewritten(serve: Serve) -> None:
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 @pytest.mark.parametrize("buffer", ["bytes", "view"])
-def test_what_is_returned_goes_out_in_its_place(buffer: str, kind: Callable[[bytes], Any], serve: Serve) -> None:
+def test_what_is_returned_goes_out_in_its_place(
+    buffer: Literal["bytes", "view"], kind: Callable[[bytes], Any], serve: Serve
+) -> None:
     seen: list[type] = []
 
     def answer(side: Side, line: Any) -> Any:
@@ -109,7 +111,7 @@ def test_what_is_returned_goes_out_in_its_place(buffer: str, kind: Callable[[byt
         answers: dict[bytes, Any] = {b"keep\n": None, b"drop\n": b"", b"two\n": two, b"none\n": []}
         return answers.get(text, kind(text.upper()))
 
-    got = sent_on(serve, b"keep\ndrop\ntwo\nnone\nshout\nrest", framing.lines(), answer, buffer=buffer)
+    got = sent_on(serve, b"keep\ndrop\ntwo\nnone\nshout\nrest", framing.lines(), answer, relay=Relay(buffer=buffer))
     assert got == b"keep\none\ntwo\nSHOUT\nREST"
     assert set(seen) == {memoryview if buffer == "view" else bytes}
 
@@ -118,7 +120,9 @@ def test_what_is_returned_goes_out_in_its_place(buffer: str, kind: Callable[[byt
 def test_a_view_of_a_message_may_be_kept(size: int, serve: Serve) -> None:
     kept: list[memoryview] = []
     words = [bytes([65 + number]) * size + b"\n" for number in range(8)]
-    got = sent_on(serve, b"".join(words), framing.lines(), lambda side, line: kept.append(line), buffer="view")
+    got = sent_on(
+        serve, b"".join(words), framing.lines(), lambda side, line: kept.append(line), relay=Relay(buffer="view")
+    )
     assert got == b"".join(words) == b"".join(kept)
     assert all(view.readonly for view in kept)
     assert [bytes(view) for view in kept] == words
@@ -127,7 +131,9 @@ def test_a_view_of_a_message_may_be_kept(size: int, serve: Serve) -> None:
 def test_a_message_may_be_longer_than_a_chunk(echo: Echo, serve: Serve) -> None:
     recorder = Recorder()
     data = b"x" * 3_000_000 + b"\n"
-    assert exchange(serve(echo.address, framing=framing.lines(), on_recv=recorder, buffer_size=1000), data) == (
+    assert exchange(
+        serve(echo.address, framing=framing.lines(), on_recv=recorder, relay=Relay(buffer_size=1000)), data
+    ) == (
         "eof",
         data,
     )

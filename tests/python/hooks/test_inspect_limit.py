@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import Serve
-from interpose import Callbacks, CloseReason, ConfigError, Side, framing
+from interpose import Callbacks, CloseReason, ConfigError, Relay, Side, framing
 from support.addresses import address_of
 from support.deadline import poll
 from support.exchanges import exchange
@@ -54,7 +54,9 @@ def test_the_chunk_in_which_the_limit_is_reached_is_the_last_that_is_shown(kind:
 def test_no_byte_is_lost_at_the_limit(kind: str, echo: Echo, serve: Serve) -> None:
     seen: Seen = []
     callback = looking(seen, kind)
-    server = serve(echo.address, on_client_recv=callback, callbacks=Callbacks(inspect_limit=100_000), buffer_size=1000)
+    server = serve(
+        echo.address, on_client_recv=callback, callbacks=Callbacks(inspect_limit=100_000), relay=Relay(buffer_size=1000)
+    )
     data = random.randbytes(3_000_000)
     how, back = exchange(server, data)
     shown = b"".join(one for _, one in seen)

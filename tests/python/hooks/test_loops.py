@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from interpose import CloseReason, Connection, Forward, Limits, TheServer
+from interpose import CloseReason, Connection, Forward, Limits, Listen, TheServer
 from support.addresses import address_of
 from support.deadline import poll
 from support.peers import Echo, connect, echo, fate
@@ -153,9 +153,9 @@ def ring(stack: ExitStack, scripts: list[Any], listen: list[str]) -> list[TheSer
 
 @pytest.mark.parametrize("spelling", ["127.0.0.1", "127.0.0.7", "localhost", "0.0.0.0", "::ffff:127.0.0.1"])
 def test_a_loop_of_connects_that_a_script_makes_is_cut(stack: ExitStack, spelling: str) -> None:
-    first = stack.enter_context(Tutorial("0.0.0.0", 0, public=True))
+    first = stack.enter_context(Tutorial("0.0.0.0", 0, listen=Listen(public=True)))
     _, port = address_of(first)
-    second = stack.enter_context(TheServer("0.0.0.0", 0, (spelling, port), public=True))
+    second = stack.enter_context(TheServer("0.0.0.0", 0, (spelling, port), listen=Listen(public=True)))
     first.target = (spelling, address_of(second)[1])
     assert_cut([first, second])
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes as POSIX 
 # Standard output is a pipe that nobody reads, or a full disk.
 SCRIPT = """
     import os, sys
-    from interpose import TheServer
+    from interpose import Callbacks, TheServer
     from support.peers import Echo, connect, ending
     from support.exchanges import exchange
     def show(*seen):
@@ -35,7 +35,7 @@ SCRIPT = """
     with Echo() as upstream:
         kind = Subclass if CALLBACK == "subclass" else TheServer
         hooks = {} if CALLBACK == "subclass" else {name: CALLBACKS[CALLBACK] for name in HOOKS}
-        with kind("", 0, upstream.address, callback_errors=sys.argv[4], **hooks) as server:
+        with kind("", 0, upstream.address, callbacks=Callbacks(errors=sys.argv[4]), **hooks) as server:
             seen = [exchange(server, b"abc") for _ in range(5)]
         stats = server.stats
         with open("seen", "w") as file:

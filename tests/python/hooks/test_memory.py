@@ -189,7 +189,7 @@ def test_py_15_three_hundred_thousand_callbacks_leave_memory_and_references_flat
     text = """
         import gc, logging, resource, sys, tracemalloc
         from pathlib import Path
-        from interpose import TheServer
+        from interpose import Relay, TheServer
         import socket, threading
         from support.deadline import poll
         from interpose import Forward
@@ -218,7 +218,7 @@ def test_py_15_three_hundred_thousand_callbacks_leave_memory_and_references_flat
             return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
         def on_accept(conn):
             return Forward.NOWHERE
-        with TheServer("", 0, on_accept=on_accept, on_client_recv=on_recv, buffer_size=1) as server:
+        with TheServer("", 0, on_accept=on_accept, on_client_recv=on_recv, relay=Relay(buffer_size=1)) as server:
             pour(30_000)
             before, memory = counts(), resident()
             tracemalloc.start()
@@ -283,14 +283,15 @@ def test_a_thousand_servers_leave_no_thread_and_no_descriptor(tmp_path: Path) ->
         import gc, logging, os, threading
         logging.disable()
         from support.deadline import poll
-        from interpose import TheServer
+        from interpose import Callbacks, TheServer
         from support.peers import Echo, connect, echo
         def baseline():
             gc.collect()
             return threading.active_count(), len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
         with Echo() as upstream:
             def cycle(number):
-                server = TheServer("", 0, upstream.address, on_recv=lambda side, data: data.upper(), callback_threads=2)
+                two = Callbacks(threads=2)
+                server = TheServer("", 0, upstream.address, on_recv=lambda side, data: data.upper(), callbacks=two)
                 with server:
                     if number % 10 == 0:
                         with connect(server.address) as client:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import pytest
 from conftest import Serve
-from interpose import CloseReason, Side, TheServer
+from interpose import Callbacks, CloseReason, Side, TheServer
 from support.callbacks import CloseRecorder, without_arguments
 from support.deadline import poll
 from support.exchanges import exchange, in_thread, served_by_main_loop
@@ -185,7 +185,9 @@ def test_a_failed_assertion_comes_out(way: Callable[[TheServer], None], echo: Ec
         assert data == b"something else", "not what was sent"
 
     ends = CloseRecorder()
-    server = TheServer("", 0, echo.address, on_client_recv=on_client_recv, on_close=ends, callback_errors="raise")
+    server = TheServer(
+        "", 0, echo.address, on_client_recv=on_client_recv, on_close=ends, callbacks=Callbacks(errors="raise")
+    )
     with pytest.raises(AssertionError, match="not what was sent") as raised:
         way(server)
     assert raised.traceback[-1].name == "on_client_recv"
@@ -196,7 +198,7 @@ def test_a_failed_assertion_comes_out(way: Callable[[TheServer], None], echo: Ec
 
 @pytest.mark.parametrize("way", WAYS)
 def test_nothing_comes_out_where_nothing_is_raised(way: Callable[[TheServer], None], echo: Echo) -> None:
-    server = TheServer("", 0, echo.address, on_client_recv=lambda side, data: None, callback_errors="raise")
+    server = TheServer("", 0, echo.address, on_client_recv=lambda side, data: None, callbacks=Callbacks(errors="raise"))
     if way in (by_main_loop, by_serve_forever):
         # They go on until they are stopped.
         server.on_close = without_arguments(lambda: server.stop(0))
@@ -207,7 +209,7 @@ def test_several_come_out_as_a_group_and_the_server_serves_on(echo: Echo) -> Non
     def on_client_recv(side: Side, data: bytes) -> None:
         raise ValueError(data.decode())
 
-    server = TheServer("", 0, echo.address, on_client_recv=on_client_recv, callback_errors="raise").start()
+    server = TheServer("", 0, echo.address, on_client_recv=on_client_recv, callbacks=Callbacks(errors="raise")).start()
     for number in range(40):
         exchange(server, b"%d" % number)
     with pytest.raises(ExceptionGroup, match=r"16 exceptions, and 24 more") as raised:
@@ -216,7 +218,7 @@ def test_several_come_out_as_a_group_and_the_server_serves_on(echo: Echo) -> Non
 
 
 def test_an_exception_on_its_way_is_not_masked(echo: Echo) -> None:
-    server = TheServer("", 0, echo.address, on_client_recv=chained, callback_errors="raise")
+    server = TheServer("", 0, echo.address, on_client_recv=chained, callbacks=Callbacks(errors="raise"))
     with pytest.raises(KeyError, match="mine") as raised, server:  # noqa: PT012
         exchange(server)
         raise KeyError("mine")
@@ -229,7 +231,7 @@ def test_what_is_no_exception_comes_out_too(echo: Echo) -> None:
     def on_client_recv(side: Side, data: bytes) -> None:
         pytest.fail("of the callback's")
 
-    server = TheServer("", 0, echo.address, on_client_recv=on_client_recv, callback_errors="raise")
+    server = TheServer("", 0, echo.address, on_client_recv=on_client_recv, callbacks=Callbacks(errors="raise"))
     with pytest.raises(BaseException, match="of the callback's"):
         in_with(server)
 

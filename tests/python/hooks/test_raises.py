@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import pytest
 from conftest import Serve
-from interpose import CloseReason, Side
+from interpose import Callbacks, CloseReason, Relay, Side
 from support.addresses import address_of
 from support.callback_log import CallbackLog
 from support.callbacks import CloseRecorder, from_data
@@ -181,7 +181,7 @@ def test_the_traceback_of_on_accept_is_the_users_too(echo: Echo, serve: Serve, c
 
 def test_errors_pass_if_that_is_wanted(echo: Echo, serve: Serve, callback_log: CallbackLog) -> None:
     hooks: dict[str, Any] = dict.fromkeys((*HOOKS, "on_close"), blunder)
-    server = serve(echo.address, **hooks, callback_errors="pass")
+    server = serve(echo.address, **hooks, callbacks=Callbacks(errors="pass"))
     assert exchange(server) == ("eof", b"abc")
     callback_log.wait("on_close raised ValueError")
     stats = wait_until_idle(server).stats
@@ -194,7 +194,7 @@ def test_errors_pass_if_that_is_wanted(echo: Echo, serve: Serve, callback_log: C
 def test_cb_04_a_storm_is_counted_and_not_written_out(echo: Echo, serve: Serve, callback_log: CallbackLog) -> None:
     """CB-04: A storm of exceptions is counted in full, and logged in part."""
     chunks = 2000
-    server = serve(echo.address, on_client_recv=blunder, callback_errors="pass", buffer_size=1)
+    server = serve(echo.address, on_client_recv=blunder, callbacks=Callbacks(errors="pass"), relay=Relay(buffer_size=1))
     begin = time.monotonic()
     data = b"x" * chunks
     assert exchange(server, data) == ("eof", data)
@@ -247,7 +247,9 @@ def test_a_log_handler_that_raises_does_not_matter(echo: Echo, serve: Serve, mon
 
 def test_an_exception_that_is_raised_again_and_again_does_not_grow(echo: Echo, serve: Serve) -> None:
     error = ValueError("the same object")
-    server = serve(echo.address, on_client_recv=raising(error), callback_errors="pass", buffer_size=1)
+    server = serve(
+        echo.address, on_client_recv=raising(error), callbacks=Callbacks(errors="pass"), relay=Relay(buffer_size=1)
+    )
     assert exchange(server, b"x" * 500)[0] == "eof"
     length, trace = 0, error.__traceback__
     while trace is not None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from conftest import Serve
+from interpose import Callbacks
 from real.test_postgres import Postgres
 from support.addresses import address_of
 from support.callbacks import CloseRecorder, without_arguments
@@ -49,7 +50,7 @@ def test_redis_benchmark(threads: int, serve: Serve, tmp_path: Path) -> None:
     argv = [program("redis-server", "redis-server"), "--port", port, "--bind", "127.0.0.1", "--save", ""]
     with Child([*argv, "--dir", str(tmp_path)], tmp_path) as child:
         child.wait_for("Ready to accept connections")
-        looks, _, host, through = looked_at(serve, f"127.0.0.1:{port}", callback_threads=threads)
+        looks, _, host, through = looked_at(serve, f"127.0.0.1:{port}", callbacks=Callbacks(threads=threads))
         argv = [program("redis-benchmark", "redis-tools"), "-h", host, "-p", through, "-n", "2000", "-c", "20"]
         output = run([*argv, "-P", "4", "--csv", "-t", "set,get,lrange_100"], tmp_path).decode()
     assert "error" not in output.lower()

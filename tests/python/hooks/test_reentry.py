@@ -7,7 +7,7 @@ import logging
 import threading
 
 from conftest import Serve
-from interpose import Side, TheServer
+from interpose import Callbacks, Side, TheServer
 from support.addresses import address_of
 from support.callbacks import from_data
 from support.deadline import poll
@@ -30,7 +30,7 @@ def test_cb_20_a_connection_through_the_same_server(echo: Echo, serve: Serve) ->
                 assert echoed(client, b"%d" % (left - 1)) == b"%d" % (left - 1)
         return data
 
-    server = serve(echo.address, on_client_recv=deeper, callback_threads=threads)
+    server = serve(echo.address, on_client_recv=deeper, callbacks=Callbacks(threads=threads))
     assert exchange(server, b"%d" % (threads - 1)) == ("eof", b"%d" % (threads - 1))
     assert wait_until_idle(server).stats.accepted == threads
 

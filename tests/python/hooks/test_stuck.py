@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import Serve
-from interpose import CloseReason, Connection, Side, TheServer
+from interpose import Callbacks, CloseReason, Connection, Relay, Side, TheServer
 from support.addresses import address_of
 from support.callback_log import CallbackLog
 from support.callbacks import from_data
@@ -110,7 +110,7 @@ def test_cb_08_others_go_on(stuck: Stuck, echo: Echo, serve: Serve) -> None:
 
 
 def test_cb_08_another_lane_of_the_same_server_goes_on(stuck: Stuck, echo: Echo, serve: Serve) -> None:
-    server = serve(echo.address, on_client_recv=stuck.on_client_recv, callback_threads=2)
+    server = serve(echo.address, on_client_recv=stuck.on_client_recv, callbacks=Callbacks(threads=2))
     with stick(server, stuck), connect(address_of(server)) as client:
         for _ in range(20):
             assert echoed(client, b"abc") == b"abc"
@@ -245,7 +245,7 @@ def test_slow_callbacks_of_one_connection_let_another_through_after_five_millise
                 if len(seen) == 20:
                     second.sendall(b"x")
 
-        server = serve(echo.address, on_client_recv=on_client_recv, buffer_size=1)
+        server = serve(echo.address, on_client_recv=on_client_recv, relay=Relay(buffer_size=1))
         first, second = (clients.enter_context(connect(address_of(server))) for _ in range(2))
         assert echoed(second, b"!") == b"!"
         first.sendall(b"." * 500)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from conftest import Serve
-from interpose import Connection, Side, TheServer
+from interpose import Callbacks, Connection, Relay, Side, TheServer
 from support.addresses import address_of
 from support.callbacks import CloseRecorder, from_data, without_arguments
 from support.deadline import poll
@@ -95,7 +95,14 @@ def test_connections_spread_over_threads_and_stay(here: bool, echo: Echo) -> Non
         ends(conn)
 
     server = TheServer(
-        "", 0, echo.address, callback_threads=lanes, on_accept=note, on_recv=note, on_eof=note, on_close=on_close
+        "",
+        0,
+        echo.address,
+        callbacks=Callbacks(threads=lanes),
+        on_accept=note,
+        on_recv=note,
+        on_eof=note,
+        on_close=on_close,
     )
 
     def work() -> None:
@@ -123,7 +130,7 @@ def test_callbacks_of_different_threads_run_at_once(echo: Echo, serve: Serve) ->
     server = serve(
         echo.address,
         on_client_recv=from_data(lambda data: data * bool(barrier.wait(20.0) + 1)),
-        callback_threads=3,
+        callbacks=Callbacks(threads=3),
     )
     clients = [connect(address_of(server)) for _ in range(3)]
     for client in clients:
@@ -296,7 +303,7 @@ def test_the_recursion_limit_starts_anew_with_each_callback(echo: Echo, serve: S
     def down(depth: int) -> int:
         return depth if depth == 0 else down(depth - 1)
 
-    server = serve(echo.address, on_client_recv=from_data(lambda data: b"%d" % down(800)), buffer_size=1)
+    server = serve(echo.address, on_client_recv=from_data(lambda data: b"%d" % down(800)), relay=Relay(buffer_size=1))
     assert exchange(server, b"x" * 100) == ("eof", b"0" * 100)
 
 

@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 import pytest
-from interpose import CloseReason, TheServer, Timeouts
+from interpose import Callbacks, CloseReason, TheServer, Timeouts
 from support.addresses import address_of
 from support.callback_log import CallbackLog
 from support.callbacks import CloseRecorder
@@ -259,7 +259,7 @@ def test_with_errors_passed_over_no_chunk_is_missing(callback_log: CallbackLog) 
 
     with (
         listener() as upstream,
-        Broken("", 0, name_of(upstream), callback_errors="pass") as server,
+        Broken("", 0, name_of(upstream), callbacks=Callbacks(errors="pass")) as server,
         Rig(server, upstream, "client") as rig,
     ):
         for data in (b"before", b"after"):

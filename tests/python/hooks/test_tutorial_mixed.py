@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 import pytest
-from interpose import ArgumentTypeError, CloseReason, ConfigError, TheServer
+from interpose import ArgumentTypeError, Callbacks, CloseReason, ConfigError, TheServer
 from support.addresses import address_of
 from support.callbacks import CloseRecorder, from_data
 from support.deadline import poll
@@ -20,7 +20,7 @@ from support.tutorial_scripts import BOTH, OnlyRecv, unpaired
 @BOTH
 def test_more_threads_than_one_are_refused(kind: type[TheServer], echo: Echo) -> None:
     with pytest.raises(ConfigError, match=r"threads: methods without arguments share self\.s"):
-        kind("", 0, echo.address, callback_threads=2)
+        kind("", 0, echo.address, callbacks=Callbacks(threads=2))
 
 
 def test_with_callbacks_of_our_form_beside_it(echo: Echo) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import Serve
-from interpose import CloseReason, Connection, Forward, Side, TheServer
+from interpose import Callbacks, CloseReason, Connection, Forward, Side, TheServer
 from support.addresses import address_of
 from support.callback_log import CallbackLog
 from support.callbacks import CloseRecorder, from_data, without_arguments
@@ -174,7 +174,7 @@ def test_cb_15_a_wrong_answer_is_a_type_error_that_names_all(
 
 
 def test_a_wrong_answer_passes_where_errors_do(echo: Echo, serve: Serve, callback_log: CallbackLog) -> None:
-    server = serve(echo.address, on_client_recv=from_data(lambda data: "text"), callback_errors="pass")
+    server = serve(echo.address, on_client_recv=from_data(lambda data: "text"), callbacks=Callbacks(errors="pass"))
     assert exchange(server) == ("eof", b"abc")
     callback_log.wait("on_client_recv returned str")
     assert wait_until_idle(server).stats.callback_errors == 1

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import Serve
-from interpose import CloseReason, ConfigError, Side, TheServer
+from interpose import CloseReason, ConfigError, Relay, Side, TheServer
 from support.addresses import address_of
 from support.callbacks import CloseRecorder, from_data
 from support.deadline import poll
@@ -25,7 +25,7 @@ def viewing(serve: Serve, target: Any, answer: Callable[[memoryview], Any], **se
     def on_client_recv(side: Side, view: memoryview) -> Any:
         return answer(view)
 
-    return serve(target, on_client_recv=on_client_recv, buffer="view", **settings)
+    return serve(target, on_client_recv=on_client_recv, relay=Relay(buffer="view"), **settings)
 
 
 @SIZES
@@ -108,7 +108,7 @@ def test_a_view_may_be_sent(size: int, echo: Echo, serve: Serve) -> None:
         return b""
 
     data = os.urandom(size)
-    with connect(address_of(serve(echo.address, on_client_recv=back, buffer="view"))) as client:
+    with connect(address_of(serve(echo.address, on_client_recv=back, relay=Relay(buffer="view")))) as client:
         client.sendall(data)
         assert read_exactly(client, size) == data
         assert read_later(client, kept, size) == data
@@ -155,7 +155,7 @@ def test_a_view_of_a_connection_that_was_aborted(echo: Echo, serve: Serve) -> No
         side.connection.abort()
 
     data = os.urandom(65_536)
-    exchange(serve(echo.address, on_client_recv=end, on_close=ends, buffer="view"), data)
+    exchange(serve(echo.address, on_client_recv=end, on_close=ends, relay=Relay(buffer="view")), data)
     assert ends.wait().reason is CloseReason.ABORTED
     assert data.startswith(bytes(kept[0]))
 
