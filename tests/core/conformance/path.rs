@@ -58,7 +58,10 @@ pub const PROLOGUE: &[u8] = &[b'p'; 6000];
 impl Path {
     /// Returns true if hooks are called while bytes are relayed.
     pub const fn calls_hooks(self) -> bool {
-        !matches!(self, Path::Native | Path::Spliced | Path::Coalesced | Path::Staged | Path::Preread | Path::Mirrored)
+        !matches!(
+            self,
+            Path::Native | Path::Spliced | Path::Coalesced | Path::Staged | Path::Preread | Path::Mirrored | Path::Tapped
+        )
     }
 
     /// The number of random cases that are tried on this path. One whose directions are moved as on another path, after
@@ -67,7 +70,7 @@ impl Path {
         match self {
             Path::Native | Path::Spliced | Path::Coalesced | Path::Inspected | Path::Later | Path::FramedLater => 300,
             Path::Staged | Path::StagedOnLane | Path::Framed | Path::Replaced => 120,
-            Path::Preread | Path::LetGo | Path::LetGoLater | Path::LetGoFramed | Path::Mirrored => 80,
+            Path::Preread | Path::LetGo | Path::LetGoLater | Path::LetGoFramed | Path::Mirrored | Path::Tapped => 80,
         }
     }
 
