@@ -26,7 +26,7 @@ class _CallbackTask(asyncio.Task[None]):
     def add_done_callback(self, fn: Callable[[Any], object], /, *, context: Context | None = None) -> None:
         self.worker.mark()
         super().add_done_callback(fn, context=context)
-        if not self.worker.kept and asyncio.current_task() is not self:
+        if not self.worker.kept and asyncio.current_task(self.get_loop()) is not self:
             # Somebody waits for it, and has found it in asyncio.all_tasks().
             self.worker.end()
 

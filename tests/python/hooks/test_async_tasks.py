@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from conftest import Serve
 from interpose import Connection, Side, TheServer
+from interpose._crew import Crew
 from support.addresses import address_of
 from support.callback_log import CallbackLog
 from support.callbacks import CloseRecorder
@@ -303,6 +304,21 @@ def test_who_waits_for_all_tasks_does_not_wait_for_one_that_stands_still(echo: E
             assert await asyncio.to_thread(exchange, server) == ("eof", b"abc")
 
     asyncio.run(main())
+
+
+def test_a_loop_ends_while_the_task_that_stands_still_is_seen() -> None:
+    crew: list[Crew] = []
+
+    async def main() -> None:
+        crew.append(Crew(asyncio.get_running_loop()))
+        task, _ = crew[0].enter()
+        assert asyncio.current_task() is task
+        crew[0].rest()
+        assert asyncio.all_tasks() == {asyncio.current_task(), task}
+
+    # It cancels all tasks that it finds, and waits for them, after the loop was stopped.
+    asyncio.run(main())
+    crew[0].end()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("anyio") is None, reason="no anyio: pip install anyio")
