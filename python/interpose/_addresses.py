@@ -6,6 +6,7 @@ import logging
 from typing import TypeAlias, cast
 
 from ._exceptions import AddressError, ConfigError, InterposeError, printable, wrong_type
+from ._service_names import numbered
 
 # A name has 253 characters at most, a path 107 bytes. Errors quote the text, so it must not be a megabyte.
 MOST_TEXT = 300
@@ -98,7 +99,7 @@ def listen_address(host: object, port: object) -> tuple[str, int | None]:
     if port is None:
         if not text:
             raise ConfigError('port: it is missing; write TheServer("", 9090, ...), or 0 for any free port')
-        return text, None
+        return numbered(text), None
     number = port_number(port)
     if text.startswith(("unix:", "fd:")):
         what = "a Unix socket" if text.startswith("unix:") else "a descriptor"

@@ -10,6 +10,7 @@ from ._addresses import SocketName, address_text, host_port, host_text, named, p
 from ._checks import seconds
 from ._exceptions import ConfigError, InterposeError, wrong_type
 from ._names import FORWARD_ARGUMENTS, names_checked
+from ._service_names import numbered
 
 if TYPE_CHECKING:
     from ._outgoing import Outgoing
@@ -73,7 +74,9 @@ class Forward:
                 raise ConfigError('host: it is missing, and the port is not; give both, as in Forward("host", 80)')
             return
         host = host_text("host", host)
-        if port is not None:
+        if port is None:
+            host = numbered(host)
+        else:
             port = port_number(port, listens=False)
             if host.startswith("unix:"):
                 raise ConfigError("port: a Unix socket has none; leave it out")

@@ -247,9 +247,11 @@ def _address(name: str, value: object) -> str:
     from . import _native
     from ._addresses import host_text, named
     from ._exceptions import AddressError
+    from ._service_names import numbered
 
     text = host_text(name, value)
     try:
+        text = numbered(text)
         _native.parse_address(text)
     except AddressError as error:
         raise named(name, error) from None

@@ -339,7 +339,7 @@ class CommandSettings:
         default=None,
         kind=FileName("proxy.toml"),
         flag="--config",
-        help="a file of listeners and settings; SIGHUP reads it again",
+        help="a file of listeners and settings, read again at SIGHUP",
         meaning="a file of listeners and settings, which takes the place of LISTEN and TARGET and is read again at "
         "SIGHUP",
         in_file=False,

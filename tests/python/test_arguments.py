@@ -164,7 +164,7 @@ WRONG_ADDRESSES = [
     "*:9090",
     "example.org",
     "example.org:",
-    "example.org:http",
+    "example.org:zzqqy",
     "example.org:99999",
     "example.org:-1",
     "::1:9090",

@@ -189,7 +189,7 @@ def leaves(value: Any, path: Keys = ()) -> list[tuple[Keys, Any]]:
         table = cast("dict[str, Any]", value)
         return [leaf for key, inner in table.items() for leaf in leaves(inner, (*path, key))]
     if isinstance(value, list):
-        items = cast("list[Any]", value)
+        items: list[Any] = value  # pyright: ignore[reportUnknownVariableType]
         return [leaf for number, inner in enumerate(items) for leaf in leaves(inner, (*path, number))]
     return [(path, value)]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import interpose
 import pytest
 from interpose import CloseReason, ConnectionPhase
+from interpose._cli.commands import COMMANDS
 from support.doc_blocks import blocks_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,9 +30,13 @@ def called(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-def help_text() -> str:
-    command = [sys.executable, "-m", "interpose", "--help"]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS).stdout
+def help_texts() -> str:
+    """The help of the command, and of each subcommand."""
+    texts: list[str] = []
+    for name in ([], *([row.name] for row in COMMANDS if row.name)):
+        argv = [sys.executable, "-m", "interpose", *name, "--help"]
+        texts.append(subprocess.run(argv, capture_output=True, text=True, check=True, timeout=SECONDS).stdout)
+    return "".join(texts)
 
 
 def commands() -> list[str]:
@@ -122,7 +127,7 @@ def test_reference_has_every_option_and_no_other() -> None:
     def options(text: str) -> set[str]:
         return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
 
-    assert options(COMMAND) == options(help_text())
+    assert options(COMMAND) == options(help_texts())
     for command in commands():
         assert options(command) <= options(COMMAND), command
 

@@ -26,6 +26,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "_addresses",
         "_kinds",
         "_sizes",
+        "_service_names",
         "_rows",
         "_settings_and_help",
         "_names",

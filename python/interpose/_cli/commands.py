@@ -41,7 +41,8 @@ class Command:
     * `line`: what it does, in one line of help without its dot.
     * `details`: more paragraphs, for `interpose NAME --help`.
     * `options`: its own options. With `settings` it takes those of the table of settings, too.
-    * `places`: how many words without a hyphen it takes at most.
+    * `places`: how many words without a hyphen it takes at most. `choices`: what the first may be; `takes_files`: they
+      are names of files.
     """
 
     def __init__(
@@ -55,6 +56,8 @@ class Command:
         options: Sequence[Option] = (),
         settings: bool = False,
         places: int = 0,
+        choices: Sequence[str] = (),
+        takes_files: bool = False,
     ) -> None:
         self.name = name
         self.module = module or name
@@ -64,6 +67,8 @@ class Command:
         self.options = tuple(options)
         self.settings = settings
         self.places = places
+        self.choices = tuple(choices)
+        self.takes_files = takes_files
 
     @property
     def written(self) -> str:
@@ -90,6 +95,38 @@ COMMANDS = [
         places=1,
     ),
     Command("demo", "", "one request through a proxy, on this machine only"),
+    Command(
+        "check",
+        "LISTEN TARGET | --config FILE [options]",
+        "say whether that would do, and serve nothing",
+        details="""\
+Everything is read and validated, and names are looked up. It takes all options of interpose LISTEN
+TARGET, too. The exit code is 0 if all is right, 1 if a name or a target is wrong, and 2 if the
+words or the file are.""",
+        options=(
+            Option("--connect", "connect to the targets, and say what answers"),
+            Option("--explain", "show every setting, with its value and where that was given"),
+        ),
+        settings=True,
+        places=2,
+    ),
+    Command(
+        "doctor",
+        "[--json]",
+        "what this system allows a proxy, and what to do where that is little",
+        options=(Option("--json", "say it as JSON"),),
+    ),
+    Command(
+        "completions",
+        "bash|zsh|fish",
+        "what these shells complete",
+        details="""\
+bash: eval "$(interpose completions bash)"     in ~/.bashrc
+zsh:  eval "$(interpose completions zsh)"      in ~/.zshrc, behind compinit
+fish: interpose completions fish | source      in ~/.config/fish/config.fish""",
+        places=1,
+        choices=("bash", "zsh", "fish"),
+    ),
 ]
 
 

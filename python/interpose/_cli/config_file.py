@@ -11,6 +11,7 @@ from .._addresses import host_text
 from .._exceptions import InterposeError, printable
 from .._kinds import Switch
 from .._names import SERVER_ARGUMENTS, nearest
+from .._service_names import numbered
 from .._settings_and_help import GROUPS, Setting, rows_of
 from .file_text import FileText
 from .given import FILE, LISTENER, Given, Values
@@ -80,7 +81,7 @@ def _address(text: FileText, name: str, value: object, path: Keys) -> str | None
         value = str(value)
     try:
         address = host_text(name, value)
-        _native.parse_address(address)
+        _native.parse_address(numbered(address))
     except InterposeError as error:
         words = str(error)
         text.refuse((*path, name), words if words.startswith(name) else f"{name}: {words}", of_value=True)

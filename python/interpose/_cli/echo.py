@@ -12,6 +12,7 @@ from .._exceptions import ConnectionClosedError
 from .._forward import Forward
 from .._groups import CommandSettings
 from .._server import TheServer
+from .._service_names import numbered
 from .arguments import read_words
 from .commands import command_of
 from .served import Served
@@ -24,7 +25,7 @@ _DRAIN_SECONDS = 1.0
 def run(words: Sequence[str]) -> int:
     """Serve until a signal ends it, and return the exit code."""
     listen = (read_words(command_of(["echo"]), words).places or [DEFAULT_LISTEN])[0]
-    _native.parse_address(host_text("LISTEN", listen))
+    _native.parse_address(numbered(host_text("LISTEN", listen)))
     command = CommandSettings(drain=_DRAIN_SECONDS)
     return serve(Served([_Echo(listen)], command.drain), command)
 

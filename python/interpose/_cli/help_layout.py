@@ -13,6 +13,8 @@ _ADDRESSES = """\
 addresses:
   9090                         port 9090 of this machine only (127.0.0.1)
   host:9090                    a name or an IPv4 address; 0.0.0.0:9090 is every interface
+  localhost:9090               both loopbacks of this machine: 127.0.0.1 and [::1]
+  db:postgresql                the port by its name, as /etc/services has it
   [::1]:9090                   an IPv6 address
   unix:/path                   a Unix socket; unix:@name is an abstract one (Linux)
   fd:3                         LISTEN only: a socket that the process was started with

@@ -16,6 +16,7 @@ from .._forward import Forward
 from .._groups import Callbacks, CommandSettings, Limits, Listen, Relay, ServerSettings, Timeouts
 from .._kinds import Switch
 from .._server import TheServer
+from .._service_names import numbered
 from .._settings_and_help import Setting, rows_of
 from . import config_file
 from .given import Given, Values, groups_of, of_options, of_variables, settled
@@ -103,7 +104,7 @@ def parse(words: Sequence[str], variables: Mapping[str, str] = os.environ) -> Op
     found = options.parse_intermixed_args(words)
     if has_addresses:
         # Checked by name: an empty LISTEN is a slip of the shell's, not the library's default.
-        _native.parse_address(host_text("LISTEN", found.listen))
+        _native.parse_address(numbered(host_text("LISTEN", found.listen)))
     given = of_options(vars(found))
     given = settled(of_variables(variables, given), given)
     command: CommandSettings = groups_of(given)["command"]

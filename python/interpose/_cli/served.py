@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -10,6 +12,8 @@ from typing import Protocol
 from .._addresses import address_text
 from .._exceptions import ServerStoppedError
 from .._server import TheServer
+
+_logger = logging.getLogger("interpose.listener")
 
 
 class Listening(Protocol):
@@ -113,7 +117,20 @@ def bound(listeners: Sequence[Listening]) -> list[TheServer]:
     return servers
 
 
+def _note_one_loopback(listener: Listening) -> None:
+    """Log that `localhost` is one address on this machine, where it is two elsewhere."""
+    if getattr(listener, "address", "").rpartition(":")[0].rstrip(".").lower() != "localhost":
+        return
+    for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        try:
+            with socket.socket(family) as sock:
+                sock.bind((host, 0))
+        except OSError:
+            _logger.info("listener localhost: this machine has no %s; it listens on the other loopback address", host)
+
+
 def started(server: TheServer, listener: Listening) -> str:
     """Start the server, and return the line that says so."""
     server.start()
+    _note_one_loopback(listener)
     return f"listening on {address_text(server.address)}, {listener.what}"

@@ -23,7 +23,7 @@ _TARGET_SECOND = f"TARGET is the second word, without an option; write {_EXAMPLE
 _ELSEWHERE = {
     **dict.fromkeys(("-p", "--port", "-l", "--listen", "--bind", "-b", "--host", "--local", "--from"), _LISTEN_FIRST),
     **dict.fromkeys(
-        ("-t", "--target", "--to", "--forward", "--forward-to", "--upstream", "--remote", "--connect", "--dest"),
+        ("--target", "--to", "--forward", "--forward-to", "--upstream", "--remote", "--connect", "--dest"),
         _TARGET_SECOND,
     ),
     **dict.fromkeys(("-V", "-version"), "write --version"),
@@ -31,11 +31,19 @@ _ELSEWHERE = {
     **dict.fromkeys(("-d", "--debug", "--log-level"), "write --verbose (-v)"),
     **dict.fromkeys(("-s", "--silent"), "write --quiet (-q)"),
     **dict.fromkeys(("--bind-address", "--source-ip", "--interface"), "write --source IP"),
+    **dict.fromkeys(("--check", "--dry-run", "--validate", "-t"), "write interpose check before LISTEN and TARGET"),
+    "--explain": "write interpose check before LISTEN and TARGET, and --explain behind them",
+    **dict.fromkeys(
+        ("--conf", "--configuration", "--config-file", "--settings", "-f", "--file"), "write --config FILE"
+    ),
     "--timeout": "write " + " or ".join(row.flag for row in rows_of() if row.flag.endswith("-timeout")),
 }
 _WORDS = {
     "help": "write interpose --help",
     "version": "write interpose --version",
+    **dict.fromkeys(("validate", "verify", "test", "dry-run", "lint"), "write interpose check LISTEN TARGET"),
+    **dict.fromkeys(("completion", "complete"), "write interpose completions bash, zsh or fish"),
+    **dict.fromkeys(("diagnose", "sysinfo"), "write interpose doctor"),
     **dict.fromkeys(("start", "run", "serve", "forward", "proxy", "listen"), f"write {_EXAMPLE}"),
 }
 _COMMANDS = (*(row.name for row in COMMANDS if row.name), *_WORDS)
@@ -124,8 +132,10 @@ def _check_addresses(words: list[str]) -> None:
     if not words:
         _refuse("LISTEN, TARGET", f"both are missing; write {_EXAMPLE}, or see interpose --help")
     first = words[0]
-    if first in (row.name for row in COMMANDS if row.name):
-        _refuse(first, f"it must be the first word; write interpose {first}, or see interpose {first} --help")
+    named = [row.name for row in COMMANDS if row.name]
+    for word in words:
+        if word in named:
+            _refuse(word, f"it must be the first word; write interpose {word}, or see interpose {word} --help")
     if len(words) == 1:
         near = difflib.get_close_matches(first.lower(), _COMMANDS, 1, 0.7)
         if near:
