@@ -25,6 +25,12 @@ ELSEWHERE = {
     "SECURITY.md": "project/security.md",
     "examples/README.md": "examples/index.md",
 }
+# The order of the pages in a folder, as far as it matters; others come behind these.
+ORDER = {
+    "reference": ("index", "command", "messages"),
+    "explanation": ("ends", "backpressure", "lanes", "native-path", "architecture", "performance", "reliability"),
+    "migrate": ("tutorial-script", "socat", "tcpdump", "mitmproxy", "pproxy"),
+}
 LANGUAGES = {".py": "python", ".rs": "rust", ".toml": "toml", ".sh": "bash"}
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s]+)(\))")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
@@ -125,8 +131,10 @@ def how_to() -> Iterator[tuple[str, list[str]]]:
 
 
 def _folder(name: str) -> list[Plan]:
-    pages = [path.name for path in _sorted(f"docs/{name}", "*.md")]
-    return [f"{name}/{page}" for page in sorted(pages, key=lambda page: (page != "index.md", page))]
+    first = [*ORDER[name]]
+    pages = [path.stem for path in _sorted(f"docs/{name}", "*.md")]
+    pages.sort(key=lambda page: first.index(page) if page in first else len(first))
+    return [f"{name}/{page}.md" for page in pages]
 
 
 def _sorted(folder: str, pattern: str) -> list[Path]:
