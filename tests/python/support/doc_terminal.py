@@ -17,6 +17,8 @@ from .deadline import poll
 from .doc_blocks import Typed, is_shown
 
 SECONDS = 20
+# Ports from here on are chosen by the system.
+CHOSEN = 32768
 # How long a page's text may take to be on the screen.
 PATIENCE = 10.0
 ROWS, COLUMNS = 40, 100
@@ -79,7 +81,8 @@ class Terminal:
         if self._process.poll() is not None:
             self._reader.join(SECONDS)
             return True
-        self.ports = listening(self._process.pid)
+        # One that listens where the system chose is a script that ends by itself, such as a test.
+        self.ports = {port for port in listening(self._process.pid) if port < CHOSEN}
         return bool(self.ports)
 
     def wait(self) -> None:
