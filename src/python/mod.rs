@@ -13,6 +13,7 @@ mod bridge;
 mod callback_failure;
 mod callbacks;
 mod calls;
+mod captures;
 mod config;
 mod convert;
 mod coroutine;
@@ -76,6 +77,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<handle::Connection>()?;
     module.add_class::<bridge::Bridge>()?;
     module.add_class::<callbacks::Callbacks>()?;
+    module.add_class::<captures::CaptureReader>()?;
     module.add_class::<lane::Lane>()?;
     module.add_class::<outgoing::Outgoing>()?;
     module.add_class::<reading::Reading>()?;

@@ -3,6 +3,7 @@
 //! Connections put [events](event) into a bounded [queue]; a thread of the tap's own takes them out and hands them to a
 //! [sink](writer::Sink), which may be as slow as a terminal. What finds no room in the queue is left out, counted, and said.
 
+pub mod capture;
 pub mod event;
 pub mod queue;
 pub mod writer;

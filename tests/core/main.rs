@@ -7,6 +7,7 @@ mod conformance;
 mod addresses;
 mod binding;
 mod captures;
+mod capturing;
 mod coalescing;
 mod connect;
 mod drain;

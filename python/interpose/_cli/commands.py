@@ -94,6 +94,21 @@ COMMANDS = [
         "an upstream to try that with: it sends back what it gets (LISTEN: 7070)",
         places=1,
     ),
+    Command(
+        "inspect",
+        "FILE [options]",
+        "list the connections of a capture, or extract their bytes (FILE: pcapng, pcap)",
+        details="FILE is - for standard input. A file that is cut off is shown as far as it is whole.",
+        options=(
+            Option("--connection", "only the connection with this number", metavar="N", short="-c"),
+            Option(
+                "--extract",
+                "write the bytes into files of this folder, one for each direction",
+                metavar="DIR",
+            ),
+        ),
+        places=1,
+    ),
     Command("demo", "", "one request through a proxy, on this machine only"),
     Command(
         "check",

@@ -105,11 +105,6 @@ impl Flow {
         self.packet(at, Sender::Opener, flag::ACK, Bytes::new(), out);
     }
 
-    /// Sets the place in the stream from which a connection is written that was open before.
-    pub fn begin_late(&mut self, sender: Sender, offset: u64) {
-        self.end_mut(sender).offset = offset;
-    }
-
     /// Writes bytes that `sender` has sent, from the place `offset` of its stream on. Bytes before that, which did not come,
     /// are missing.
     pub fn data(&mut self, at: u64, sender: Sender, offset: u64, mut bytes: Bytes, out: &mut Packets) {

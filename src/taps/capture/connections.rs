@@ -1,0 +1,181 @@
+//! The connections of a capture that are open, as flows of packets.
+
+use std::{
+    collections::HashMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use crate::{
+    taps::event::{Event, EventKind, Place},
+    wire::tcp::{
+        flow::{Addresses, Flow, Sender},
+        packets::{Interface, Packets},
+        stand_in::{self, Part},
+    },
+    words::{addr::SocketName, direction::Direction, outcome::CloseReason},
+};
+
+/// A connection: the side of the client, and that of the upstream if it is captured too.
+#[derive(Debug)]
+struct Open {
+    client: Flow,
+    upstream: Option<Flow>,
+    /// Bytes that found no room in the queue.
+    missed: u64,
+}
+
+/// The connections that are open.
+#[derive(Debug)]
+pub(super) struct Connections {
+    open: HashMap<u64, Open>,
+    /// Both sides are captured, because something may change what passes.
+    both_sides: bool,
+    /// Makes sequence numbers differ between captures.
+    seed: u64,
+}
+
+impl Connections {
+    pub(super) fn new(both_sides: bool) -> Self {
+        Self { open: HashMap::new(), both_sides, seed: nanoseconds(SystemTime::now()) }
+    }
+
+    /// Writes the packets that an event means.
+    pub(super) fn event(&mut self, event: &Event, out: &mut Packets) {
+        let (number, at) = (event.connection, nanoseconds(event.at));
+        if let EventKind::Opened { client, local } = &event.kind {
+            let opener = stand_in::address(client, Part::Client, number);
+            let answerer = stand_in::address(local, Part::Listener, number);
+            let mut flow = self.flow(Interface::Client, number, Addresses { opener, answerer });
+            if let Some(text) = unix_names(client, local) {
+                flow.comment(text);
+            }
+            flow.open(at, out);
+            self.open.insert(number, Open { client: flow, upstream: None, missed: 0 });
+            return;
+        }
+        if let EventKind::Closed { reason, error, .. } = &event.kind {
+            if let Some(open) = self.open.remove(&number) {
+                open.close(at, *reason, error.as_deref(), out);
+            }
+            return;
+        }
+        if let EventKind::Connected { upstream, local } = &event.kind {
+            return self.connected(number, at, upstream, local, out);
+        }
+        if matches!(event.kind, EventKind::Data { .. }) && !self.open.contains_key(&number) {
+            self.begin_late(number);
+        }
+        let Some(open) = self.open.get_mut(&number) else { return };
+        match &event.kind {
+            EventKind::Data { direction, place, offset, bytes } => {
+                if let Some((flow, sender)) = open.flows(*direction, *place, self.both_sides) {
+                    flow.data(at, sender, *offset, bytes.clone(), out);
+                }
+            }
+            EventKind::End { direction, place } => {
+                if let Some((flow, sender)) = open.flows(*direction, *place, self.both_sides) {
+                    flow.finish(at, sender, out);
+                }
+            }
+            EventKind::Missed { bytes, .. } => open.missed += bytes,
+            EventKind::Opened { .. } | EventKind::Connected { .. } | EventKind::Closed { .. } => {}
+        }
+    }
+
+    fn flow(&self, interface: Interface, number: u64, addresses: Addresses) -> Flow {
+        let seed = self.seed.wrapping_add(number.wrapping_mul(2)).wrapping_add(interface as u64);
+        Flow::new(interface, addresses, format!("connection {number}"), seed)
+    }
+
+    /// Begins a connection whose opening was not seen, because it found no room in the queue, or was before the capture.
+    fn begin_late(&mut self, number: u64) {
+        let nameless = SocketName::Unix(String::new());
+        let addresses = |opener, answerer| Addresses {
+            opener: stand_in::address(&nameless, opener, number),
+            answerer: stand_in::address(&nameless, answerer, number),
+        };
+        let mut client = self.flow(Interface::Client, number, addresses(Part::Client, Part::Listener));
+        client.comment("its opening was not captured, so its addresses are stand-ins");
+        let upstream = || self.flow(Interface::Upstream, number, addresses(Part::Connecting, Part::Upstream));
+        let upstream = self.both_sides.then(upstream);
+        self.open.insert(number, Open { client, upstream, missed: 0 });
+    }
+
+    fn connected(&mut self, number: u64, at: u64, upstream: &SocketName, local: &SocketName, out: &mut Packets) {
+        let opener = stand_in::address(local, Part::Connecting, number);
+        let answerer = stand_in::address(upstream, Part::Upstream, number);
+        let mut flow = self.both_sides.then(|| self.flow(Interface::Upstream, number, Addresses { opener, answerer }));
+        let Some(open) = self.open.get_mut(&number) else { return };
+        open.client.comment(format!("upstream {upstream}, connected from {local}"));
+        if let Some(flow) = &mut flow {
+            if let Some(text) = unix_names(local, upstream) {
+                flow.comment(text);
+            }
+            flow.open(at, out);
+        }
+        open.upstream = flow;
+    }
+}
+
+impl Open {
+    /// Returns the flow in which bytes were seen, and the end of it that has sent them.
+    fn flows(&mut self, direction: Direction, place: Place, both_sides: bool) -> Option<(&mut Flow, Sender)> {
+        let of_client = match direction {
+            Direction::ToUpstream => Sender::Opener,
+            Direction::ToClient => Sender::Answerer,
+        };
+        if !both_sides {
+            // What comes from one side is what the other gets.
+            return (place == Place::In).then_some((&mut self.client, of_client));
+        }
+        match (direction, place) {
+            (Direction::ToUpstream, Place::In) | (Direction::ToClient, Place::Out) => Some((&mut self.client, of_client)),
+            // Towards the upstream, interpose is the one that has connected.
+            (Direction::ToUpstream, Place::Out) | (Direction::ToClient, Place::In) => {
+                self.upstream.as_mut().map(|flow| (flow, of_client))
+            }
+        }
+    }
+
+    fn close(mut self, at: u64, reason: CloseReason, error: Option<&str>, out: &mut Packets) {
+        let mut text = format!("closed: {reason}");
+        if let Some(error) = error {
+            text.push_str(&format!(": {error}"));
+        }
+        if self.missed > 0 {
+            let missed = format!("{} bytes were not captured: they came faster than they could be written", self.missed);
+            self.client.comment(missed);
+        }
+        let [client, upstream] = ends(reason);
+        for (flow, end) in [(Some(&mut self.client), client), (self.upstream.as_mut(), upstream)] {
+            let Some(flow) = flow else { continue };
+            flow.comment(text.clone());
+            match end {
+                None => flow.close(at, out),
+                Some(sender) => flow.reset(at, sender, out),
+            }
+        }
+    }
+}
+
+/// Returns who resets the client's side, and the upstream's, of a connection that ends for this reason.
+fn ends(reason: CloseReason) -> [Option<Sender>; 2] {
+    let of_us = [Some(Sender::Answerer), Some(Sender::Opener)];
+    match reason {
+        CloseReason::Finished | CloseReason::Closed => [None, None],
+        CloseReason::ClientReset | CloseReason::ClientGone => [Some(Sender::Opener), of_us[1]],
+        CloseReason::UpstreamReset => [of_us[0], Some(Sender::Answerer)],
+        _ => of_us,
+    }
+}
+
+/// Returns a text with the names of two sockets, if they are no addresses of IP.
+fn unix_names(opener: &SocketName, answerer: &SocketName) -> Option<String> {
+    let is_unix = opener.inet().is_none() || answerer.inet().is_none();
+    is_unix.then(|| format!("from {opener} to {answerer}"))
+}
+
+pub(super) fn nanoseconds(at: SystemTime) -> u64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}

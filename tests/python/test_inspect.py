@@ -1,0 +1,84 @@
+"""`interpose inspect`: captures of others, files that are damaged, and files that are none."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.processes import Child
+from support.proxies import command as command_argv
+from support.scripts import command
+
+SAMPLES = Path(__file__).resolve().parents[1] / "core" / "captures" / "samples"
+REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def test_connections_are_listed_and_their_bytes_written(tmp_path: Path) -> None:
+    ended = command(tmp_path, "inspect", str(SAMPLES / "ethernet.pcap"), "--extract", "out/streams")
+    assert (ended.code, ended.err) == (0, "")
+    head, row = ended.out.splitlines()
+    assert head.split()[:2] == ["number", "began"]
+    assert row.split()[0] == "1"
+    assert row.split()[-5:] == ["10.0.0.1:40000", "10.0.0.2:80", f"{len(REQUEST)}", f"{len(ANSWER)}", "finished"]
+    streams = sorted((tmp_path / "out/streams").iterdir())
+    assert [path.name for path in streams] == ["0001-to_client", "0001-to_upstream"]
+    assert [path.read_bytes() for path in streams] == [ANSWER, REQUEST]
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in streams)
+
+
+def test_a_file_that_is_cut_off_is_shown_as_far_as_it_is_whole(tmp_path: Path) -> None:
+    file = tmp_path / "cut.pcap"
+    file.write_bytes((SAMPLES / "cooked.pcap").read_bytes()[:-10])
+    ended = command(tmp_path, "inspect", file.name)
+    assert ended.code == 1
+    assert len(ended.out.splitlines()) == 2
+    assert ended.err.startswith("interpose: cut.pcap: byte 744: the file is cut off here, 62 bytes into a record")
+    assert ended.err.endswith("everything before it is whole; 9 packets before it were read\n")
+    assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "said"),
+    [
+        (b"", [], "byte 0: it is empty"),
+        (b"\x1f\x8b\x08\0\0\0\0\0\0\0", [], "gunzip"),
+        (b"#!/bin/sh\necho hello\n", [], "it is no capture of packets"),
+        (None, [], "no such file or directory; give a capture"),
+        (REQUEST, ["--connection", "0"], "'0' is not a number from 1 on"),
+        (REQUEST, ["--conection", "1"], "did you mean --connection?"),
+        ((SAMPLES / "cooked.pcap").read_bytes(), ["-c", "2"], "there is no connection 2; it has 1"),
+        ((SAMPLES / "unknown_link.pcap").read_bytes(), [], "2 packets were of link type 105 (IEEE 802.11) not read"),
+    ],
+)
+def test_what_cannot_be_shown_is_said_in_one_line(
+    content: bytes | None, words: list[str], said: str, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "file").write_bytes(content)
+    ended = command(tmp_path, "inspect", "file", *words)
+    assert said in ended.err, ended
+    assert ended.err.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for words in (["--extract", "file/below"], ["--extract", "/dev/full/x"]):
+        ended = command(tmp_path, "inspect", str(SAMPLES / "cooked.pcap"), *words)
+        assert (ended.code, ended.err.count("\n")) == (2, 1), ended
+        assert "give a folder that you may write to" in ended.err
+
+
+def test_standard_input_and_a_reader_that_goes(tmp_path: Path) -> None:
+    shutil.copy(SAMPLES / "null_big_endian.pcapng", tmp_path / "file")
+    with (
+        (tmp_path / "file").open("rb") as file,
+        Child([*command_argv(), "inspect", "-"], tmp_path, stdin=file, stdout=subprocess.PIPE) as child,
+    ):
+        assert child.popen.stdout is not None
+        child.popen.stdout.close()
+        assert child.wait(20) == 0
+        assert child.output() == ""
