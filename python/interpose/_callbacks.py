@@ -165,6 +165,23 @@ class ServerCallbacks:
                 self._settle()
                 raise
 
+    def replace(self, callbacks: Mapping[str, object]) -> None:
+        """Keep `callbacks`, and none beside them, in one step: no connection calls half of them.
+
+        Raises what set() raises, and then nothing has changed.
+        """
+        checked = {name: self._checked(name, callback) for name, callback in callbacks.items()}
+        _ = self.native.started
+        with self.lanes.lock:
+            before, decorated = self._given, self._decorated
+            try:
+                self._given, self._decorated = checked, set(checked)
+                self._settle()
+            except BaseException:
+                self._given, self._decorated = before, decorated
+                self._settle()
+                raise
+
     def follow_patches(self) -> None:
         """Publish again where the program was patched to greenlets after the callbacks were given."""
         if is_patched():

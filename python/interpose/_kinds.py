@@ -223,6 +223,41 @@ class Targets(Kind):
         return ",".join(f"{text}" for text in texts) or "none"
 
 
+class Texts(Kind):
+    """Some texts. A variable has `separator` between them; without one it is one text."""
+
+    repeats = True
+
+    def __init__(self, metavar: str, sample: str, *, separator: str = ",") -> None:
+        self.metavar = metavar
+        self.sample = sample
+        self.separator = separator
+
+    def check(self, name: str, value: object) -> tuple[str, ...]:
+        """Return `value` as a tuple; it must be a list or tuple of texts."""
+        from ._exceptions import wrong_type
+
+        if not isinstance(value, (list, tuple)):
+            raise wrong_type(name, value, "a list", f"write [{self.sample!r}]")
+        texts: tuple[object, ...] = tuple(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        found = tuple(text for text in texts if isinstance(text, str))
+        if len(found) < len(texts):
+            wrong = next(text for text in texts if not isinstance(text, str))
+            raise wrong_type(name, wrong, "a str", f"write [{self.sample!r}]")
+        if not all(text.strip() for text in found):
+            refuse(name, f"it is empty; write {self.sample}")
+        return found
+
+    def read(self, name: str, text: str) -> tuple[str, ...]:
+        """Read texts with the separator between them."""
+        return self.check(name, [part.strip() for part in text.split(self.separator)] if self.separator else [text])
+
+    def show(self, value: object) -> str:
+        """Return the texts, or that there are none."""
+        texts: tuple[object, ...] = value if isinstance(value, tuple) else ()  # pyright: ignore[reportUnknownVariableType]
+        return (self.separator or " ").join(f"{text}" for text in texts) or "none"
+
+
 class Target(Kind):
     """An address to connect to, as a text, or None."""
 

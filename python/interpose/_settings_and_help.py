@@ -10,7 +10,7 @@ dataclasses of them that users have.
 
 from __future__ import annotations
 
-from ._kinds import Choice, Count, FileName, LocalAddress, Seconds, Switch, Target, Targets
+from ._kinds import Choice, Count, FileName, LocalAddress, Seconds, Switch, Target, Targets, Texts
 from ._rows import GROUPS, Group, Setting, group, rows_of, setting
 from ._sizes import Size
 
@@ -28,6 +28,7 @@ __all__ = [
     "Limits",
     "Listen",
     "Relay",
+    "ScriptSettings",
     "ServerSettings",
     "Setting",
     "Timeouts",
@@ -331,6 +332,35 @@ class Callbacks:
     )
 
 
+@group("scripts", "scripts")
+class ScriptSettings:
+    """The scripts of a listener."""
+
+    script: tuple[str, ...] = setting(
+        default=(),
+        kind=Texts("FILE", "spy.py"),
+        flag="--script",
+        help="a file with hooks, or a ready one; may be repeated",
+        meaning="files with hooks, or names of ready scripts (`interpose scripts`), in the order in which they see a "
+        "chunk. Each is loaded again when it changes",
+    )
+    code: tuple[str, ...] = setting(
+        default=(),
+        kind=Texts("CODE", "'def on_recv(side, data): print(data)'", separator=""),
+        flag="--code",
+        short="-c",
+        help="hooks as a text; behind all scripts; may be repeated",
+        meaning="hooks as texts of Python, called behind those of all scripts",
+    )
+    set: tuple[str, ...] = setting(
+        default=(),
+        kind=Texts("NAME=VALUE", "delay=0.5"),
+        flag="--set",
+        help="an option of the scripts; may be repeated",
+        meaning="options of the scripts: `name=value` for all that have it, `script.name=value` for one",
+    )
+
+
 @group("command", "the command")
 class CommandSettings:
     """The settings of the command alone."""
@@ -360,6 +390,14 @@ class CommandSettings:
         flag="--drain",
         help="how long connections may finish after Ctrl-C",
         meaning="after Ctrl-C or SIGTERM: how long connections may finish before they are reset",
+    )
+    log_format: Literal["plain", "text", "json"] = setting(
+        default="plain",
+        kind=Choice("plain", "text", "json"),
+        flag="--log-format",
+        help="the log's lines; text has time and level",
+        meaning="the form of the command's lines: `plain`, `text` with time and level, or `json`, one object a line. "
+        "With the last two all lines are on standard error",
     )
     verbose: bool = setting(
         default=False,

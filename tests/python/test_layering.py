@@ -59,6 +59,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "tutorial": ("_containers", "_script", "_tutorial_hooks", "_tutorial"),
     "server": ("_ending", "_live_settings", "_server", "__init__"),
+    "scripts": ("scripts",),
     "command": ("_cli", "__main__"),
 }
 

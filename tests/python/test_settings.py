@@ -48,9 +48,10 @@ OTHERS: dict[str, tuple[object, str]] = {
     "LocalAddress": ("192.0.2.9", "192.0.2.9"),
     "Target": ("192.0.2.9:9", "192.0.2.9:9"),
     "Targets": (("192.0.2.9:9",), "192.0.2.9:9"),
+    "Texts": (("a=1",), "a=1"),
 }
 # Another one, where a number is none.
-ANOTHER = {"LocalAddress": "192.0.2.3", "Target": "192.0.2.3:3", "Targets": "192.0.2.3:3"}
+ANOTHER = {"LocalAddress": "192.0.2.3", "Target": "192.0.2.3:3", "Targets": "192.0.2.3:3", "Texts": "a=2"}
 
 
 def other_than_the_default(row: Setting) -> tuple[Any, str]:
@@ -137,7 +138,7 @@ def said_of(row: Setting, options: Any) -> object:
     (listener,) = options.listeners
     group = options.command if row.group == "command" else getattr(listener, row.group)
     said = getattr(group, row.name)
-    if row.kind.repeats:
+    if type(row.kind).__name__ == "Targets":
         return tuple(address_text(target.address) for target in said)
     return said
 

@@ -142,6 +142,12 @@ fish: interpose completions fish | source      in ~/.config/fish/config.fish""",
         places=1,
         choices=("bash", "zsh", "fish"),
     ),
+    Command(
+        "scripts",
+        "[list | show NAME]",
+        "ready scripts for --script; show prints one to be copied",
+        places=2,
+    ),
 ]
 
 

@@ -16,6 +16,7 @@ from .._settings_and_help import GROUPS, Setting, rows_of
 from .file_text import FileText
 from .given import FILE, LISTENER, Given, Values
 from .key_places import Keys
+from .service_manager import listen_address
 
 _EXAMPLE = 'write [[listener]], and below it listen = "9090" and forward_to = "example.org:80"'
 _LISTEN_SLIPS = ("address", "bind", "host", "port", "from", "local", "listener", "listenaddress", "listenport")
@@ -81,6 +82,8 @@ def _address(text: FileText, name: str, value: object, path: Keys) -> str | None
         value = str(value)
     try:
         address = host_text(name, value)
+        if name == "listen":
+            address = listen_address(address)
         _native.parse_address(numbered(address))
     except InterposeError as error:
         words = str(error)

@@ -8,6 +8,7 @@ import sys
 # The queue is imported when it is needed: --help must not wait for it. Type checkers take this as True.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TextIO
 
     from .output import Outputs
@@ -16,6 +17,8 @@ OK, FAILED, USAGE, CANNOT_BIND = 0, 1, 2, 4
 
 # Set while the command serves: then output goes through a queue, because no reader may hold up the end.
 _outputs: Outputs | None = None
+# Set while the command logs in another form than the plain one.
+_form: Callable[[str], str] | None = None
 
 
 def say(text: str) -> None:
@@ -31,6 +34,8 @@ def complain(text: str, *excerpt: str) -> None:
     from .._exceptions import printable
 
     line = "\n".join([printable(f"interpose: {text}"), *map(printable, excerpt)])
+    if _form is not None:
+        line = _form(" | ".join(map(printable, (text, *excerpt))))
     if _outputs is None:
         _write(sys.stderr, line)
     elif _outputs.err:
@@ -45,6 +50,12 @@ def show_traceback(error: Exception) -> None:
 
     if _outputs.err:
         _outputs.err.put("".join(traceback.format_exception(error)).rstrip())
+
+
+def complain_as(form: Callable[[str], str] | None) -> None:
+    """Write complaints in another form from here on: as `form` returns them."""
+    global _form
+    _form = form
 
 
 def take_output() -> Outputs:

@@ -29,8 +29,8 @@ An environment variable says what an option says: INTERPOSE_IDLE_TIMEOUT=10m, IN
 INTERPOSE_SPLICE=no. A file says it by group and name: timeouts.idle = "10m". An option goes before
 its variable, that before the file: --no-public and --splice undo what the other two may say.
 
-Ctrl-C, SIGTERM or SIGHUP lets connections finish, a second one stops at once. With --config,
-SIGHUP reads the file again. SIGUSR1 and SIGUSR2 write one line with the number of connections.
+Ctrl-C, SIGTERM or SIGHUP lets connections finish, a second one stops at once. With --config
+or scripts, SIGHUP reads the files again. SIGUSR1 lists the connections, SIGUSR2 counts them.
 """
 _EXIT_CODES = "Exit codes: 0 done or stopped as asked, 1 failed while running, 2 wrong usage, 4 cannot listen."
 

@@ -49,7 +49,10 @@ class Output:
     def put(self, text: str) -> None:
         """Write `text` and a line's end soon, or count it as dropped. Never blocks, and never raises for the stream."""
         # A terminal that cannot show a character gets an escape, not a traceback.
-        line = text.encode(self._encoding, "backslashreplace") + b"\n"
+        self.put_bytes(text.encode(self._encoding, "backslashreplace") + b"\n")
+
+    def put_bytes(self, line: bytes) -> None:
+        """Write bytes as they are soon, as put() does."""
         with self._changed:
             if self._size and self._size + len(line) > _MOST_WAITING:
                 self._dropped += 1
@@ -139,12 +142,12 @@ class Outputs:
 
 
 class LogHandler(logging.Handler):
-    """Puts each record on `output`, as one line of the command's."""
+    """Puts each record on `output`, in the form of `formatter`."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, formatter: logging.Formatter) -> None:
         super().__init__()
         self._output = output
-        self.setFormatter(logging.Formatter("interpose: %(message)s"))
+        self.setFormatter(formatter)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Put the record's text."""

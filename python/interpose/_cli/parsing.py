@@ -13,13 +13,15 @@ from .. import _native
 from .._addresses import address_text, host_text
 from .._exceptions import BindError, ConfigError, InterposeError, ResolveError, printable
 from .._forward import Forward
-from .._groups import Callbacks, CommandSettings, Limits, Listen, Relay, ServerSettings, Timeouts
+from .._groups import Callbacks, CommandSettings, Limits, Listen, Relay, ScriptSettings, ServerSettings, Timeouts
 from .._kinds import Switch
 from .._server import TheServer
 from .._service_names import numbered
 from .._settings_and_help import Setting, rows_of
 from . import config_file
 from .given import Given, Values, groups_of, of_options, of_variables, settled
+from .scripting.server import bind
+from .service_manager import listen_address
 from .slips import check
 
 
@@ -38,6 +40,7 @@ class Listener:
     listen: Listen
     relay: Relay
     callbacks: Callbacks
+    scripts: ScriptSettings
     values: Values = field(default_factory=dict[Setting, Given], compare=False, repr=False)
     place: str = field(default="", compare=False)
 
@@ -65,7 +68,8 @@ class Listener:
         return f"LISTEN comes first: did you mean interpose {target[1]} {printable(self.address)}?"
 
     def _bind(self) -> TheServer:
-        return TheServer(
+        return bind(
+            self.scripts,
             self.address,
             forward_to=self.forward,
             mirror_to=self.server.mirror_to,
@@ -104,7 +108,8 @@ def parse(words: Sequence[str], variables: Mapping[str, str] = os.environ) -> Op
     found = options.parse_intermixed_args(words)
     if has_addresses:
         # Checked by name: an empty LISTEN is a slip of the shell's, not the library's default.
-        _native.parse_address(numbered(host_text("LISTEN", found.listen)))
+        found.listen = listen_address(host_text("LISTEN", found.listen), variables)
+        _native.parse_address(numbered(found.listen))
     given = of_options(vars(found))
     given = settled(of_variables(variables, given), given)
     command: CommandSettings = groups_of(given)["command"]

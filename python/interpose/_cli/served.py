@@ -87,6 +87,16 @@ class Served:
             stats = [server.stats for server in (*self._servers, *self._leaving)]
         return sum(one.active for one in stats), sum(one.accepted for one in stats)
 
+    def servers(self) -> list[TheServer]:
+        """Return all servers, also those that were taken away and whose connections may live on."""
+        with self._lock:
+            return [*self._servers, *self._leaving]
+
+    @property
+    def is_over(self) -> bool:
+        """True once no server listens any more."""
+        return all(server._native.is_closed for server in self.servers())  # pyright: ignore[reportPrivateUsage]
+
     def pairs(self) -> list[tuple[Listening, TheServer]]:
         """Return the listeners with their servers."""
         with self._lock:

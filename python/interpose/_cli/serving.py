@@ -3,110 +3,133 @@
 from __future__ import annotations
 
 import logging
-import signal
+import os
 import sys
-from collections.abc import Callable
-from signal import Signals
-from threading import Lock
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
-from .._exceptions import ServerStoppedError
+from .._exceptions import ServerStoppedError, printable
 from .._groups import CommandSettings
-from .._signals import SignalThread, stop_signals
-from .._threads import start_thread
-from .console import FAILED, OK, complain, say, take_output
-from .output import LogHandler, Output
+from . import service_manager
+from .console import FAILED, OK, complain, complain_as, say, take_output
+from .log_format import ACCESS, formatter
+from .output import LogHandler, Outputs
+from .printed import queued
+from .reloading import Reloads
+from .scripting.watch import ScriptWatch
 from .served import Served
+from .signals import Signals, counts_text
 
 # How long the first line may take before the command goes on without it.
 _FIRST_LINE_SECONDS = 0.25
+
+_logger = logging.getLogger("interpose.command")
 
 
 def serve(served: Served, command: CommandSettings, reload: Callable[[], None] | None = None) -> int:
     """Serve until a signal ends it, and return the exit code. With `reload`, SIGHUP calls that in a thread."""
     outputs = take_output()
-    _log_to(outputs.err, command)
     _raise_descriptor_limit()
-    served.bind()
-    # The handlers are there before a client is served, or the first line is, so a signal may follow either.
-    signals = _Signals(served, reload, quiet=command.quiet)
-    signals.begin()
-    try:
-        for line in served.start():
-            if not command.quiet:
-                say(f"interpose: {line}")
+    with _logging_to(outputs, command), queued(outputs):
+        return _Life(served, command, outputs, reload).run()
+
+
+class _Life:
+    """The command from its first line to its last."""
+
+    def __init__(
+        self, served: Served, command: CommandSettings, outputs: Outputs, reload: Callable[[], None] | None
+    ) -> None:
+        self._served = served
+        self._command = command
+        self._outputs = outputs
+        self._scripts = ScriptWatch(served)
+        self._notifier = service_manager.Notifier(os.environ, self._status, lambda: not served.is_over)
+        self._reloads = Reloads(served.ready, self._notifier.reloading, self._notifier.reloaded)
+        if reload:
+            self._reloads.add(reload)
+        self._signals = Signals(served, self._reloads, self._notifier.stopping)
+
+    def run(self) -> int:
+        """Serve until a signal ends it, and return the exit code."""
+        self._served.bind()
+        try:
+            self._serve()
+        except ServerStoppedError:
+            pass  # a signal can come before the loop does
+        finally:
+            self._reloads.stop()
+            # A stop that a signal began must complete; after wait() it has.
+            self._served.finish()
+            self._scripts.end()
+        if self._signals.asked == 0:
+            complain("listener: it ended by itself; see the messages above, then start again")
+            return FAILED
+        return OK
+
+    def _serve(self) -> None:
+        if self._scripts.has_some():
+            self._reloads.add(self._scripts.load_all)
+        self._reloads.look = self._scripts.look
+        self._warn_of_sockets()
+        # The handlers are there before a client is served, or the first line is, so a signal may follow either.
+        self._signals.begin()
+        for line in self._served.start():
+            self._announce(line)
         # Before any word on stderr, where both lead to the same place. Clients are served meanwhile.
-        outputs.flush(_FIRST_LINE_SECONDS)
-        served.wait()
-    except ServerStoppedError:
-        pass  # a signal can come before the loop does
-    # A stop that a signal began must complete; after wait() it has.
-    served.finish()
-    if signals.asked == 0:
-        complain("listener: it ended by itself; see the messages above, then start again")
-        return FAILED
-    return OK
+        self._outputs.flush(_FIRST_LINE_SECONDS)
+        self._notifier.ready()
+        self._reloads.start()
+        self._served.wait()
+
+    def _announce(self, text: str) -> None:
+        if self._command.log_format != "plain":
+            _logger.info("%s", text)
+        elif not self._command.quiet:
+            say(f"interpose: {text}")
+
+    def _warn_of_sockets(self) -> None:
+        taken = [str(getattr(listener, "address", "")) for listener, _ in self._served.pairs()]
+        for address in service_manager.unused(os.environ, taken):
+            _logger.warning("%s: it was passed to this process, and no listener takes it; write it as LISTEN", address)
+        service_manager.forget(os.environ)
+
+    def _status(self) -> str:
+        return counts_text(*self._served.counts())
 
 
 def set_level(command: CommandSettings) -> None:
     """Let the log say as much as `command` wants."""
     level = logging.DEBUG if command.verbose else logging.ERROR if command.quiet else logging.WARNING
     logging.getLogger("interpose").setLevel(level)
+    for name in ("interpose.command", "interpose.script"):
+        logging.getLogger(name).setLevel(min(level, logging.INFO) if level != logging.ERROR else level)
+    # The lines of one who has asked for them.
+    logging.getLogger(ACCESS).setLevel(logging.INFO)
 
 
-class _Signals:
-    """Acts on signals: the first that asks for an end drains, the next one stops at once; others report or reload."""
-
-    def __init__(self, served: Served, reload: Callable[[], None] | None, *, quiet: bool) -> None:
-        self.asked = 0
-        self._served = served
-        self._reload = reload
-        self._reloading = Lock()
-        self._quiet = quiet
-
-    def begin(self) -> None:
-        """Take the signals, until the process ends."""
-        self._ending = stop_signals()
-        asking = [] if sys.platform == "win32" else [signal.SIGUSR1, signal.SIGUSR2]
-        SignalThread([*self._ending, *asking], self._act).begin()
-
-    def _act(self, number: Signals) -> None:
-        if self._reload and number.name == "SIGHUP":
-            # A name that is looked up may take long, and the next signal must find this thread free.
-            start_thread("interpose-reload", self._reload_once)
-            return
-        active, accepted = self._served.counts()
-        connections = "1 connection" if active == 1 else f"{active} connections"
-        if number not in self._ending:
-            self._tell(f"{number.name}: {connections} now, {accepted} since the start")
-            return
-        self.asked += 1
-        drain = self._served.drain if self.asked == 1 else 0.0
-        if self.asked > 1:
-            self._tell("stopping at once")
-        elif active and drain:
-            self._tell(f"draining: {connections} left, for {drain:g} s at most; signal again to stop at once")
-        else:
-            self._tell(f"stopping: {connections} left")
-        # Only begins it, for the same reason.
-        self._served.begin_stop(drain)
-
-    def _reload_once(self) -> None:
-        self._served.ready.wait()
-        with self._reloading:
-            if self._reload and not self.asked:
-                self._reload()
-
-    def _tell(self, text: str) -> None:
-        if not self._quiet:
-            complain(text)
-
-
-def _log_to(output: Output | None, command: CommandSettings) -> None:
+@contextmanager
+def _logging_to(outputs: Outputs, command: CommandSettings) -> Generator[None]:
+    """Write the log to standard error, in the form that the command's settings say."""
     set_level(command)
     logger = logging.getLogger("interpose")
-    logger.addHandler(LogHandler(output) if output else logging.NullHandler())
+    form = formatter(command.log_format, sys.stderr)
+    handler = LogHandler(outputs.err, form) if outputs.err else logging.NullHandler()
+    logger.addHandler(handler)
+    # A script may log by itself, and must not have these lines a second time.
+    logger.propagate = False
     # A terminal that has gone away must not fill up with tracebacks about itself.
     logging.raiseExceptions = False
+    if command.log_format != "plain":
+        complain_as(lambda text: form.format(_error_record(text)))
+    try:
+        yield
+    finally:
+        logger.propagate = True
+
+
+def _error_record(text: str) -> logging.LogRecord:
+    return logging.LogRecord("interpose.command", logging.ERROR, "", 0, "%s", (printable(text),), None)
 
 
 def _raise_descriptor_limit() -> None:

@@ -4,7 +4,7 @@
   a command to try, each by itself.
 * Any language with `title="NAME"`: a file that the reader saves.
 * `python` without a title: a script that the reader runs as it stands.
-* `text`, `diff` and `toml` without a title are to be read.
+* `text`, `diff`, `toml`, `ini` and `dockerfile` without a title are to be read.
 """
 
 from __future__ import annotations

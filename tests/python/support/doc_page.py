@@ -27,7 +27,7 @@ from .peers import connect, echo
 from .processes import environment, find_program
 
 # Blocks that are to be read.
-READ = {"text", "diff", "toml", "rust"}
+READ = {"text", "diff", "toml", "rust", "ini", "dockerfile"}
 # Commands that CI runs as the pages say, or that take minutes.
 ELSEWHERE = {
     "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/interpose demo",

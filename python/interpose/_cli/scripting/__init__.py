@@ -1,0 +1,1 @@
+"""Scripts of the command: modules whose hooks a server calls, loaded again when their files change."""

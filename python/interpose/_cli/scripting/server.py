@@ -1,0 +1,34 @@
+"""The server of a listener that has scripts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..._groups import ScriptSettings
+from ..._server import TheServer
+from .scripts import Scripts
+from .source import of_code, of_text
+from .values import read_given
+
+
+class ScriptedServer(TheServer):
+    """A server whose hooks are those of scripts."""
+
+    def __init__(self, scripts: Scripts, address: str, **settings: Any) -> None:
+        super().__init__(address, **settings, **scripts.keywords())
+        self.scripts = scripts
+        scripts.attach(self)
+
+
+def bind(settings: ScriptSettings, address: str, **arguments: Any) -> TheServer:
+    """Return a server that listens and is not started: with scripts, if there are some. Raises ScriptError."""
+    given = read_given(settings.set)
+    sources = [*map(of_text, settings.script), *map(of_code, settings.code)]
+    if not sources:
+        return TheServer(address, **arguments)
+    scripts = Scripts(sources, given)
+    try:
+        return ScriptedServer(scripts, address, **arguments)
+    except BaseException:
+        scripts.unload()
+        raise
