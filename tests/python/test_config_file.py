@@ -15,6 +15,7 @@ from interpose._cli.parsing import parse
 from interpose._settings_and_help import Setting, rows_of
 from test_settings import other_than_the_default, said_of
 
+ADDRESSES = ", ".join(['"a:1"'] * 40)
 LISTENER = '[[listener]]\nlisten = "9090"\nforward_to = "example.org:80"\n'
 
 # The text, the line that is named, what the caret stands under (empty: no excerpt), and what is said of it.
@@ -80,6 +81,13 @@ WRONG: dict[str, tuple[str, int, str, str]] = {
         2,
         "9.5",
         "listen: it is float, not a str",
+    ),
+    "a source": (f'{LISTENER}forward = {{ source = "eth0" }}\n', 4, '"eth0"', 'forward.source "eth0": it is not an IP'),
+    "a long line": (
+        f"{LISTENER}forward = {{ fallback = [{ADDRESSES}], retry = 0 }}\n",
+        4,
+        "0",
+        "less than a millisecond",
     ),
     "twice the same": (LISTENER * 2, 5, '"9090"', "'9090' is that of line 2 already"),
     "no quotes": ("[[listener]]\nlisten = localhost:9090\n", 2, "l", "a text stands in quotes"),

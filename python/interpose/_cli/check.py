@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from .._addresses import SocketName, address_text, unix_path
 from .._exceptions import ConfigError, printable
+from .._forward import Forward
 from .._service_names import numbered
 from .._settings_and_help import GROUPS, Setting, rows_of
 from .console import FAILED, OK, complain, say
@@ -32,10 +33,10 @@ def run(words: Sequence[str]) -> int:
         for line, is_wrong in _looked_up(listener):
             wrong += is_wrong
             say(f"  {line}")
-        if "--connect" in own:
-            found = connect(listener.forward)
+        for name, forward in _targets(listener) if "--connect" in own else ():
+            found = connect(forward)
             wrong += not found.is_connected
-            say(f"  connect: {found.text}")
+            say(f"  {name}: {found.text}")
     if wrong:
         what = "1 thing is" if wrong == 1 else f"{wrong} things are"
         complain(f"check: {what} wrong with it; see the lines above")
@@ -64,6 +65,15 @@ def _looked_up(listener: Listener) -> Iterator[tuple[str, bool]]:
             yield f"{name}: {shown} is the listener's own address; every client would come back to it", True
         elif found and found[0][0] != address[0]:
             yield f"{name}: {shown} is {', '.join(ip for ip, _ in found)}", False
+
+
+def _targets(listener: Listener) -> Iterator[tuple[str, Forward]]:
+    """Yield what may be connected to, with its name in a line."""
+    yield "connect", listener.forward
+    for one in listener.forward.fallback:
+        yield f"fallback {address_text(one.address)}", one
+    if listener.server.mirror_to is not None:
+        yield "mirror_to", Forward(listener.server.mirror_to)
 
 
 def _check_own(words: Sequence[str]) -> None:

@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .._settings_and_help import Listen
+from .._groups import Listen
 from .arguments import read_words
 from .commands import command_of
 from .console import OK, say
 
 # A text like any other: type checkers would leave out what other systems have.
 _platform: str = sys.platform
-_FEW_DESCRIPTORS = 20_064
+_FEW_DESCRIPTORS = 8192
 _FEW_PORTS = 20_000
 _PIPE_BYTES = 1024 * 1024
 _SMALL_BUFFER = 4 * 1024 * 1024
@@ -177,7 +177,8 @@ def _kernel_tls() -> Finding | None:
     if text is None:
         return None
     is_there = "tls" in text.split()
-    return Finding("kernel TLS", "there" if is_there else "not loaded", is_there, "modprobe tls")
+    remedy = "only TLS in the kernel needs it, and nothing here does yet: modprobe tls"
+    return Finding("kernel TLS", "there" if is_there else "not loaded", is_there, remedy)
 
 
 def _buffer(name: str, what: str) -> Finding | None:

@@ -60,6 +60,10 @@ class FileText:
         begin, end = self._span(path, of_value=of_value)
         self._refuse_at(begin, end, why)
 
+    def has(self, path: Keys) -> bool:
+        """Return whether the file has a key at `path`."""
+        return path in self._places
+
     def place(self, path: Keys) -> str:
         """Return the file's name, and the line of the key at `path`."""
         return f"{self.name}:{self._line_of(self._span(path)[0])}"
@@ -102,6 +106,9 @@ class FileText:
         cut = max(0, len(before) - _WIDEST // 2)
         before, line = before[cut:], line[cut : cut + _WIDEST]
         below = below[: max(1, _WIDEST - len(before))]
+        # What is left out in front is marked, without moving the rest.
+        mark = "..." if cut else ""
+        line, before = mark + line[len(mark) :], mark + before[len(mark) :]
         shown = [printable(part.replace("\t", " ")) for part in (line, before, below)]
         return f"    {shown[0]}", f"    {' ' * len(shown[1])}{'^' * max(1, len(shown[2]))}"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .parsing import parse
-from .reloader import Reloader
 from .served import Served
 from .serving import serve
 
@@ -14,4 +13,8 @@ def run(words: Sequence[str]) -> int:
     """Serve until a signal ends it, and return the exit code."""
     options = parse(words)
     served = Served(options.listeners, options.command.drain)
-    return serve(served, options.command, Reloader(served, options).reload if options.again else None)
+    if options.again is None:
+        return serve(served, options.command)
+    from .reloader import Reloader
+
+    return serve(served, options.command, Reloader(served, options).reload)

@@ -18,7 +18,6 @@ from .._kinds import Switch
 from .._server import TheServer
 from .._service_names import numbered
 from .._settings_and_help import Setting, rows_of
-from . import config_file
 from .given import Given, Values, groups_of, of_options, of_variables, settled
 from .scripting.server import bind
 from .service_manager import listen_address
@@ -115,6 +114,9 @@ def parse(words: Sequence[str], variables: Mapping[str, str] = os.environ) -> Op
     command: CommandSettings = groups_of(given)["command"]
     if has_addresses or command.config is None:
         return Options((_listener(found.listen, found.target, given),), command, given)
+    # tomllib is not imported without need.
+    from . import config_file
+
     file = config_file.read(command.config)
     listeners: list[Listener] = []
     for entry in file.entries:
@@ -124,6 +126,9 @@ def parse(words: Sequence[str], variables: Mapping[str, str] = os.environ) -> Op
                 _listener(entry.listen, entry.forward_to, settled(file.values, entry.values, given), place)
             )
         except InterposeError as error:
+            source = (*entry.path, "forward", "source")
+            if f"{error}".startswith("source ") and file.text.has(source):
+                file.text.refuse(source, f"forward.{error}", of_value=True)
             file.text.refuse((*entry.path, "forward_to"), f"forward_to: {error}", of_value=True)
     values = settled(file.values, given)
     return Options(tuple(listeners), groups_of(values)["command"], values, lambda: parse(words, variables))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -131,6 +130,8 @@ def _note_one_loopback(listener: Listening) -> None:
     """Log that `localhost` is one address on this machine, where it is two elsewhere."""
     if getattr(listener, "address", "").rpartition(":")[0].rstrip(".").lower() != "localhost":
         return
+    import socket
+
     for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
         try:
             with socket.socket(family) as sock:
