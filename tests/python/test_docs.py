@@ -50,6 +50,13 @@ def test_a_page_forwards_to_no_server_that_it_does_not_name() -> None:
         assert "example.com" not in "".join(run), page
 
 
+def test_what_is_typed_is_in_blocks_that_run() -> None:
+    """A Tab cannot be typed there."""
+    texts = [block for page in PAGES for block in blocks_of(page) if block.language == "text"]
+    typed = [block for block in texts if re.search(r"^\$ (?!.*<Tab>)", block.text, re.MULTILINE)]
+    assert typed == []
+
+
 def test_the_tutorials_script_is_eight_lines() -> None:
     first = README.split("```python\n", 1)[1].split("```", 1)[0]
     assert "def on_recv(" in first
