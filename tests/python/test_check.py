@@ -76,6 +76,8 @@ def test_wrong_usage_is_2_as_without_check(said: Said) -> None:
         "9090 a:1 --explan": "did you mean --explain?",
         "9090 a:1 --idle-timout 5": "did you mean --idle-timeout?",
         "9090 a:1 --config x": "LISTEN and TARGET stand in the file",
+        "9090 a:1 --script /none/at/all.py": "/none/at/all.py",
+        "9090 a:1 -c def": "invalid syntax",
     }.items():
         code, _, err = said("check", *words.split())
         assert code == 2

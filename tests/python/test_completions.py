@@ -72,6 +72,8 @@ def test_bash_completes_commands_options_values_and_files(tmp_path: Path) -> Non
     assert bash(tmp_path, "--config", "pro") == ["proxy one.toml"]
     assert bash(tmp_path, "doctor", "--") == ["--json", "--help"]
     assert bash(tmp_path, "completions", "") == ["-h", "--help", "bash", "zsh", "fish"]
+    assert bash(tmp_path, "inspect", "pro") == ["proxy one.toml"]
+    assert bash(tmp_path, "inspect", "--ex") == ["--extract"]
     forward = [name for one in words_of(COMMANDS[0]) for name in one.names if name.startswith("--")]
     assert bash(tmp_path, "9090", "db:1", "--") == forward
 

@@ -160,7 +160,9 @@ def test_the_command_s_own_settings_change_and_a_signal_stops_all_the_same(echo:
     command = Command(tmp_path, listener(f"{port}", echo.address))
     with command.child:
         command.listens(1)
-        command.reload("command.drain = 7\n" + listener(f"{port}", echo.address), r"command\.drain: 30 -> 7")
+        text = 'command = { drain = 7, log_format = "json" }\n' + listener(f"{port}", echo.address)
+        command.reload(text, r"command\.log_format: plain -> json; that is fixed while the command runs")
+        assert "reload: command.drain: 30 -> 7\n" in command.child.output()
         with connect(("127.0.0.1", port)) as client:
             assert echoed(client, b"x") == b"x"
             command.child.popen.send_signal(signal.SIGTERM)

@@ -25,12 +25,13 @@ from interpose import (
     _native,
 )
 from interpose._addresses import address_text
+from interpose._cli.completions import SHELLS, text_of
 from interpose._cli.help_layout import help_text
 from interpose._cli.parsing import parse, parser
 from interpose._groups import native_config
 from interpose._old_keywords import OldKeywords, group_of
 from interpose._settings_and_help import GROUPS, Setting, rows_of
-from support.reference_tables import marked, pages, written
+from support.reference_tables import REFERENCE, marked, pages, written
 
 TARGET = ("example.org", 80)
 ROWS = {row.key: row for row in rows_of()}
@@ -152,9 +153,24 @@ def test_help_has_the_option_with_its_default(key: str) -> None:
     assert parser().parse_args(["9090", "example.org:80"]).__dict__[key] is None
 
 
+def test_a_setting_of_the_command_is_in_everything_that_comes_from_the_table() -> None:
+    page = (REFERENCE / "command.md").read_text(encoding="utf-8")
+    completions = {shell: text_of(shell) for shell in SHELLS}
+    for row in rows_of():
+        if row.in_file:
+            assert f"| `{row.key}` |" in page, row.key
+        if row.flag:
+            assert re.search(rf"^  (-\w, )?{row.flag} ", help_text(), re.MULTILINE), row.key
+            assert f"| `{row.variable}` |" in page, row.key
+            assert row.flag in parser().format_help(), row.key
+            assert all(row.flag in text for shell, text in completions.items() if shell != "fish"), row.key
+            assert f" -l {row.flag.removeprefix('--')} " in completions["fish"], row.key
+
+
 def test_the_reference_has_the_table_as_it_is() -> None:
     found = pages()
     assert [name for page in found.values() for name in marked(page)] == [
+        "commands",
         "options",
         "keys",
         *(group.__name__.lower() for group in PUBLIC),

@@ -14,6 +14,7 @@ from .._settings_and_help import GROUPS, Setting, rows_of
 from .console import FAILED, OK, complain, say
 from .given import Values
 from .parsing import Listener, Options, parse
+from .scripting.server import check as check_scripts
 from .trial import connect
 
 _OWN = ("--connect", "--explain")
@@ -27,6 +28,8 @@ def run(words: Sequence[str]) -> int:
     if "--explain" in own:
         for line in _explained(options):
             say(line)
+    for listener in options.listeners:
+        check_scripts(listener.scripts)
     wrong = 0
     for listener in options.listeners:
         say(f"{printable(listener.address)} -> {address_text(listener.forward.address)}")

@@ -108,6 +108,7 @@ COMMANDS = [
             ),
         ),
         places=1,
+        takes_files=True,
     ),
     Command("demo", "", "one request through a proxy, on this machine only"),
     Command(
@@ -147,6 +148,7 @@ fish: interpose completions fish | source      in ~/.config/fish/config.fish""",
         "[list | show NAME]",
         "ready scripts for --script; show prints one to be copied",
         places=2,
+        choices=("list", "show"),
     ),
 ]
 

@@ -12,6 +12,7 @@ from .arguments import read_words
 from .commands import COMMANDS, Command, command_of
 from .console import OK, say
 
+SHELLS = ("bash", "zsh", "fish")
 _FILES = ("FILE", "DIR", "FOLDER")
 
 
@@ -35,11 +36,17 @@ def run(words: Sequence[str]) -> int:
     row = command_of(["completions"])
     places = read_words(row, words).places
     if not places:
-        raise ConfigError(f"completions: the shell is missing; write interpose completions {'|'.join(_SHELLS)}")
-    if places[0] not in _SHELLS:
-        raise ConfigError(f"completions: there are none for {places[0]!r}; there are {', '.join(_SHELLS)}")
-    say(_SHELLS[places[0]]())
+        raise ConfigError(f"completions: the shell is missing; write interpose completions {'|'.join(SHELLS)}")
+    if places[0] not in SHELLS:
+        raise ConfigError(f"completions: there are none for {places[0]!r}; there are {', '.join(SHELLS)}")
+    say(text_of(places[0]))
     return OK
+
+
+def text_of(shell: str) -> str:
+    """Return the completions of one of SHELLS."""
+    texts: dict[str, Callable[[], str]] = {"bash": _bash, "zsh": _zsh, "fish": _fish}
+    return texts[shell]()
 
 
 def words_of(command: Command) -> list[_Word]:
@@ -95,6 +102,12 @@ def _bash() -> str:
         lines.append(f"        {command.name}) words={_listed(_all_names(command))}")
         if command.choices:
             lines.append(f"            [[ $COMP_CWORD == 2 ]] && words+=$'\\n'{_listed(command.choices)}")
+        if command.takes_files:
+            lines.append("            if [[ $word != -* ]]; then")
+            lines.append(
+                '                compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$word")); return'
+            )
+            lines.append("            fi")
         lines.append("            ;;")
     lines += [
         f"        *) words={_listed(_all_names(COMMANDS[0]))}",
@@ -191,6 +204,3 @@ def _fish() -> str:
 
 def _fish_text(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-_SHELLS: dict[str, Callable[[], str]] = {"bash": _bash, "zsh": _zsh, "fish": _fish}

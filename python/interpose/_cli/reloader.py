@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -9,10 +10,10 @@ from dataclasses import dataclass, replace
 
 from .._addresses import address_text
 from .._connection import Connection
-from .._exceptions import InterposeError, ServerStoppedError
+from .._exceptions import InterposeError, ServerStoppedError, printable
 from .._groups import CommandSettings
 from .._server import TheServer
-from .._settings_and_help import GROUPS, Setting
+from .._settings_and_help import GROUPS, Setting, rows_of
 from .._threads import start_thread
 from .console import complain
 from .given import Values
@@ -22,7 +23,11 @@ from .serving import set_level
 
 # The groups that a server takes while it runs; the others are fixed once it listens.
 _LIVE = ("forward", "server", "timeouts", "limits")
+_LIVE_OF_COMMAND = ("on_reload", "drain", "verbose", "quiet")
+_FIXED_OF_COMMAND = "; that is fixed while the command runs: start again for it"
 _FOREVER_SECONDS = 1e9
+
+_logger = logging.getLogger("interpose.command")
 
 
 @dataclass(slots=True)
@@ -56,12 +61,8 @@ class Reloader:
         except InterposeError as error:
             complain(f"reload: {error}; nothing has changed", *getattr(error, "excerpt", ()))
             return
-        if self._options.command.quiet:
-            return
-        for line in lines:
-            complain(f"reload: {line}")
-        if not lines:
-            complain(f"reload: {name}: it says what it said before")
+        for line in lines or [f"{name}: it says what it said before"]:
+            _logger.info("reload: %s", printable(line))
 
     def _apply(self, options: Options) -> list[str]:
         """Serve what `options` say from now on, and return the lines that say what is new; or raise."""
@@ -93,7 +94,7 @@ class Reloader:
             raise
         lines += [line for change in changes for line in change.lines]
         lines += [_leave(server, options.command) for server in leaving]
-        lines += _differences("", self._options.values, options.values, ["command"])
+        lines += _of_command(self._options, options)
         if options.command.on_reload == "drain":
             _end_in(options.command.drain, old)
         self._served.drain = options.command.drain
@@ -130,6 +131,16 @@ def _differences(begin: str, before: Values, after: Values, groups: Sequence[str
     rows = [row for group in GROUPS if group.name in groups for row in group.rows]
     shown = [(row, _shown(row, before), _shown(row, after)) for row in rows]
     return [f"{begin}{row.key}: {old} -> {new}" for row, old, new in shown if old != new]
+
+
+def _of_command(before: Options, after: Options) -> list[str]:
+    rows = [row for row in rows_of("command") if row.in_file]
+    shown = [(row, _shown(row, before.values), _shown(row, after.values)) for row in rows]
+    return [
+        f"{row.key}: {old} -> {new}{'' if row.name in _LIVE_OF_COMMAND else _FIXED_OF_COMMAND}"
+        for row, old, new in shown
+        if old != new
+    ]
 
 
 def _shown(row: Setting, values: Values) -> str:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from interpose._cli.commands import COMMANDS, Command
 from interpose._settings_and_help import GROUPS, Setting, rows_of
 
 REFERENCE = Path(__file__).resolve().parents[3] / "docs/reference"
@@ -36,6 +37,12 @@ def _table(name: str) -> str:
     if name == "options":
         lines = ["| option | variable | default | meaning |", "|---|---|---|---|", *map(_option, _with_option())]
         lines += ["| `--version` | | | show the version |", "| `-h`, `--help` | | | show the options |"]
+    elif name == "commands":
+        lines = [
+            "| command | option | meaning |",
+            "|---|---|---|",
+            *(line for row in COMMANDS for line in _command(row)),
+        ]
     elif name == "keys":
         lines = ["| key | option | default |", "|---|---|---|", *map(_key, (row for row in rows_of() if row.in_file))]
     else:
@@ -55,6 +62,18 @@ def _option(row: Setting) -> str:
     if row.short:
         option = f"`{row.short}`, {option}"
     return f"| {option} | `{row.variable}` | {row.shown_default} | {row.help} |"
+
+
+def _command(row: Command) -> Iterable[str]:
+    yield f"| `{_cell(row.written)}` | | {_cell(row.line)} |"
+    for option in row.options:
+        usage = f"{option.flag} {option.metavar}".rstrip()
+        yield f"| | {f'`{option.short}`, ' if option.short else ''}`{_cell(usage)}` | {_cell(option.help)} |"
+
+
+def _cell(text: str) -> str:
+    # A bar would end the cell.
+    return text.replace(" | ", " or ").replace("|", " or ")
 
 
 def _key(row: Setting) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from ..._groups import ScriptSettings
 from ..._server import TheServer
 from .scripts import Scripts
-from .source import of_code, of_text
+from .source import Source, of_code, of_text
 from .values import read_given
 
 
@@ -20,10 +20,21 @@ class ScriptedServer(TheServer):
         scripts.attach(self)
 
 
+def check(settings: ScriptSettings) -> None:
+    """Raise ScriptError for a script that is missing or no Python. Nothing of them is run."""
+    read_given(settings.set)
+    for source in _sources(settings):
+        source.compiled()
+
+
+def _sources(settings: ScriptSettings) -> list[Source]:
+    return [*map(of_text, settings.script), *map(of_code, settings.code)]
+
+
 def bind(settings: ScriptSettings, address: str, **arguments: Any) -> TheServer:
     """Return a server that listens and is not started: with scripts, if there are some. Raises ScriptError."""
     given = read_given(settings.set)
-    sources = [*map(of_text, settings.script), *map(of_code, settings.code)]
+    sources = _sources(settings)
     if not sources:
         return TheServer(address, **arguments)
     scripts = Scripts(sources, given)
