@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import interpose
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +37,11 @@ def test_the_index_of_how_to_calls_its_pages_by_their_titles() -> None:
     for name in pages:
         title = (ROOT / "docs/how-to" / name).read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
         assert f"[{title}]({name})" in index
+
+
+def test_the_page_of_names_has_every_public_name() -> None:
+    page = (ROOT / "docs/reference/api.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^::: interpose\.(\w+)$", page, re.MULTILINE)) == sorted(interpose.__all__)
 
 
 def test_links_of_the_pages_lead_to_places_of_the_site(tmp_path: Path) -> None:
