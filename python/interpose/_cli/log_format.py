@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
-from datetime import UTC, datetime
 from typing import TextIO
 
 ACCESS = "interpose.access"
@@ -44,6 +42,8 @@ class Json(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's object."""
+        import json
+
         found: dict[str, object] = {
             "time": _time_of(record),
             "level": record.levelname.lower(),
@@ -77,6 +77,9 @@ def _is_journal(stream: TextIO | None) -> bool:
 
 
 def _time_of(record: logging.LogRecord) -> str:
+    # Only where it is needed: it takes time.
+    from datetime import UTC, datetime
+
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

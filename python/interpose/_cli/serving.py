@@ -46,8 +46,7 @@ class _Life:
         self._scripts = ScriptWatch(served)
         self._notifier = service_manager.Notifier(os.environ, self._status, lambda: not served.is_over)
         self._reloads = Reloads(served.ready, self._notifier.reloading, self._notifier.reloaded)
-        if reload:
-            self._reloads.add(reload)
+        self._reload = reload
         self._signals = Signals(served, self._reloads, self._notifier.stopping)
 
     def run(self) -> int:
@@ -68,8 +67,11 @@ class _Life:
         return OK
 
     def _serve(self) -> None:
-        if self._scripts.has_some():
+        # The settings file may come to have some. Before that: it loads those that it adds itself.
+        if self._reload or self._scripts.has_some():
             self._reloads.add(self._scripts.load_all)
+        if self._reload:
+            self._reloads.add(self._reload)
         self._reloads.look = self._scripts.look
         self._warn_of_sockets()
         # The handlers are there before a client is served, or the first line is, so a signal may follow either.

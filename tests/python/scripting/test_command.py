@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.addresses import refuses
-from support.peers import Echo, connect, ending
+from support.peers import Echo, connect, ending, read_exactly
 from support.peers import echo as echoed
 from support.processes import Child
 from support.proxies import ProxyCommand, command
@@ -132,6 +132,35 @@ def test_sigusr1_lists_the_connections(folder: Folder, echo: Echo) -> None:
         running.child.wait_for(rf"^interpose: 1: client {mine}, upstream {upstream}, {counts}$")
         client.close()
         assert running.stop() == 0
+
+
+def test_a_settings_file_has_scripts_and_may_add_some(folder: Folder, echo: Echo) -> None:
+    folder.write("spy.py", "options = {'n': 1}\non_client_recv = lambda side, data: data * options['n']")
+    first = f'[[listener]]\nlisten = "unix:a"\nforward_to = "127.0.0.1:{echo.address[1]}"\n'
+    second = first.replace("unix:a", "unix:b") + 'scripts = { script = "spy.py", set = "n=2" }\n'
+    file = folder.path / "proxy.toml"
+    file.write_text(first)
+    with Child([*command(), "--config", "proxy.toml"], folder.path) as child:
+        child.wait_for("listening on unix:a")
+        file.write_text(first + second)
+        child.popen.send_signal(signal.SIGHUP)
+        child.wait_for("listening on unix:b")
+        with connect_unix(str(folder.path / "b")) as client:
+            client.sendall(b"x")
+            assert read_exactly(client, 2) == b"xx"
+            folder.write("spy.py", "options = {'n': 1}\non_client_recv = lambda side, data: b'y' * options['n']")
+            child.wait_for(r"script spy\.py: loaded again")
+            client.sendall(b"x")
+            assert read_exactly(client, 2) == b"yy"
+        assert child.stop() == 0
+
+
+def test_check_compiles_scripts_and_runs_none(folder: Folder) -> None:
+    folder.write("spy.py", "raise SystemExit(9)")
+    run = ended(folder.path, "check", "9090", "127.0.0.1:7070", "--script", "spy.py", "-c", "x = 1")
+    assert (run.code, run.err) == (0, "")
+    run = ended(folder.path, "check", "9090", "127.0.0.1:7070", "-c", "x =")
+    assert (run.code, run.err) == (2, "interpose: -c:1: SyntaxError: invalid syntax\n")
 
 
 def test_a_listener_that_is_taken_unloads_its_scripts(folder: Folder, echo: Echo) -> None:

@@ -139,7 +139,8 @@ def answering(answers: list[bytes]) -> Served:
         for one in answers:
             if sock.recv(4096):
                 sock.sendall(one)
-        sock.recv(1)
+        while sock.recv(4096):
+            pass
 
     return Served(serve)
 

@@ -21,7 +21,7 @@ from ..._groups import Relay
 from ..._hooks import HOOKS, check
 from ..._names import HOOKS as OTHERS
 from ..._names import is_alias, nearest
-from .source import ScriptError, Source, failed, place_of_function
+from .source import ScriptError, Source, failed, place_of_function, stamp_of
 from .values import Given, settled
 
 _numbers = itertools.count(1)
@@ -37,7 +37,9 @@ class Script:
 
     def __init__(self, source: Source, given: Sequence[Given]) -> None:
         self.source = source
-        self.files: set[Path] = {source.path} if source.path else set()
+        # Before it is read: a change that comes meanwhile is seen later.
+        self.stamps = {source.path: stamp_of(source.path)} if source.path else {}
+        self.files: set[Path] = set(self.stamps)
         self._module = ModuleType(f"interpose_script_{source.stem}_{next(_numbers)}")
         self._module.__file__ = source.file
         self.hooks: dict[str, Callable[..., Any]] = {}

@@ -14,7 +14,7 @@ from ..._framing_pair import FramingFor
 from ..._server import TheServer
 from .chain import chained
 from .script import Script, imported_anew
-from .source import ScriptError, Source
+from .source import ScriptError, Source, Stamp, stamp_of
 from .values import Given, check_known
 
 _logger = logging.getLogger("interpose.script")
@@ -27,6 +27,8 @@ class Scripts:
         self._given = given
         self.has_ended = False
         self._server: TheServer | None = None
+        self._filters_before: list[Any] = []
+        self._filters_now: list[Any] = []
         self._threads = threading.enumerate()
         # Files of the last reload, if it has failed: a change of one is tried, too.
         self._wrong: frozenset[Path] = frozenset()
@@ -44,13 +46,20 @@ class Scripts:
             found["filters"] = filters
         return found
 
-    def attach(self, server: TheServer) -> None:
-        """Take the server that was made with keywords(): a reload changes it."""
+    def attach(self, server: TheServer, filters: Sequence[Any] = ()) -> None:
+        """Take the server that was made with keywords() and with `filters` before those: a reload changes it."""
         self._server = server
+        self._filters_before = [*filters]
+        self._filters_now = [*filters, *self._filters()]
 
     def files(self) -> set[Path]:
         """Return the files whose change means a reload: those of the scripts, and modules beside them."""
         return {file for script in self._loaded for file in script.files} | self._wrong
+
+    def stamps(self) -> dict[Path, Stamp]:
+        """Return the stamps of the files, as they were when each was loaded."""
+        loaded = {file: stamp for script in self._loaded for file, stamp in script.stamps.items()}
+        return {file: stamp_of(file) for file in self.files()} | loaded
 
     def names(self) -> str:
         """Return the names of the scripts, for a line of the log."""
@@ -141,9 +150,10 @@ class Scripts:
                 if connection.upstream is not None:
                     _set_framing(connection, _pair(self._framing))
         server._callbacks.replace(hooks)  # pyright: ignore[reportPrivateUsage]
-        if hasattr(server, "filters"):
-            vars_of: Any = server
-            vars_of.filters = self._filters()
+        filters = [*self._filters_before, *self._filters()]
+        if filters != self._filters_now:
+            attributes: Any = server
+            attributes.filters = self._filters_now = filters
 
 
 def _framing_of(scripts: Sequence[Script]) -> FramingFor:

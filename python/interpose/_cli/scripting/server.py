@@ -15,9 +15,13 @@ class ScriptedServer(TheServer):
     """A server whose hooks are those of scripts."""
 
     def __init__(self, scripts: Scripts, address: str, **settings: Any) -> None:
-        super().__init__(address, **settings, **scripts.keywords())
+        keywords = scripts.keywords()
+        own: list[Any] = [*settings.pop("filters", ())]
+        if filters := [*own, *keywords.pop("filters", ())]:
+            keywords["filters"] = filters
+        super().__init__(address, **settings, **keywords)
         self.scripts = scripts
-        scripts.attach(self)
+        scripts.attach(self, own)
 
 
 def check(settings: ScriptSettings) -> None:

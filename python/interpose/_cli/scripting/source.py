@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
+from typing import TypeAlias
 
 from ..._exceptions import ConfigError, printable
 
@@ -18,6 +19,10 @@ READY = Path(__file__).resolve().parents[2] / "scripts"
 
 # The most of a script: what is larger is no script, such as a device or the wrong file.
 _MOST_BYTES = 4 * 1024 * 1024
+
+
+Stamp: TypeAlias = tuple[int, int, int] | None
+"""Two versions of a file differ in one of these numbers."""
 
 
 class ScriptError(ConfigError):
@@ -76,6 +81,15 @@ class Source:
         if len(text) > _MOST_BYTES:
             raise ScriptError(printable(f"script {self.name}: it has more than 4 MiB; give a file of Python"))
         return text
+
+
+def stamp_of(file: Path) -> Stamp:
+    """Return what tells this version of a file from another; None for one that is not there."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def of_code(code: str) -> Source:

@@ -10,11 +10,9 @@ from ..._exceptions import InterposeError
 from ..served import Served
 from .scripts import Scripts
 from .server import ScriptedServer
+from .source import Stamp, stamp_of
 
 _logger = logging.getLogger("interpose.script")
-
-# Two versions of a file differ in one of these; None for one that is not there.
-_Stamp = tuple[int, int, int] | None
 
 
 class Watch:
@@ -22,8 +20,9 @@ class Watch:
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
-        self._stamps = _stamps(scripts.files())
-        self._moving: dict[Path, _Stamp] | None = None
+        # Of the time at which they were loaded: what has changed since is seen.
+        self._stamps = scripts.stamps()
+        self._moving: dict[Path, Stamp] | None = None
 
     def look(self, *, asked: bool) -> None:
         """Load what has changed since the last look but one; all at once where it is `asked`."""
@@ -96,13 +95,5 @@ class ScriptWatch:
                 self._watched[server] = Watch(server.scripts)
 
 
-def _stamps(files: Iterable[Path]) -> dict[Path, _Stamp]:
-    return {file: _stamp(file) for file in files}
-
-
-def _stamp(file: Path) -> _Stamp:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+def _stamps(files: Iterable[Path]) -> dict[Path, Stamp]:
+    return {file: stamp_of(file) for file in files}
