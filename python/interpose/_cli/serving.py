@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from .._exceptions import ServerStoppedError, printable
 from .._groups import CommandSettings
+from .._threads import start_thread
 from . import service_manager
 from .console import FAILED, OK, complain, complain_as, say, take_output
 from .log_format import ACCESS, formatter
@@ -22,6 +23,9 @@ from .signals import Signals, counts_text
 
 # How long the first line may take before the command goes on without it.
 _FIRST_LINE_SECONDS = 0.25
+
+# How long the end waits for scripts to unload.
+_UNLOAD_SECONDS = 2.0
 
 _logger = logging.getLogger("interpose.command")
 
@@ -60,7 +64,7 @@ class _Life:
             self._reloads.stop()
             # A stop that a signal began must complete; after wait() it has.
             self._served.finish()
-            self._scripts.end()
+            self._unload()
         if self._signals.asked == 0:
             complain("listener: it ended by itself; see the messages above, then start again")
             return FAILED
@@ -83,6 +87,17 @@ class _Life:
         self._notifier.ready()
         self._reloads.start()
         self._served.wait()
+
+    def _unload(self) -> None:
+        """Unload the scripts; one that does not return must not hold up the end."""
+        if not self._scripts.has_some():
+            return
+        thread = start_thread("interpose-unload", self._scripts.end)
+        thread.join(_UNLOAD_SECONDS)
+        if thread.is_alive():
+            _logger.warning(
+                "script: its unload() has not returned for %g s; the end does not wait for it", _UNLOAD_SECONDS
+            )
 
     def _announce(self, text: str) -> None:
         if self._command.log_format != "plain":

@@ -116,6 +116,13 @@ def test_odd_scripts(name: str, folder: Folder, echo: Echo) -> None:
         assert "lost" not in child.output()
 
 
+def test_an_unload_that_does_not_return_does_not_hold_up_the_end(folder: Folder, echo: Echo) -> None:
+    folder.write("spy.py", f"import threading\n{UPPER}\ndef unload(): threading.Event().wait()")
+    with proxy(folder, echo, "--script", "spy.py") as running:
+        assert running.stop() == 0
+        assert "its unload() has not returned for 2 s; the end does not wait for it" in running.child.output()
+
+
 def test_without_scripts_sighup_ends_it(folder: Folder, echo: Echo) -> None:
     with proxy(folder, echo) as running:
         running.child.popen.send_signal(signal.SIGHUP)
