@@ -130,14 +130,21 @@ def _note_one_loopback(listener: Listening) -> None:
     """Log that `localhost` is one address on this machine, where it is two elsewhere."""
     if getattr(listener, "address", "").rpartition(":")[0].rstrip(".").lower() != "localhost":
         return
+    for host in ("127.0.0.1", "::1"):
+        if not has_address(host):
+            _logger.info("listener localhost: this machine has no %s; it listens on the other loopback address", host)
+
+
+def has_address(host: str) -> bool:
+    """Return whether this machine has the IP address `host`."""
     import socket
 
-    for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
-        try:
-            with socket.socket(family) as sock:
-                sock.bind((host, 0))
-        except OSError:
-            _logger.info("listener localhost: this machine has no %s; it listens on the other loopback address", host)
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+            sock.bind((host, 0))
+    except OSError:
+        return False
+    return True
 
 
 def started(server: TheServer, listener: Listening) -> str:
