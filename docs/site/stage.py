@@ -79,7 +79,10 @@ class Stage:
             target, hash_mark, anchor = link[2].partition("#")
             if not target or ":" in target:
                 return link[0]
-            place = self._take((path.parent / target).resolve())
+            file = (path.parent / target).resolve()
+            if not file.is_file():
+                return link[0]  # the checks of the site report it
+            place = self._take(file)
             here = os.path.relpath(place, Path(self.written[path]).parent)
             return f"{link[1]}{here}{hash_mark}{anchor}{link[3]}"
 
