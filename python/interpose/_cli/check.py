@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import socket
 from collections.abc import Iterator, Sequence
 
@@ -24,6 +25,10 @@ def run(words: Sequence[str]) -> int:
     """Check, say what was found, and return the exit code."""
     own = [word for word in words if word in _OWN]
     _check_own(words)
+    if not words and not os.environ.get("INTERPOSE_CONFIG"):
+        raise ConfigError(
+            "check: LISTEN and TARGET are missing; write interpose check 9090 example.org:80, or --config FILE"
+        )
     options = parse([word for word in words if word not in _OWN])
     if "--explain" in own:
         for line in _explained(options):

@@ -50,6 +50,9 @@ _WORDS = {
     **dict.fromkeys(("validate", "verify", "test", "dry-run", "lint"), "write interpose check LISTEN TARGET"),
     **dict.fromkeys(("completion", "complete"), "write interpose completions bash, zsh or fish"),
     **dict.fromkeys(("diagnose", "sysinfo"), "write interpose doctor"),
+    **dict.fromkeys(("reload", "restart"), "send SIGHUP to the process; with --config it reads its file again"),
+    **dict.fromkeys(("stop", "quit", "kill"), "press Ctrl-C, or send SIGTERM to the process"),
+    **dict.fromkeys(("status", "stats", "list", "ps"), "send SIGUSR1 to the process, which then reports"),
     **dict.fromkeys(("start", "run", "serve", "forward", "proxy", "listen"), f"write {_EXAMPLE}"),
 }
 _COMMANDS = (*(row.name for row in COMMANDS if row.name), *_WORDS)
@@ -142,10 +145,12 @@ def _check_addresses(words: list[str]) -> None:
     for word in words:
         if word in named:
             _refuse(word, f"it must be the first word; write interpose {word}, or see interpose {word} --help")
-    if len(words) == 1:
+    # No address is a word without a colon or a digit.
+    if re.fullmatch("[A-Za-z-]+", first):
         near = difflib.get_close_matches(first.lower(), _COMMANDS, 1, 0.7)
         if near:
             _refuse(first, f"there is no such word; {_WORDS.get(near[0], f'did you mean interpose {near[0]}?')}")
+    if len(words) == 1:
         _refuse("TARGET", f"it is missing: LISTEN and TARGET are two words; write {_EXAMPLE}")
     if len(words) > 2:
         _refuse(words[2], f"it is one word too many: LISTEN and TARGET are two words; write {_two_of(words)}")
