@@ -46,36 +46,35 @@ def test_each_has_every_command_option_and_choice_of_the_tables(script: tuple[st
         assert all(choice in text for choice in one.choices)
 
 
-def bash(folder: Path, *words: str) -> list[str]:
-    """Return what bash completes, where the last of `words` is being written."""
+def test_bash_completes_commands_options_values_and_files(tmp_path: Path) -> None:
     if find_program("bash") is None:
         pytest.skip("there is no bash")
-    line = " ".join(shlex.quote(word) for word in ("interpose", *words))
-    text = (
-        f'eval "$({shlex.join(command_argv())} completions bash)"; COMP_WORDS=({line}); COMP_CWORD={len(words)}; '
-        '_interpose; printf "%s\\n" "${COMPREPLY[@]}"'
-    )
-    ended = finish(["bash", "--norc", "-c", text], folder)
-    assert (ended.code, ended.err) == (0, ""), ended
-    return ended.out.split("\n")[:-1]
-
-
-def test_bash_completes_commands_options_values_and_files(tmp_path: Path) -> None:
     (tmp_path / "proxy one.toml").touch()
-    named = [row.name for row in COMMANDS if row.name]
-    assert sorted(bash(tmp_path, "")) == sorted(named)
-    assert bash(tmp_path, "dem") == ["demo"]
-    assert bash(tmp_path, "9090", "db:1", "--idle") == ["--idle-timeout"]
-    assert bash(tmp_path, "9090", "db:1", "--on-reload", "") == ["keep", "drain"]
-    assert bash(tmp_path, "9090", "db:1", "--on-reload", "=", "d") == ["drain"]
-    assert bash(tmp_path, "9090", "db:1", "--drain", "") == [""]
-    assert bash(tmp_path, "--config", "pro") == ["proxy one.toml"]
-    assert bash(tmp_path, "doctor", "--") == ["--json", "--help"]
-    assert bash(tmp_path, "completions", "") == ["-h", "--help", "bash", "zsh", "fish"]
-    assert bash(tmp_path, "inspect", "pro") == ["proxy one.toml"]
-    assert bash(tmp_path, "inspect", "--ex") == ["--extract"]
     forward = [name for one in words_of(COMMANDS[0]) for name in one.names if name.startswith("--")]
-    assert bash(tmp_path, "9090", "db:1", "--") == forward
+    # The words of a line, of which the last is being written, and what it may become.
+    cases: list[tuple[list[str], list[str]]] = [
+        ([""], [row.name for row in COMMANDS if row.name]),
+        (["dem"], ["demo"]),
+        (["9090", "db:1", "--idle"], ["--idle-timeout"]),
+        (["9090", "db:1", "--on-reload", ""], ["keep", "drain"]),
+        (["9090", "db:1", "--on-reload", "=", "d"], ["drain"]),
+        (["9090", "db:1", "--drain", ""], []),
+        (["--config", "pro"], ["proxy one.toml"]),
+        (["doctor", "--"], ["--json", "--help"]),
+        (["completions", ""], ["-h", "--help", "bash", "zsh", "fish"]),
+        (["inspect", "pro"], ["proxy one.toml"]),
+        (["inspect", "--ex"], ["--extract"]),
+        (["9090", "db:1", "--"], forward),
+    ]
+    text = f'eval "$({shlex.join(command_argv())} completions bash)"'
+    for words, _ in cases:
+        text += f"\nCOMP_WORDS=({shlex.join(['interpose', *words])}); COMP_CWORD={len(words)}; _interpose"
+        text += '\nprintf "%s\\n" "${COMPREPLY[@]}" "--end--"'
+    ended = finish(["bash", "--norc", "-c", text], tmp_path)
+    assert (ended.code, ended.err) == (0, ""), ended
+    answers = [answer.split("\n")[:-1] for answer in ended.out.split("--end--\n")[:-1]]
+    for (words, wanted), answer in zip(cases, answers, strict=True):
+        assert answer == wanted, words
 
 
 def test_fish_completes_commands_options_values_and_files(tmp_path: Path) -> None:
