@@ -15,7 +15,7 @@ Forward('smtp.example.com:25', connect_timeout=10)
 # The module typing would cost more than the rest of this file. Type checkers take this name as True.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from . import framing
+    from . import filters, framing
     from ._connection import Connection, Side
     from ._exceptions import (
         AddressError,
@@ -89,6 +89,7 @@ __all__ = [
     "Stats",
     "TheServer",
     "Timeouts",
+    "filters",
     "framing",
 ]
 
@@ -107,8 +108,8 @@ def __getattr__(name: str) -> object:
 
     if name == "__version__":
         value: object = import_module("interpose._native").version
-    elif name == "framing":
-        value = import_module("interpose.framing")
+    elif name in ("filters", "framing"):
+        value = import_module(f"interpose.{name}")
     elif name in __all__:
         home = next((module for module, names in _HOMES.items() if name in names), "_exceptions")
         value = getattr(import_module(f"{__name__}.{home}"), name)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NoReturn
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _native
 from ._exceptions import ArgumentTypeError, ReadError
+from ._filter_list import filters_or_none, native_filters
 from ._framing_pair import Framings, framing_of, native_framing
 from ._names import ConnectionNames
 from ._side import SideMethods
 from ._stats import CloseReason, ConnectionPhase, Ledger
 from .framing import Framing
 
+if TYPE_CHECKING:
+    from .filters import Filter
+
 _UNFRAMED = Framings()
+_NO_FILTERS: Mapping[bool, list[Filter]] = MappingProxyType({})
 
 
 class Side(SideMethods):
@@ -59,6 +65,22 @@ class Side(SideMethods):
         framing_of(value)
         self._connection._set_framing(self._client, value)  # pyright: ignore[reportPrivateUsage]
 
+    @property
+    def filters(self) -> list[Filter] | None:
+        """The filters that were assigned for what this side sends; None while it has those of the server.
+
+        Assigned, they take the places of the server's from the next read on. Raises ArgumentTypeError and ForkError.
+        """
+        return self._connection._own_filters.get(self._client)  # pyright: ignore[reportPrivateUsage]
+
+    @filters.setter
+    def filters(self, value: Sequence[Filter]) -> None:
+        chosen = filters_or_none(value)
+        _native.set_filters(self._native, self._client, native_filters(chosen))
+        # Another dictionary, because most connections share the empty one.
+        own = self._connection._own_filters  # pyright: ignore[reportPrivateUsage]
+        self._connection._own_filters = {**own, self._client: chosen}  # pyright: ignore[reportPrivateUsage]
+
     def read_message(self, timeout: float | None = None) -> Coroutine[Any, Any, bytes]:
         """Take and return the next whole message that this side sends, by the framing of the server.
 
@@ -99,6 +121,7 @@ class Connection(ConnectionNames):
         "_is_reframed",
         "_native",
         "_other_framer",
+        "_own_filters",
         "_upstream_side",
         "state",
     )
@@ -111,6 +134,7 @@ class Connection(ConnectionNames):
         self._framings = framings
         self._is_reframed = False
         self._other_framer: _native.OtherFramer | None = None
+        self._own_filters: Mapping[bool, list[Filter]] = _NO_FILTERS
         # The objects that a script has of its sides, for as long as it has them.
         self._client_side: weakref.ref[Side] | None = None
         self._upstream_side: weakref.ref[Side] | None = None

@@ -12,6 +12,7 @@ from ._callback_log import described
 from ._callbacks import ServerCallbacks
 from ._exceptions import ForkError, RuntimeStartError
 from ._native import Server, on_lane
+from ._settling import settle, settle_async
 from ._waiting import wait_at_most
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Ending:
             self._callbacks.lanes.join(max(0.0, end - time.monotonic()))
             # Within the second that stop() may take, also if a callback has used it up.
             _logging.flush(max(0.05, end - time.monotonic()))
+            settle(max(0.05, end - time.monotonic()))
         except BaseException:
             self._abort(native)
             raise
@@ -94,6 +96,7 @@ class Ending:
         if is_closed:
             await self._callbacks.bridge.finish()
             await _logging.flush_async()
+            await settle_async()
 
 
 def check_loop(what: str) -> asyncio.AbstractEventLoop:

@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING, cast
 
 from ._checks import instance
 from ._exceptions import ServerStoppedError
+from ._filter_list import filters_or_none, native_filters
 from ._forward import Forward, ForwardTo, mirror_of, native_forward, target_of
 from ._framing_pair import FramingFor
 from ._groups import Callbacks, Limits, Listen, Relay, Timeouts, native_config
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from . import _native
     from ._callbacks import ServerCallbacks
+    from .filters import Filter
 
-_KINDS = {"timeouts": Timeouts, "limits": Limits, "mirror_to": Forward}
+_KINDS = {"timeouts": Timeouts, "limits": Limits, "mirror_to": Forward, "filters": list}
 # Settings of hooks, by the names of their keywords: an attribute so named would be taken for the setting.
 _FIXED_NAMES = ("buffer_size", "framing", "inspect_limit", "callback_timeout", "preread_limit", "preread_timeout")
 _FIXED = {"relay": Relay, "listen": Listen, "callbacks": Callbacks}
@@ -46,6 +50,10 @@ class Settable:
     """The second target, which gets a copy of what clients send: an instance has a Forward or None; a subclass may set
     a default. Assigned to a server, it holds for clients that are accepted from then on."""
 
+    filters: Sequence[Filter] = ()
+    """The native stages that watch or change what passes; a subclass may set a default. Assigned to a server, others
+    hold for clients that are accepted from then on. `Side.filters` are those of one side of a connection."""
+
     timeouts: Timeouts
     """The time limits. Assigned, another Timeouts holds for clients that are accepted from then on."""
 
@@ -74,11 +82,14 @@ class LiveSettings:
         targets: tuple[Forward | None, Forward | None],
         timeouts: Timeouts,
         limits: Limits,
+        filters: list[Filter],
     ) -> None:
         self._native = native
+        self._filters = filters
         (self._forward, self._mirror), self._timeouts, self._limits = targets, timeouts, limits
         attributes = vars(server)
         attributes["forward_to"] = self._forward
+        attributes.setdefault("filters", filters)
         if attributes.get("mirror_to") is None:
             attributes["mirror_to"] = self._mirror
         for name, value in (("timeouts", timeouts), ("limits", limits)):
@@ -94,16 +105,20 @@ class LiveSettings:
             raise ServerStoppedError(f"{name}: the server was stopped; make a new TheServer")
         with callbacks.lanes.lock:
             forward, mirror, timeouts, limits = self._forward, self._mirror, self._timeouts, self._limits
+            filters = self._filters
             if name == "forward_to":
                 value = forward = target_of(cast("ForwardTo | None", value), is_needed=not callbacks.decides)
                 mirror_of(mirror, forward)
             elif name == "mirror_to":
                 value = mirror = mirror_of(value, forward)
+            elif name == "filters":
+                value = filters = filters_or_none(value)
             elif name == "timeouts":
                 value = timeouts = instance(name, value, Timeouts)
             else:
                 value = limits = instance(name, value, Limits)
             config = native_config(timeouts, limits)
-            native.change(native_or_none(forward), config, native_or_none(mirror))
+            native.change(native_or_none(forward), config, native_or_none(mirror), native_filters(filters))
             self._forward, self._mirror, self._timeouts, self._limits = forward, mirror, timeouts, limits
+            self._filters = filters
             vars(server)[name] = value

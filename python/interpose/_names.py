@@ -74,6 +74,7 @@ SERVER_ARGUMENTS = {
     **_table(
         {
             "forward_to": "target upstream dest destination remote to forward backend server targethost",
+            "filters": "filter stages taps",
             "mirror_to": "mirrorto mirror shadow shadowto mirrortarget copyto tee teeto",
             "host and port": "address bind listenaddress",
             "on_recv": "callback handler",
@@ -88,6 +89,22 @@ LENGTH_ARGUMENTS = _table(
         "offset": "skip start at lengthoffset",
         "byteorder": "endian endianness endianess order",
         "adjust": "adjustment lengthadjustment add extra",
+    }
+)
+FILTERS = _table(
+    {
+        "Hexdump": "hex dump hexa xxd",
+        "JsonLines": "json jsonl ndjson",
+        "Text": "ascii print plain",
+    }
+)
+FILTER_ARGUMENTS = _table(
+    {
+        "file": "output out path filename stream to target",
+        "width": "columns cols bytes linewidth",
+        "truncate": "max limit maximum maxbytes shorten cut",
+        "color": "colour colors colours",
+        "direction": "side way only",
     }
 )
 FIXED_ARGUMENTS = _table({"n": "size length width count bytes nbytes"})

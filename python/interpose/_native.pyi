@@ -9,6 +9,7 @@ __all__ = [
     "CaptureReader",
     "Config",
     "Connection",
+    "Filter",
     "Forward",
     "Framing",
     "Lane",
@@ -27,6 +28,7 @@ __all__ = [
     "parse_address",
     "prepare",
     "queue_record",
+    "set_filters",
     "set_framing",
     "shutdown",
     "start_logging",
@@ -39,6 +41,7 @@ version: str
 _SocketName: TypeAlias = tuple[str, int] | str
 
 def parse_address(text: str) -> _SocketName: ...
+def set_filters(connection: Connection, to_upstream: bool, filters: list[Filter]) -> None: ...
 def set_framing(
     connection: Connection,
     to_upstream: bool,
@@ -82,7 +85,12 @@ class Forward:
 @final
 class Server:
     def __new__(
-        cls, listen: tuple[str, int | None], forward: Forward | None, config: Config, mirror: Forward | None = None
+        cls,
+        listen: tuple[str, int | None],
+        forward: Forward | None,
+        config: Config,
+        mirror: Forward | None = None,
+        filters: list[Filter] = ...,
     ) -> Server: ...
     @property
     def address(self) -> _SocketName: ...
@@ -96,7 +104,9 @@ class Server:
     def drive(self, lane: Lane, callbacks: Callbacks, thread: int, woken: int | None = None) -> None: ...
     def rehook(self, callbacks: Callbacks) -> None: ...
     def adopt(self, outgoing: Outgoing) -> Connection: ...
-    def change(self, forward: Forward | None, config: Config, mirror: Forward | None = None) -> None: ...
+    def change(
+        self, forward: Forward | None, config: Config, mirror: Forward | None = None, filters: list[Filter] = ...
+    ) -> None: ...
     def start(self) -> None: ...
     def stop(self, drain: float, *, leave: bool = False) -> None: ...
     def wait(self, timeout: float | None) -> bool: ...
@@ -234,6 +244,31 @@ class Callbacks:
     @property
     def wants_close(self) -> bool: ...
     def raised(self) -> BaseException | None: ...
+
+@final
+class Filter:
+    @staticmethod
+    def hexdump(
+        output: tuple[str, int],
+        style: tuple[bool, int],
+        width: int,
+        truncate: int | None,
+        directions: tuple[bool, bool],
+        framing: Framing | None,
+    ) -> Filter: ...
+    @staticmethod
+    def text(
+        output: tuple[str, int],
+        style: tuple[bool, int],
+        truncate: int | None,
+        directions: tuple[bool, bool],
+        framing: Framing | None,
+    ) -> Filter: ...
+    @staticmethod
+    def json_lines(output: tuple[str, int], directions: tuple[bool, bool], framing: Framing | None) -> Filter: ...
+    def settle(self, limit: float) -> bool: ...
+    @property
+    def missed(self) -> tuple[int, int]: ...
 
 @final
 class Framing:

@@ -15,6 +15,7 @@ from ._checks import flag, instance, seconds
 from ._connection import Connection
 from ._ending import Ending, check_loop
 from ._exceptions import ArgumentTypeError, LaneError, RuntimeStartError, ServerStoppedError
+from ._filter_list import filters_or_none, native_filters
 from ._forward import Forward, ForwardTo, mirror_of, target_of
 from ._framing_pair import FramingFor, framings_of
 from ._groups import Callbacks, Limits, Listen, Relay, Timeouts, native_config
@@ -29,6 +30,11 @@ from ._shadowable import shadowable
 from ._signals import handled_signals
 from ._stats import Stats, stats_of
 from ._tutorial import Tutorial, TutorialAttributes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .filters import Filter
 
 _DRAIN_SECONDS = 5.0
 _TIMEOUTS, _LIMITS, _RELAY, _LISTEN, _CALLBACKS = Timeouts(), Limits(), Relay(), Listen(), Callbacks()
@@ -54,6 +60,8 @@ class TheServer(Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
       keywords that these took the place of (`backlog`, `callback_errors` and so on) are accepted for one more release.
     * `framing`: a Framing, for both directions, or a pair `(of_client, of_upstream)`: then `on_recv` is called with
       whole messages. None takes the class attribute `framing`, for subclasses.
+    * `filters`: native stages that watch or change what passes, in their order, such as `[filters.Hexdump()]`. None
+      takes the class attribute.
     * `drain`: seconds that connections in which something is under way may go on for when `with` is left, or
       stop() is called without a drain of its own.
 
@@ -89,6 +97,7 @@ class TheServer(Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
         listen: Listen = _LISTEN,
         callbacks: Callbacks = _CALLBACKS,
         framing: FramingFor = None,
+        filters: Sequence[Filter] | None = None,
         drain: float = _DRAIN_SECONDS,
         **old: Unpack[OldKeywords],
     ) -> None:
@@ -110,9 +119,11 @@ class TheServer(Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
         self._drain = seconds("drain", drain, zero=True)
         self._pid = os.getpid()
         mirror = mirror_of(self.mirror_to if mirror_to is None else mirror_to, forward)
+        chosen = filters_or_none(self.filters if filters is None else filters)
         config = native_config(timeouts, limits, relay, listen, callbacks)
-        native = _native.Server((host, port), native_or_none(forward), config, native_or_none(mirror))
-        self._live = LiveSettings(self, native, (forward, mirror), timeouts, limits)
+        to, copy_to, stages = native_or_none(forward), native_or_none(mirror), native_filters(chosen)
+        native = _native.Server((host, port), to, config, copy_to, stages)
+        self._live = LiveSettings(self, native, (forward, mirror), timeouts, limits, chosen)
         self.buffer_size, self._native = size, native
         held.connect(native, callbacks.threads)
         if not listen.public:

@@ -10,6 +10,7 @@ dataclasses of them that users have.
 
 from __future__ import annotations
 
+from ._framing_name import FramingName
 from ._kinds import Choice, Count, FileName, LocalAddress, Seconds, Switch, Target, Targets, Texts
 from ._rows import GROUPS, Group, Setting, group, rows_of, setting
 from ._sizes import Size
@@ -27,6 +28,7 @@ __all__ = [
     "Group",
     "Limits",
     "Listen",
+    "Looking",
     "Relay",
     "ScriptSettings",
     "ServerSettings",
@@ -358,6 +360,77 @@ class ScriptSettings:
         flag="--set",
         help="an option of the scripts; may be repeated",
         meaning="options of the scripts: `name=value` for all that have it, `script.name=value` for one",
+    )
+
+
+@group("looking", "looking at what passes")
+class Looking:
+    """The view of what passes. None of it holds up a connection."""
+
+    hexdump: bool = setting(
+        default=False,
+        kind=Switch(),
+        flag="--hexdump",
+        others="hex dump xxd",
+        help="show what passes as hexadecimal digits and as text",
+        meaning="show what passes as hexadecimal digits and as text",
+    )
+    text: bool = setting(
+        default=False,
+        kind=Switch(),
+        flag="--text",
+        others="ascii",
+        help="show what passes as lines of text",
+        meaning="show what passes as lines of text, with escapes for all that is no plain text",
+    )
+    json: bool = setting(
+        default=False,
+        kind=Switch(),
+        flag="--json",
+        others="jsonlines jsonl",
+        help="write what happens as JSON, an object a line",
+        meaning="write what happens as JSON, an object a line",
+    )
+    output: str | None = setting(
+        default=None,
+        kind=FileName("dump.txt"),
+        flag="--output",
+        others="out logfile",
+        help="where that goes, instead of standard output",
+        meaning="the file that gets what is shown, instead of standard output; it is appended to",
+    )
+    width: int = setting(
+        default=16,
+        kind=Count(1, 256),
+        flag="--width",
+        others="columns cols",
+        meaning="bytes of a line of `hexdump`",
+        help="bytes of a line of --hexdump",
+    )
+    truncate: int | None = setting(
+        default=None,
+        kind=Count(1, none="all"),
+        flag="--truncate",
+        others="maxbytes",
+        help="bytes shown of one read or message",
+        meaning="the most bytes that are shown of one read or message",
+    )
+    color: Literal["auto", "always", "never"] = setting(
+        default="auto",
+        kind=Choice("auto", "always", "never"),
+        flag="--color",
+        others="colour colors colours",
+        help="colours: auto is on a terminal",
+        meaning='colours: `"auto"` is on a terminal, unless NO_COLOR is set (no-color.org)',
+    )
+    framing: str | None = setting(
+        default=None,
+        kind=FramingName(),
+        flag="--framing",
+        others="protocol frames messages",
+        help="show whole messages: lines, resp, length:4, ...",
+        meaning="show whole messages of this protocol instead of chunks: the name of a function of "
+        "`interpose.framing`, with its argument behind a colon where it has one",
     )
 
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use crate::{
     connection::context::ConnectionContext,
-    inspect::Stages,
+    inspect::{Stages, filters},
     live::{
         handle::Connection,
         shared::{Edit, Shared},
     },
-    taps::event::{Event, EventKind, Place},
+    taps::event::{Event, EventKind},
     words::{
         direction::{Both, Direction},
         outcome::Outcome,
@@ -22,17 +22,8 @@ pub(super) fn begin(context: &ConnectionContext, shared: &Arc<Shared>) {
         return;
     }
     for direction in Direction::ALL {
-        let (filters, id) = (Arc::clone(&context.filters), shared.id);
-        let edit = move |stages: &mut Stages| {
-            for filter in &*filters {
-                if let Some(stage) = filter.stage(id, direction, Place::In) {
-                    stages.insert(stages.hook_place(), stage);
-                }
-                if let Some(stage) = filter.stage(id, direction, Place::Out) {
-                    stages.insert(stages.places(), stage);
-                }
-            }
-        };
+        let made = filters::stages_of(&context.filters, shared.id, direction, shared.meters[direction].ledger().read);
+        let edit = move |stages: &mut Stages| stages.set_filters(made);
         // A direction that has ended already has no bytes to show.
         let _ = shared.edit(direction, Edit::Stages(Box::new(edit)));
     }

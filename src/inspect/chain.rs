@@ -9,6 +9,7 @@ use bytes::Bytes;
 use self::link::{Link, LinkState};
 use crate::{
     inspect::{
+        filters::FilterStages,
         framing::message_stage::MessageStage,
         outbox::{Finish, Outbox, Piece},
         stage::{End, Progress, Stage},
@@ -31,6 +32,8 @@ pub struct Stages {
     hook: usize,
     /// The framer's place, if there is one.
     framer: Option<usize>,
+    /// The numbers of filters directly before and directly behind the hook.
+    filters: (usize, usize),
     /// A reset that a stage has asked for, behind what still lies between the stages.
     reset: Option<(Finish, Option<Instant>)>,
 }
@@ -45,7 +48,7 @@ enum Due {
 
 impl Default for Stages {
     fn default() -> Self {
-        Self { links: vec![Link::default()], at_source: 0, hook: 0, framer: None, reset: None }
+        Self { links: vec![Link::default()], at_source: 0, hook: 0, framer: None, filters: (0, 0), reset: None }
     }
 }
 
@@ -104,6 +107,25 @@ impl Stages {
             let waiting: usize = self.links.iter().take(at + 1).flat_map(|link| &link.queue).map(|piece| piece.bytes.len()).sum();
             self.insert(at, Box::new(framer.beginning_at(read.saturating_sub(waiting as u64))));
             self.framer = Some(at);
+        }
+    }
+
+    /// Puts filters in the places of those before: directly before the hook, and directly behind it. Bytes that the ones before
+    /// keep go to the stages behind them.
+    pub fn set_filters(&mut self, (before, behind): FilterStages) {
+        let (old_before, old_behind) = mem::take(&mut self.filters);
+        for _ in 0..old_behind {
+            self.remove(self.hook + 1);
+        }
+        for _ in 0..old_before {
+            self.remove(self.hook - 1);
+        }
+        self.filters = (before.len(), behind.len());
+        for stage in before {
+            self.insert(self.hook, stage);
+        }
+        for (number, stage) in behind.into_iter().enumerate() {
+            self.insert(self.hook + 1 + number, stage);
         }
     }
 

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::{
     inspect::{
         Stages,
+        filters::{self, Filters},
         framing::{Framer, FramingRules},
     },
     live::{
@@ -189,6 +190,16 @@ impl Connection {
     /// direction has ended, and while 64 changes wait. `edit` runs on the connection's thread.
     pub fn edit_stages(&self, direction: Direction, edit: impl FnOnce(&mut Stages) + Send + 'static) -> Result<(), Refused> {
         self.0.edit(direction, Edit::Stages(Box::new(edit)))
+    }
+
+    /// Puts filters in the places of those before, in `direction`, from the next read on. Refused as
+    /// [`edit_stages`](Self::edit_stages) is.
+    pub fn set_filters(&self, direction: Direction, filters: Filters) -> Result<(), Refused> {
+        let (this, id) = (Arc::clone(&self.0), self.0.id);
+        // Made by the connection's task: by then the number of bytes that were read stands still.
+        self.edit_stages(direction, move |stages| {
+            stages.set_filters(filters::stages_of(&filters, id, direction, this.meters[direction].ledger().read));
+        })
     }
 
     /// Frames `direction` from the next byte on: from the one behind the bytes that a hook has been shown last. Without a

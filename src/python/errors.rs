@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Busy,
     /// Bytes break the protocol of a framing.
     Framing,
+    /// A thread could not be started.
+    Thread,
 }
 
 impl Kind {
@@ -31,6 +33,7 @@ impl Kind {
             Self::Full => "SendBufferFullError",
             Self::Busy => "LaneError",
             Self::Framing => "FramingError",
+            Self::Thread => "RuntimeStartError",
         };
         make(py, class, None, message.into())
     }

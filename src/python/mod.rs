@@ -20,6 +20,7 @@ mod coroutine;
 mod custom_framer;
 mod data;
 mod errors;
+mod filters;
 mod forward;
 mod framers;
 mod framing;
@@ -71,6 +72,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // Defined here because a frozen program has the module, and no metadata of the package.
     module.add("version", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<config::Config>()?;
+    module.add_class::<filters::Filter>()?;
     module.add_class::<forward::Forward>()?;
     module.add_class::<framing::Framing>()?;
     module.add_class::<framing::OtherFramer>()?;
@@ -85,6 +87,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<worker::Worker>()?;
     module.add_function(wrap_pyfunction!(parse_address, module)?)?;
     module.add_function(wrap_pyfunction!(framers::set_framing, module)?)?;
+    module.add_function(wrap_pyfunction!(filters::set_filters, module)?)?;
     module.add_function(wrap_pyfunction!(logging::start_logging, module)?)?;
     module.add_function(wrap_pyfunction!(logging::next_logs, module)?)?;
     module.add_function(wrap_pyfunction!(logging::queue_record, module)?)?;

@@ -11,6 +11,7 @@ use super::{
     config::Config,
     convert::{self, Name},
     errors::{self, Kind},
+    filters::{self, Filter},
     forward::Forward,
     handle::Connection,
     hooks,
@@ -45,18 +46,20 @@ impl Server {
 #[pymethods]
 impl Server {
     #[new]
-    #[pyo3(signature = (listen, forward, config, mirror=None))]
+    #[pyo3(signature = (listen, forward, config, mirror=None, filters=Vec::new()))]
     fn new(
         py: Python<'_>,
         listen: (String, Option<u16>),
         forward: Option<&Forward>,
         config: &Config,
         mirror: Option<&Forward>,
+        filters: Vec<PyRef<'_, Filter>>,
     ) -> PyResult<Self> {
         let (host, port) = listen;
         let listen = convert::address(py, &host, port)?;
         let mut config = config.over(config::Config::new(listen, forward.map(|forward| forward.0.clone())));
         config.mirror = mirror.map(|mirror| mirror.0.clone());
+        config.filters = filters::list(&filters);
         // Detached, because a lookup of the listener's name may block.
         let server = py.detach(|| server::Server::bind(config)).map_err(|error| errors::raise(py, &error))?;
         Ok(Self { server, process: std::process::id() })
@@ -110,11 +113,19 @@ impl Server {
     }
 
     /// Changes where new clients go, and what holds for them; only time limits and quantity limits are taken from `config`.
-    #[pyo3(signature = (forward, config, mirror=None))]
-    fn change(&self, py: Python<'_>, forward: Option<&Forward>, config: &Config, mirror: Option<&Forward>) -> PyResult<()> {
+    #[pyo3(signature = (forward, config, mirror=None, filters=Vec::new()))]
+    fn change(
+        &self,
+        py: Python<'_>,
+        forward: Option<&Forward>,
+        config: &Config,
+        mirror: Option<&Forward>,
+        filters: Vec<PyRef<'_, Filter>>,
+    ) -> PyResult<()> {
         let changed = self.here(py)?.change(|settings| {
             *settings.forward = forward.map(|forward| forward.0.clone());
             *settings.mirror = mirror.map(|mirror| mirror.0.clone());
+            *settings.filters = filters::list(&filters);
             config.put_live(settings.timeouts, settings.limits);
         });
         changed.map_err(|error| errors::raise(py, &error))

@@ -5,5 +5,7 @@
 
 pub mod capture;
 pub mod event;
+pub mod output;
 pub mod queue;
+pub mod sinks;
 pub mod writer;

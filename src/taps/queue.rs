@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     mem,
     sync::{Condvar, Mutex, MutexGuard},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -23,6 +23,8 @@ const EVENT: usize = 256;
 pub struct Queue {
     state: Mutex<State>,
     changed: Condvar,
+    /// Notified when everything was handled.
+    settled: Condvar,
     most: usize,
 }
 
@@ -35,6 +37,8 @@ struct State {
     /// connection that lives or has ended since the thread has last emptied the queue.
     missed: HashMap<u64, Missed>,
     all_missed: Missed,
+    /// True while the thread handles what it has taken.
+    is_busy: bool,
     /// True once nobody looks any more.
     is_given_up: bool,
     /// True once no more events come.
@@ -66,7 +70,7 @@ impl Default for Queue {
 impl Queue {
     /// Returns a queue for at most `most` bytes.
     pub fn new(most: usize) -> Self {
-        Self { state: Mutex::default(), changed: Condvar::new(), most }
+        Self { state: Mutex::default(), changed: Condvar::new(), settled: Condvar::new(), most }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -103,20 +107,31 @@ impl Queue {
         self.state().is_given_up
     }
 
+    /// Counts bytes as missed that are not put, because nobody looks any more.
+    pub fn miss(&self, bytes: usize) {
+        let missed = &mut self.state().all_missed;
+        missed.events += 1;
+        missed.bytes += bytes as u64;
+    }
+
     /// Takes all events that wait; waits for one until `deadline`, or without limit. Returns None once the queue is closed and
     /// empty, and no events at the deadline.
     ///
     /// For the tap's thread. The memory of what was taken counts until [`Queue::done`].
     pub fn take(&self, deadline: Option<Instant>) -> Option<VecDeque<Event>> {
         let mut state = self.state();
+        state.is_busy = false;
         loop {
             if !state.events.is_empty() {
+                state.is_busy = true;
                 return Some(mem::take(&mut state.events));
             }
             if !state.missed.is_empty() {
+                state.is_busy = true;
                 let missed = mem::take(&mut state.missed);
                 return Some(missed.into_iter().map(|(connection, missed)| missed_event(connection, missed)).collect());
             }
+            self.settled.notify_all();
             if state.is_closed {
                 return None;
             }
@@ -149,6 +164,16 @@ impl Queue {
         state.missed.clear();
         drop(state);
         self.changed.notify_all();
+        self.settled.notify_all();
+    }
+
+    /// Waits until everything that was put before was handled, or nobody looks any more; at most `limit`. Returns true if so.
+    pub fn settle(&self, limit: Duration) -> bool {
+        let state = self.state();
+        let waits =
+            |state: &mut State| !state.is_given_up && (state.is_busy || !state.events.is_empty() || !state.missed.is_empty());
+        let (_state, timeout) = self.settled.wait_timeout_while(state, limit, waits).even_poisoned();
+        !timeout.timed_out()
     }
 
     /// Takes no more events. Those that wait are still handed out.

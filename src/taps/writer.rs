@@ -68,6 +68,11 @@ impl Tap {
         self.queue.missed()
     }
 
+    /// Waits for the sink to write everything that was put before: at most `limit`. Returns true if it has, or never will.
+    pub fn settle(&self, limit: Duration) -> bool {
+        self.queue.settle(limit)
+    }
+
     /// Takes no more events, and waits for the sink to write those that wait: at most `limit`. Returns true if it has.
     pub fn finish(&self, limit: Duration) -> bool {
         self.queue.close();
@@ -157,6 +162,16 @@ mod tests {
         assert!(tap.finish(LONG));
         assert_eq!(receiver.iter().collect::<Vec<_>>(), (1..=1000).collect::<Vec<_>>());
         assert_eq!(tap.missed(), Missed::default());
+    }
+
+    #[test]
+    fn what_was_put_is_written_once_it_has_settled() {
+        let (tap, receiver) = tap(0);
+        for round in 0..100 {
+            tap.queue().put(event(round + 1));
+            assert!(tap.settle(LONG));
+            assert_eq!(receiver.try_recv(), Ok(round + 1));
+        }
     }
 
     #[test]

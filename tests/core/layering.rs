@@ -48,6 +48,7 @@ const UNSAFE: &[(&str, &str)] = &[
         "src/python/view.rs",
         "the buffer protocol, which hands out a pointer, and bytes objects that are written before they are anybody's",
     ),
+    ("src/python/filters.rs", "the descriptor of an output, which a script has opened"),
     ("src/python/outgoing.rs", "a script's own socket, whose descriptor Python has"),
     ("src/python/attach.rs", "attaching for the length of a turn, and calls that the interpreter's end may unwind"),
     ("src/python/lane.rs", "the pipe of a signal handler, whose descriptor Python has"),

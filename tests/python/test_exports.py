@@ -51,6 +51,7 @@ PUBLIC = {
     "Stats",
     "TheServer",
     "Timeouts",
+    "filters",
     "framing",
 }
 

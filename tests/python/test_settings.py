@@ -129,7 +129,7 @@ def test_an_option_goes_before_its_variable(key: str) -> None:
     row = OPTIONS[key]
     _, text = other_than_the_default(row)
     opposite = f"--{row.long}" if row.flag.startswith("--no-") else f"--no-{row.long}"
-    other = str(row.default) if row.kind.words else ANOTHER.get(type(row.kind).__name__, "3")
+    other = row.shown_default if row.kind.words else ANOTHER.get(type(row.kind).__name__, "3")
     words = [opposite] if isinstance(row.default, bool) else [row.flag, other]
     said = said_of(row, parse(["9090", "example.org:80", *words], {row.variable: text}))
     assert said == (row.default if isinstance(row.default, bool) else row.kind.read("", words[1]))

@@ -34,6 +34,7 @@ class _Echo:
     """The one listener of the command."""
 
     what = "sending back what comes"
+    shows = False
 
     def __init__(self, address: str) -> None:
         self._address = address

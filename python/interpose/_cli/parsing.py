@@ -7,13 +7,23 @@ import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from .. import _native
 from .._addresses import address_text, host_text
 from .._exceptions import BindError, ConfigError, InterposeError, ResolveError, printable
 from .._forward import Forward
-from .._groups import Callbacks, CommandSettings, Limits, Listen, Relay, ScriptSettings, ServerSettings, Timeouts
+from .._groups import (
+    Callbacks,
+    CommandSettings,
+    Limits,
+    Listen,
+    Looking,
+    Relay,
+    ScriptSettings,
+    ServerSettings,
+    Timeouts,
+)
 from .._kinds import Switch
 from .._server import TheServer
 from .._service_names import numbered
@@ -22,6 +32,9 @@ from .given import Given, Values, groups_of, of_options, of_variables, settled
 from .scripting.server import bind
 from .service_manager import listen_address
 from .slips import check
+
+if TYPE_CHECKING:
+    from ..filters import Filter
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +53,7 @@ class Listener:
     relay: Relay
     callbacks: Callbacks
     scripts: ScriptSettings
+    looking: Looking = field(default_factory=Looking)
     values: Values = field(default_factory=dict[Setting, Given], compare=False, repr=False)
     place: str = field(default="", compare=False)
 
@@ -47,6 +61,12 @@ class Listener:
     def what(self) -> str:
         """Return the words for the first line, behind the address."""
         return f"forwarding to {address_text(self.forward.address)}"
+
+    @property
+    def shows(self) -> bool:
+        """Return whether standard output belongs to what it shows."""
+        looking = self.looking
+        return (looking.hexdump or looking.text or looking.json) and looking.output is None
 
     def bind(self) -> TheServer:
         """Return a server that listens and is not started."""
@@ -77,7 +97,16 @@ class Listener:
             listen=self.listen,
             relay=self.relay,
             callbacks=self.callbacks,
+            filters=self._filters(),
         )
+
+    def _filters(self) -> list[Filter]:
+        if self.looking == Looking():
+            # Nothing of filters is imported without them.
+            return []
+        from .looking import filters_of
+
+        return filters_of(self.looking)
 
 
 @dataclass(frozen=True, slots=True)

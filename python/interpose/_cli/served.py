@@ -23,6 +23,11 @@ class Listening(Protocol):
         """Return the words for the first line, behind the address."""
         ...
 
+    @property
+    def shows(self) -> bool:
+        """Return whether standard output belongs to what it shows."""
+        ...
+
     def bind(self) -> TheServer:
         """Return a server that listens and is not started."""
         ...
@@ -41,6 +46,10 @@ class Served:
         # Set when all are started; a reload waits for that.
         self.ready = threading.Event()
         self._lock = threading.Lock()
+
+    def keeps_standard_output(self) -> bool:
+        """Return whether standard output belongs to what a listener shows, and to no line of the command's."""
+        return any(listener.shows for listener in self._listeners)
 
     def bind(self) -> None:
         """Listen everywhere, or raise: then nothing listens."""

@@ -102,7 +102,11 @@ class _Life:
     def _announce(self, text: str) -> None:
         if self._command.log_format != "plain":
             _logger.info("%s", text)
-        elif not self._command.quiet:
+        elif self._command.quiet:
+            return
+        elif self._served.keeps_standard_output():
+            complain(text)
+        else:
             say(f"interpose: {text}")
 
     def _warn_of_sockets(self) -> None:

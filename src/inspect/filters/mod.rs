@@ -8,13 +8,14 @@ use crate::{
     words::direction::Direction,
 };
 
+pub mod look;
+pub mod messages;
 pub mod tap;
 
-/// A filter of a server, which makes a stage for each direction of each connection.
+/// A filter, which makes a stage for each direction of each connection.
 pub trait Filter: Send + Sync + fmt::Debug {
-    /// Returns the stage of a direction, before ([`Place::In`]) or behind ([`Place::Out`]) the hook; None if the filter has
-    /// none there.
-    fn stage(&self, connection: u64, direction: Direction, place: Place) -> Option<Box<dyn Stage>>;
+    /// Returns the stage for a position; None if the filter has none there.
+    fn stage(&self, at: Position) -> Option<Box<dyn Stage>>;
 
     /// Returns the queue that gets the other events of connections, if the filter only looks.
     fn queue(&self) -> Option<&Arc<Queue>> {
@@ -22,5 +23,27 @@ pub trait Filter: Send + Sync + fmt::Debug {
     }
 }
 
+/// The position of a stage.
+#[derive(Debug, Clone, Copy)]
+pub struct Position {
+    /// The number of the connection.
+    pub connection: u64,
+    /// The direction.
+    pub direction: Direction,
+    /// Before ([`Place::In`]) or behind ([`Place::Out`]) the hook.
+    pub place: Place,
+    /// The number of bytes of the direction that were read before the stage has its place.
+    pub read: u64,
+}
+
 /// The filters of a server, in their order.
 pub type Filters = Arc<[Arc<dyn Filter>]>;
+
+/// The stages of one direction: those before the hook, and those behind it.
+pub type FilterStages = (Vec<Box<dyn Stage>>, Vec<Box<dyn Stage>>);
+
+/// Returns the stages of filters for one direction of a connection.
+pub fn stages_of(filters: &[Arc<dyn Filter>], connection: u64, direction: Direction, read: u64) -> FilterStages {
+    let of = |place| filters.iter().filter_map(|filter| filter.stage(Position { connection, direction, place, read })).collect();
+    (of(Place::In), of(Place::Out))
+}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::Position;
 use crate::{
     inspect::{End, Outbox, Progress, Stage},
     taps::{
@@ -25,9 +26,9 @@ pub struct TapStage {
 }
 
 impl TapStage {
-    /// Returns the stage of one direction of a connection.
-    pub fn new(queue: Arc<Queue>, connection: u64, direction: Direction, place: Place) -> Self {
-        Self { queue, connection, direction, place, offset: 0 }
+    /// Returns the stage for a position.
+    pub fn new(queue: Arc<Queue>, Position { connection, direction, place, read }: Position) -> Self {
+        Self { queue, connection, direction, place, offset: read }
     }
 
     fn put(&self, kind: EventKind) {
@@ -39,7 +40,9 @@ impl Stage for TapStage {
     fn feed(&mut self, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
         let Self { direction, place, offset, .. } = *self;
         if !chunk.is_empty() {
-            if !self.queue.is_given_up() {
+            if self.queue.is_given_up() {
+                self.queue.miss(chunk.len());
+            } else {
                 self.put(EventKind::Data { direction, place, offset, bytes: Bytes::copy_from_slice(&chunk) });
             }
             self.offset += chunk.len() as u64;
@@ -61,10 +64,12 @@ mod tests {
         playbook::{Action, Playbook, write},
     };
 
+    const POSITION: Position = Position { connection: 7, direction: Direction::ToClient, place: Place::In, read: 0 };
+
     #[test]
     fn everything_passes_and_is_seen_with_its_offset_and_its_end() {
         let queue = Arc::<Queue>::default();
-        let stage = TapStage::new(Arc::clone(&queue), 7, Direction::ToClient, Place::In);
+        let stage = TapStage::new(Arc::clone(&queue), POSITION);
         let mut book = Playbook::of(Stages::default().before_hook(stage));
         book.feed("abc").finish("de").expect([write(b"abc"), write(b"de"), Action::Fin]);
         queue.close();
@@ -84,7 +89,7 @@ mod tests {
     fn everything_passes_where_nobody_looks_any_more() {
         let queue = Arc::<Queue>::default();
         queue.give_up();
-        let stage = TapStage::new(Arc::clone(&queue), 7, Direction::ToClient, Place::In);
+        let stage = TapStage::new(Arc::clone(&queue), POSITION);
         Playbook::of(Stages::default().before_hook(stage)).finish("abc").expect([write(b"abc"), Action::Fin]);
     }
 }

@@ -3,33 +3,13 @@
 use std::sync::Arc;
 
 use interpose::{
-    inspect::{
-        Stage,
-        filters::{Filter, Filters, tap::TapStage},
-    },
+    inspect::filters::{Filters, look::Look},
     taps::{event::Place, queue::Queue},
-    words::direction::Direction,
+    words::direction::Both,
 };
-
-/// Looks at both directions in some places.
-#[derive(Debug)]
-struct Looks {
-    queue: Arc<Queue>,
-    places: Vec<Place>,
-}
-
-impl Filter for Looks {
-    fn stage(&self, connection: u64, direction: Direction, place: Place) -> Option<Box<dyn Stage>> {
-        let queue = Arc::clone(&self.queue);
-        self.places.contains(&place).then(|| Box::new(TapStage::new(queue, connection, direction, place)) as Box<dyn Stage>)
-    }
-
-    fn queue(&self) -> Option<&Arc<Queue>> {
-        Some(&self.queue)
-    }
-}
 
 /// Returns filters of which one puts everything that it sees into `queue`.
 pub fn tap_filters(queue: &Arc<Queue>, places: &[Place]) -> Filters {
-    Arc::new([Arc::new(Looks { queue: Arc::clone(queue), places: places.to_vec() })])
+    let directions = Both { to_upstream: true, to_client: true };
+    Arc::new([Arc::new(Look { queue: Arc::clone(queue), directions, places: places.to_vec() })])
 }

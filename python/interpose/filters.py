@@ -1,0 +1,240 @@
+r"""Filters: native stages that watch or change what passes. No callback, and no Python while bytes flow.
+
+    from interpose import TheServer, filters
+
+    TheServer("", 9090, "127.0.0.1:6379", filters=[filters.Hexdump()]).main_loop()
+
+A filter that looks never holds up a connection. What it sees waits in a queue of at most 8 MiB for a thread that writes
+it; what finds no room there is left out, and the output says so. An output that fails (a full disk, a reader that has
+gone) ends the looking, and nothing else.
+
+Filters act in the order in which they are given: one that looks behind another sees what that has made of the bytes.
+They may be shared by servers, and given to a live server or to one side of a live connection.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn, TypeAlias, cast
+
+from . import _native
+from ._checks import choice, count, seconds
+from ._exceptions import ArgumentTypeError, wrong_type
+from ._names import FILTER_ARGUMENTS, FILTERS, names_checked, nearest
+from ._outputs import Output, OutputTo, is_drained, output_of, wants_color
+from ._settling import register
+from ._waiting import wait_for
+
+if TYPE_CHECKING:
+    from ._native import Filter as NativeFilter
+    from ._native import Framing as NativeFraming
+    from .framing import Framing
+
+__all__ = ["Filter", "Hexdump", "JsonLines", "Text"]
+
+Direction: TypeAlias = Literal["both", "to_upstream", "to_client"]
+"""The directions that a filter concerns."""
+
+_DIRECTIONS = ("both", "to_upstream", "to_client")
+# Taps whose outputs are to have everything before the process ends.
+_LOOKING: weakref.WeakSet[Filter] = weakref.WeakSet()
+
+
+class Filter:
+    """A filter. Made by the classes of this module; it cannot be changed."""
+
+    __slots__ = ("__weakref__", "_arguments", "_kept", "_native")
+
+    _arguments: dict[str, object]
+    _native: NativeFilter
+    # What has to live as long as the filter.
+    _kept: object
+
+    _defaults: ClassVar[dict[str, object]] = {}
+
+    def __init__(self, *_: object, **__: object) -> None:
+        raise ArgumentTypeError("Filter: give one of its kinds, such as filters.Hexdump()")
+
+    def _made(self, native: NativeFilter, kept: object, **arguments: object) -> None:
+        self._native, self._kept = native, kept
+        self._arguments = {name: value for name, value in arguments.items() if value != self._defaults.get(name)}
+        _LOOKING.add(self)
+
+    @property
+    def missed_events(self) -> int:
+        """The number of events that were left out because they came faster than they could be written."""
+        return self._native.missed[0]
+
+    @property
+    def missed_bytes(self) -> int:
+        """The bytes of those events."""
+        return self._native.missed[1]
+
+    def flush(self, timeout: float = 1.0) -> bool:
+        """Wait until everything that it has seen so far is written, at most `timeout` seconds; return whether it is.
+
+        Stopping a server, and the end of the process, do so by themselves.
+        """
+        end = time.monotonic() + seconds("timeout", timeout, zero=True)
+        if not self._native.settle(timeout):
+            return False
+        return wait_for(lambda _: is_drained(self._kept), max(0.0, end - time.monotonic()))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self._arguments.items())
+        return f"filters.{type(self).__name__}({shown})"
+
+    def __reduce__(self) -> NoReturn:
+        raise ArgumentTypeError("filter: it cannot be pickled or copied, it holds an open output; make another one")
+
+
+def _directions(direction: object) -> tuple[bool, bool]:
+    chosen = choice("direction", direction, _DIRECTIONS)
+    return chosen != "to_client", chosen != "to_upstream"
+
+
+def _style(output: Output, color: bool | None) -> tuple[bool, int]:
+    """Return whether lines may have colours, and the seconds that local time is ahead of UTC."""
+    return wants_color(output, color), time.localtime().tm_gmtoff
+
+
+def _native_framing(framing: object) -> NativeFraming | None:
+    from ._framing_pair import framing_of, native_framing
+
+    framing_of(framing)
+    return native_framing(cast("Framing | None", framing))
+
+
+def _limit(truncate: int | None) -> int | None:
+    return None if truncate is None else count("truncate", truncate, 1)
+
+
+class Hexdump(Filter):
+    r"""Shows what passes as hexadecimal digits and as text, with offsets that go on over the whole stream.
+
+    * `file`: where to: a path, which is created for you alone (0600) and appended to; an open file, a descriptor, or
+      any object with `write(text)`. None is standard output.
+    * `width`: bytes of a line. `truncate`: the most bytes that are shown of one read or message.
+    * `color`: True or False; None is True on a terminal, unless NO_COLOR is set (no-color.org).
+    * `direction`: `"both"`, `"to_upstream"` or `"to_client"`.
+    * `framing`: a Framing, such as `framing.resp()`: whole messages are shown instead of chunks. The connections do not
+      wait for that; bytes that break the protocol are shown in chunks.
+
+    No control character of the wire reaches the output. Raises ArgumentTypeError, ConfigError and OSError.
+
+    >>> import io, socket
+    >>> from interpose import TheServer, filters
+    >>> shown = io.StringIO()
+    >>> with TheServer("", 0, "127.0.0.1:7070", filters=[filters.Hexdump(shown)]) as server:
+    ...     filters.Hexdump(shown, width=8)
+    filters.Hexdump(width=8)
+    """
+
+    __slots__ = ()
+
+    _defaults = {"width": 16, "direction": "both"}  # noqa: RUF012 (never changed)
+
+    @names_checked(FILTER_ARGUMENTS, first=1)
+    def __init__(
+        self,
+        file: OutputTo = None,
+        *,
+        width: int = 16,
+        truncate: int | None = None,
+        color: bool | None = None,
+        direction: Direction = "both",
+        framing: Framing | None = None,
+    ) -> None:
+        size, most, directions = count("width", width, 1, 256), _limit(truncate), _directions(direction)
+        output = output_of(file)
+        native = _native.Filter.hexdump(
+            output.named, _style(output, color), size, most, directions, _native_framing(framing)
+        )
+        self._made(
+            native, output.kept, width=width, truncate=truncate, color=color, direction=direction, framing=framing
+        )
+
+
+class Text(Filter):
+    r"""Shows what passes as text, each line on a line of its own, with escapes for all that is no plain text.
+
+    The arguments are those of Hexdump.
+
+    >>> from interpose import filters
+    >>> filters.Text(truncate=80)
+    filters.Text(truncate=80)
+    """
+
+    __slots__ = ()
+
+    _defaults = {"direction": "both"}  # noqa: RUF012 (never changed)
+
+    @names_checked(FILTER_ARGUMENTS, first=1)
+    def __init__(
+        self,
+        file: OutputTo = None,
+        *,
+        truncate: int | None = None,
+        color: bool | None = None,
+        direction: Direction = "both",
+        framing: Framing | None = None,
+    ) -> None:
+        most, directions, output = _limit(truncate), _directions(direction), output_of(file)
+        native = _native.Filter.text(output.named, _style(output, color), most, directions, _native_framing(framing))
+        self._made(native, output.kept, truncate=truncate, color=color, direction=direction, framing=framing)
+
+
+class JsonLines(Filter):
+    r"""Writes what happens as JSON, one object a line: `open`, `connect`, `data`, `end`, `close`, `missed`.
+
+    Bytes are `text` where they are UTF-8, and `base64` elsewhere. The arguments are those of Hexdump.
+
+    >>> from interpose import filters
+    >>> filters.JsonLines(direction="to_client")
+    filters.JsonLines(direction='to_client')
+    """
+
+    __slots__ = ()
+
+    _defaults = {"direction": "both"}  # noqa: RUF012 (never changed)
+
+    @names_checked(FILTER_ARGUMENTS, first=1)
+    def __init__(self, file: OutputTo = None, *, direction: Direction = "both", framing: Framing | None = None) -> None:
+        directions, output = _directions(direction), output_of(file)
+        native = _native.Filter.json_lines(output.named, directions, _native_framing(framing))
+        self._made(native, output.kept, direction=direction, framing=framing)
+
+
+_CLASSES: tuple[type[Filter], ...] = (Hexdump, JsonLines, Text)
+
+
+def filters_of(value: object) -> list[Filter]:
+    """Return a server's or a side's filters, or raise ArgumentTypeError."""
+    advice = "give a list such as [filters.Hexdump()]"
+    if isinstance(value, Filter):
+        raise ArgumentTypeError(f"filters: it is one filter, not a list of them; write [{value!r}]")
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        near = nearest(value, [kind.__name__ for kind in _CLASSES], FILTERS) if isinstance(value, str) else None
+        raise wrong_type("filters", value, "a list of filters", f"write [filters.{near}()]" if near else advice)
+    found: list[Filter] = []
+    for one in cast("Iterable[object]", value):
+        for kind in _CLASSES:
+            if one is kind:
+                raise ArgumentTypeError(f"filters: {kind.__name__} is the class; write filters.{kind.__name__}()")
+        if not isinstance(one, Filter):
+            raise wrong_type("filters", one, "a filter", advice)
+        found.append(one)
+    return found
+
+
+def _settle_all(limit: float) -> bool:
+    """Wait until all outputs have what was seen so far, at most `limit` seconds together; return whether they have."""
+    end = time.monotonic() + limit
+    # Each is asked, also behind one that has not everything.
+    settled = [one.flush(max(0.0, end - time.monotonic())) for one in list(_LOOKING)]
+    return all(settled)
+
+
+register(_settle_all)

@@ -1,0 +1,212 @@
+//! Events of chunks made events of messages, on the thread of a tap: the connections do not wait for it.
+
+use std::{collections::HashMap, io, sync::Arc, time::Instant};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{
+    inspect::framing::{Cut, Framer, Framing, FramingPair},
+    taps::{
+        event::{Event, EventKind, Place},
+        writer::Sink,
+    },
+    words::direction::{Both, Direction},
+};
+
+/// Maximum bytes of an incomplete message. A direction with a longer one, and one that breaks the protocol, is shown in
+/// chunks from there on.
+const MOST: usize = 16 * 1024 * 1024;
+
+/// Maximum bytes of all incomplete messages of one tap.
+const MOST_OF_ALL: usize = 64 * 1024 * 1024;
+
+/// Hands a sink whole messages.
+#[derive(Debug)]
+pub struct Messages<S> {
+    sink: S,
+    pair: FramingPair,
+    connections: HashMap<u64, Both<Option<Cutter>>>,
+    /// Bytes of all incomplete messages.
+    kept: usize,
+}
+
+/// A framer and the bytes before the next end of a message.
+#[derive(Debug)]
+struct Cutter {
+    framer: Box<dyn Framer>,
+    buffer: BytesMut,
+    /// The bytes of the buffer that the framer has seen.
+    seen: usize,
+    /// The place of the buffer in the stream.
+    offset: u64,
+}
+
+impl Cutter {
+    fn new(framer: Box<dyn Framer>) -> Self {
+        Self { framer, buffer: BytesMut::new(), seen: 0, offset: 0 }
+    }
+
+    /// Takes the next message, or all bytes where no message begins. The flag is false in the second case.
+    fn next(&mut self) -> Option<(u64, Bytes, bool)> {
+        if self.buffer.is_empty() || self.seen == self.buffer.len() {
+            return None;
+        }
+        let (length, is_framed) = match self.framer.cut(&self.buffer, self.seen) {
+            Ok(Cut::Message(length)) => (length, true),
+            Ok(Cut::More { least }) if least.is_none_or(|least| least <= MOST as u64) && self.buffer.len() < MOST => {
+                self.seen = self.buffer.len();
+                return None;
+            }
+            Ok(Cut::More { .. } | Cut::Unframed) | Err(_) => (self.buffer.len(), false),
+        };
+        let offset = self.offset;
+        (self.seen, self.offset) = (0, offset + length as u64);
+        Some((offset, self.buffer.split_to(length).freeze(), is_framed))
+    }
+
+    /// Takes what is left.
+    fn rest(&mut self) -> Option<(u64, Bytes)> {
+        self.seen = 0;
+        let (offset, rest) = (self.offset, self.buffer.split().freeze());
+        self.offset += rest.len() as u64;
+        (!rest.is_empty()).then_some((offset, rest))
+    }
+}
+
+impl<S: Sink> Messages<S> {
+    /// Returns a sink that hands on the messages of `framing`. Each connection has a state of its own.
+    pub fn new(sink: S, framing: Arc<dyn Framing>) -> Self {
+        Self { sink, pair: FramingPair::both(framing), connections: HashMap::new(), kept: 0 }
+    }
+
+    fn data(&mut self, event: &Event, direction: Direction, bytes: &Bytes) -> io::Result<()> {
+        let too_much = self.kept + bytes.len() > MOST_OF_ALL;
+        let cutter = self.connections.get_mut(&event.connection).and_then(|both| both[direction].as_mut());
+        let Some(cutter) = cutter else { return self.sink.event(event) };
+        self.kept = self.kept.saturating_sub(cutter.buffer.len());
+        cutter.buffer.extend_from_slice(bytes);
+        let mut is_framed = !too_much;
+        while is_framed && let Some((offset, message, framed)) = cutter.next() {
+            is_framed = framed;
+            self.sink.event(&shown(event, direction, offset, message))?;
+        }
+        self.kept += cutter.buffer.len();
+        if is_framed { Ok(()) } else { self.unframe(event, direction) }
+    }
+
+    /// Shows what is left of a direction, and chunks from there on.
+    fn unframe(&mut self, event: &Event, direction: Direction) -> io::Result<()> {
+        let Some(mut cutter) = self.connections.get_mut(&event.connection).and_then(|both| both[direction].take()) else {
+            return Ok(());
+        };
+        self.kept = self.kept.saturating_sub(cutter.buffer.len());
+        match cutter.rest() {
+            Some((offset, rest)) => self.sink.event(&shown(event, direction, offset, rest)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn shown(event: &Event, direction: Direction, offset: u64, bytes: Bytes) -> Event {
+    let kind = EventKind::Data { direction, place: Place::In, offset, bytes };
+    Event { connection: event.connection, at: event.at, kind }
+}
+
+impl<S: Sink> Sink for Messages<S> {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        match &event.kind {
+            EventKind::Opened { .. } => {
+                let Both { to_upstream, to_client } = self.pair.framers();
+                let cutters = Both { to_upstream: to_upstream.map(Cutter::new), to_client: to_client.map(Cutter::new) };
+                self.connections.insert(event.connection, cutters);
+            }
+            EventKind::Data { direction, place: Place::In, bytes, .. } => return self.data(event, *direction, bytes),
+            EventKind::End { direction, .. } => self.unframe(event, *direction)?,
+            // Behind a gap it is not known where a message begins.
+            EventKind::Missed { .. } | EventKind::Closed { .. } => {
+                self.unframe(event, Direction::ToUpstream)?;
+                self.unframe(event, Direction::ToClient)?;
+                self.connections.remove(&event.connection);
+            }
+            EventKind::Data { .. } | EventKind::Connected { .. } => {}
+        }
+        self.sink.event(event)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        self.sink.wake_at()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+    use crate::{
+        inspect::framing::{fixed::Fixed, lines::Lines},
+        words::addr::SocketName,
+    };
+
+    /// Sends what is shown: the place and the bytes, or the word of another event.
+    struct Shows(Sender<String>);
+
+    impl Sink for Shows {
+        fn event(&mut self, event: &Event) -> io::Result<()> {
+            let text = match &event.kind {
+                EventKind::Data { offset, bytes, .. } => format!("{offset} {}", bytes.escape_ascii()),
+                EventKind::Opened { .. } => "open".to_owned(),
+                EventKind::End { .. } => "end".to_owned(),
+                EventKind::Missed { .. } => "missed".to_owned(),
+                other => format!("{other:?}"),
+            };
+            self.0.send(text).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        }
+    }
+
+    fn shown_of(framing: Arc<dyn Framing>, kinds: impl IntoIterator<Item = EventKind>) -> (Vec<String>, usize) {
+        let (sender, receiver) = channel();
+        let mut messages = Messages::new(Shows(sender), framing);
+        let name = || SocketName::Unix(String::new());
+        messages.event(&Event::now(1, EventKind::Opened { client: name(), local: name() })).expect("it is shown");
+        for kind in kinds {
+            messages.event(&Event::now(1, kind)).expect("it is shown");
+        }
+        let kept = messages.kept;
+        drop(messages);
+        (receiver.iter().skip(1).collect(), kept)
+    }
+
+    fn data(bytes: &'static [u8]) -> EventKind {
+        let (direction, place) = (Direction::ToClient, Place::In);
+        EventKind::Data { direction, place, offset: 99, bytes: Bytes::from_static(bytes) }
+    }
+
+    fn end() -> EventKind {
+        EventKind::End { direction: Direction::ToClient, place: Place::In }
+    }
+
+    #[test]
+    fn messages_are_shown_whole_with_their_places_and_the_rest_at_the_end() {
+        let (shown, kept) = shown_of(Arc::new(Lines), [data(b"one\ntw"), data(b"o\n\nre"), end()]);
+        assert_eq!((shown, kept), (["0 one\\n", "4 two\\n", "8 \\n", "9 re", "end"].map(str::to_owned).to_vec(), 0));
+    }
+
+    #[test]
+    fn behind_a_gap_chunks_are_shown() {
+        let missed = EventKind::Missed { events: 1, bytes: 3 };
+        let (shown, kept) = shown_of(Arc::new(Lines), [data(b"on"), missed, data(b"x\ny"), end()]);
+        assert_eq!((shown, kept), (["0 on", "missed", "99 x\\ny", "end"].map(str::to_owned).to_vec(), 0));
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_is_not_waited_for() {
+        let fixed = Fixed::new(MOST as u64 + 1).expect("it is a length");
+        let (shown, kept) = shown_of(Arc::new(fixed), [data(b"ab"), data(b"cd")]);
+        assert_eq!((shown, kept), (["0 ab", "99 cd"].map(str::to_owned).to_vec(), 0));
+    }
+}
