@@ -10,6 +10,15 @@ gone) ends the looking, and nothing else.
 
 Filters act in the order in which they are given: one that looks behind another sees what that has made of the bytes.
 They may be shared by servers, and given to a live server or to one side of a live connection.
+
+>>> import io, socket
+>>> from interpose import Forward, TheServer, filters
+>>> seen = io.StringIO()
+>>> with TheServer("", 0, on_accept=lambda conn: Forward.NOWHERE, filters=[filters.Text(seen)]) as server:
+...     with socket.create_connection(server.address) as client:
+...         client.sendall(b"hello\r\n")
+>>> seen.getvalue().splitlines()[1].partition("#1 ")[2]
+'> hello\\r\\n'
 """
 
 from __future__ import annotations
@@ -43,7 +52,12 @@ _LOOKING: weakref.WeakSet[Filter] = weakref.WeakSet()
 
 
 class Filter:
-    """A filter. Made by the classes of this module; it cannot be changed."""
+    """A filter. Made by the classes of this module; it cannot be changed.
+
+    >>> from interpose import filters
+    >>> isinstance(filters.Hexdump(), filters.Filter)
+    True
+    """
 
     __slots__ = ("__weakref__", "_arguments", "_kept", "_native")
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import interpose
 import pytest
 
-CLASSES = [getattr(interpose, name) for name in interpose.__all__ if name not in ("MORE", "framing")]
-CLASSES.append(interpose.framing.Framing)
+CLASSES = [getattr(interpose, name) for name in interpose.__all__ if name not in ("MORE", "filters", "framing")]
+CLASSES += [interpose.framing.Framing, *(getattr(interpose.filters, name) for name in interpose.filters.__all__)]
 MODULES = ["_addresses", "_checks", "_exceptions", "_names", "framing"]
 
 
@@ -43,6 +43,7 @@ def test_examples_of_the_module_run(name: str) -> None:
 def test_examples_of_the_package_run() -> None:
     assert run(interpose.__doc__, "interpose") > 0
     assert run(interpose.framing.__doc__, "framing") > 0
+    assert run(interpose.filters.__doc__, "filters") > 0
 
 
 def test_every_public_member_has_a_docstring() -> None:
