@@ -1,5 +1,6 @@
 """Every peer of the comparison."""
 
+import atexit
 from pathlib import Path
 
 from . import programs, python_programs
@@ -13,6 +14,7 @@ from .peer import (
     OURS_BESIDE_PROCESS,
     OURS_BESIDE_STUCK,
     OURS_CALLBACK,
+    OURS_CAPTURE,
     OURS_FRAMED,
     OURS_LIMIT,
     OURS_LINES,
@@ -26,8 +28,27 @@ from .peer import (
     Ports,
 )
 
+# A file system in memory.
+MEMORY = Path("/dev/shm")
 # Those whose curves the plots show: each way to relay once, so that the lines can be told apart.
 MAIN = (DIRECT, OURS, "haproxy", "nginx", "tokio-copy", "uvloop", "asyncio")
+
+
+def remove_captures() -> None:
+    """Remove what the last measurement has captured."""
+    for one in MEMORY.glob("interpose-bench_*.pcapng"):
+        one.unlink()
+
+
+def capturing(ours: Command) -> Command:
+    """Return a command that captures into memory, bounded: a fast stream fills that in seconds."""
+
+    def command(ports: Ports, folder: Path) -> list[str]:
+        file = MEMORY / "interpose-bench.pcapng"
+        atexit.register(remove_captures)
+        return [*ours(ports, folder), "--capture", str(file), "--capture-rotate-size", "512MB", "--capture-keep", "1"]
+
+    return command
 
 
 def all_peers(interpose: Path, environment: Path, tokio_copy: Path) -> list[Peer]:
@@ -54,6 +75,7 @@ def all_peers(interpose: Path, environment: Path, tokio_copy: Path) -> list[Peer
     return [
         Peer(DIRECT, "direct, no proxy"),
         Peer(OURS, "**interpose**", ours, version),
+        Peer(OURS_CAPTURE, "**interpose**, captured", capturing(ours), version),
         *programs.relays(),
         Peer("tokio-copy", "tokio copy_bidirectional", copy),
         *python_programs.relays(environment),

@@ -11,6 +11,7 @@ from ._names import names_checked, others_of
 from ._settings_and_help import (
     GROUPS,
     Callbacks,
+    Capturing,
     CommandSettings,
     ForwardSettings,
     Group,
@@ -26,6 +27,7 @@ from ._settings_and_help import (
 
 __all__ = [
     "Callbacks",
+    "Capturing",
     "CommandSettings",
     "ForwardSettings",
     "Limits",

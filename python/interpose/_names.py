@@ -93,6 +93,7 @@ LENGTH_ARGUMENTS = _table(
 )
 FILTERS = _table(
     {
+        "Capture": "pcap pcapng wireshark record dump",
         "Hexdump": "hex dump hexa xxd",
         "JsonLines": "json jsonl ndjson",
         "Text": "ascii print plain",
@@ -105,6 +106,16 @@ FILTER_ARGUMENTS = _table(
         "truncate": "max limit maximum maxbytes shorten cut",
         "color": "colour colors colours",
         "direction": "side way only",
+    }
+)
+CAPTURE_ARGUMENTS = _table(
+    {
+        "path": "file filename name to output target",
+        "snaplen": "snap snaplength truncate limit",
+        "rotate_size": "size maxsize filesize rotatebytes",
+        "rotate_seconds": "seconds interval rotatetime rotateinterval duration",
+        "rotate_keep": "keep files count maxfiles ring",
+        "sides": "side interfaces direction",
     }
 )
 FIXED_ARGUMENTS = _table({"n": "size length width count bytes nbytes"})

@@ -19,6 +19,7 @@ __all__ = [
     "Server",
     "Worker",
     "answer_questions",
+    "capture",
     "flush_logs",
     "forget_after_fork",
     "log_held_up",
@@ -49,6 +50,9 @@ def set_framing(
     other: OtherFramer | None,
     limits: tuple[int, bool],
 ) -> OtherFramer | None: ...
+def capture(
+    path: str | None, snap_length: int, rotate: tuple[int | None, float | None, int | None], both_sides: bool
+) -> Filter: ...
 def start_logging(level: int) -> None: ...
 def next_logs(timeout: float) -> list[tuple[int, str, str]] | None: ...
 def queue_record(key: int) -> bool: ...

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GROUPS",
     "Callbacks",
+    "Capturing",
     "CommandSettings",
     "ForwardSettings",
     "Group",
@@ -431,6 +432,60 @@ class Looking:
         help="show whole messages: lines, resp, length:4, ...",
         meaning="show whole messages of this protocol instead of chunks: the name of a function of "
         "`interpose.framing`, with its argument behind a colon where it has one",
+    )
+
+
+@group("capture", "capturing for Wireshark", "filters=[filters.Capture(path, {}=...)]")
+class Capturing:
+    """The packets of connections, written into a file for Wireshark."""
+
+    file: str | None = setting(
+        default=None,
+        kind=FileName("capture.pcapng"),
+        flag="--capture",
+        help="write packets for Wireshark; - is standard output",
+        meaning='the file that gets what passes as packets (pcapng), made anew; `"-"` is standard output',
+    )
+    snaplen: int = setting(
+        default=262144,
+        kind=Count(1, 262144),
+        flag="--capture-snaplen",
+        others="snap snaplength",
+        help="bytes of each packet that are kept",
+        meaning="the most bytes of a packet that are kept; the first 64, which have the headers, always are",
+    )
+    rotate_size: int | None = setting(
+        default=None,
+        kind=Size(none="no limit"),
+        flag="--capture-rotate-size",
+        others="size maxsize filesize",
+        help="bytes after which another file begins",
+        meaning="the bytes after which another file begins. The files then have a number and a time in their names",
+    )
+    rotate_seconds: float | None = setting(
+        default=None,
+        kind=Seconds(none=True, meaning="for one file"),
+        flag="--capture-rotate-after",
+        others="seconds interval",
+        help="time after which another file begins",
+        meaning="the time after which another file begins, with the next packet",
+    )
+    rotate_keep: int | None = setting(
+        default=None,
+        kind=Count(1, none="all"),
+        flag="--capture-keep",
+        others="keep files",
+        help="how many of those files are kept",
+        meaning="how many of those files are kept: the oldest are removed",
+    )
+    sides: Literal["client", "both"] = setting(
+        default="client",
+        kind=Choice("client", "both"),
+        flag="--capture-sides",
+        others="side interfaces",
+        help="both: also between interpose and TARGET",
+        meaning='`"client"` captures between clients and interpose, `"both"` also between interpose and the upstream, '
+        "where something changes what passes",
     )
 
 

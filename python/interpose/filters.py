@@ -23,6 +23,7 @@ They may be shared by servers, and given to a live server or to one side of a li
 
 from __future__ import annotations
 
+import os
 import time
 import weakref
 from collections.abc import Iterable
@@ -30,8 +31,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn, TypeAlias, cast
 
 from . import _native
 from ._checks import choice, count, seconds
-from ._exceptions import ArgumentTypeError, wrong_type
-from ._names import FILTER_ARGUMENTS, FILTERS, names_checked, nearest
+from ._exceptions import ArgumentTypeError, ConfigError, wrong_type
+from ._names import CAPTURE_ARGUMENTS, FILTER_ARGUMENTS, FILTERS, names_checked, nearest
 from ._outputs import Output, OutputTo, is_drained, output_of, wants_color
 from ._settling import register
 from ._waiting import wait_for
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from ._native import Framing as NativeFraming
     from .framing import Framing
 
-__all__ = ["Filter", "Hexdump", "JsonLines", "Text"]
+__all__ = ["Capture", "Filter", "Hexdump", "JsonLines", "Text"]
 
 Direction: TypeAlias = Literal["both", "to_upstream", "to_client"]
 """The directions that a filter concerns."""
@@ -222,6 +223,71 @@ class JsonLines(Filter):
 
 
 _CLASSES: tuple[type[Filter], ...] = (Hexdump, JsonLines, Text)
+
+
+class Capture(Filter):
+    r"""Writes what passes into a file of packets (pcapng), which Wireshark, tshark and `interpose inspect` read.
+
+    Addresses, times, bytes and ends are those of the connections; the packets of TCP around them are made up so that
+    dissectors follow them. A comment has the close reason. What was left out is a gap, with a comment.
+
+    * `path`: the file, made anew, for you alone (0600). `"-"` is standard output, such as for `wireshark -k -i -`.
+    * `snaplen`: the most bytes of a packet that are kept; the first 64, which have the headers, always are.
+    * `rotate_size`, `rotate_seconds`: the bytes, and the time, after which another file begins. Then the files are
+      named as Wireshark names its sets, `name_00001_20260131235959.pcapng` (UTC); each is whole by itself.
+    * `rotate_keep`: the number of files that are kept; the oldest are removed. None keeps all.
+    * `sides`: `"client"` captures between the client and interpose. `"both"` does so between interpose and the upstream
+      as well, as a second interface: for servers whose callbacks or filters change what passes.
+
+    Raises ArgumentTypeError, and ConfigError where the file cannot be written.
+
+    >>> import tempfile
+    >>> from interpose import TheServer, filters
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     capture = filters.Capture(f"{folder}/a.pcapng", snaplen=4096)
+    ...     with TheServer("", 0, "127.0.0.1:7070", filters=[capture]) as server:
+    ...         capture.missed_bytes
+    0
+    """
+
+    __slots__ = ()
+
+    _defaults = {"snaplen": 262144, "sides": "client"}  # noqa: RUF012 (never changed)
+
+    @names_checked(CAPTURE_ARGUMENTS, first=1)
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        snaplen: int = 262144,
+        rotate_size: int | None = None,
+        rotate_seconds: float | None = None,
+        rotate_keep: int | None = None,
+        sides: Literal["client", "both"] = "client",
+    ) -> None:
+        if not isinstance(path, (str, os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise wrong_type("path", path, "a path", 'give one such as "a.pcapng", or "-" for standard output')
+        name = os.fspath(path)
+        if not name:
+            raise ConfigError('path: it is empty; give one such as "a.pcapng", or "-" for standard output')
+        size = None if rotate_size is None else count("rotate_size", rotate_size, 1)
+        after = None if rotate_seconds is None else seconds("rotate_seconds", rotate_seconds)
+        keep = None if rotate_keep is None else count("rotate_keep", rotate_keep, 1)
+        if keep is not None and size is None and after is None:
+            raise ConfigError("rotate_keep: no file is begun anew; give rotate_size or rotate_seconds too")
+        both = choice("sides", sides, ("client", "both")) == "both"
+        kept = count("snaplen", snaplen, 1, 262144)
+        native = _native.capture(None if name == "-" else name, kept, (size, after, keep), both)
+        self._made(
+            native,
+            None,
+            path=name,
+            snaplen=snaplen,
+            rotate_size=rotate_size,
+            rotate_seconds=rotate_seconds,
+            rotate_keep=rotate_keep,
+            sides=sides,
+        )
 
 
 def filters_of(value: object) -> list[Filter]:

@@ -1,19 +1,51 @@
-//! Captures that are read, for `interpose inspect`.
+//! Captures: those that filters write, and those that are read, for `interpose inspect`.
 
-use std::mem;
+use std::{mem, num::NonZeroUsize, path::PathBuf};
 
 use pyo3::{
     prelude::*,
     types::{PyBytes, PyList},
 };
 
+use super::{convert, errors, filters::Filter};
 use crate::{
+    taps::{
+        capture::{
+            files::{Files, Rotation, Target},
+            sink,
+        },
+        event::Place,
+    },
     wire::{
         capture::{reader::Reader, record::Broken},
         tcp::conversation::{Conversation, Conversations, Ending, Seen},
     },
     words::direction::Direction,
 };
+
+/// When the next file begins, by bytes or seconds, and the number of files that are kept.
+type Rotate = (Option<u64>, Option<f64>, Option<usize>);
+
+/// Returns a filter that writes a capture into a file, or to standard output without a path. With `both_sides`, what passes
+/// is captured as it came and as it is sent on.
+#[pyfunction]
+pub(super) fn capture(
+    py: Python<'_>,
+    path: Option<PathBuf>,
+    snap_length: u32,
+    rotate: Rotate,
+    both_sides: bool,
+) -> PyResult<Filter> {
+    let (size, after, keep) = rotate;
+    let after = convert::seconds(py, "rotate_seconds", after)?;
+    let rotation = Rotation { size, after, keep: keep.and_then(NonZeroUsize::new) };
+    let name = path.as_ref().map_or_else(|| "standard output".to_owned(), |path| path.display().to_string());
+    let target = path.map_or(Target::Output, Target::Path);
+    let opened = py.detach(|| sink::Capture::new(Files::open(target, rotation)?, snap_length, both_sides));
+    let sink = opened.map_err(|error| errors::raise(py, &error))?;
+    let places = if both_sides { &[Place::In, Place::Out][..] } else { &[Place::In] };
+    Filter::looking(py, format!("capture {name}"), sink, (true, true), places)
+}
 
 /// A capture that is read: fed the bytes of a file, it returns events of its connections.
 #[pyclass(module = "interpose._native")]

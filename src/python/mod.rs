@@ -85,6 +85,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<reading::Reading>()?;
     module.add_class::<server::Server>()?;
     module.add_class::<worker::Worker>()?;
+    module.add_function(wrap_pyfunction!(captures::capture, module)?)?;
     module.add_function(wrap_pyfunction!(parse_address, module)?)?;
     module.add_function(wrap_pyfunction!(framers::set_framing, module)?)?;
     module.add_function(wrap_pyfunction!(filters::set_filters, module)?)?;

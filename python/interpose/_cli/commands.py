@@ -97,7 +97,7 @@ COMMANDS = [
     Command(
         "inspect",
         "FILE [options]",
-        "list the connections of a capture, or extract their bytes (FILE: pcapng, pcap)",
+        "list the connections of a capture (pcapng, pcap), or extract their bytes",
         details="FILE is - for standard input. A file that is cut off is shown as far as it is whole.",
         options=(
             Option("--connection", "only the connection with this number", metavar="N", short="-c"),

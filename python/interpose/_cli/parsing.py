@@ -15,6 +15,7 @@ from .._exceptions import BindError, ConfigError, InterposeError, ResolveError, 
 from .._forward import Forward
 from .._groups import (
     Callbacks,
+    Capturing,
     CommandSettings,
     Limits,
     Listen,
@@ -54,6 +55,7 @@ class Listener:
     callbacks: Callbacks
     scripts: ScriptSettings
     looking: Looking = field(default_factory=Looking)
+    capture: Capturing = field(default_factory=Capturing)
     values: Values = field(default_factory=dict[Setting, Given], compare=False, repr=False)
     place: str = field(default="", compare=False)
 
@@ -66,7 +68,8 @@ class Listener:
     def shows(self) -> bool:
         """Return whether standard output belongs to what it shows."""
         looking = self.looking
-        return (looking.hexdump or looking.text or looking.json) and looking.output is None
+        shown = (looking.hexdump or looking.text or looking.json) and looking.output is None
+        return shown or self.capture.file == "-"
 
     def bind(self) -> TheServer:
         """Return a server that listens and is not started."""
@@ -101,12 +104,17 @@ class Listener:
         )
 
     def _filters(self) -> list[Filter]:
-        if self.looking == Looking():
-            # Nothing of filters is imported without them.
-            return []
-        from .looking import filters_of
+        made: list[Filter] = []
+        # Nothing of filters is imported without them.
+        if self.looking != Looking():
+            from .looking import filters_of
 
-        return filters_of(self.looking)
+            made += filters_of(self.looking)
+        if self.capture != Capturing():
+            from .capturing import captures_of
+
+            made += captures_of(self.capture)
+        return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ Surroundings:
 * `seccomp`: system calls that this process is refused.
 * `worked_example`: a change that a page shows, made to a copy of the package.
 * `reference_tables`: the tables of docs/reference that come from the table of settings; it writes them, too.
+* `tshark`: captures as tshark sees them.
 * `payloads`: large random files and their digests.
 * `imports`: the arrows between a package's files, and the circles among those.
 * `measurements`: numbers that are recorded with the results.
