@@ -1,6 +1,11 @@
 //! Captures: those that filters write, and those that are read, for `interpose inspect`.
 
-use std::{mem, num::NonZeroUsize, path::PathBuf};
+use std::{
+    mem,
+    num::NonZeroUsize,
+    path::PathBuf,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use pyo3::{
     prelude::*,
@@ -14,13 +19,18 @@ use crate::{
             files::{Files, Rotation, Target},
             sink,
         },
-        event::Place,
+        event::{Event, EventKind, Place},
+        sinks::{Hexdump, HexdumpStyle, JsonLines, LineStyle, Render, Text},
     },
     wire::{
         capture::{reader::Reader, record::Broken},
         tcp::conversation::{Conversation, Conversations, Ending, Seen},
     },
-    words::direction::Direction,
+    words::{
+        direction::{Both, Direction},
+        outcome::CloseReason,
+        stats::Ledger,
+    },
 };
 
 /// When the next file begins, by bytes or seconds, and the number of files that are kept.
@@ -56,11 +66,15 @@ pub(super) struct CaptureReader {
     broken: Option<Broken>,
     /// The bytes themselves are wanted, not only their numbers.
     with_bytes: bool,
+    /// Shows events, of one connection or of all.
+    render: Option<Box<dyn Render + Sync>>,
+    only: Option<u64>,
+    rendered: Vec<u8>,
 }
 
 /// An event: its time in nanoseconds, its connection's number, its kind, its direction, its place in the stream, its bytes,
 /// and the number of bytes.
-type Event<'py> = (u64, u64, &'static str, &'static str, u64, Option<Bound<'py, PyBytes>>, u64);
+type Listed<'py> = (u64, u64, &'static str, &'static str, u64, Option<Bound<'py, PyBytes>>, u64);
 
 /// A connection: number, client, server, interface, times of the first and the last packet, bytes and missing bytes of both
 /// directions, its end, and the text about that which interpose has written.
@@ -73,6 +87,23 @@ impl CaptureReader {
         Self { with_bytes, ..Self::default() }
     }
 
+    /// Shows events as well, in lines: `hexdump`, `text` or `json`.
+    fn show(&mut self, kind: &str, style: (bool, i64), width: usize, only: Option<u64>) {
+        let (color, utc_offset) = style;
+        let line = LineStyle { color, utc_offset };
+        self.only = only;
+        self.render = Some(match kind {
+            "hexdump" => Box::new(Hexdump::new(HexdumpStyle { line, width, truncate: None })),
+            "text" => Box::new(Text::new(line, None)),
+            _ => Box::new(JsonLines),
+        });
+    }
+
+    /// Returns the lines of the events so far, and forgets them.
+    fn shown<'py>(&mut self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &mem::take(&mut self.rendered))
+    }
+
     /// Takes the next bytes of the file. Returns the events that they bring, up to a fault.
     fn feed<'py>(&mut self, py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyList>> {
         let events = PyList::empty(py);
@@ -83,7 +114,12 @@ impl CaptureReader {
         self.reader.push(data);
         loop {
             match self.reader.next_packet() {
-                Ok(Some(packet)) => self.found.packet(&packet, &mut watcher(py, self.with_bytes, &events, &mut failed)),
+                Ok(Some(packet)) => self.found.packet(
+                    &packet,
+                    &mut watcher(py, self.with_bytes, &events, &mut failed, &mut |of, at, seen| {
+                        show(&mut self.render, self.only, &mut self.rendered, of, at, seen);
+                    }),
+                ),
                 Ok(None) => break,
                 Err(broken) => {
                     self.broken = Some(broken);
@@ -98,7 +134,9 @@ impl CaptureReader {
     fn finish<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let events = PyList::empty(py);
         let mut failed = Ok(());
-        self.found.finish(&mut watcher(py, self.with_bytes, &events, &mut failed));
+        self.found.finish(&mut watcher(py, self.with_bytes, &events, &mut failed, &mut |of, at, seen| {
+            show(&mut self.render, self.only, &mut self.rendered, of, at, seen);
+        }));
         self.broken = mem::take(&mut self.broken).or_else(|| self.reader.finish().err());
         failed.map(|()| events)
     }
@@ -125,8 +163,10 @@ fn watcher<'a, 'py>(
     with_bytes: bool,
     events: &'a Bound<'py, PyList>,
     failed: &'a mut PyResult<()>,
+    show: &'a mut dyn FnMut(&Conversation, u64, &Seen),
 ) -> impl FnMut(&Conversation, u64, Seen) + use<'a, 'py> {
     move |of, at, seen| {
+        show(of, at, &seen);
         let nowhere = ("", 0, None, 0);
         let (kind, (direction, place, bytes, length)) = match seen {
             Seen::Opened => ("opened", nowhere),
@@ -137,11 +177,46 @@ fn watcher<'a, 'py>(
             Seen::End(way) => ("end", (way.word(), 0, None, 0)),
             Seen::Closed => ("closed", nowhere),
         };
-        let event: Event<'_> = (at, of.number, kind, direction, place, bytes, length);
+        let event: Listed<'_> = (at, of.number, kind, direction, place, bytes, length);
         if failed.is_ok() {
             *failed = events.append(event);
         }
     }
+}
+
+/// Appends the lines of an event, if it is shown.
+fn show(
+    render: &mut Option<Box<dyn Render + Sync>>,
+    only: Option<u64>,
+    out: &mut Vec<u8>,
+    of: &Conversation,
+    at: u64,
+    seen: &Seen,
+) {
+    let Some(render) = render.as_mut().filter(|_| only.is_none_or(|only| only == of.number)) else { return };
+    let place = Place::In;
+    let kind = match seen {
+        Seen::Opened => EventKind::Opened { client: of.client.into(), local: of.server.into() },
+        Seen::Bytes(direction, offset, bytes) => {
+            EventKind::Data { direction: *direction, place, offset: *offset, bytes: bytes.clone() }
+        }
+        Seen::Missing(_, _, bytes) => EventKind::Missed { events: 1, bytes: *bytes },
+        Seen::End(direction) => EventKind::End { direction: *direction, place },
+        Seen::Closed => {
+            let reason = match of.ending {
+                // Nothing is known of its end.
+                Ending::Open => return,
+                Ending::Finished => CloseReason::Finished,
+                Ending::Reset(Direction::ToUpstream) => CloseReason::ClientReset,
+                Ending::Reset(Direction::ToClient) => CloseReason::UpstreamReset,
+            };
+            let ledger = |bytes| Ledger { read: bytes, delivered: bytes, ..Ledger::default() };
+            let ledgers = Both { to_upstream: ledger(of.bytes.to_upstream), to_client: ledger(of.bytes.to_client) };
+            EventKind::Closed { reason, error: None, ledgers }
+        }
+    };
+    let at = UNIX_EPOCH + Duration::from_nanos(at);
+    render.render(&Event { connection: of.number, at, kind }, out);
 }
 
 fn described(one: &Conversation) -> Found {

@@ -82,3 +82,15 @@ def test_standard_input_and_a_reader_that_goes(tmp_path: Path) -> None:
         child.popen.stdout.close()
         assert child.wait(20) == 0
         assert child.output() == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("hexdump", "47 45 54 20"), ("text", "HTTP/1.1 200 OK"), ("json", "HTTP/1.1 200 OK")]
+)
+def test_bytes_are_shown_as_by_the_filters(kind: str, said: str, tmp_path: Path) -> None:
+    for words, is_shown in (([], True), (["--connection", "1"], True), (["--connection", "2"], False)):
+        ended = command(tmp_path, "inspect", str(SAMPLES / "cooked.pcap"), f"--{kind}", *words)
+        assert (said in ended.out) == is_shown
+        assert "\x1b" not in ended.out
+    ended = command(tmp_path, "inspect", str(SAMPLES / "cooked.pcap"), "--text", "--json")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)

@@ -101,6 +101,9 @@ COMMANDS = [
         details="FILE is - for standard input. A file that is cut off is shown as far as it is whole.",
         options=(
             Option("--connection", "only the connection with this number", metavar="N", short="-c"),
+            Option("--hexdump", "show the bytes as hexadecimal digits and as text"),
+            Option("--text", "show the bytes as lines of text"),
+            Option("--json", "show what happened as JSON, an object a line"),
             Option(
                 "--extract",
                 "write the bytes into files of this folder, one for each direction",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,10 +50,16 @@ def run(words: Sequence[str]) -> int:
     out = Lines()
     name = asked.places[0]
     reader = _native.CaptureReader("--extract" in asked.options)
+    kinds = [kind for kind in ("hexdump", "text", "json") if f"--{kind}" in asked.options]
+    if len(kinds) > 1:
+        raise ConfigError(f"--{kinds[1]}: it is not allowed with --{kinds[0]}; give one of them")
+    if kinds:
+        color = sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        reader.show(kinds[0], (color, time.localtime().tm_gmtoff), 16, only)
     try:
         with _extracting(asked.options.get("--extract")) as files:
-            _read(name, reader, only, files)
-        for line in _listed(reader, only):
+            _read(name, reader, only, files, out)
+        for line in [] if kinds else _listed(reader, only):
             out.line(line)
         out.flush()
     except BrokenPipeError:
@@ -68,13 +75,15 @@ def _number(text: str | None) -> int | None:
     return int(text)
 
 
-def _read(name: str, reader: _native.CaptureReader, only: int | None, files: _Files | None) -> None:
-    """Read a file, and write its bytes into `files`."""
+def _read(name: str, reader: _native.CaptureReader, only: int | None, files: _Files | None, out: Lines) -> None:
+    """Read a file, write its bytes into `files`, and what is shown of it."""
 
     def hand(events: list[Event]) -> None:
         for event in events:
             if files and only in (None, event[1]):
                 files.take(event)
+        if shown := reader.shown().decode():
+            out.line(shown.removesuffix("\n"))
 
     with _opened(name) as file:
         try:
