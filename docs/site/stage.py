@@ -90,9 +90,16 @@ class Stage:
         pieces: list[str] = []
         end = 0
         for fence in FENCE.finditer(text):
-            pieces += [LINK.sub(moved, text[end : fence.start()]), fence[0]]
+            pieces += [LINK.sub(moved, text[end : fence.start()]), _console(fence[0])]
             end = fence.end()
         return "".join([*pieces, LINK.sub(moved, text[end:])])
+
+
+def _console(fence: str) -> str:
+    """Return a block; no line that a terminal shows is taken for one that is typed, for having a # or % in it."""
+    if not re.match(r"```console\n(?:.*\n)*?\$ ", fence):
+        return fence
+    return re.sub(r"^(?!```|\$ )(?=.*[#%$])", "\u200b", fence, flags=re.MULTILINE)
 
 
 def _place(path: Path) -> str:

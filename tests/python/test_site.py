@@ -55,6 +55,10 @@ def test_links_of_the_pages_lead_to_places_of_the_site(tmp_path: Path) -> None:
     assert (tmp_path / "source/tests/core/conformance/half_close.rs.md").is_file()
     assert "\n```python\n" in (tmp_path / "examples/block.py.md").read_text(encoding="utf-8")
     assert not list(tmp_path.rglob("*.pyc"))
+    # To the site's highlighter a # would be a prompt.
+    redis = (tmp_path / "how-to/watch-redis.md").read_text(encoding="utf-8")
+    assert re.search(r"^\u200b\d\d:\S+ #1 open", redis, re.MULTILINE)
+    assert "\n$ interpose" in redis
 
 
 @pytest.mark.parametrize(
