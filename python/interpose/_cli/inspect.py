@@ -59,8 +59,9 @@ def run(words: Sequence[str]) -> int:
     try:
         with _extracting(asked.options.get("--extract")) as files:
             _read(name, reader, only, files, out)
-        for line in [] if kinds else _listed(reader, only):
-            out.line(line)
+        if not kinds:
+            for line in _listed(reader, only):
+                out.line(line)
         out.flush()
     except BrokenPipeError:
         return OK
