@@ -15,13 +15,17 @@ use pyo3::prelude::*;
 use tokio::time::{sleep, timeout};
 
 use super::awaitable::awaitable;
-use crate::words::lock::EvenPoisoned;
+use crate::words::{lock::EvenPoisoned, log_target};
 
 /// Time between two checks of a task that waits for lines without blocking its thread.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// Maximum number of waiting lines. Further lines are dropped and counted: the log must not grow without bound.
 const MOST_LINES: usize = 1024;
+
+/// How long lines of the access log, for which nobody waits, may wait for more of them: to wake the thread for each would cost
+/// more than the line.
+const GATHER: Duration = Duration::from_millis(50);
 
 /// The ring of this process. Replaced in a forked child, where a thread that no longer exists may have held the lock.
 static RING: LazyLock<ArcSwap<Ring>> = LazyLock::new(|| ArcSwap::from_pointee(Ring::default()));
@@ -41,6 +45,8 @@ struct Ring {
 #[derive(Debug, Default)]
 struct Lines {
     waiting: VecDeque<Line>,
+    /// True if the waiting lines must not wait for more.
+    is_urgent: bool,
     dropped: u64,
     /// Number of lines ever taken, and the number of those that were handled when their taker came again.
     taken: u64,
@@ -51,39 +57,60 @@ struct Lines {
     shut_down: bool,
 }
 
+impl Lines {
+    /// Returns true while the waiting lines may wait for more.
+    fn may_gather(&self) -> bool {
+        !self.is_urgent && !self.shut_down && self.waiting.len() < MOST_LINES / 2
+    }
+}
+
 impl Ring {
     fn lines(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().even_poisoned()
     }
 
-    fn push(&self, line: Line) -> bool {
+    fn push(&self, line: Line, is_urgent: bool) -> bool {
         let mut lines = self.lines();
         if lines.waiting.len() >= MOST_LINES {
             lines.dropped += 1;
             return false;
         }
+        let may_gather = lines.may_gather();
         lines.waiting.push_back(line);
-        self.arrived.notify_one();
+        lines.is_urgent |= is_urgent;
+        if lines.waiting.len() == 1 || (may_gather && !lines.may_gather()) || is_urgent {
+            self.arrived.notify_one();
+        }
         true
     }
 
     /// Waits until all lines pushed before this call are handled, at most for `timeout`. Returns `false` if the time was over
     /// first. Returns at once on the thread that handles the lines.
     fn flush(&self, timeout: Duration) -> bool {
-        let lines = self.lines();
+        let mut lines = self.lines();
         if lines.taker == Some(thread::current().id()) {
             return true;
         }
         let wanted = lines.taken + lines.waiting.len() as u64;
+        self.hurry(&mut lines);
         let held_up = |lines: &mut Lines| lines.done < wanted;
         let waited = self.handed_on.wait_timeout_while(lines, timeout, held_up);
         waited.even_poisoned().0.done >= wanted
     }
 
-    /// Returns the value that `done` has once all lines pushed so far are handled.
+    /// Returns the value that `done` has once all lines pushed so far are handled, which are taken at once.
     fn pushed(&self) -> u64 {
-        let lines = self.lines();
+        let mut lines = self.lines();
+        self.hurry(&mut lines);
         lines.taken + lines.waiting.len() as u64
+    }
+
+    /// Lets the waiting lines be taken at once.
+    fn hurry(&self, lines: &mut Lines) {
+        if !lines.waiting.is_empty() {
+            lines.is_urgent = true;
+            self.arrived.notify_one();
+        }
     }
 
     /// Returns the seconds for which the lines taken last are being handled, how many wait behind them, and how many were dropped.
@@ -102,10 +129,14 @@ impl Ring {
         self.handed_on.notify_all();
         let waited = self.arrived.wait_timeout_while(lines, timeout, idle);
         let mut lines = waited.even_poisoned().0;
+        if !lines.waiting.is_empty() {
+            lines = self.arrived.wait_timeout_while(lines, GATHER, |lines| lines.may_gather()).even_poisoned().0;
+        }
         if lines.waiting.is_empty() && lines.shut_down {
             return None;
         }
         let mut taken: Vec<Line> = lines.waiting.drain(..).collect();
+        lines.is_urgent = false;
         lines.taken += taken.len() as u64;
         lines.since = (!taken.is_empty()).then(Instant::now);
         if std::mem::take(&mut lines.dropped) > 0 {
@@ -138,7 +169,8 @@ impl Log for ToRing {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let name = record.target().replace("::", ".");
-            let _ = RING.load().push((python_level(record.level()), name, record.args().to_string()));
+            let line = (python_level(record.level()), name, record.args().to_string());
+            let _ = RING.load().push(line, record.target() != log_target::ACCESS);
         }
     }
 
@@ -186,7 +218,7 @@ pub(super) fn next_logs(py: Python<'_>, timeout: f64) -> PyResult<Option<Vec<Lin
 /// room; then the record counts as dropped.
 #[pyfunction]
 pub(super) fn queue_record(key: u64) -> bool {
-    RING.load().push((0, String::new(), key.to_string()))
+    RING.load().push((0, String::new(), key.to_string()), true)
 }
 
 /// Waits, at most for `timeout` seconds, until every line that was queued before is handled.
@@ -228,7 +260,7 @@ mod tests {
     fn the_ring_is_bounded_and_says_what_it_lost() {
         let ring = Ring::default();
         for _ in 0..MOST_LINES + 5 {
-            ring.push((30, "interpose".into(), "x".into()));
+            ring.push((30, "interpose".into(), "x".into()), true);
         }
         let lines = ring.take(Duration::ZERO).unwrap();
         assert_eq!(lines.len(), MOST_LINES + 1);
@@ -237,9 +269,26 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_nobody_waits_for_gather_until_one_is_urgent_or_half_the_ring_is_full() {
+        let ring = Ring::default();
+        let push = |is_urgent| ring.push((20, "interpose.access".into(), "x".into()), is_urgent);
+        push(false);
+        assert!(ring.lines().may_gather());
+        push(true);
+        assert!(!ring.lines().may_gather());
+        assert_eq!(ring.take(Duration::ZERO).unwrap().len(), 2);
+        (0..MOST_LINES / 2).for_each(|_| assert!(push(false)));
+        assert!(!ring.lines().may_gather());
+        assert_eq!(ring.take(Duration::ZERO).unwrap().len(), MOST_LINES / 2);
+        push(false);
+        ring.pushed();
+        assert!(!ring.lines().may_gather());
+    }
+
+    #[test]
     fn after_the_shutdown_what_waits_is_still_given_and_then_none() {
         let ring = Ring::default();
-        ring.push((30, "interpose".into(), "last".into()));
+        ring.push((30, "interpose".into(), "last".into()), true);
         ring.lines().shut_down = true;
         assert_eq!(ring.take(Duration::ZERO).unwrap().len(), 1);
         assert_eq!(ring.take(Duration::ZERO), None);
