@@ -102,10 +102,11 @@ impl Drop for Over<'_> {
 
 fn run(name: &str, queue: &Queue, mut sink: impl Sink) {
     if let Err(error) = pump(queue, &mut sink) {
-        // A reader that has gone has seen enough.
-        if error.kind() != io::ErrorKind::BrokenPipe {
-            log::warn!(target: log_target::TAP, "{name}: {error}; nothing more is written there, and the connections go on");
-        }
+        let why = match error.kind() {
+            io::ErrorKind::BrokenPipe => "its reader has gone".to_owned(),
+            _ => error.to_string(),
+        };
+        log::warn!(target: log_target::TAP, "{name}: {why}; nothing more is written there, and the connections go on");
         return;
     }
     let Missed { events, bytes } = queue.missed();
