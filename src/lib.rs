@@ -12,6 +12,7 @@
 //! |---|---|
 //! | [`words`] | values without I/O: addresses, chunks, pieces, close reasons, ledgers, errors |
 //! | [`wire`] | bytes and their meaning: files of packets, TCP in packets |
+//! | [`matching`] | literals and regular expressions, found in a stream that comes in pieces |
 //! | [`taps`] | what looks at connections: events, a bounded queue, the thread of a sink |
 //! | [`inspect`] | stages that bytes pass between being read and being written; no socket, no clock |
 //! | [`settings`] | the choices of a user, and where to connect |
@@ -29,6 +30,7 @@
 pub mod hooks;
 pub mod inspect;
 pub mod live;
+pub mod matching;
 pub mod server;
 pub mod settings;
 pub mod taps;

@@ -94,8 +94,11 @@ LENGTH_ARGUMENTS = _table(
 FILTERS = _table(
     {
         "Capture": "pcap pcapng wireshark record dump",
+        "Grep": "search only match matching find",
         "Hexdump": "hex dump hexa xxd",
         "JsonLines": "json jsonl ndjson",
+        "Replace": "sub substitute rewrite change",
+        "ReplaceRegex": "regex regexp sed resub",
         "Text": "ascii print plain",
     }
 )
@@ -106,6 +109,13 @@ FILTER_ARGUMENTS = _table(
         "truncate": "max limit maximum maxbytes shorten cut",
         "color": "colour colors colours",
         "direction": "side way only",
+        "old": "find search what from",
+        "new": "by with replacewith",
+        "pattern": "regex regexp expression expr",
+        "replacement": "repl sub substitute instead",
+        "count": "times number n maxcount",
+        "hold": "wait timeout delay",
+        "keep": "buffer before kept",
     }
 )
 CAPTURE_ARGUMENTS = _table(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from ._framing_name import FramingName
 from ._kinds import Choice, Count, FileName, LocalAddress, Seconds, Switch, Target, Targets, Texts
+from ._replacements import Replacements
 from ._rows import GROUPS, Group, Setting, group, rows_of, setting
 from ._sizes import Size
 
@@ -432,6 +433,40 @@ class Looking:
         help="show whole messages: lines, resp, length:4, ...",
         meaning="show whole messages of this protocol instead of chunks: the name of a function of "
         "`interpose.framing`, with its argument behind a colon where it has one",
+    )
+    direction: Literal["both", "to_upstream", "to_client"] = setting(
+        default="both",
+        kind=Choice("both", "to_upstream", "to_client"),
+        flag="--direction",
+        others="side way only",
+        help="what is shown and replaced: both, to_upstream or to_client",
+        meaning="the direction that is shown, and in which something is replaced",
+    )
+    grep: tuple[str, ...] = setting(
+        default=(),
+        kind=Texts("PATTERN", "'SELECT .* FROM users'", separator=""),
+        flag="--grep",
+        others="match filter search",
+        help="show only connections that match",
+        meaning="show only connections in which one of these regular expressions matches",
+    )
+    replace: tuple[str, ...] = setting(
+        default=(),
+        kind=Replacements("OLD=NEW", "'old=new'"),
+        flag="--replace",
+        others="sub substitute rewrite",
+        help="replace bytes; \\n, \\xHH and \\= are escapes",
+        meaning="bytes to replace, and what stands in their place: `OLD=NEW`, with `\\n`, `\\r`, `\\t`, `\\0`, "
+        "`\\xHH`, `\\=` and `\\\\`",
+    )
+    replace_regex: tuple[str, ...] = setting(
+        default=(),
+        kind=Replacements("PATTERN=NEW", r"'id\=\d+=id\=0'", is_regex=True),
+        flag="--replace-regex",
+        others="sed regex regexp",
+        help=r"replace what a regular expression matches; \1 is a group",
+        meaning=r"regular expressions, and what stands in place of what they match: `PATTERN=NEW`, with `\1` for a "
+        r"group and `\=` for a `=`",
     )
 
 

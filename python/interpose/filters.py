@@ -25,89 +25,22 @@ from __future__ import annotations
 
 import os
 import time
-import weakref
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from . import _native
 from ._checks import choice, count, seconds
 from ._exceptions import ArgumentTypeError, ConfigError, wrong_type
+from ._filter import Direction, Filter, directions_of
 from ._names import CAPTURE_ARGUMENTS, FILTER_ARGUMENTS, FILTERS, names_checked, nearest
-from ._outputs import Output, OutputTo, is_drained, output_of, wants_color
-from ._settling import register
-from ._waiting import wait_for
+from ._outputs import Output, OutputTo, output_of, wants_color
+from ._rewriting import Grep, Replace, ReplaceRegex
 
 if TYPE_CHECKING:
-    from ._native import Filter as NativeFilter
     from ._native import Framing as NativeFraming
     from .framing import Framing
 
-__all__ = ["Capture", "Filter", "Hexdump", "JsonLines", "Text"]
-
-Direction: TypeAlias = Literal["both", "to_upstream", "to_client"]
-"""The directions that a filter concerns."""
-
-_DIRECTIONS = ("both", "to_upstream", "to_client")
-# Taps whose outputs are to have everything before the process ends.
-_LOOKING: weakref.WeakSet[Filter] = weakref.WeakSet()
-
-
-class Filter:
-    """A filter. Made by the classes of this module; it cannot be changed.
-
-    >>> from interpose import filters
-    >>> isinstance(filters.Hexdump(), filters.Filter)
-    True
-    """
-
-    __slots__ = ("__weakref__", "_arguments", "_kept", "_native")
-
-    _arguments: dict[str, object]
-    _native: NativeFilter
-    # What has to live as long as the filter.
-    _kept: object
-
-    _defaults: ClassVar[dict[str, object]] = {}
-
-    def __init__(self, *_: object, **__: object) -> None:
-        raise ArgumentTypeError("Filter: give one of its kinds, such as filters.Hexdump()")
-
-    def _made(self, native: NativeFilter, kept: object, **arguments: object) -> None:
-        self._native, self._kept = native, kept
-        self._arguments = {name: value for name, value in arguments.items() if value != self._defaults.get(name)}
-        _LOOKING.add(self)
-
-    @property
-    def missed_events(self) -> int:
-        """The number of events that were left out because they came faster than they could be written."""
-        return self._native.missed[0]
-
-    @property
-    def missed_bytes(self) -> int:
-        """The bytes of those events."""
-        return self._native.missed[1]
-
-    def flush(self, timeout: float = 1.0) -> bool:
-        """Wait until everything that it has seen so far is written, at most `timeout` seconds; return whether it is.
-
-        Stopping a server, and the end of the process, do so by themselves.
-        """
-        end = time.monotonic() + seconds("timeout", timeout, zero=True)
-        if not self._native.settle(timeout):
-            return False
-        return wait_for(lambda _: is_drained(self._kept), max(0.0, end - time.monotonic()))
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value!r}" for name, value in self._arguments.items())
-        return f"filters.{type(self).__name__}({shown})"
-
-    def __reduce__(self) -> NoReturn:
-        raise ArgumentTypeError("filter: it cannot be pickled or copied, it holds an open output; make another one")
-
-
-def _directions(direction: object) -> tuple[bool, bool]:
-    chosen = choice("direction", direction, _DIRECTIONS)
-    return chosen != "to_client", chosen != "to_upstream"
+__all__ = ["Capture", "Direction", "Filter", "Grep", "Hexdump", "JsonLines", "Replace", "ReplaceRegex", "Text"]
 
 
 def _style(output: Output, color: bool | None) -> tuple[bool, int]:
@@ -162,7 +95,7 @@ class Hexdump(Filter):
         direction: Direction = "both",
         framing: Framing | None = None,
     ) -> None:
-        size, most, directions = count("width", width, 1, 256), _limit(truncate), _directions(direction)
+        size, most, directions = count("width", width, 1, 256), _limit(truncate), directions_of(direction)
         output = output_of(file)
         native = _native.Filter.hexdump(
             output.named, _style(output, color), size, most, directions, _native_framing(framing)
@@ -196,7 +129,7 @@ class Text(Filter):
         direction: Direction = "both",
         framing: Framing | None = None,
     ) -> None:
-        most, directions, output = _limit(truncate), _directions(direction), output_of(file)
+        most, directions, output = _limit(truncate), directions_of(direction), output_of(file)
         native = _native.Filter.text(output.named, _style(output, color), most, directions, _native_framing(framing))
         self._made(native, output.kept, truncate=truncate, color=color, direction=direction, framing=framing)
 
@@ -217,12 +150,12 @@ class JsonLines(Filter):
 
     @names_checked(FILTER_ARGUMENTS, first=1)
     def __init__(self, file: OutputTo = None, *, direction: Direction = "both", framing: Framing | None = None) -> None:
-        directions, output = _directions(direction), output_of(file)
+        directions, output = directions_of(direction), output_of(file)
         native = _native.Filter.json_lines(output.named, directions, _native_framing(framing))
         self._made(native, output.kept, direction=direction, framing=framing)
 
 
-_CLASSES: tuple[type[Filter], ...] = (Hexdump, JsonLines, Text)
+_CLASSES: tuple[type[Filter], ...] = (Grep, Hexdump, JsonLines, Replace, ReplaceRegex, Text)
 
 
 class Capture(Filter):
@@ -307,14 +240,3 @@ def filters_of(value: object) -> list[Filter]:
             raise wrong_type("filters", one, "a filter", advice)
         found.append(one)
     return found
-
-
-def _settle_all(limit: float) -> bool:
-    """Wait until all outputs have what was seen so far, at most `limit` seconds together; return whether they have."""
-    end = time.monotonic() + limit
-    # Each is asked, also behind one that has not everything.
-    settled = [one.flush(max(0.0, end - time.monotonic())) for one in list(_LOOKING)]
-    return all(settled)
-
-
-register(_settle_all)

@@ -24,6 +24,7 @@ pub(super) fn begin(context: &ConnectionContext, shared: &Arc<Shared>) {
     for direction in Direction::ALL {
         let made = filters::stages_of(&context.filters, shared.id, direction, shared.meters[direction].ledger().read);
         let edit = move |stages: &mut Stages| stages.set_filters(made);
+        shared.control.filtered.set(direction, filters::want_messages(&context.filters, direction));
         // A direction that has ended already has no bytes to show.
         let _ = shared.edit(direction, Edit::Stages(Box::new(edit)));
     }

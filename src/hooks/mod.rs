@@ -76,6 +76,11 @@ pub trait Hooks: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Returns true if the framers may be called on any thread, and so frame for filters as well.
+    fn frames_anywhere(&self) -> bool {
+        true
+    }
+
     /// Called when a client was accepted. Nothing was read from it, and nothing is connected yet.
     fn on_accept(&self, connection: &Connection) -> Result<Answer<Decision>, Failed>;
 

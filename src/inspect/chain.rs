@@ -10,7 +10,7 @@ use self::link::{Link, LinkState};
 use crate::{
     inspect::{
         filters::FilterStages,
-        framing::message_stage::MessageStage,
+        framing::{ReplacedMessages, message_stage::MessageStage},
         outbox::{Finish, Outbox, Piece},
         stage::{End, Progress, Stage},
     },
@@ -34,6 +34,8 @@ pub struct Stages {
     framer: Option<usize>,
     /// The numbers of filters directly before and directly behind the hook.
     filters: (usize, usize),
+    /// The rules of the framer, for stages that replace messages.
+    messages: Option<ReplacedMessages>,
     /// A reset that a stage has asked for, behind what still lies between the stages.
     reset: Option<(Finish, Option<Instant>)>,
 }
@@ -48,7 +50,7 @@ enum Due {
 
 impl Default for Stages {
     fn default() -> Self {
-        Self { links: vec![Link::default()], at_source: 0, hook: 0, framer: None, filters: (0, 0), reset: None }
+        Self { links: vec![Link::default()], at_source: 0, hook: 0, framer: None, filters: (0, 0), messages: None, reset: None }
     }
 }
 
@@ -78,6 +80,11 @@ impl Stages {
     pub fn insert(&mut self, at: usize, stage: Box<dyn Stage>) {
         let at = at.min(self.links.len());
         let mut link = Link { stage: Some(stage), ..Link::default() };
+        if let (Some(stage), Some(messages), Some(framer)) = (&mut link.stage, &self.messages, self.framer)
+            && at > framer
+        {
+            stage.framed(Some(messages));
+        }
         if let Some(displaced) = self.links.get_mut(at) {
             // Bytes that wait there have not been fed to any stage behind the place.
             (link.queue, link.end, link.end_due) =
@@ -102,6 +109,10 @@ impl Stages {
         let at = self.framer.unwrap_or(self.at_source);
         if self.framer.is_some() {
             self.remove(at);
+        }
+        self.messages = framer.as_ref().map(MessageStage::replaced_messages);
+        for stage in self.links.iter_mut().skip(self.at_source).filter_map(|link| link.stage.as_mut()) {
+            stage.framed(self.messages.as_ref());
         }
         if let Some(framer) = framer {
             let waiting: usize = self.links.iter().take(at + 1).flat_map(|link| &link.queue).map(|piece| piece.bytes.len()).sum();

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::{
-    inspect::outbox::Outbox,
+    inspect::{framing::ReplacedMessages, outbox::Outbox},
     words::{chunk::Chunk, outcome::Failed},
 };
 
@@ -62,6 +62,12 @@ pub trait Stage: Send + fmt::Debug {
     fn resume(&mut self, out: &mut Outbox) -> Progress {
         let _ = out;
         Progress::Moved
+    }
+
+    /// Says whether the chunks to come are messages, and what is to be done with those that are replaced. Called before the
+    /// first of them.
+    fn framed(&mut self, messages: Option<&ReplacedMessages>) {
+        let _ = messages;
     }
 
     /// Returns the bytes that the stage keeps, because it is taken out of a live connection. They are fed to the stage that

@@ -130,6 +130,8 @@ pub(crate) struct Control {
     pub partial: Directions,
     /// Directions whose messages have a length field that is set for hooks.
     pub length_fields: Directions,
+    /// Directions of which a filter wants whole messages.
+    pub filtered: Directions,
     /// Directions that accept no injected bytes any more.
     pub over: Directions,
     /// Directions whose source is paused.

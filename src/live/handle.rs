@@ -198,6 +198,7 @@ impl Connection {
         let (this, id) = (Arc::clone(&self.0), self.0.id);
         // Made by the connection's task: by then the number of bytes that were read stands still.
         self.edit_stages(direction, move |stages| {
+            this.control.filtered.set(direction, filters::want_messages(&filters, direction));
             stages.set_filters(filters::stages_of(&filters, id, direction, this.meters[direction].ledger().read));
         })
     }

@@ -21,6 +21,8 @@ pub(super) enum Kind {
     Framing,
     /// A thread could not be started.
     Thread,
+    /// A value is of the right type, and wrong.
+    Config,
 }
 
 impl Kind {
@@ -34,6 +36,7 @@ impl Kind {
             Self::Busy => "LaneError",
             Self::Framing => "FramingError",
             Self::Thread => "RuntimeStartError",
+            Self::Config => "ConfigError",
         };
         make(py, class, None, message.into())
     }

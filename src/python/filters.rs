@@ -28,7 +28,7 @@ pub(super) struct Filter {
 }
 
 /// The directions that a filter concerns, to the upstream and to the client.
-type Directions = (bool, bool);
+pub(super) type Directions = (bool, bool);
 
 impl Filter {
     /// Returns a filter that shows connections to a sink. `name` stands in log lines.
@@ -45,6 +45,16 @@ impl Filter {
         let (to_upstream, to_client) = directions;
         let look = Look { queue: Arc::clone(tap.queue()), directions: Both { to_upstream, to_client }, places: places.to_vec() };
         Ok(Self { filter: Arc::new(look), tap: Some(tap) })
+    }
+
+    /// Returns a filter that only changes what passes.
+    pub(super) fn changing(filter: impl filters::Filter + 'static) -> Self {
+        Self { filter: Arc::new(filter), tap: None }
+    }
+
+    /// Returns the filter of the core.
+    pub(super) fn core(&self) -> &dyn filters::Filter {
+        &*self.filter
     }
 
     fn rendering(

@@ -37,6 +37,11 @@ impl ServerFraming {
         Some(Self { pair: FramingPair { of_client, of_upstream }, rules: callbacks.rules, calls_python })
     }
 
+    /// Returns true if a function of the user's is among them, which only the lane can call.
+    pub(super) fn calls_python(&self) -> bool {
+        self.calls_python
+    }
+
     /// Returns the framers of one connection: those with which messages were read before the relay, if some were.
     pub(super) fn framed(&self, connection: &Connection) -> Framed {
         let mut framed = self.pair.framed(self.rules);

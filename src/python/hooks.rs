@@ -164,6 +164,10 @@ impl Hooks for PythonHooks {
         self.framing.as_ref().map(|framing| framing.framed(connection))
     }
 
+    fn frames_anywhere(&self) -> bool {
+        self.framing.as_ref().is_none_or(|framing| !framing.calls_python())
+    }
+
     fn on_accept(&self, connection: &Connection) -> Result<Answer<Decision>, Failed> {
         // Checked while attached: other lanes that have connected and waited to go on have run before.
         locals::attached(|_, here| here.server.refuse_circle(connection)).unwrap_or(Ok(()))?;

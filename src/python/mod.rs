@@ -37,6 +37,7 @@ mod outgoing;
 mod process;
 mod questions;
 mod reading;
+mod rewriting;
 mod runtime;
 mod server;
 mod view;
@@ -89,6 +90,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(parse_address, module)?)?;
     module.add_function(wrap_pyfunction!(framers::set_framing, module)?)?;
     module.add_function(wrap_pyfunction!(filters::set_filters, module)?)?;
+    module.add_function(wrap_pyfunction!(rewriting::replace, module)?)?;
+    module.add_function(wrap_pyfunction!(rewriting::replace_regex, module)?)?;
+    module.add_function(wrap_pyfunction!(rewriting::grep, module)?)?;
     module.add_function(wrap_pyfunction!(logging::start_logging, module)?)?;
     module.add_function(wrap_pyfunction!(logging::next_logs, module)?)?;
     module.add_function(wrap_pyfunction!(logging::queue_record, module)?)?;

@@ -1,13 +1,12 @@
-//! When a direction is framed: from the time at which a hook first wants its bytes until none does.
+//! When a direction is framed: from the time at which a hook or a filter first wants its messages until none does.
 
 use super::{
-    replaced_messages::ReplacedMessages,
     stages::{Framing, Idle},
     state::Relay,
 };
 use crate::{
     hooks::connection_hooks::ConnectionHooks,
-    inspect::framing::{Framed, Framer, FramingRules, message_stage::MessageStage},
+    inspect::framing::{Framed, Framer, FramingRules, ReplacedMessages, message_stage::MessageStage},
     words::{
         direction::Direction::{self, ToClient, ToUpstream},
         interest::Interest,
@@ -15,16 +14,23 @@ use crate::{
 };
 
 impl Relay<'_> {
-    /// Puts the framer of a direction in its place once a hook wants its bytes, and takes it out once none does.
+    /// Puts the framer of a direction in its place once a hook or a filter wants its bytes, and takes it out once none does.
     pub(super) fn frame(&mut self, direction: Direction, hooks: &ConnectionHooks) {
-        let interest = hooks.interest();
         match self.pumps[direction].framing {
-            Framing::Unasked if interest.has(Interest::recv(direction)) => self.ask_for_framers(hooks),
-            Framing::Idle if interest.has(Interest::recv(direction)) => self.begin_framing(direction, Framing::Active),
-            Framing::Active if !interest.has(Interest::recv(direction)) => self.unframe(direction),
-            Framing::ActiveWithOther if !interest.has(EITHER) => self.unframe(direction),
+            Framing::Unasked if self.is_wanted(direction, hooks) => self.ask_for_framers(hooks),
+            Framing::Idle if self.is_wanted(direction, hooks) => self.begin_framing(direction, Framing::Active),
+            Framing::Active if !self.is_wanted(direction, hooks) => self.unframe(direction),
+            Framing::ActiveWithOther if !Direction::ALL.into_iter().any(|either| self.is_wanted(either, hooks)) => {
+                self.unframe(direction);
+            }
             _ => {}
         }
+    }
+
+    /// Returns true if a hook or a filter wants the messages of a direction.
+    fn is_wanted(&self, direction: Direction, hooks: &ConnectionHooks) -> bool {
+        let is_filtered = self.order.shared.control.filtered.has(direction);
+        hooks.interest().has(Interest::recv(direction)) || is_filtered && hooks.server.hooks.frames_anywhere()
     }
 
     #[cold]
@@ -51,7 +57,7 @@ impl Relay<'_> {
         }
         let active = if both { Framing::ActiveWithOther } else { Framing::Active };
         for direction in Direction::ALL {
-            if self.pumps[direction].framing == Framing::Idle && (both || hooks.interest().has(Interest::recv(direction))) {
+            if self.pumps[direction].framing == Framing::Idle && (both || self.is_wanted(direction, hooks)) {
                 self.begin_framing(direction, active);
             }
         }
@@ -117,6 +123,3 @@ impl Relay<'_> {
         matches!(self.pumps[direction].framing, Framing::Active | Framing::ActiveWithOther)
     }
 }
-
-/// The bytes of either direction.
-const EITHER: Interest = Interest::TO_UPSTREAM.with(Interest::TO_CLIENT);

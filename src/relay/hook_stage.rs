@@ -2,10 +2,10 @@
 
 use std::{mem, task::Poll, time::Instant};
 
-use super::{hook::Hook, replaced_messages::ReplacedMessages, turn::no_memory, waiting_bytes::Held};
+use super::{hook::Hook, turn::no_memory, waiting_bytes::Held};
 use crate::{
     hooks::{Answer, EndVerdict, Failed, Ticket, Verdict},
-    inspect::{End, Outbox, Progress, Stage},
+    inspect::{End, Outbox, Progress, Stage, framing::ReplacedMessages},
     words::chunk::Chunk,
 };
 

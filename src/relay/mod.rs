@@ -15,7 +15,6 @@ mod hook_stage;
 mod peer_timeout;
 mod progress_timeout;
 mod pump;
-mod replaced_messages;
 mod rest;
 mod run;
 mod scratch;

@@ -153,7 +153,9 @@ impl<'a> Relay<'a> {
                 Hook::of((hooks, on_lane), direction, opposite_stalled, splice, coalesce)
             }
             elsewhere => {
-                if let Some(hooks) = elsewhere.filter(|_| self.is_framed(direction)) {
+                if let Some(hooks) =
+                    elsewhere.filter(|_| self.is_framed(direction) || self.order.shared.control.filtered.has(direction))
+                {
                     self.frame(direction, hooks);
                 }
                 Hook::native(elsewhere, direction, splice, coalesce)

@@ -8,7 +8,6 @@ use tokio::time::{Sleep, sleep_until};
 use super::{
     hook::Hook,
     hook_stage::{Asked, HookStage},
-    replaced_messages::ReplacedMessages,
     turn::no_memory,
     waiting_bytes::Held,
 };
@@ -16,7 +15,7 @@ use crate::{
     hooks::{Answer, EndVerdict, Failed, Verdict},
     inspect::{
         End, Outbox, Progress, Stage, Stages,
-        framing::{Framer, FramingRules, message_stage::MessageStage},
+        framing::{Framer, FramingRules, ReplacedMessages, message_stage::MessageStage},
     },
     live::shared::Shared,
     words::chunk::Chunk,

@@ -5,6 +5,7 @@
 
 pub mod capture;
 pub mod event;
+pub mod grep;
 pub mod output;
 pub mod queue;
 pub mod sinks;

@@ -17,6 +17,7 @@ mod use_graph;
 const LAYERS: &[&str] = &[
     "words",
     "wire",
+    "matching",
     "taps",
     "inspect",
     "settings",

@@ -50,9 +50,16 @@ OTHERS: dict[str, tuple[object, str]] = {
     "Target": ("192.0.2.9:9", "192.0.2.9:9"),
     "Targets": (("192.0.2.9:9",), "192.0.2.9:9"),
     "Texts": (("a=1",), "a=1"),
+    "Replacements": (("a=1",), "a=1"),
 }
 # Another one, where a number is none.
-ANOTHER = {"LocalAddress": "192.0.2.3", "Target": "192.0.2.3:3", "Targets": "192.0.2.3:3", "Texts": "a=2"}
+ANOTHER = {
+    "LocalAddress": "192.0.2.3",
+    "Target": "192.0.2.3:3",
+    "Targets": "192.0.2.3:3",
+    "Texts": "a=2",
+    "Replacements": "a=2",
+}
 
 
 def other_than_the_default(row: Setting) -> tuple[Any, str]:

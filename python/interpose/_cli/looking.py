@@ -1,12 +1,14 @@
-"""The settings of looking, made filters."""
+"""The settings of looking and replacing, made filters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from .. import filters, framing
 from .._exceptions import ConfigError
 from .._groups import Looking
+from .._replacements import pairs_of, regex_pair
 from ..framing import Framing
 
 _COLORS = {"auto": None, "always": True, "never": False}
@@ -18,24 +20,53 @@ _WITH_ARGUMENT: dict[str, Callable[[str], Framing]] = {
 
 
 def filters_of(looking: Looking) -> list[filters.Filter]:
-    """Return the filters that `looking` means, or raise ConfigError."""
+    """Return the filters that `looking` means, or raise ConfigError: what shows first, then what replaces."""
     _check(looking)
-    frames = _framing_of(looking.framing)
-    color = _COLORS[looking.color]
     try:
-        if looking.hexdump:
-            made: filters.Filter = filters.Hexdump(
-                looking.output, width=looking.width, truncate=looking.truncate, color=color, framing=frames
-            )
-        elif looking.text:
-            made = filters.Text(looking.output, truncate=looking.truncate, color=color, framing=frames)
-        elif looking.json:
-            made = filters.JsonLines(looking.output, framing=frames)
-        else:
-            return []
+        shows = _shows(looking)
     except OSError as error:
         raise ConfigError(f"--output {looking.output}: {error.strerror}; give a file that can be written") from error
-    return [made]
+    if shows is not None and looking.grep:
+        # Both directions are looked through: an answer may match as well as a question.
+        pattern = looking.grep[0] if len(looking.grep) == 1 else "|".join(f"(?:{one})" for one in looking.grep)
+        with _said_of("--grep"):
+            shows = filters.Grep(pattern.encode("utf-8", "surrogateescape"), shows)
+    return [*([shows] if shows is not None else []), *_replaces(looking)]
+
+
+def server_framing(looking: Looking) -> Framing | None:
+    """Return the framing of the server: whole messages are replaced in, with their lengths set right."""
+    return _framing_of(looking.framing) if looking.replace or looking.replace_regex else None
+
+
+def _shows(looking: Looking) -> filters.Filter | None:
+    output, direction, frames = looking.output, looking.direction, _framing_of(looking.framing)
+    truncate, color = looking.truncate, _COLORS[looking.color]
+    if looking.hexdump:
+        width = looking.width
+        return filters.Hexdump(output, width=width, truncate=truncate, color=color, direction=direction, framing=frames)
+    if looking.text:
+        return filters.Text(output, truncate=truncate, color=color, direction=direction, framing=frames)
+    return filters.JsonLines(output, direction=direction, framing=frames) if looking.json else None
+
+
+def _replaces(looking: Looking) -> Iterator[filters.Filter]:
+    if looking.replace:
+        with _said_of("--replace"):
+            pairs = pairs_of("", looking.replace, "'old=new'")
+            yield filters.Replace(pairs, direction=looking.direction)
+    for text in looking.replace_regex:
+        with _said_of("--replace-regex"):
+            pattern, replacement = regex_pair("", text, "'pattern=new'")
+            yield filters.ReplaceRegex(pattern, replacement, direction=looking.direction)
+
+
+@contextmanager
+def _said_of(option: str) -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{option}: {error}") from None
 
 
 def _check(looking: Looking) -> None:
@@ -45,8 +76,8 @@ def _check(looking: Looking) -> None:
         raise ConfigError(f"{ways[1]}: it is not allowed with {ways[0]}; give one of them")
     if ways:
         return
-    default = Looking()
-    for name in ("output", "width", "truncate", "framing"):
+    default, replaces = Looking(), looking.replace or looking.replace_regex
+    for name in ("output", "width", "truncate", "grep", *(() if replaces else ("framing", "direction"))):
         if getattr(looking, name) != getattr(default, name):
             raise ConfigError(f"--{name}: it says how to show what passes; add --hexdump, --text or --json")
 

@@ -36,6 +36,7 @@ from .slips import check
 
 if TYPE_CHECKING:
     from ..filters import Filter
+    from ..framing import Framing
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ class Listener:
             relay=self.relay,
             callbacks=self.callbacks,
             filters=self._filters(),
+            framing=self._framing(),
         )
 
     def _filters(self) -> list[Filter]:
@@ -115,6 +117,14 @@ class Listener:
 
             made += captures_of(self.capture)
         return made
+
+    def _framing(self) -> Framing | None:
+        """Return the framing of the server: what is replaced may change the lengths of messages."""
+        if not (self.looking.replace or self.looking.replace_regex):
+            return None
+        from .looking import server_framing
+
+        return server_framing(self.looking)
 
 
 @dataclass(frozen=True, slots=True)

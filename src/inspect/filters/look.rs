@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Filter, Position, tap::TapStage};
 use crate::{
     inspect::Stage,
-    taps::{event::Place, queue::Queue},
+    taps::{event::Place, grep::Target, queue::Queue},
     words::direction::{Both, Direction},
 };
 
@@ -29,6 +29,10 @@ impl Look {
 impl Filter for Look {
     fn stage(&self, at: Position) -> Option<Box<dyn Stage>> {
         self.is_at(at.place, at.direction).then(|| Box::new(TapStage::new(Arc::clone(&self.queue), at)) as Box<dyn Stage>)
+    }
+
+    fn target(&self) -> Option<Target> {
+        Some(Target { queue: Arc::clone(&self.queue), directions: self.directions, places: self.places.clone() })
     }
 
     fn queue(&self) -> Option<&Arc<Queue>> {

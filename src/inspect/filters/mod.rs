@@ -4,18 +4,32 @@ use std::{fmt, sync::Arc};
 
 use super::Stage;
 use crate::{
-    taps::{event::Place, queue::Queue},
+    taps::{event::Place, grep::Target, queue::Queue},
     words::direction::Direction,
 };
 
 pub mod look;
 pub mod messages;
+pub mod replace;
+pub mod rewrite;
+pub mod rewrite_stage;
 pub mod tap;
 
 /// A filter, which makes a stage for each direction of each connection.
 pub trait Filter: Send + Sync + fmt::Debug {
     /// Returns the stage for a position; None if the filter has none there.
     fn stage(&self, at: Position) -> Option<Box<dyn Stage>>;
+
+    /// Returns true if the filter wants whole messages of a direction, where the server has a framing.
+    fn wants_messages(&self, direction: Direction) -> bool {
+        let _ = direction;
+        false
+    }
+
+    /// Returns what another filter may show connections to, if the filter only looks.
+    fn target(&self) -> Option<Target> {
+        None
+    }
 
     /// Returns the queue that gets the other events of connections, if the filter only looks.
     fn queue(&self) -> Option<&Arc<Queue>> {
@@ -41,6 +55,11 @@ pub type Filters = Arc<[Arc<dyn Filter>]>;
 
 /// The stages of one direction: those before the hook, and those behind it.
 pub type FilterStages = (Vec<Box<dyn Stage>>, Vec<Box<dyn Stage>>);
+
+/// Returns true if a filter wants whole messages of a direction, where the server has a framing.
+pub fn want_messages(filters: &[Arc<dyn Filter>], direction: Direction) -> bool {
+    filters.iter().any(|filter| filter.wants_messages(direction))
+}
 
 /// Returns the stages of filters for one direction of a connection.
 pub fn stages_of(filters: &[Arc<dyn Filter>], connection: u64, direction: Direction, read: u64) -> FilterStages {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{
+    ReplacedMessages,
     framer::{Broken, Cut, Framer},
     spec::{FramingErrors, FramingRules},
 };
@@ -79,6 +80,11 @@ impl MessageStage {
     /// Returns the stage for a stream of which `offset` bytes are past.
     pub(crate) fn beginning_at(self, offset: u64) -> Self {
         Self { offset, ..self }
+    }
+
+    /// Returns what follows what is put in place of messages.
+    pub(crate) fn replaced_messages(&self) -> ReplacedMessages {
+        ReplacedMessages::of(&*self.framer)
     }
 
     /// Writes the next message, or the rest of the stream.

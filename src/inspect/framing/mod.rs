@@ -15,6 +15,7 @@ pub mod mysql;
 mod passed;
 pub mod postgres;
 pub mod redis;
+mod replaced_messages;
 pub mod spec;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -36,6 +37,7 @@ pub use self::{
     mysql::Mysql,
     postgres::Postgres,
     redis::Resp,
+    replaced_messages::ReplacedMessages,
     spec::{Framed, Framing, FramingErrors, FramingPair, FramingRules},
     tls_record::TlsRecords,
     varint::Varint,

@@ -19,7 +19,8 @@ class ScriptedServer(TheServer):
         own: list[Any] = [*settings.pop("filters", ())]
         if filters := [*own, *keywords.pop("filters", ())]:
             keywords["filters"] = filters
-        super().__init__(address, **settings, **keywords)
+        # The framing of a script goes before that of the command.
+        super().__init__(address, **{**settings, **keywords})
         self.scripts = scripts
         scripts.attach(self, own)
 
