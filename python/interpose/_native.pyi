@@ -262,8 +262,7 @@ class Filter:
     def hexdump(
         output: tuple[str, int],
         style: tuple[bool, int],
-        width: int,
-        truncate: int | None,
+        size: tuple[int, int | None],
         directions: tuple[bool, bool],
         framing: Framing | None,
     ) -> Filter: ...

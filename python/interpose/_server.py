@@ -110,8 +110,7 @@ class TheServer(Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
         size = self.buffer_size if relay.buffer_size is None else relay.buffer_size
         relay = replace(relay, buffer_size=size)
         host, port = listen_address(host, port)
-        wanted = self.forward_to if forward_to is None else forward_to
-        forward = target_of(wanted, is_needed=not held.decides)
+        forward = target_of(self.forward_to if forward_to is None else forward_to, is_needed=not held.decides)
         self.framing = self.framing if framing is None else framing
         framings = framings_of(self.framing, relay, inherited=type(self).framing)
         held.prepare(Tutorial(self, held, callbacks), callbacks, relay.buffer, framings)

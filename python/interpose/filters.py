@@ -98,7 +98,7 @@ class Hexdump(Filter):
         size, most, directions = count("width", width, 1, 256), _limit(truncate), directions_of(direction)
         output = output_of(file)
         native = _native.Filter.hexdump(
-            output.named, _style(output, color), size, most, directions, _native_framing(framing)
+            output.named, _style(output, color), (size, most), directions, _native_framing(framing)
         )
         self._made(
             native, output.kept, width=width, truncate=truncate, color=color, direction=direction, framing=framing

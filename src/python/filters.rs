@@ -104,12 +104,11 @@ impl Filter {
         py: Python<'_>,
         output: (String, i64),
         style: (bool, i64),
-        width: usize,
-        truncate: Option<usize>,
+        size: (usize, Option<usize>),
         directions: Directions,
         framing: Option<&Framing>,
     ) -> PyResult<Self> {
-        let (color, utc_offset) = style;
+        let ((color, utc_offset), (width, truncate)) = (style, size);
         let style = HexdumpStyle { line: LineStyle { color, utc_offset }, width, truncate };
         Self::rendering(py, output, Hexdump::new(style), directions, framing)
     }

@@ -63,7 +63,8 @@ mod tests {
         let (reader, writer): (OwnedFd, OwnedFd) = pipe().expect("a pipe");
         fcntl_setfl(&writer, OFlags::NONBLOCK).expect("it becomes non-blocking");
         let mut output = Output::new(writer.into());
-        let writing = thread::spawn(move || output.write_all(&vec![7; 1024 * 1024]));
+        let write = move || output.write_all(&vec![7; 1024 * 1024]);
+        let writing = thread::Builder::new().spawn(write).expect("a thread");
         let mut read = Vec::new();
         File::from(reader).read_to_end(&mut read).expect("it is open");
         assert!(writing.join().expect("it ends").is_ok() && read.len() == 1024 * 1024);

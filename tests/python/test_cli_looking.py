@@ -93,7 +93,7 @@ def test_a_reader_that_has_gone_resets_no_client() -> None:
         assert "its reader has gone; nothing more is written there, and the connections go on" in err
 
 
-WRONG = {
+WRONG: dict[tuple[str, ...], str] = {
     ("--hexdump", "--json"): "--json: it is not allowed with --hexdump; give one of them",
     ("--width", "8"): "--width: it says how to show what passes; add --hexdump, --text or --json",
     ("--framing", "resp"): "--framing: it says how to show what passes; add --hexdump, --text or --json",

@@ -10,8 +10,11 @@ from collections.abc import Callable
 import interpose
 import pytest
 
-CLASSES = [getattr(interpose, name) for name in interpose.__all__ if name not in ("MORE", "filters", "framing")]
-CLASSES += [interpose.framing.Framing, *(getattr(interpose.filters, name) for name in interpose.filters.__all__)]
+CLASSES = [
+    *(getattr(interpose, name) for name in interpose.__all__ if name not in ("MORE", "filters", "framing")),
+    interpose.framing.Framing,
+    *(getattr(interpose.filters, name) for name in interpose.filters.__all__),
+]
 MODULES = ["_addresses", "_checks", "_exceptions", "_names", "framing"]
 
 

@@ -29,6 +29,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "_sizes",
         "_service_names",
         "_rows",
+        "_server_settings_and_help",
         "_settings_and_help",
         "_names",
         "_groups",

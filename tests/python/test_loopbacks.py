@@ -17,6 +17,7 @@ class Listening:
     """A listener of the command."""
 
     what = "for a test"
+    shows = False
 
     def __init__(self, address: str, target: int) -> None:
         self.address = address

@@ -82,7 +82,7 @@ def ask(folder: Path, group: str, name: str, flag: str, slip: str) -> dict[str, 
 
 
 def test_a_row_is_all_that_a_new_setting_needs(tmp_path: Path) -> None:
-    table = copy_of_the_package(tmp_path) / "_settings_and_help.py"
+    table = copy_of_the_package(tmp_path) / "_server_settings_and_help.py"
     before = table.read_text(encoding="utf-8")
     begin, end = before.split("    unacknowledged: float | None", 1)
     table.write_text(f"{begin}{ROW}    unacknowledged: float | None{end}", encoding="utf-8")

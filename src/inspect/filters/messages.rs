@@ -144,7 +144,7 @@ impl<S: Sink> Sink for Messages<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Sender, channel};
+    use std::sync::mpsc::{SyncSender, sync_channel};
 
     use super::*;
     use crate::{
@@ -153,7 +153,7 @@ mod tests {
     };
 
     /// Sends what is shown: the place and the bytes, or the word of another event.
-    struct Shows(Sender<String>);
+    struct Shows(SyncSender<String>);
 
     impl Sink for Shows {
         fn event(&mut self, event: &Event) -> io::Result<()> {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     fn shown_of(framing: Arc<dyn Framing>, kinds: impl IntoIterator<Item = EventKind>) -> (Vec<String>, usize) {
-        let (sender, receiver) = channel();
+        let (sender, receiver) = sync_channel(100);
         let mut messages = Messages::new(Shows(sender), framing);
         let name = || SocketName::Unix(String::new());
         messages.event(&Event::now(1, EventKind::Opened { client: name(), local: name() })).expect("it is shown");
