@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -21,7 +21,7 @@ COMMAND = [sys.executable, "-m", "interpose"]
 @contextmanager
 def looking(
     *words: str, out: int = PIPE, env: dict[str, str] | None = None
-) -> Iterator[tuple[Popen[str], tuple[str, int]]]:
+) -> Generator[tuple[Popen[str], tuple[str, int]]]:
     """Run the command in front of an echo; yield it with its address, which is its first line on standard error."""
     with Echo() as upstream:
         target = "{}:{}".format(*upstream.address)

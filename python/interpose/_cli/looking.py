@@ -62,7 +62,7 @@ def _replaces(looking: Looking) -> Iterator[filters.Filter]:
 
 
 @contextmanager
-def _said_of(option: str) -> Iterator[None]:
+def _said_of(option: str) -> Generator[None]:
     try:
         yield
     except ConfigError as error:
