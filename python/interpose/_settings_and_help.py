@@ -154,7 +154,7 @@ class Looking:
         kind=Choice("both", "to_upstream", "to_client"),
         flag="--direction",
         others="side way only",
-        help="what is shown and replaced: both, to_upstream or to_client",
+        help="what is shown and replaced in",
         meaning="the direction that is shown, and in which something is replaced",
     )
     grep: tuple[str, ...] = setting(
@@ -179,7 +179,7 @@ class Looking:
         kind=Replacements("PATTERN=NEW", r"'id\=\d+=id\=0'", is_regex=True),
         flag="--replace-regex",
         others="sed regex regexp",
-        help=r"replace what a regular expression matches; \1 is a group",
+        help=r"replace what an expression matches; \1 is a group",
         meaning=r"regular expressions, and what stands in place of what they match: `PATTERN=NEW`, with `\1` for a "
         r"group and `\=` for a `=`",
     )

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ._native import Framing as NativeFraming
     from .framing import Framing
 
-__all__ = ["Capture", "Direction", "Filter", "Grep", "Hexdump", "JsonLines", "Replace", "ReplaceRegex", "Text"]
+__all__ = ["Capture", "Filter", "Grep", "Hexdump", "JsonLines", "Replace", "ReplaceRegex", "Text"]
 
 
 def _style(output: Output, color: bool | None) -> tuple[bool, int]:

@@ -15,21 +15,10 @@ mod rust_text;
 mod use_graph;
 
 /// A folder is a layer. From the lowest to the highest; a file may use its own layer and lower ones.
+#[rustfmt::skip]
 const LAYERS: &[&str] = &[
-    "words",
-    "wire",
-    "matching",
-    "taps",
-    "inspect",
-    "settings",
-    "io",
-    "threads",
-    "live",
-    "hooks",
-    "relay",
-    "connection",
-    "server",
-    "python",
+    "words", "wire", "matching", "taps", "inspect", "settings", "io", "threads", "live", "hooks", "relay", "connection",
+    "server", "python",
 ];
 
 /// Arrows upwards that stand for now, each with the reason.
