@@ -16,6 +16,7 @@ import pytest
 from interpose import AddressError, BindError, ConfigError, Forward, Listen, TheServer
 from support.addresses import address_of
 from support.deadline import poll
+from support.exchanges import exchange
 from support.peers import Echo, bound_address, connect, listener
 from support.peers import echo as echoed
 
@@ -108,9 +109,8 @@ def test_a_line_for_each_connection_that_ends(echo: Echo, caplog: pytest.LogCapt
         poll(lambda: server.stats.active == 0, 10.0, "the end")
         assert 0 < young < connection.age == connection.age
         server.forward_to = Forward("127.0.0.1", 1)
-        with connect(address_of(server)) as refused:
-            poll(lambda: server.stats.active == 0 and server.stats.accepted == 2, 10.0, "the refusal")
-            refused.close()
+        assert exchange(server) == ("reset", b"")
+        poll(lambda: server.stats.active == 0 and server.stats.accepted == 2, 10.0, "the refusal")
     lines = [record.getMessage() for record in caplog.records if record.name == "interpose.access"]
     first = rf"id=1 client={name} listener=127\.0\.0\.1:{server.address[1]} upstream=127\.0\.0\.1:{echo.address[1]}"
     assert len(lines) == 2
