@@ -9,13 +9,15 @@ use bytes::Bytes;
 use self::link::{Link, LinkState};
 use crate::{
     inspect::{
-        filters::FilterStages,
         framing::{ReplacedMessages, message_stage::MessageStage},
         outbox::{Finish, Outbox, Piece},
         stage::{End, Progress, Stage},
     },
     words::chunk::Chunk,
 };
+
+/// The stages of one direction: those before the hook, and those behind it.
+pub type FilterStages = (Vec<Box<dyn Stage>>, Vec<Box<dyn Stage>>);
 
 /// The stages of one direction: those that see the bytes as they were read (a mirror), those before the hook (a framer, then
 /// filters), the hook's place, those behind it (faults).

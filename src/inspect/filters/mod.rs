@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::Stage;
+use super::{Stage, chain::FilterStages};
 use crate::{
     taps::{event::Place, grep::Target, queue::Queue},
     words::direction::Direction,
@@ -52,9 +52,6 @@ pub struct Position {
 
 /// The filters of a server, in their order.
 pub type Filters = Arc<[Arc<dyn Filter>]>;
-
-/// The stages of one direction: those before the hook, and those behind it.
-pub type FilterStages = (Vec<Box<dyn Stage>>, Vec<Box<dyn Stage>>);
 
 /// Returns true if a filter wants whole messages of a direction, where the server has a framing.
 pub fn want_messages(filters: &[Arc<dyn Filter>], direction: Direction) -> bool {

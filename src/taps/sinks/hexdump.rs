@@ -3,8 +3,9 @@
 use std::io::Write;
 
 use super::{
-    Render, inert,
+    inert,
     line::{Color, LineStyle, sign},
+    render::Render,
 };
 use crate::{
     taps::event::{Event, EventKind},

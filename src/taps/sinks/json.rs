@@ -4,7 +4,7 @@ use std::{fmt::Display, io::Write};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::{Render, line::since_epoch};
+use super::{line::since_epoch, render::Render};
 use crate::{
     taps::event::{Event, EventKind, Place},
     words::{direction::Direction, stats::Ledger},

@@ -4,6 +4,7 @@ mod hexdump;
 mod inert;
 mod json;
 mod line;
+mod render;
 mod text;
 
 use std::io::{self, Write};
@@ -12,15 +13,10 @@ pub use self::{
     hexdump::{Hexdump, HexdumpStyle},
     json::JsonLines,
     line::LineStyle,
+    render::Render,
     text::Text,
 };
 use crate::taps::{event::Event, writer::Sink};
-
-/// Renders events as text.
-pub trait Render: Send {
-    /// Appends the lines of an event to `out`.
-    fn render(&mut self, event: &Event, out: &mut Vec<u8>);
-}
 
 /// Bytes that are rendered before they are written.
 const ENOUGH: usize = 64 * 1024;

@@ -1,8 +1,9 @@
 //! Text, line by line.
 
 use super::{
-    Render, inert,
+    inert,
     line::{Color, LineStyle, sign},
+    render::Render,
 };
 use crate::taps::event::{Event, EventKind};
 
