@@ -17,6 +17,8 @@ from .peers.peer import (
     OURS_PASSED,
     OURS_PREFIXED,
     OURS_PREREAD,
+    OURS_REPLACE,
+    OURS_UNMATCHED,
 )
 
 
@@ -103,6 +105,9 @@ GOALS = (
     _must("bulk-x1", "cpu", 1.0, "uvloop-cb", OURS_CALLBACK),
     _aim("bulk-x1", "cpu", 0.95, "uvloop-cb", OURS_CALLBACK),
     _must("crr-x32", "cpu", 1.05, OURS, OURS_ON_CLOSE),
+    _must("bulk-x1", "cpu", 2.0, OURS, OURS_REPLACE),
+    _must("bulk-x16", "cpu", 2.0, OURS, OURS_REPLACE),
+    _aim("rr-64-x32", "rate", 0.9, OURS, OURS_UNMATCHED),
     # What nobody looks at waits for no Python. A busy thread may cost no more than it would in another process.
     _must("rr-64-x32", "rate", 0.95, OURS_BESIDE_PROCESS, OURS_BESIDE_BURNER),
     _must("rr-64-x32", "rate", 0.95, OURS, OURS_BESIDE_STUCK),

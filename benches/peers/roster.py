@@ -23,6 +23,8 @@ from .peer import (
     OURS_PASSED,
     OURS_PREFIXED,
     OURS_PREREAD,
+    OURS_REPLACE,
+    OURS_UNMATCHED,
     Command,
     Peer,
     Ports,
@@ -30,6 +32,9 @@ from .peer import (
 
 # A file system in memory.
 MEMORY = Path("/dev/shm")
+# The load has none of what they look for.
+SIXTEEN_BYTES = "sixteen bytes...=other bytes, too"
+UNMATCHED = ("--replace", SIXTEEN_BYTES, "--replace-regex", "(unheard|unseen)[0-9]+=none")
 # Those whose curves the plots show: each way to relay once, so that the lines can be told apart.
 MAIN = (DIRECT, OURS, "haproxy", "nginx", "tokio-copy", "uvloop", "asyncio")
 
@@ -49,6 +54,18 @@ def capturing(ours: Command) -> Command:
         return [*ours(ports, folder), "--capture", str(file), "--capture-rotate-size", "512MB", "--capture-keep", "1"]
 
     return command
+
+
+def filtering(ours: Command, version: tuple[str, ...]) -> list[Peer]:
+    """Return those of ours whose filters look at every byte."""
+
+    def options(*more: str) -> Command:
+        return lambda ports, folder: [*ours(ports, folder), *more]
+
+    return [
+        Peer(OURS_REPLACE, "**interpose**, replacing 16 bytes", options("--replace", SIXTEEN_BYTES), version),
+        Peer(OURS_UNMATCHED, "**interpose**, filters that never match", options(*UNMATCHED), version),
+    ]
 
 
 def all_peers(interpose: Path, environment: Path, tokio_copy: Path) -> list[Peer]:
@@ -107,6 +124,7 @@ def all_peers(interpose: Path, environment: Path, tokio_copy: Path) -> list[Peer
         Peer(OURS_PASSED, "**interpose**, passed through from the first chunk on", script("passed"), version),
         Peer(OURS_LIMIT, "**interpose**, native behind inspect_limit", script("limit"), version),
         Peer(OURS_PREREAD, "**interpose**, native behind on_preread", script("preread"), version),
+        *filtering(ours, version),
         *programs.callbacks(),
         *python_programs.callbacks(environment),
     ]
