@@ -28,12 +28,12 @@ def test_hexdump_has_both_directions(start: Start, echo: Echo) -> None:
         client.sendall(data)
         assert read_exactly(client, 20) == data
         for mark in "><":
-            example.says(rf" #1 {mark} 20 bytes at 0")
+            example.says(rf"[\d:.]+ #1 {mark} 20 bytes at 0")
             example.says(r"  00000000  00 01 02 03 04 05 06 07  08 09 0a 0b 0c 0d 0e 0f  \|\.{16}\|")
-            example.says(rf"  00000010  10 11 12 13 {' ' * 38} \|\.{{4}}\|")
+            example.says(rf"  00000010  10 11 12 13 {' ' * 38}\|\.{{4}}\|")
         client.sendall(b"Hi!")
         assert read_exactly(client, 3) == b"Hi!"
-    example.says(rf"  00000014  48 69 21 {' ' * 41} \|Hi!\|")
+    example.says(rf"  00000014  48 69 21 {' ' * 41}\|Hi!\|")
 
 
 def frame(transaction: int, unit: int, body: bytes) -> bytes:
