@@ -6,6 +6,7 @@ from .figures import FULL, Results, Summary
 from .peers.peer import (
     OURS,
     OURS_ASYNC,
+    OURS_ASYNC_UVLOOP,
     OURS_BESIDE_BURNER,
     OURS_BESIDE_PROCESS,
     OURS_BESIDE_STUCK,
@@ -95,7 +96,9 @@ GOALS = (
     # Out of reach: native relaying, which calls nothing, has 2.2 to 3.0 times the rate of asyncio's streams.
     _aim("rr-64-x32", "rate", 3.0, "asyncio", OURS_ASYNC),
     _must("rr-64-x32", "rate", 1.2, "asyncio", OURS_ASYNC),
-    _must("rr-64-x32", "rate", 1.0, "uvloop-async", OURS_ASYNC),
+    # On the same kind of loop; on one of asyncio's own, which is slower, it is an aim.
+    _must("rr-64-x32", "rate", 1.0, "uvloop-async", OURS_ASYNC_UVLOOP),
+    _aim("rr-64-x32", "rate", 1.0, "uvloop-async", OURS_ASYNC),
     *(_must("rr-64-x32", "cpu", 1.5, OURS_CALLBACK, peer) for peer in (OURS_FRAMED, OURS_LINES, OURS_PREFIXED)),
     *(
         _must(workload, "cpu", 1.05, OURS, peer)
