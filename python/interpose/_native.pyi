@@ -22,6 +22,7 @@ __all__ = [
     "capture",
     "flush_logs",
     "forget_after_fork",
+    "grep",
     "log_held_up",
     "logs_flushed",
     "next_logs",
@@ -29,6 +30,8 @@ __all__ = [
     "parse_address",
     "prepare",
     "queue_record",
+    "replace",
+    "replace_regex",
     "set_filters",
     "set_framing",
     "shutdown",
@@ -205,8 +208,8 @@ class Worker(Coroutine[Any, None, None]):
     @property
     def kept(self) -> bool: ...
     def end(self) -> None: ...
-    def send(self, value: None, /) -> Any: ...
-    def throw(self, *error: Any) -> Any: ...
+    def send(self, _value: None) -> Any: ...
+    def throw(self, error: Any, *_rest: Any) -> Any: ...
     def close(self) -> None: ...
     def __await__(self) -> Generator[Any]: ...
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import logging
+import os
 import time
 from collections.abc import Callable
 
@@ -10,29 +12,43 @@ from collections.abc import Callable
 _SECONDS = 0.5
 _STEP_SECONDS = 0.005
 
-# The one that waits for all filters, once there are some: nothing is imported for programs without them.
-_settle_all: list[Callable[[float], bool]] = []
+# The one that waits for all filters, once there are some, with the process that has their threads: nothing is imported
+# for programs without them, and a forked child, which has no such thread, waits for nothing.
+_settle_all: list[tuple[int, Callable[[float], bool]]] = []
 
 
 def register(settle_all: Callable[[float], bool]) -> None:
     """Have `settle_all` wait for outputs at each end; it takes seconds, and returns whether they have everything."""
-    _settle_all.append(settle_all)
+    _settle_all.append((os.getpid(), settle_all))
     atexit.register(settle)
 
 
+def _ours() -> list[Callable[[float], bool]]:
+    return [settle_all for process, settle_all in _settle_all if process == os.getpid()]
+
+
 def settle(most: float = _SECONDS) -> None:
-    """Wait until all outputs have what was seen so far, at most `most` seconds and not long."""
-    for settle_all in _settle_all:
-        settle_all(min(most, _SECONDS))
+    """Wait until all outputs have what was seen so far, at most `most` seconds and not long; say if they have not."""
+    if not all([settle_all(min(most, _SECONDS)) for settle_all in _ours()]):  # noqa: C419 (each is asked)
+        _say_that_some_is_left()
 
 
 async def settle_async() -> None:
     """Do what settle() does, without blocking the loop."""
-    if not _settle_all:
+    waiting = _ours()
+    if not waiting:
         return
     import asyncio
 
     end = time.monotonic() + _SECONDS
     # No thread of the native side may wake a loop for this, so it is asked again.
-    while not all(settle_all(0.0) for settle_all in _settle_all) and time.monotonic() < end:  # noqa: ASYNC110
+    while not (is_settled := all(settle_all(0.0) for settle_all in waiting)) and time.monotonic() < end:  # noqa: ASYNC110
         await asyncio.sleep(_STEP_SECONDS)
+    if not is_settled:
+        _say_that_some_is_left()
+
+
+def _say_that_some_is_left() -> None:
+    logging.getLogger("interpose.tap").warning(
+        "filters: an output is too slow: what passed last is not yet written there, and is lost if the process ends now"
+    )

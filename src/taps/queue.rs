@@ -129,6 +129,7 @@ impl Queue {
             if !state.missed.is_empty() {
                 state.is_busy = true;
                 let missed = mem::take(&mut state.missed);
+                state.waiting += EVENT * missed.len();
                 return Some(missed.into_iter().map(|(connection, missed)| missed_event(connection, missed)).collect());
             }
             self.settled.notify_all();

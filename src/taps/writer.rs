@@ -1,7 +1,7 @@
 //! The thread of a tap: hands events to a sink, and outlives whatever becomes of that.
 
 use std::{
-    io,
+    io, process,
     sync::{Arc, Condvar, Mutex},
     thread,
     time::{Duration, Instant},
@@ -36,6 +36,8 @@ pub trait Sink: Send {
 pub struct Tap {
     queue: Arc<Queue>,
     done: Arc<Done>,
+    /// The process that has the thread.
+    process: u32,
 }
 
 /// Set once the thread has ended.
@@ -55,7 +57,7 @@ impl Tap {
             let _over = Over(&queue, &done);
             run(&name, &queue, sink);
         })?;
-        Ok(Self { queue, done })
+        Ok(Self { queue, done, process: process::id() })
     }
 
     /// Returns the queue, for connections.
@@ -84,8 +86,11 @@ impl Tap {
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        // The thread ends by itself; a sink that blocks must not block its owner.
-        self.queue.close();
+        // The thread ends by itself; a sink that blocks must not block its owner. A forked child has no such thread, and
+        // somebody may have held the lock when it was forked.
+        if self.process == process::id() {
+            self.queue.close();
+        }
     }
 }
 

@@ -201,3 +201,32 @@ def test_wrong_filters_are_answered_in_one_line_with_the_right_ones(case: int) -
         make()
     assert words in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_forked_child_waits_for_no_output(tmp_path: Path) -> None:
+    text = """
+        import os, time
+        from interpose import TheServer, filters
+        from support.peers import Echo, connect, echo
+        import threading
+        reader, writer = os.pipe()
+        read_on = threading.Event()
+        def read():
+            read_on.wait()
+            while os.read(reader, 1 << 20):
+                pass
+        threading.Thread(target=read, daemon=True).start()
+        with Echo() as upstream, TheServer("", 0, upstream.address, filters=[filters.Hexdump(writer)]) as server:
+            with connect(server.address) as client:
+                for _ in range(40):
+                    echo(client, b"x" * 10_000)
+                child = os.fork()
+                if child == 0:
+                    raise SystemExit
+                begin = time.monotonic()
+                os.waitpid(child, 0)
+                print(time.monotonic() - begin < 0.4)
+                read_on.set()
+    """
+    assert passes(tmp_path, text).startswith("True")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 
 from .. import filters
@@ -16,6 +17,8 @@ def captures_of(capture: Capturing) -> list[filters.Filter]:
     """Return the filter that `capture` means, or raise ConfigError."""
     if capture.file is None:
         raise ConfigError("--capture: the file is missing, and other options of it are given; add --capture FILE")
+    if capture.file == "-" and sys.stdout is not None and sys.stdout.isatty():
+        raise ConfigError("--capture -: standard output is a terminal; write interpose ... | wireshark -k -i -")
     made = _open.get(capture)
     if made is None:
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .. import _native
-from .._exceptions import ConfigError, printable
+from .._exceptions import ConfigError, InterposeError, printable
 from .arguments import read_words
 from .commands import command_of
 from .console import FAILED, OK, complain
@@ -43,6 +43,16 @@ class Found:
 
 def run(words: Sequence[str]) -> int:
     """Show a file, and return the exit code."""
+    try:
+        return _shown(words)
+    except OSError as error:
+        if error.filename is not None or isinstance(error, InterposeError):
+            raise
+        complain(f"inspect: {error.strerror or error}; what was shown before may be cut off")
+        return FAILED
+
+
+def _shown(words: Sequence[str]) -> int:
     asked = read_words(command_of(["inspect"]), words)
     if not asked.places:
         raise ConfigError("inspect: the file is missing; write interpose inspect FILE, or - for standard input")
