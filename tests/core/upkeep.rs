@@ -6,10 +6,10 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::{
-    kernel::{resident, sockets_with_keepalive},
+    kernel::{private_memory, sockets_with_keepalive},
     own_process::alone,
     peers::{Peer, until},
-    running::{Running, to},
+    running::{IoThreads, Running, to},
     upstreams::Upstream,
 };
 
@@ -39,17 +39,20 @@ fn the_memory_of_a_burst_is_given_back() {
         let upstream = Upstream::new();
         let mut config = to(upstream.address());
         config.upkeep = OFTEN;
-        let running = Running::start(config);
+        // Of one thread: it keeps a buffer from the first read on, which would else look like memory of the burst.
+        let running = Running::start_on(&IoThreads::start(1), config);
         let open = |count| -> Vec<_> { (0..count).map(|_| (Peer::connect(running.address()), upstream.accept())).collect() };
         let over = || running.server.stats().active == 0;
         drop(open(10));
         until("the first are over", over);
-        let before = resident();
+        let before = private_memory();
         let pairs = open(COUNT);
-        let grown = resident() - before;
+        let grown = private_memory() - before;
         assert!(grown > COUNT as u64 * 1024, "{COUNT} connections take {grown} bytes");
         drop(pairs);
         until("all are over", over);
-        until("their memory is given back", || resident() < before + grown / 4);
+        // The allocator keeps some freed pieces of each size for the thread, and with them their pages: up to a quarter of this
+        // burst's.
+        until("their memory is given back", || private_memory() < before + grown / 2);
     });
 }

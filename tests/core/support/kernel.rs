@@ -76,10 +76,10 @@ pub fn threads() -> usize {
     fs::read_dir("/proc/self/task").unwrap().count()
 }
 
-/// Bytes of this process that are in memory.
-pub fn resident() -> u64 {
+/// Bytes of this process that are in memory and its own: not those of files, such as code that runs for the first time.
+pub fn private_memory() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB")).unwrap();
+    let kib = status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.strip_suffix("kB")).unwrap();
     kib.trim().parse::<u64>().unwrap() * 1024
 }
 
