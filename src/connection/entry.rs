@@ -74,8 +74,8 @@ impl Entry {
         if self.context.log_connections && !self.shared.is_adopted {
             log::info!(target: log_target::ACCESS, "{}", Access { shared: &self.shared, outcome: &outcome });
         }
-        watching::closed(&self.context, &self.shared, &outcome);
-        self.context.server.registry.leave(&self.shared, outcome);
+        let seen = |outcome: &Outcome| watching::closed(&self.context, &self.shared, outcome);
+        self.context.server.registry.leave(&self.shared, outcome, seen);
         if let Some(notice) = notice {
             notice.send();
         }

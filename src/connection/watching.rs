@@ -49,7 +49,7 @@ pub(super) fn closed(context: &ConnectionContext, shared: &Shared, outcome: &Out
 }
 
 fn report(context: &ConnectionContext, shared: &Shared, kind: impl Fn() -> EventKind) {
-    for queue in context.filters.iter().filter_map(|filter| filter.queue()) {
-        queue.put(Event::now(shared.id, kind()));
+    for witness in context.filters.iter().filter_map(|filter| filter.witness()) {
+        witness.put(Event::now(shared.id, kind()));
     }
 }

@@ -39,15 +39,10 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    pub(super) fn listen(socket: Socket, backlog: i32) -> io::Result<Self> {
+    fn listen(socket: Socket, backlog: i32) -> io::Result<Self> {
         socket.listen(backlog)?;
         socket.set_nonblocking(true)?;
-        Ok(Self::of(socket))
-    }
-
-    /// Takes a socket that listens and does not block.
-    pub(super) fn of(socket: Socket) -> Self {
-        Self { socket, process: std::process::id(), is_inherited: false }
+        Ok(Self { socket, process: std::process::id(), is_inherited: false })
     }
 }
 

@@ -17,7 +17,6 @@ mod name_cache;
 pub(crate) mod names;
 mod near_timer;
 pub(crate) mod options;
-pub(crate) mod paused;
 pub(crate) mod ready;
 mod registered;
 pub(crate) mod reserve;

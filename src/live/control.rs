@@ -189,6 +189,11 @@ impl Control {
         self.waker.wake();
     }
 
+    /// Forgets the task, which has ended: a handle that is kept would keep its thread's descriptors open.
+    pub(crate) fn forget_task(&self) {
+        drop(self.waker.take());
+    }
+
     pub(crate) fn request(&self, command: Command) {
         self.command.fetch_max(command as u8, Ordering::AcqRel);
         self.waker.wake();

@@ -1,7 +1,7 @@
 //! The live connections of a server, and the totals of its ended ones.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
@@ -48,6 +48,10 @@ pub(crate) struct Registry {
 struct Connections {
     live: ById<Arc<Shared>>,
     ended: Ended,
+    /// The last ones that have ended, as far as they are kept.
+    kept: VecDeque<Arc<Shared>>,
+    /// Maximum number of those.
+    most_kept: usize,
 }
 
 #[derive(Debug)]
@@ -64,7 +68,7 @@ impl Registry {
     pub(crate) fn new() -> Self {
         let ended = Ended { by_reason: vec![0; CloseReason::ALL.len()], bytes: Both::default() };
         Self {
-            connections: Mutex::new(Connections { live: ById::default(), ended }),
+            connections: Mutex::new(Connections { live: ById::default(), ended, kept: VecDeque::new(), most_kept: 0 }),
             accepted: AtomicU64::new(0),
             entered: AtomicU64::new(0),
             adopted: AtomicUsize::new(0),
@@ -113,14 +117,16 @@ impl Registry {
         shared
     }
 
-    /// Records the end of a connection. The first outcome counts; bytes that went nowhere are counted as undeliverable.
-    pub(crate) fn leave(&self, shared: &Shared, outcome: Outcome) {
+    /// Records the end of a connection. The first outcome counts; bytes that went nowhere are counted as undeliverable. Calls
+    /// `seen` once both are known, and before anybody can know that the connection has left.
+    pub(crate) fn leave(&self, shared: &Shared, outcome: Outcome, seen: impl FnOnce(&Outcome)) {
         for direction in Direction::ALL {
             shared.end_inbox(direction);
             shared.meters[direction].balance();
         }
         shared.end_age();
-        let Connections { live, ended } = &mut *self.lock();
+        shared.control.forget_task();
+        let Connections { live, ended, kept, most_kept } = &mut *self.lock();
         if shared.outcome.set(outcome).is_ok() {
             let reason = shared.outcome.get().map_or(CloseReason::InternalError, |outcome| outcome.reason);
             if !shared.is_adopted {
@@ -128,8 +134,16 @@ impl Registry {
             }
             shared.add_bytes_to(&mut ended.bytes);
         }
-        if live.remove(&shared.id).is_some() && shared.is_adopted {
-            self.adopted.fetch_sub(1, Ordering::Relaxed);
+        if let Some(left) = live.remove(&shared.id) {
+            if shared.is_adopted {
+                self.adopted.fetch_sub(1, Ordering::Relaxed);
+            } else if *most_kept > 0 {
+                kept.drain(..(kept.len() + 1).saturating_sub(*most_kept));
+                kept.push_back(left);
+            }
+        }
+        if let Some(outcome) = shared.outcome.get() {
+            seen(outcome);
         }
         if live.is_empty() {
             self.empty.notify_waiters();
@@ -156,7 +170,19 @@ impl Registry {
         found
     }
 
-    /// Wakes every connection, because the hooks that are wanted have changed.
+    /// Keeps the last `most` connections that end from now on, for [`ended`](Self::ended).
+    pub(crate) fn keep_ended(&self, most: usize) {
+        let Connections { kept, most_kept, .. } = &mut *self.lock();
+        *most_kept = most;
+        kept.drain(..kept.len().saturating_sub(most));
+    }
+
+    /// Returns the connections that have ended and are kept, in the order of their ends.
+    pub(crate) fn ended(&self) -> Vec<Connection> {
+        self.lock().kept.iter().cloned().map(Connection).collect()
+    }
+
+    /// Wakes every connection, because the hooks that are wanted, or what a stage looks at, have changed.
     pub(crate) fn wake_all(&self) {
         for shared in self.lock().live.values() {
             shared.control.wake();
@@ -221,7 +247,7 @@ impl Registry {
 
     /// Returns the totals: accepted, active, closed by reason, and the bytes of both directions.
     pub(crate) fn totals(&self) -> Totals {
-        let Connections { live, ended } = &*self.lock();
+        let Connections { live, ended, .. } = &*self.lock();
         let mut bytes = ended.bytes;
         live.values().for_each(|shared| shared.add_bytes_to(&mut bytes));
         let closed = CloseReason::ALL.iter().map(|reason| (*reason, ended.by_reason[*reason as usize])).collect();

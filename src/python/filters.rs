@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 use super::{convert, errors::Kind, framing::Framing, handle};
 use crate::{
-    inspect::filters::{self, look::Look, messages::Messages},
+    inspect::filters::{self, gate, look::Look, messages::Messages},
     live::inbox::Refused,
     taps::{
         event::Place,
@@ -43,7 +43,8 @@ impl Filter {
             |error: io::Error| Kind::Thread.raise(py, format!("thread interpose-tap: {error}; raise the limit of processes"));
         let tap = Tap::start(name, Queue::default(), sink).map_err(failed)?;
         let (to_upstream, to_client) = directions;
-        let look = Look { queue: Arc::clone(tap.queue()), directions: Both { to_upstream, to_client }, places: places.to_vec() };
+        let (directions, places) = (Both { to_upstream, to_client }, places.to_vec());
+        let look = Look { witness: tap.queue().clone(), directions, places, messages: false };
         Ok(Self { filter: Arc::new(look), tap: Some(tap) })
     }
 
@@ -73,6 +74,30 @@ impl Filter {
                 Err(Kind::Type.raise(py, message))
             }
         }
+    }
+}
+
+/// Two gates, one for each direction: what passes stops before one that is shut, and its source meets backpressure.
+#[pyclass(frozen, module = "interpose._native")]
+#[derive(Default)]
+pub(super) struct Gate(Arc<gate::Gate>);
+
+#[pymethods]
+impl Gate {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns the filter that has these gates.
+    fn filter(&self) -> Filter {
+        Filter::changing(gate::Gated(Arc::clone(&self.0)))
+    }
+
+    /// Shuts or opens the gate of one direction. The connections of a server notice it with the next bytes, or when it wakes
+    /// them.
+    fn shut(&self, to_upstream: bool, is_shut: bool) {
+        self.0.shut(handle::direction(to_upstream), is_shut);
     }
 }
 

@@ -40,6 +40,7 @@ mod reading;
 mod rewriting;
 mod runtime;
 mod server;
+mod transcript;
 mod view;
 mod worker;
 
@@ -74,6 +75,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("version", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<config::Config>()?;
     module.add_class::<filters::Filter>()?;
+    module.add_class::<filters::Gate>()?;
     module.add_class::<forward::Forward>()?;
     module.add_class::<framing::Framing>()?;
     module.add_class::<framing::OtherFramer>()?;
@@ -85,6 +87,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<outgoing::Outgoing>()?;
     module.add_class::<reading::Reading>()?;
     module.add_class::<server::Server>()?;
+    module.add_class::<transcript::Transcript>()?;
     module.add_class::<worker::Worker>()?;
     module.add_function(wrap_pyfunction!(captures::capture, module)?)?;
     module.add_function(wrap_pyfunction!(parse_address, module)?)?;

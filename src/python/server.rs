@@ -131,18 +131,6 @@ impl Server {
         changed.map_err(|error| errors::raise(py, &error))
     }
 
-    /// Refuses clients, or listens again, detached from the interpreter: the accepting task may have to log meanwhile.
-    fn pause_listening(&self, py: Python<'_>, pauses: bool) -> PyResult<()> {
-        let server = self.here(py)?;
-        let done = py.detach(|| if pauses { server.pause_listening() } else { server.resume_listening() });
-        done.map_err(|error| errors::raise(py, &error))
-    }
-
-    #[getter]
-    fn is_listening(&self, py: Python<'_>) -> PyResult<bool> {
-        Ok(self.here(py)?.is_listening())
-    }
-
     fn start(&self, py: Python<'_>) -> PyResult<()> {
         runtime::start(py, self.here(py)?)
     }
@@ -187,6 +175,22 @@ impl Server {
 
     fn connections(&self, py: Python<'_>) -> PyResult<Vec<Connection>> {
         Ok(self.here(py)?.connections().into_iter().map(Connection::new).collect())
+    }
+
+    /// Wakes every connection, because something that a stage looks at has changed.
+    fn wake_all(&self, py: Python<'_>) -> PyResult<()> {
+        self.here(py)?.wake_all();
+        Ok(())
+    }
+
+    /// Keeps the last `most` connections that end from now on; 0 forgets those that are kept.
+    fn keep_ended(&self, py: Python<'_>, most: usize) -> PyResult<()> {
+        self.here(py)?.keep_ended(most);
+        Ok(())
+    }
+
+    fn ended(&self, py: Python<'_>) -> PyResult<Vec<Connection>> {
+        Ok(self.here(py)?.ended().into_iter().map(Connection::new).collect())
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

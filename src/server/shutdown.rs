@@ -257,7 +257,7 @@ mod tests {
             }
             let time = start.elapsed();
             assert_eq!(self.shared.control.demand(), Some(Demand::Abort(CloseReason::Stopped)));
-            self.state.shared.registry.leave(&self.shared, Outcome::plain(CloseReason::Stopped));
+            self.state.shared.registry.leave(&self.shared, Outcome::plain(CloseReason::Stopped), |_| {});
             self.task.await.unwrap();
             time
         }

@@ -10,7 +10,8 @@ use crate::{
     matching::matcher::Matcher,
     taps::{
         event::{Event, EventKind, Place},
-        queue::{Missed, Queue},
+        queue::Missed,
+        witness::Witness,
         writer::Sink,
     },
     words::direction::Both,
@@ -28,7 +29,7 @@ const MOST_CONNECTIONS: usize = 65_536;
 /// A tap that looks at the connections that are shown.
 #[derive(Debug, Clone)]
 pub struct Target {
-    pub queue: Arc<Queue>,
+    pub witness: Arc<dyn Witness>,
     pub directions: Both<bool>,
     pub places: Vec<Place>,
 }
@@ -42,7 +43,7 @@ impl Target {
             _ => true,
         };
         if wants {
-            self.queue.put(event.clone());
+            self.witness.put(event.clone());
         }
     }
 }
@@ -216,6 +217,7 @@ mod tests {
     use super::*;
     use crate::{
         matching::{expression::Expression, literals::Literals},
+        taps::queue::Queue,
         words::{addr::SocketName, direction::Direction, outcome::CloseReason, stats::Ledger},
     };
 
@@ -254,7 +256,7 @@ mod tests {
     /// Returns what is shown of events, and the bytes that are kept at the end.
     fn shown(matcher: Matcher, most: usize, events: Vec<(u64, EventKind)>) -> (Vec<String>, usize) {
         let queue = Arc::<Queue>::default();
-        let target = Target { queue: Arc::clone(&queue), directions: BOTH, places: vec![Place::In] };
+        let target = Target { witness: queue.clone(), directions: BOTH, places: vec![Place::In] };
         let mut grep = Grep::new(matcher, BOTH, most, vec![target]);
         for (connection, kind) in events {
             grep.event(&Event::now(connection, kind)).expect("it never fails");

@@ -6,12 +6,17 @@ use std::{
 };
 
 use interpose::{
+    inspect::filters::look::Look,
     settings::config::Config,
     taps::{
         event::{Event, EventKind, Place},
         queue::Queue,
+        transcript::Transcript,
     },
-    words::{direction::Direction, outcome::CloseReason},
+    words::{
+        direction::{Both, Direction},
+        outcome::CloseReason,
+    },
 };
 
 use crate::support::{
@@ -121,4 +126,32 @@ fn filters_are_changed_for_the_connections_that_come() {
     assert_eq!(served.receive_exactly(1), b"x");
     let events = queue.take(Some(Instant::now() + Duration::from_secs(20))).expect("it is open");
     assert!(events.iter().all(|event| event.connection == 2), "{events:?}");
+}
+
+/// Whoever has seen the event of an end finds the connection ended: its reason and its figures are there.
+#[test]
+fn a_connection_has_ended_before_its_end_is_seen() {
+    for _ in 0..50 {
+        let (upstream, record) = (Upstream::new(), Arc::new(Transcript::new(usize::MAX)));
+        let witness = Arc::clone(&record);
+        let look =
+            Look { witness, directions: Both { to_upstream: true, to_client: true }, places: vec![Place::In], messages: false };
+        let running = Running::start(Config { filters: Arc::new([Arc::new(look)]), ..to(upstream.address()) });
+        running.server.keep_ended(1);
+        let mut client = Peer::connect(running.address());
+        let mut served = upstream.accept();
+        let connection = running.server.connections().pop().expect("it lives");
+        client.send(b"here");
+        assert_eq!(served.receive_exactly(4), b"here");
+        client.reset();
+        let (deadline, mut count) = (Instant::now() + DEADLINE, 0);
+        while !record.events(0).1.iter().any(|event| matches!(event.kind, EventKind::Closed { .. })) {
+            count = record.wait(count, deadline.saturating_duration_since(Instant::now()));
+            assert!(Instant::now() < deadline, "no end among {:?}", record.events(0));
+        }
+        assert_eq!(connection.reason(), Some(CloseReason::ClientReset));
+        let kept: Vec<u64> = running.server.ended().iter().map(|ended| ended.id()).collect();
+        assert_eq!((running.server.connections().len(), kept), (0, vec![1]));
+        drop(served);
+    }
 }

@@ -5,19 +5,21 @@ use std::sync::Arc;
 use super::{Filter, Position, tap::TapStage};
 use crate::{
     inspect::Stage,
-    taps::{event::Place, grep::Target, queue::Queue},
+    taps::{event::Place, grep::Target, witness::Witness},
     words::direction::{Both, Direction},
 };
 
 /// Shows connections to a tap.
 #[derive(Debug)]
 pub struct Look {
-    /// The queue of the tap.
-    pub queue: Arc<Queue>,
+    /// The queue of a tap, or another witness.
+    pub witness: Arc<dyn Witness>,
     /// The directions whose bytes are shown.
     pub directions: Both<bool>,
     /// The places at which they are shown.
     pub places: Vec<Place>,
+    /// True if whole messages are shown where the server has a framing.
+    pub messages: bool,
 }
 
 impl Look {
@@ -28,14 +30,18 @@ impl Look {
 
 impl Filter for Look {
     fn stage(&self, at: Position) -> Option<Box<dyn Stage>> {
-        self.is_at(at.place, at.direction).then(|| Box::new(TapStage::new(Arc::clone(&self.queue), at)) as Box<dyn Stage>)
+        self.is_at(at.place, at.direction).then(|| Box::new(TapStage::new(Arc::clone(&self.witness), at)) as Box<dyn Stage>)
+    }
+
+    fn wants_messages(&self, direction: Direction) -> bool {
+        self.messages && self.is_at(Place::In, direction)
     }
 
     fn target(&self) -> Option<Target> {
-        Some(Target { queue: Arc::clone(&self.queue), directions: self.directions, places: self.places.clone() })
+        Some(Target { witness: Arc::clone(&self.witness), directions: self.directions, places: self.places.clone() })
     }
 
-    fn queue(&self) -> Option<&Arc<Queue>> {
-        Some(&self.queue)
+    fn witness(&self) -> Option<&Arc<dyn Witness>> {
+        Some(&self.witness)
     }
 }

@@ -4,10 +4,11 @@ use std::{fmt, sync::Arc};
 
 use super::{Stage, chain::FilterStages};
 use crate::{
-    taps::{event::Place, grep::Target, queue::Queue},
+    taps::{event::Place, grep::Target, witness::Witness},
     words::direction::Direction,
 };
 
+pub mod gate;
 pub mod look;
 pub mod messages;
 pub mod replace;
@@ -31,8 +32,8 @@ pub trait Filter: Send + Sync + fmt::Debug {
         None
     }
 
-    /// Returns the queue that gets the other events of connections, if the filter only looks.
-    fn queue(&self) -> Option<&Arc<Queue>> {
+    /// Returns the witness that gets the other events of connections, if the filter only looks.
+    fn witness(&self) -> Option<&Arc<dyn Witness>> {
         None
     }
 }

@@ -9,15 +9,15 @@ use crate::{
     inspect::{End, Outbox, Progress, Stage},
     taps::{
         event::{Event, EventKind, Place},
-        queue::Queue,
+        witness::Witness,
     },
     words::{chunk::Chunk, direction::Direction},
 };
 
-/// Copies what it is fed into the queue of a tap, and lets everything pass.
+/// Copies what it is fed for a witness, and lets everything pass.
 #[derive(Debug)]
 pub struct TapStage {
-    queue: Arc<Queue>,
+    witness: Arc<dyn Witness>,
     connection: u64,
     direction: Direction,
     place: Place,
@@ -27,12 +27,12 @@ pub struct TapStage {
 
 impl TapStage {
     /// Returns the stage for a position.
-    pub fn new(queue: Arc<Queue>, Position { connection, direction, place, read }: Position) -> Self {
-        Self { queue, connection, direction, place, offset: read }
+    pub fn new(witness: Arc<dyn Witness>, Position { connection, direction, place, read }: Position) -> Self {
+        Self { witness, connection, direction, place, offset: read }
     }
 
     fn put(&self, kind: EventKind) {
-        self.queue.put(Event::now(self.connection, kind));
+        self.witness.put(Event::now(self.connection, kind));
     }
 }
 
@@ -40,8 +40,8 @@ impl Stage for TapStage {
     fn feed(&mut self, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
         let Self { direction, place, offset, .. } = *self;
         if !chunk.is_empty() {
-            if self.queue.is_given_up() {
-                self.queue.miss(chunk.len());
+            if self.witness.is_given_up() {
+                self.witness.miss(chunk.len());
             } else {
                 self.put(EventKind::Data { direction, place, offset, bytes: Bytes::copy_from_slice(&chunk) });
             }
@@ -63,13 +63,14 @@ mod tests {
         Stages,
         playbook::{Action, Playbook, write},
     };
+    use crate::taps::queue::Queue;
 
     const POSITION: Position = Position { connection: 7, direction: Direction::ToClient, place: Place::In, read: 0 };
 
     #[test]
     fn everything_passes_and_is_seen_with_its_offset_and_its_end() {
         let queue = Arc::<Queue>::default();
-        let stage = TapStage::new(Arc::clone(&queue), POSITION);
+        let stage = TapStage::new(queue.clone(), POSITION);
         let mut book = Playbook::of(Stages::default().before_hook(stage));
         book.feed("abc").finish("de").expect([write(b"abc"), write(b"de"), Action::Fin]);
         queue.close();
@@ -89,7 +90,7 @@ mod tests {
     fn everything_passes_where_nobody_looks_any_more() {
         let queue = Arc::<Queue>::default();
         queue.give_up();
-        let stage = TapStage::new(Arc::clone(&queue), POSITION);
+        let stage = TapStage::new(queue.clone(), POSITION);
         Playbook::of(Stages::default().before_hook(stage)).finish("abc").expect([write(b"abc"), Action::Fin]);
     }
 }

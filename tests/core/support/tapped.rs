@@ -11,5 +11,5 @@ use interpose::{
 /// Returns filters of which one puts everything that it sees into `queue`.
 pub fn tap_filters(queue: &Arc<Queue>, places: &[Place]) -> Filters {
     let directions = Both { to_upstream: true, to_client: true };
-    Arc::new([Arc::new(Look { queue: Arc::clone(queue), directions, places: places.to_vec() })])
+    Arc::new([Arc::new(Look { witness: queue.clone(), directions, places: places.to_vec(), messages: false })])
 }
