@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         ConfigError,
         ConnectError,
         ConnectionClosedError,
+        ExpectationError,
         ForkError,
         FramingError,
         InterposeError,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         SendBufferFullError,
         SendTimeoutError,
         ServerStoppedError,
+        WaitTimeoutError,
     )
     from ._forward import Forward
     from ._groups import Callbacks, Limits, Listen, Relay, Timeouts
@@ -63,6 +65,7 @@ __all__ = [
     "Connection",
     "ConnectionClosedError",
     "ConnectionPhase",
+    "ExpectationError",
     "ForkError",
     "Forward",
     "FramingError",
@@ -89,6 +92,7 @@ __all__ = [
     "Stats",
     "TheServer",
     "Timeouts",
+    "WaitTimeoutError",
     "filters",
     "framing",
 ]

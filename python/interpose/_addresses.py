@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TypeAlias, cast
+from typing import NamedTuple, TypeAlias, cast
 
 from ._exceptions import AddressError, ConfigError, InterposeError, printable, wrong_type
 from ._service_names import numbered
@@ -13,6 +13,20 @@ MOST_TEXT = 300
 
 SocketName: TypeAlias = tuple[str, int] | str
 """`(host, port)`, or `"unix:/path"`. The host of an IPv6 address has no brackets."""
+
+
+class Address(NamedTuple):
+    """A host and a port: the tuple that sockets take, and the text that everything else does.
+
+    >>> f"redis://{Address('127.0.0.1', 6379)}/0"
+    'redis://127.0.0.1:6379/0'
+    """
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return address_text((self.host, self.port))
 
 
 def host_port(name: SocketName) -> tuple[str, int]:

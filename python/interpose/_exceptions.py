@@ -301,6 +301,28 @@ class LaneError(InterposeError, RuntimeError):
     __module__ = "interpose"
 
 
+class WaitTimeoutError(InterposeError, TimeoutError):
+    """A test has waited, and it has not come within the timeout. The text has what was seen instead.
+
+    >>> from interpose import WaitTimeoutError
+    >>> issubclass(WaitTimeoutError, TimeoutError)
+    True
+    """
+
+    __module__ = "interpose"
+
+
+class ExpectationError(InterposeError, AssertionError):
+    """An expectation of a test was not met at its end.
+
+    >>> from interpose import ExpectationError
+    >>> issubclass(ExpectationError, AssertionError)
+    True
+    """
+
+    __module__ = "interpose"
+
+
 def wrong_type(name: str, value: object, wanted: str, advice: str) -> ArgumentTypeError:
     """Say that the argument `name` is not what was `wanted`. The value's own text is never asked for."""
     return ArgumentTypeError(f"{name}: it is {printable(type(value).__name__)}, not {wanted}; {advice}")

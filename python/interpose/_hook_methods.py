@@ -146,7 +146,7 @@ def refuse_slip(server: object, name: str) -> None:
 
 
 def _is_ours(kind: type) -> bool:
-    return kind.__module__ == "interpose._server"
+    return kind.__module__ in ("interpose._server", "interpose.testing._keeping_server")
 
 
 def _declares(kind: type, name: str) -> bool:

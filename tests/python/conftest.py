@@ -12,6 +12,9 @@ from interpose import TheServer
 from support.peers import Address, Echo, bound_address
 from support.processes import no_process_left as no_process_left
 
+# Runs of pytest within a test, for the plugin.
+pytest_plugins = ["pytester"]
+
 
 class Serve(Protocol):
     """Makes a started server that ends with the test."""

@@ -18,6 +18,7 @@ BASES: dict[str, type[BaseException]] = {
     "ConfigError": ValueError,
     "ConnectError": ConnectionError,
     "ConnectionClosedError": ConnectionError,
+    "ExpectationError": AssertionError,
     "NoUpstreamError": AttributeError,
     "ForkError": RuntimeError,
     "FramingError": ValueError,
@@ -33,6 +34,7 @@ BASES: dict[str, type[BaseException]] = {
     "SendBufferFullError": BlockingIOError,
     "SendTimeoutError": TimeoutError,
     "ServerStoppedError": RuntimeError,
+    "WaitTimeoutError": TimeoutError,
 }
 
 

@@ -26,6 +26,7 @@ PUBLIC = {
     "Connection",
     "ConnectionClosedError",
     "ConnectionPhase",
+    "ExpectationError",
     "ForkError",
     "Forward",
     "FramingError",
@@ -51,6 +52,7 @@ PUBLIC = {
     "Stats",
     "TheServer",
     "Timeouts",
+    "WaitTimeoutError",
     "filters",
     "framing",
 }

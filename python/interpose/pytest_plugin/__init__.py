@@ -1,0 +1,109 @@
+"""The plugin for pytest: the fixture `tcp_proxy`. It is there wherever the package is installed.
+
+Only pytest loads this module, and it imports nothing of the package before a test asks for a proxy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from ..testing import ProxyFactory
+    from ._desk import Desk
+
+_DESK: pytest.StashKey[Desk] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the plugin."""
+    group = parser.getgroup("interpose", "TCP proxies (interpose)")
+    group.addoption(
+        "--tcp-trace",
+        choices=("fail", "always", "never"),
+        default="fail",
+        help="tests of which what passed is written, as packets (pcapng) and as a picture (SVG); default: fail",
+    )
+    group.addoption(
+        "--tcp-trace-dir",
+        metavar="DIR",
+        default=None,
+        help="where to; default: a directory beside those of tmp_path",
+    )
+
+
+@pytest.fixture
+def tcp_proxy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyFactory]:
+    """Make TCP proxies for this test, each on a free port.
+
+    With `p = tcp_proxy("localhost:5432")`, the client is to connect to `p.address`, `p.host` and `p.port`, or `str(p)`.
+    `p.wait_for(b"COMMIT")`, `p.wait_for_connections(2)` and `p.wait_closed()` wait; `async def` tests write
+    `await p.aio.wait_for(b"COMMIT")`. `p.pause()`, `p.resume()`, `p.drop_all()` and `p.reset_all()` make trouble.
+    `p.connections` and `p.transcript` are what has passed; `p.expect.connections(2)` is checked at the end. Hooks and
+    settings are those of TheServer, and an exception in a callback fails the test.
+    """
+    yield from _made(request, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def tcp_proxy_module(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ProxyFactory]:
+    """Make TCP proxies that serve all tests of the module. Between two tests they are reset: `p.reset()`."""
+    yield from _made(request, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def tcp_proxy_session(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ProxyFactory]:
+    """Make TCP proxies that serve all tests of the session. Between two tests they are reset: `p.reset()`."""
+    yield from _made(request, tmp_path_factory)
+
+
+def _made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyFactory]:
+    from ._desk import Desk
+
+    desk = request.config.stash.setdefault(_DESK, Desk(request.config, tmp_path_factory))
+    with desk.factory(is_shared=request.scope != "function") as factory:
+        yield factory
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail the test for what callbacks have raised, and for what was not as expected."""
+    __tracebackhide__ = True
+    try:
+        result = yield
+    except (pytest.skip.Exception, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:
+        # What a callback has raised is the cause, and comes with this.
+        _check(item.config)
+        raise
+    _check(item.config)
+    return result
+
+
+def _check(config: pytest.Config) -> None:
+    __tracebackhide__ = True
+    if (desk := config.stash.get(_DESK, None)) is not None:
+        desk.check()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a test that has failed what passed through its proxies."""
+    report = yield
+    if (desk := item.config.stash.get(_DESK, None)) is not None:
+        desk.report(item, report)
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Reset the proxies that serve the tests to come."""
+    if (desk := item.config.stash.get(_DESK, None)) is not None:
+        desk.reset()

@@ -1,0 +1,86 @@
+"""The proxies of a run of pytest, and what becomes of them with each test."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..testing import Proxy, ProxyFactory
+
+# A name of a file; what stands for a test in it is not longer.
+_MOST_NAME = 100
+
+
+class Desk:
+    """Keeps the factories whose fixtures are set up, checks their proxies and reports on them."""
+
+    def __init__(self, config: pytest.Config, folders: pytest.TempPathFactory) -> None:
+        self._when = str(config.getoption("--tcp-trace"))
+        self._folder: Any = config.getoption("--tcp-trace-dir")
+        self._folders = folders
+        self._factories: list[tuple[ProxyFactory, bool]] = []
+
+    @contextmanager
+    def factory(self, *, is_shared: bool) -> Generator[ProxyFactory]:
+        """Give a factory, and close it afterwards. One that is shared has proxies for several tests."""
+        factory = ProxyFactory()
+        entry = (factory, is_shared)
+        self._factories.append(entry)
+        try:
+            yield factory
+        finally:
+            self._factories.remove(entry)
+            factory.close()
+        # What has come too late for the test itself.
+        for proxy in factory.proxies:
+            proxy.server._raise_ended(None)  # pyright: ignore[reportPrivateUsage]
+
+    def check(self) -> None:
+        """Raise what callbacks have raised, and what was not as expected; of several proxies a group."""
+        __tracebackhide__ = True
+        raised: list[BaseException] = []
+        for proxy in self._proxies():
+            try:
+                proxy.check()
+            except BaseException as error:  # noqa: BLE001 (a callback may call pytest.fail)
+                raised.append(error)
+        if len(raised) > 1:
+            raise BaseExceptionGroup("several proxies have failed", raised)
+        if raised:
+            raise raised[0]
+
+    def report(self, item: pytest.Item, report: pytest.TestReport) -> None:
+        """Add diagrams to the report of a phase that has failed, and write the files that are wanted."""
+        proxies = self._proxies()
+        if not proxies or report.when == "teardown":
+            return
+        is_wanted = self._when == "always" and report.when == "call"
+        for number, proxy in enumerate(proxies, 1):
+            paths = self._written(item, number, proxy) if is_wanted or (report.failed and self._when == "fail") else []
+            if report.failed:
+                text = "\n".join([str(proxy.transcript), *(f"written: {path}" for path in paths)])
+                report.sections.append((f"TCP through {proxy!r}", text))
+
+    def reset(self) -> None:
+        """Have the shared proxies begin anew."""
+        for factory, is_shared in self._factories:
+            for proxy in factory.proxies if is_shared else ():
+                proxy.reset()
+
+    def _proxies(self) -> list[Proxy]:
+        return [proxy for factory, _ in self._factories for proxy in factory.proxies]
+
+    def _written(self, item: pytest.Item, number: int, proxy: Proxy) -> list[Path]:
+        """Write what has passed, and return the paths; an error is one of the test's environment, and is said."""
+        name = re.sub(r"[^\w.-]+", "-", item.nodeid.rpartition("/")[2]).strip("-")[-_MOST_NAME:]
+        folder = self._folders.getbasetemp() / "tcp-trace" if self._folder is None else Path(self._folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / f"{name}-{number}.{ending}" for ending in ("pcapng", "svg")]
+        proxy.transcript.write_capture(paths[0])
+        proxy.transcript.write_svg(paths[1])
+        return paths

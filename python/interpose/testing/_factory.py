@@ -1,0 +1,43 @@
+"""Proxies of a test, made one by one and left together."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from .._forward import ForwardTo
+from ._keywords import ServerKeywords
+from ._proxy import KEEP, Proxy, stop_all
+
+
+class ProxyFactory:
+    """Makes proxies that serve at once: the fixture `tcp_proxy` is one. close() stops them all.
+
+    >>> from interpose.testing import ProxyFactory
+    >>> make = ProxyFactory()
+    >>> proxy = make("127.0.0.1:7070")
+    >>> make.proxies == [proxy]
+    True
+    >>> make.close()
+    """
+
+    def __init__(self) -> None:
+        self.proxies: list[Proxy] = []
+        """The proxies that were made, in order."""
+
+    def __call__(
+        self,
+        forward_to: ForwardTo | None = None,
+        *,
+        host: str = "",
+        port: int = 0,
+        keep: int = KEEP,
+        **settings: Unpack[ServerKeywords],
+    ) -> Proxy:
+        """Return a new proxy, which serves already. The arguments are those of Proxy."""
+        proxy = Proxy(forward_to, host=host, port=port, keep=keep, **settings)
+        self.proxies.append(proxy)
+        return proxy.start()
+
+    def close(self) -> None:
+        """Stop all proxies, within 20 ms."""
+        stop_all(self.proxies)

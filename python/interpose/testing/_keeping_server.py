@@ -1,0 +1,95 @@
+"""A server that keeps its connections beyond their ends."""
+
+from __future__ import annotations
+
+import time
+from typing import Unpack
+
+from .. import _native
+from .._connection import Connection, KnownConnections
+from .._forward import ForwardTo
+from .._hook_decorators import callbacks_of
+from .._server import TheServer
+from ._keywords import ServerKeywords
+
+# Connections that have ended and are kept.
+MOST_ENDED = 10_000
+_STEP_SECONDS = 0.001
+
+
+class _KeptConnections(KnownConnections):
+    """The connections that anybody has seen: the same object also after the end, with the state that callbacks left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: dict[int, Connection] = {}
+
+    def made(self, native: _native.Connection) -> Connection:
+        """Return the object of a connection, made at the first call."""
+        found = self.kept.get(native.id)
+        if found is None:
+            found = self.kept.setdefault(native.id, super().made(native))
+            if len(self.kept) > 2 * MOST_ENDED:
+                self.keep_only({native.id for native in self.kept.values() if native.reason is None})
+        return found
+
+    def keep_only(self, numbers: set[int]) -> None:
+        """Forget the connections but these."""
+        for number in [number for number in self.kept if number not in numbers]:
+            self.kept.pop(number, None)
+
+
+class KeepingServer(TheServer):
+    """A TheServer whose connections can be asked for after their ends."""
+
+    def __init__(self, host: str, port: int, forward_to: ForwardTo | None, **settings: Unpack[ServerKeywords]) -> None:
+        # Before anything asks for it.
+        self._kept_connections = callbacks_of(self).known = _KeptConnections()
+        super().__init__(host, port, forward_to, **settings)
+        # Connections that a test has taken over from the one before, with the bytes that had come by then.
+        self._taken_over: dict[int, int] = {}
+        self._native.keep_ended(MOST_ENDED)
+
+    def all_connections(self) -> list[Connection]:
+        """Return the connections that live, and the last that have ended, in the order in which they were accepted.
+
+        Those that lived at the last begin_anew() are among them once something has come on them since.
+        """
+        natives, still = self._natives(), self.still()
+        return [self._kept_connections.made(natives[number]) for number in sorted(natives) if number not in still]
+
+    def settle(self, limit: float) -> None:
+        """Wait until on_close has returned for the connections that have ended, at most `limit` seconds."""
+        end = time.monotonic() + limit
+        while not all(native.close_notified for native in self._closing()) and time.monotonic() < end:
+            time.sleep(_STEP_SECONDS)
+
+    def _closing(self) -> list[_native.Connection]:
+        return self._native.ended() if self._callbacks.table.wants_close else []
+
+    def begin_anew(self) -> None:
+        """Forget the connections that have ended."""
+        self._native.keep_ended(0)
+        self._native.keep_ended(MOST_ENDED)
+        self._taken_over = {native.id: _read(native) for native in self._native.connections()}
+        self._kept_connections.keep_only(set(self._taken_over))
+
+    def still(self) -> set[int]:
+        """Return the numbers of the connections on which nothing has come since the last begin_anew()."""
+        if not self._taken_over:
+            return set()
+        natives = self._natives()
+        return {
+            number
+            for number, before in self._taken_over.items()
+            if number not in natives or _read(natives[number]) == before
+        }
+
+    def _natives(self) -> dict[int, _native.Connection]:
+        # In this order: one that ends meanwhile is in both.
+        live = self._native.connections()
+        return {native.id: native for native in [*live, *self._native.ended()]}
+
+
+def _read(native: _native.Connection) -> int:
+    return native.ledger(True)[0] + native.ledger(False)[0]

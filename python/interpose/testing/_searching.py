@@ -1,0 +1,210 @@
+"""Looking for bytes in the streams of a proxy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+
+from .._checks import choice
+from .._exceptions import ConfigError, wrong_type
+from ._events import Event, events_of
+
+if TYPE_CHECKING:
+    from .._connection import Connection
+    from .._native import Transcript as NativeTranscript
+
+Direction: TypeAlias = Literal["both", "to_upstream", "to_client"]
+"""The directions in which something is looked for."""
+Wanted: TypeAlias = bytes | re.Pattern[bytes]
+"""The bytes that are looked for, or a regular expression of bytes."""
+
+DIRECTIONS = ("both", "to_upstream", "to_client")
+# The most bytes of one stream in which something is looked for: the last ones.
+_MOST = 8 * 1024 * 1024
+# Of those that a match has passed.
+_PASSED = 64 * 1024
+_SHOWN = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A find of wait_for().
+
+    * `connection`: the connection that has it. `direction`: `"to_upstream"` or `"to_client"`.
+    * `offset`: the place of the first byte in that stream. `data`: the bytes.
+    * `groups`: the groups of a regular expression; empty for plain bytes.
+
+    >>> from interpose.testing import Proxy
+    >>> with Proxy("127.0.0.1:7070") as proxy:
+    ...     proxy.transcript.events
+    []
+    """
+
+    connection: Connection
+    direction: str
+    offset: int
+    data: bytes
+    groups: tuple[bytes | None, ...] = ()
+
+
+@dataclass(slots=True)
+class Found:
+    """A match: where it begins in its stream, its bytes and its groups."""
+
+    connection: int
+    direction: str
+    offset: int
+    data: bytes
+    groups: tuple[bytes | None, ...]
+
+
+@dataclass(slots=True)
+class _Stream:
+    """The bytes of one side of one connection that no match has passed yet."""
+
+    data: bytearray = field(default_factory=bytearray)
+    """Those from `begin` on."""
+    begin: int = 0
+    total: int = 0
+    """The number of bytes that the side has sent."""
+    passed: bytes = b""
+    """The last ones that a match has passed, to be named in an error."""
+
+    def add(self, offset: int, data: bytes) -> None:
+        if offset != self.begin + len(self.data):
+            # What came before is not there any more.
+            self.data.clear()
+            self.begin = offset
+        self.data += data
+        self.total = offset + len(data)
+        if (more := len(self.data) - _MOST) > 0:
+            self._drop(more)
+
+    def find(self, wanted: Wanted, start: int) -> tuple[int, bytes, tuple[bytes | None, ...]] | None:
+        """Return the place of the first match, its bytes and its groups, and pass it; `start` is where it may begin."""
+        if isinstance(wanted, bytes):
+            at = self.data.find(wanted, max(0, start - self.begin))
+            if at < 0:
+                return None
+            end, found, groups = at + len(wanted), wanted, tuple[bytes | None, ...]()
+        else:
+            match = wanted.search(bytes(self.data))
+            # An empty match would be found for ever.
+            if match is None or match.end() == match.start():
+                return None
+            at, end, found, groups = match.start(), match.end(), match.group(), match.groups()
+        place = self.begin + at
+        self._drop(end)
+        return place, found, groups
+
+    def _drop(self, length: int) -> None:
+        self.passed = (self.passed + bytes(self.data[max(0, length - _PASSED) : length]))[-_PASSED:]
+        del self.data[:length]
+        self.begin += length
+
+    def described(self) -> str:
+        rest = bytes(self.data[-_SHOWN:]) or self.passed[-_SHOWN:]
+        shown = f", ending in {rest!r}" if rest else ""
+        return f"{self.total:,} B{shown}"
+
+
+class Search:
+    """The streams of a proxy's connections, and how far each was looked through."""
+
+    def __init__(self, native: NativeTranscript) -> None:
+        self._native = native
+        self._streams: dict[tuple[int, str], _Stream] = {}
+        self._next = 0
+        self.opened: list[int] = []
+        """The numbers of the connections that were accepted."""
+        self.closed: set[int] = set()
+        """Those that have ended."""
+
+    def take(self) -> None:
+        """Take what has come since the last call."""
+        first, events = events_of(self._native, self._next)
+        self._next = first + len(events)
+        for event in events:
+            self._see(event)
+
+    def forget(self, live: Iterable[int]) -> None:
+        """Forget what was seen so far; the connections `live` are not accepted anew."""
+        self.take()
+        kept = set(live)
+        self.opened, self.closed = [], set()
+        self._streams = {key: stream for key, stream in self._streams.items() if key[0] in kept}
+        for stream in self._streams.values():
+            stream.begin, stream.passed = stream.begin + len(stream.data), b""
+            stream.data.clear()
+
+    def find(
+        self, wanted: Wanted, direction: str, connection: int | None, from_: dict[tuple[int, str], int]
+    ) -> Found | None:
+        """Return the first match behind those that were returned before. `from_` has where to look on, by stream."""
+        self.take()
+        for key, stream in self._of(direction, connection):
+            found = stream.find(wanted, from_.get(key, 0))
+            if found is not None:
+                offset, data, groups = found
+                return Found(*key, offset, data, groups)
+            if isinstance(wanted, bytes):
+                from_[key] = stream.begin + max(0, len(stream.data) - len(wanted) + 1)
+        return None
+
+    def described(self, wanted: Wanted, direction: str, connection: int | None) -> str:
+        """Say in one line what was seen instead."""
+        seen = [f"#{key[0]} {key[1]} {stream.described()}" for key, stream in self._of(direction, connection)]
+        streams = "; ".join(seen[:8]) + (f"; and {len(seen) - 8} more" if len(seen) > 8 else "")
+        of = "" if connection is None else f" of connection {connection}"
+        text = f"{connections_text(len(self.opened))}, {len(self.opened) - len(self.closed)} open"
+        text += f"; seen{of}: {streams}" if seen else f", and no byte{of} was seen"
+        passed = any(_is_in(wanted, stream.passed) for _, stream in self._of(direction, connection))
+        return text + ("; it was there before, and an earlier wait_for() has passed it" if passed else "")
+
+    def _of(self, direction: str, connection: int | None) -> list[tuple[tuple[int, str], _Stream]]:
+        return [
+            (key, stream)
+            for key, stream in self._streams.items()
+            if connection in (None, key[0]) and direction in ("both", key[1])
+        ]
+
+    def _see(self, event: Event) -> None:
+        if event.kind == "opened":
+            self.opened.append(event.connection)
+        elif event.kind == "closed":
+            self.closed.add(event.connection)
+        elif event.kind == "data" and not event.sent_on:
+            self._streams.setdefault((event.connection, event.direction), _Stream(begin=event.offset)).add(
+                event.offset, event.data
+            )
+
+
+def _is_in(wanted: Wanted, data: bytes) -> bool:
+    return wanted in data if isinstance(wanted, bytes) else wanted.search(data) is not None
+
+
+def connections_text(number: int) -> str:
+    """Return a number of connections in words."""
+    return f"{number:,} connection{'' if number == 1 else 's'}"
+
+
+def wanted_of(value: object) -> Wanted:
+    """Return what is looked for, or raise ArgumentTypeError or ConfigError."""
+    if isinstance(value, re.Pattern):
+        pattern = cast("re.Pattern[bytes]", value)
+        # One of text is another type to checkers alone.
+        if isinstance(pattern.pattern, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]
+            return pattern
+    if not isinstance(value, (bytes, bytearray)):
+        advice = f"write {value.encode()!r}" if isinstance(value, str) else "write b'...', or re.compile(rb'...')"
+        raise wrong_type("data", cast("Any", value), "bytes", advice)
+    if not value:
+        raise ConfigError("data: it is empty, which would be found at once; give at least a byte")
+    return bytes(value)
+
+
+def direction_of(value: object) -> str:
+    """Return the direction, or raise ConfigError."""
+    return choice("direction", value, DIRECTIONS)

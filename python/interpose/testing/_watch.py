@@ -1,0 +1,128 @@
+"""Waits for what passes through a proxy: each says what is looked for, for how long, and what was seen instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from .._checks import count, seconds
+from .._connection import Connection
+from .._exceptions import ConfigError, WaitTimeoutError, wrong_type
+from ._searching import Search, Seen, connections_text, direction_of, wanted_of
+from ._waiting import refuse_loop, wait, wait_async
+
+if TYPE_CHECKING:
+    from .._native import Transcript as NativeTranscript
+
+_Found = TypeVar("_Found")
+
+
+@dataclass(frozen=True, slots=True)
+class Wait(Generic[_Found]):
+    """One wait: its method's name, what looks, the seconds, and what says what was seen instead."""
+
+    name: str
+    look: Callable[[], _Found | None]
+    limit: float
+    instead: Callable[[], str]
+
+
+class Watch:
+    """Makes waits, and waits them."""
+
+    def __init__(self, native: NativeTranscript, connections: Callable[[], list[Connection]]) -> None:
+        self._native = native
+        self._connections = connections
+        self._search = Search(native)
+
+    def block(self, one: Wait[_Found]) -> _Found:
+        """Wait in the calling thread. Raises WaitTimeoutError, and RuntimeStartError on an event loop."""
+        __tracebackhide__ = True
+        refuse_loop(one.name)
+        return self._result(one, wait(self._native, one.look, one.limit))
+
+    async def later(self, one: Wait[_Found]) -> _Found:
+        """Wait while the event loop goes on. Raises WaitTimeoutError."""
+        __tracebackhide__ = True
+        return self._result(one, await wait_async(self._native, one.look, one.limit))
+
+    @staticmethod
+    def _result(one: Wait[_Found], found: _Found | None) -> _Found:
+        __tracebackhide__ = True
+        if found is None:
+            raise WaitTimeoutError(f"{one.name}: {one.instead()}")
+        return found
+
+    def for_bytes(self, data: object, direction: object, connection: object, timeout: object) -> Wait[Seen]:
+        """Return the wait for bytes that one side sends."""
+        wanted, way, limit = wanted_of(data), direction_of(direction), seconds("timeout", timeout, zero=True)
+        number = None if connection is None else _number_of(connection)
+        looked: dict[tuple[int, str], int] = {}
+
+        def look() -> Seen | None:
+            found = self._search.find(wanted, way, number, looked)
+            if found is None:
+                return None
+            return Seen(self._named(found.connection), found.direction, found.offset, found.data, found.groups)
+
+        def instead() -> str:
+            shown = repr(wanted if isinstance(wanted, bytes) else wanted.pattern)
+            return f"{shown} was not seen within {limit:g} s: {self._search.described(wanted, way, number)}"
+
+        return Wait("wait_for", look, limit, instead)
+
+    def for_connections(self, number: object, timeout: object) -> Wait[list[Connection]]:
+        """Return the wait for a number of connections that were accepted."""
+        wanted, limit = count("number", number, 1), seconds("timeout", timeout, zero=True)
+
+        def look() -> list[Connection] | None:
+            self._search.take()
+            if len(self._search.opened) < wanted:
+                return None
+            return [self._named(one) for one in self._search.opened[:wanted]]
+
+        def instead() -> str:
+            text, closed = connections_text(len(self._search.opened)), len(self._search.closed)
+            return f"{text} came within {limit:g} s, not {wanted:,}; {closed:,} of them ended"
+
+        return Wait("wait_for_connections", look, limit, instead)
+
+    def for_closed(self, connection: object, timeout: object) -> Wait[list[Connection]]:
+        """Return the wait for the end of one connection, or of all."""
+        number = None if connection is None else _number_of(connection)
+        limit = seconds("timeout", timeout, zero=True)
+
+        def waited() -> list[Connection]:
+            return [one for one in self._connections() if number in (None, one.id)]
+
+        def look() -> list[Connection] | None:
+            found = waited()
+            if number is not None and not found:
+                raise ConfigError(f"connection: there is no connection {number} here; take one of proxy.connections")
+            return found if all(one.reason is not None for one in found) else None
+
+        def instead() -> str:
+            left = [one for one in waited() if one.reason is None]
+            shown = ", ".join(map(repr, left[:4])) + (f" and {len(left) - 4} more" if len(left) > 4 else "")
+            return f"still open after {limit:g} s: {shown}"
+
+        return Wait("wait_closed", look, limit, instead)
+
+    def forget(self) -> None:
+        """Forget what was seen so far."""
+        self._search.forget(one.id for one in self._connections() if one.reason is None)
+
+    def _named(self, number: int) -> Connection:
+        return next(one for one in self._connections() if one.id == number)
+
+
+def _number_of(value: object) -> int:
+    """Return the number of the connection that `value` names, or raise."""
+    if isinstance(value, Seen):
+        return value.connection.id
+    if isinstance(value, Connection):
+        return value.id
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise wrong_type("connection", value, "a connection", "give one of proxy.connections, or its id")

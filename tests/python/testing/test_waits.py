@@ -1,0 +1,190 @@
+"""Waits end with what they wait for, and else say what was seen instead."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from interpose import ArgumentTypeError, ConfigError, RuntimeStartError, WaitTimeoutError
+from interpose.testing import Proxy
+from support.peers import Echo, connect, read_exactly
+
+
+def test_bytes_are_found_however_they_were_cut_and_in_either_direction(proxy: Proxy) -> None:
+    with connect(proxy.address) as client:
+        for piece in (b"BEG", b"IN; COM", b"MIT;"):
+            client.sendall(piece)
+            assert read_exactly(client, len(piece)) == piece
+        seen = proxy.wait_for(b"COMMIT")
+        assert (seen.connection.id, seen.direction, seen.offset, seen.data) == (1, "to_upstream", 7, b"COMMIT")
+        back = proxy.wait_for(b"COMMIT", direction="to_client")
+        assert (back.direction, back.offset) == ("to_client", 7)
+
+
+def test_what_was_sent_before_counts_and_each_time_only_once(proxy: Proxy) -> None:
+    with connect(proxy.address) as client:
+        client.sendall(b"PING PING")
+        assert read_exactly(client, 9) == b"PING PING"
+        places = [proxy.wait_for(b"PING", direction="to_upstream", timeout=0).offset for _ in range(2)]
+        assert places == [0, 5]
+        with pytest.raises(WaitTimeoutError, match="an earlier wait_for\\(\\) has passed it"):
+            proxy.wait_for(b"PING", direction="to_upstream", timeout=0)
+
+
+def test_a_wait_ends_when_the_bytes_come(proxy: Proxy) -> None:
+    with connect(proxy.address) as client:
+        sender = threading.Timer(0.05, client.sendall, (b"late",))
+        sender.start()
+        assert proxy.wait_for(b"late", timeout=20).offset == 0
+        sender.join()
+
+
+def test_a_regular_expression_has_groups(proxy: Proxy) -> None:
+    with connect(proxy.address) as client:
+        client.sendall(b"SET key value\r\n")
+        seen = proxy.wait_for(re.compile(rb"SET (\w+) (\w+)?"), direction="to_upstream")
+        assert (seen.data, seen.groups) == (b"SET key value", (b"key", b"value"))
+
+
+def test_one_connection_alone_is_looked_at(proxy: Proxy) -> None:
+    with connect(proxy.address) as one, connect(proxy.address) as two:
+        first, second = proxy.wait_for_connections(2)
+        peers = {first.client.getpeername(): one, second.client.getpeername(): two}
+        peers[first.client.getpeername()].sendall(b"same")
+        peers[second.client.getpeername()].sendall(b"same")
+        assert proxy.wait_for(b"same", connection=second, direction="to_upstream").connection == second
+        assert proxy.wait_for(b"same", connection=first.id, direction="to_upstream").connection == first
+
+
+def test_each_deadline_says_what_was_seen_instead(proxy: Proxy) -> None:
+    with connect(proxy.address) as client:
+        client.sendall(b"ROLLBACK")
+        assert read_exactly(client, 8) == b"ROLLBACK"
+        expected = (
+            "wait_for: b'COMMIT' was not seen within 0 s: 1 connection, 1 open; seen: "
+            "#1 to_upstream 8 B, ending in b'ROLLBACK'; #1 to_client 8 B, ending in b'ROLLBACK'"
+        )
+        with pytest.raises(WaitTimeoutError, match=re.escape(expected)):
+            proxy.wait_for(b"COMMIT", timeout=0)
+        with pytest.raises(
+            WaitTimeoutError, match="wait_for_connections: 1 connection came within 0.01 s, not 2; 0 of"
+        ):
+            proxy.wait_for_connections(2, timeout=0.01)
+        with pytest.raises(WaitTimeoutError, match=r"wait_closed: still open after 0 s: <Connection 1 .* open>"):
+            proxy.wait_closed(timeout=0)
+    with pytest.raises(WaitTimeoutError, match="of connection 1 was seen|seen of connection 1"):
+        proxy.wait_for(b"COMMIT", connection=1, timeout=0)
+
+
+def test_nothing_seen_is_said(proxy: Proxy) -> None:
+    with pytest.raises(WaitTimeoutError, match="0 connections, 0 open, and no byte was seen$"):
+        proxy.wait_for(b"x", timeout=0)
+
+
+def test_the_end_of_one_connection_and_of_all(proxy: Proxy) -> None:
+    one, two = connect(proxy.address), connect(proxy.address)
+    first, second = proxy.wait_for_connections(2)
+    ended = one if first.client.getpeername() == one.getsockname() else two
+    ended.close()
+    assert [found.reason for found in proxy.wait_closed(first)] == ["finished"]
+    assert second.reason is None
+    one.close()
+    two.close()
+    assert proxy.wait_closed() == [first, second] == proxy.connections
+
+
+BAD: list[tuple[Callable[[Any], object], type[Exception], str]] = [
+    (lambda proxy: proxy.wait_for("x"), ArgumentTypeError, "data: it is str, not bytes; write b'x'"),
+    (lambda proxy: proxy.wait_for(3), ArgumentTypeError, "data: it is int, not bytes; write b'...'"),
+    (lambda proxy: proxy.wait_for(re.compile("x")), ArgumentTypeError, "data: it is Pattern, not bytes"),
+    (lambda proxy: proxy.wait_for(b""), ConfigError, "data: it is empty, which would be found at once"),
+    (lambda proxy: proxy.wait_for(b"x", direction="up"), ConfigError, 'direction: it is none of "both"'),
+    (lambda proxy: proxy.wait_for(b"x", timeout=-1), ConfigError, "timeout: it is negative"),
+    (lambda proxy: proxy.wait_for(b"x", connection="1"), ArgumentTypeError, "connection: it is str"),
+    (lambda proxy: proxy.wait_for_connections(0), ConfigError, "number: it is below 1"),
+    (lambda proxy: proxy.wait_closed(7), ConfigError, "connection: there is no connection 7 here"),
+]
+
+
+@pytest.mark.parametrize(("call", "kind", "text"), BAD)
+def test_bad_arguments_are_answered_at_once(
+    proxy: Proxy, call: Callable[[Proxy], object], kind: type[Exception], text: str
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(kind, match=re.escape(text)):
+        call(proxy)
+    assert time.monotonic() - began < 1
+
+
+def test_the_waits_of_asyncio_let_the_client_go_on(proxy: Proxy) -> None:
+    async def test() -> list[object]:
+        reader, writer = await asyncio.open_connection(*proxy.address)
+        waiting = asyncio.create_task(proxy.aio.wait_for(b"later", timeout=20))
+        await asyncio.sleep(0.01)
+        writer.write(b"later")
+        seen = await waiting
+        (connection,) = await proxy.aio.wait_for_connections(1)
+        with pytest.raises(WaitTimeoutError, match="wait_closed: still open after 0.01 s"):
+            await proxy.aio.wait_closed(connection, timeout=0.01)
+        writer.close()
+        (ended,) = await proxy.aio.wait_closed(seen, timeout=20)
+        return [seen.data, ended.reason, await reader.read()]
+
+    assert asyncio.run(test()) == [b"later", "finished", b"later"]
+
+
+def test_a_wait_that_is_cancelled_leaves_nothing(proxy: Proxy) -> None:
+    async def test() -> None:
+        for _ in range(20):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.001):
+                    await proxy.aio.wait_for(b"never", timeout=20)
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(test())
+
+
+def test_the_waits_of_trio_let_the_client_go_on(proxy: Proxy) -> None:
+    trio = pytest.importorskip("trio")
+
+    async def test() -> bytes:
+        stream = await trio.open_tcp_stream(*proxy.address)
+        async with stream, trio.open_nursery() as nursery:
+
+            async def send() -> None:
+                await trio.sleep(0.01)
+                await stream.send_all(b"later")
+
+            nursery.start_soon(send)
+            seen = await proxy.aio.wait_for(b"later", timeout=20)
+        await proxy.aio.wait_closed(timeout=20)
+        return seen.data
+
+    assert trio.run(test) == b"later"
+
+
+def test_a_wait_that_would_stop_an_event_loop_is_refused(proxy: Proxy) -> None:
+    async def test() -> None:
+        with pytest.raises(RuntimeStartError, match=r"write `await proxy.aio.wait_for\(...\)`"):
+            proxy.wait_for(b"x")
+
+    asyncio.run(test())
+
+
+def test_many_waits_at_once_all_end(make: Callable[..., Proxy], echo: Echo) -> None:
+    proxy = make(echo.address)
+
+    async def test() -> int:
+        waits = [asyncio.create_task(proxy.aio.wait_for_connections(1, timeout=20)) for _ in range(200)]
+        await asyncio.sleep(0)
+        _, writer = await asyncio.open_connection(*proxy.address)
+        found = await asyncio.gather(*waits)
+        writer.close()
+        return len(found)
+
+    assert asyncio.run(test()) == 200
