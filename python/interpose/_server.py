@@ -23,6 +23,7 @@ from ._hook_decorators import callbacks_of
 from ._hook_methods import HookMethods, warn_of_slips
 from ._hook_types import OnAccept, OnConnection, OnEof, OnPreread, OnRecv
 from ._hooks import HOOKS
+from ._listening import Listening, state_of
 from ._live_settings import LiveSettings, Settable, is_fixed, is_live, native_or_none
 from ._names import LOOP_ARGUMENTS, SERVER_ARGUMENTS, STOP_ARGUMENTS, ServerNames, names_checked
 from ._old_keywords import OLD_KEYWORDS, OldKeywords, group_of
@@ -40,7 +41,7 @@ _DRAIN_SECONDS = 5.0
 _TIMEOUTS, _LIMITS, _RELAY, _LISTEN, _CALLBACKS = Timeouts(), Limits(), Relay(), Listen(), Callbacks()
 
 
-class TheServer(Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
+class TheServer(Listening, Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
     """Forwards every client of a listener to an upstream: every byte, both ways, ends as ends.
 
     It binds and listens at once, so `address` is known and clients may connect; they are served from
@@ -346,14 +347,9 @@ class TheServer(Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
         if os.getpid() != self._pid:
             return "<TheServer of a parent process>"
         native = self._native
-        state = "started" if native.started else "listening"
-        if native.stopping:
-            state = "stopping"
-        if native.is_closed:
-            state = "closed"
         forward = self.forward_to
         target = address_text(forward.address) if isinstance(forward, Forward) else "where on_accept says"
-        return f"<TheServer {address_text(native.address)} -> {target}, {state}>"
+        return f"<TheServer {address_text(native.address)} -> {target}, {state_of(native)}>"
 
     def __reduce__(self) -> NoReturn:
         raise ArgumentTypeError(

@@ -39,10 +39,15 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    fn listen(socket: Socket, backlog: i32) -> io::Result<Self> {
+    pub(super) fn listen(socket: Socket, backlog: i32) -> io::Result<Self> {
         socket.listen(backlog)?;
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, process: std::process::id(), is_inherited: false })
+        Ok(Self::of(socket))
+    }
+
+    /// Takes a socket that listens and does not block.
+    pub(super) fn of(socket: Socket) -> Self {
+        Self { socket, process: std::process::id(), is_inherited: false }
     }
 }
 

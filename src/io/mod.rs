@@ -17,6 +17,7 @@ mod name_cache;
 pub(crate) mod names;
 mod near_timer;
 pub(crate) mod options;
+pub(crate) mod paused;
 pub(crate) mod ready;
 mod registered;
 pub(crate) mod reserve;

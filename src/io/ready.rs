@@ -38,7 +38,8 @@ fn has_client(socket: &Socket) -> bool {
 pub(crate) struct Ready {
     socket: AsyncFd<Bound>,
     other: Option<AsyncFd<Bound>>,
-    _file: Option<SocketFile>,
+    name: SocketName,
+    file: Option<SocketFile>,
 }
 
 #[cfg(unix)]
@@ -53,8 +54,22 @@ impl Ready {
             Err((socket, error)) => return Err((Listener { socket, other, name, file }, error)),
         };
         match other.map(watch).transpose() {
-            Ok(other) => Ok(Self { socket, other, _file: file }),
+            Ok(other) => Ok(Self { socket, other, name, file }),
             Err((other, error)) => Err((Listener { socket: socket.into_inner(), other: Some(other), name, file }, error)),
+        }
+    }
+
+    /// Returns the listener, which is registered no more.
+    pub(crate) fn into_listener(self) -> Listener {
+        let Self { socket, other, name, file } = self;
+        Listener { socket: socket.into_inner(), other: other.map(AsyncFd::into_inner), name, file }
+    }
+
+    /// Lets nobody connect any more whom no accept will find, or listens again.
+    pub(crate) fn deafen(&self, is_deaf: bool) {
+        if self.name.inet().is_some() {
+            let sockets = [Some(&self.socket), self.other.as_ref()].into_iter().flatten();
+            sockets.for_each(|watched| sys::deafen(&watched.get_ref().socket, is_deaf));
         }
     }
 
@@ -114,7 +129,10 @@ impl Ready {
 /// A listener that the runtime of one thread wakes.
 #[derive(Debug)]
 #[cfg(not(unix))]
-pub(crate) struct Ready(tokio::net::TcpListener);
+pub(crate) struct Ready {
+    registered: tokio::net::TcpListener,
+    listener: Listener,
+}
 
 #[cfg(not(unix))]
 impl Ready {
@@ -122,12 +140,23 @@ impl Ready {
     pub(crate) fn new(listener: Listener) -> Result<Self, (Listener, io::Error)> {
         let socket = listener.socket.socket.try_clone();
         let registered = socket.and_then(|socket| tokio::net::TcpListener::from_std(socket.into()));
-        registered.map(Self).map_err(|error| (listener, error))
+        match registered {
+            Ok(registered) => Ok(Self { registered, listener }),
+            Err(error) => Err((listener, error)),
+        }
     }
+
+    /// Returns the listener, which is registered no more.
+    pub(crate) fn into_listener(self) -> Listener {
+        self.listener
+    }
+
+    /// Does nothing: the system has no such option.
+    pub(crate) fn deafen(&self, _: bool) {}
 
     /// Waits for the next client, and takes it from this thread's runtime, because another thread may serve it.
     pub(crate) async fn accept(&self) -> io::Result<Accepted> {
-        let (stream, peer) = self.0.accept().await?;
+        let (stream, peer) = self.registered.accept().await?;
         Ok(Accepted { socket: stream.into_std()?.into(), peer: peer.into() })
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{FileTypeExt, MetadataExt},
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -18,6 +18,24 @@ pub(super) struct SocketFile {
     identity: (u64, u64),
     /// The process that bound it: a forked child has the listener too, and must leave the file to its parent.
     process: u32,
+}
+
+impl SocketFile {
+    /// Returns the absolute path.
+    pub(super) fn path(&self) -> String {
+        self.path.to_string_lossy().into_owned()
+    }
+
+    /// Returns the permissions of the file, which its owner may have changed since the bind.
+    pub(super) fn mode(&self) -> Option<u32> {
+        fs::symlink_metadata(&self.path).ok().map(|meta| meta.mode())
+    }
+
+    /// Sets the permissions of the file.
+    pub(super) fn set_mode(&self, mode: u32) {
+        // Those of a new file remain where that is forbidden.
+        let _ = fs::set_permissions(&self.path, fs::Permissions::from_mode(mode));
+    }
 }
 
 /// Returns device and inode: another file under the same name has different ones.

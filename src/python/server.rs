@@ -131,6 +131,18 @@ impl Server {
         changed.map_err(|error| errors::raise(py, &error))
     }
 
+    /// Refuses clients, or listens again, detached from the interpreter: the accepting task may have to log meanwhile.
+    fn pause_listening(&self, py: Python<'_>, pauses: bool) -> PyResult<()> {
+        let server = self.here(py)?;
+        let done = py.detach(|| if pauses { server.pause_listening() } else { server.resume_listening() });
+        done.map_err(|error| errors::raise(py, &error))
+    }
+
+    #[getter]
+    fn is_listening(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.here(py)?.is_listening())
+    }
+
     fn start(&self, py: Python<'_>) -> PyResult<()> {
         runtime::start(py, self.here(py)?)
     }

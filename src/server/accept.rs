@@ -7,7 +7,10 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Duration,
 };
+
+use tokio::{sync::mpsc::Receiver, time::sleep};
 
 use crate::{
     connection::{
@@ -21,7 +24,13 @@ use crate::{
         ready::{Accepted, Ready},
         reserve::Reserve,
     },
-    server::{setbacks::Setbacks, shutdown, state::ServerState, upkeep},
+    server::{
+        entrance::{Entrance, Order, next_order},
+        setbacks::Setbacks,
+        shutdown,
+        state::ServerState,
+        upkeep,
+    },
     settings::{forward::Forward, limits},
     threads::workers::Workers,
     words::{error::reason_text, log_target},
@@ -30,8 +39,12 @@ use crate::{
 /// Number of clients accepted before the thread's connections run.
 const BATCH: u32 = 64;
 
+/// How long a pause of listening waits for handshakes that have begun. On one machine they take microseconds; a client whose
+/// handshake takes longer is reset.
+const HANDSHAKE: Duration = Duration::from_millis(1);
+
 /// Starts the accepting task, on the worker with the fewest seats taken.
-pub(crate) fn spawn(state: Arc<ServerState>, listener: Listener, workers: Workers) {
+pub(crate) fn spawn(state: Arc<ServerState>, entrance: Entrance, workers: Workers) {
     let (runtime, seat) = workers.seat();
     let announce = AnnounceOnDrop(Arc::clone(&state));
     let upkeep = state.config(|config| config.upkeep);
@@ -41,7 +54,7 @@ pub(crate) fn spawn(state: Arc<ServerState>, listener: Listener, workers: Worker
         let _listening = listening;
         announce_start(&state);
         let life = async {
-            accept_until_stopped(&state, listener, &workers).await;
+            accept_until_stopped(&state, entrance, &workers).await;
             shutdown::drain(&state.shutdown, &state.shared).await;
         };
         tokio::select! {
@@ -74,7 +87,36 @@ impl Drop for AnnounceOnDrop {
     }
 }
 
-async fn accept_until_stopped(state: &ServerState, listener: Listener, workers: &Workers) {
+async fn accept_until_stopped(state: &ServerState, mut entrance: Entrance, workers: &Workers) {
+    // One accepting task takes them.
+    let Some(mut orders) = state.orders.take() else { return };
+    loop {
+        let (order, was) = match entrance {
+            Entrance::Open(listener) => match serve(state, listener, &mut orders, workers).await {
+                Some((order, listener)) => (order, Entrance::Open(listener)),
+                None => return,
+            },
+            Entrance::Shut(paused) => {
+                let mut stopped = pin!(state.shutdown.begins());
+                tokio::select! {
+                    biased;
+                    () = &mut stopped => return,
+                    order = next_order(&mut orders, true) => (order, Entrance::Shut(paused)),
+                }
+            }
+        };
+        entrance = state.turn(was, order.shuts, |result| order.answer(result));
+    }
+}
+
+/// Accepts clients until the entrance is to be shut, or the server is to stop. Returns the order and the listener, or None
+/// when it stops.
+async fn serve(
+    state: &ServerState,
+    listener: Listener,
+    orders: &mut Receiver<Order>,
+    workers: &Workers,
+) -> Option<(Order, Listener)> {
     let places = Places::new(&state.permits);
     let ready = {
         let mut stopped = pin!(state.shutdown.begins());
@@ -83,22 +125,30 @@ async fn accept_until_stopped(state: &ServerState, listener: Listener, workers: 
             biased;
             // Polled first: clients that a stop finds in the backlog are served.
             ready = &mut registering => ready,
-            () = &mut stopped => return,
+            () = &mut stopped => return None,
         }
     };
-    {
+    let order = {
         let mut stopped = pin!(state.shutdown.begins());
         let mut accepting = pin!(accept(state, &ready, &places, workers));
         tokio::select! {
             biased;
-            () = &mut stopped => {}
-            () = &mut accepting => {}
+            () = &mut stopped => None,
+            order = next_order(orders, false) => Some(order),
+            () = &mut accepting => None,
         }
-    }
+    };
     // The clients that wait on an inherited socket are for the next process that is started with it.
     if !ready.is_inherited() {
+        ready.deafen(true);
         empty_backlog(state, &ready, &places, workers);
+        if order.is_some() {
+            // Those whose handshake had begun.
+            sleep(HANDSHAKE).await;
+            empty_backlog(state, &ready, &places, workers);
+        }
     }
+    order.map(|order| (order, ready.into_listener()))
 }
 
 /// Registers the listener with the calling thread's runtime; tries again while that fails.
@@ -134,7 +184,7 @@ fn empty_backlog(state: &ServerState, ready: &Ready, places: &Places, workers: &
             Err(error) => {
                 if error.kind() != io::ErrorKind::WouldBlock {
                     let why = reason_text(&error);
-                    log::warn!(target: log_target::LISTENER, "{}: clients that still waited at the stop, if any, were reset: {why}", state.shared.address);
+                    log::warn!(target: log_target::LISTENER, "{}: clients that still waited at the end of listening, if any, were reset: {why}", state.shared.address);
                 }
                 return;
             }
@@ -156,7 +206,7 @@ fn empty_backlog(state: &ServerState, ready: &Ready, places: &Places, workers: &
         let most = state.permits.most();
         log::warn!(
             target: log_target::LISTENER,
-            "{}: {turned_away} clients that still waited at the stop were reset: there were max_connections ({most}) already",
+            "{}: {turned_away} clients that still waited at the end of listening were reset: there were max_connections ({most}) already",
             state.shared.address,
         );
     }

@@ -1,6 +1,7 @@
 //! A listener, its connections, and their life: bind, start, drain, stop.
 
 mod accept;
+mod entrance;
 mod setbacks;
 mod shutdown;
 mod state;
@@ -18,7 +19,7 @@ use crate::{
     hooks::{Failed, Hooks, ServerHooks},
     io::{listener::Listener, options::SocketOptions},
     live::handle::Connection,
-    server::{shutdown::ServerPhase, state::ServerState},
+    server::{entrance::Entrance, shutdown::ServerPhase, state::ServerState},
     settings::config::{Config, LiveSettings},
     threads::{lane::LaneHandle, workers::Workers},
     words::{
@@ -59,8 +60,8 @@ pub struct Server(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     state: Arc<ServerState>,
-    /// The listener, until the accepting task takes it or the server is stopped.
-    listener: Mutex<Option<Listener>>,
+    /// The entrance, until the accepting task takes it or the server is stopped.
+    entrance: Mutex<Option<Entrance>>,
     workers: OnceLock<Workers>,
 }
 
@@ -74,7 +75,7 @@ impl Server {
         shared.refuse_itself("forward_to", config.forward.as_ref())?;
         shared.refuse_itself("mirror_to", config.mirror.as_ref())?;
         let state = Arc::new(ServerState::new(shared, config));
-        Ok(Self(Arc::new(Inner { state, listener: Mutex::new(Some(listener)), workers: OnceLock::new() })))
+        Ok(Self(Arc::new(Inner { state, entrance: Mutex::new(Some(Entrance::Open(listener))), workers: OnceLock::new() })))
     }
 
     /// Returns the actual name of the listener's socket.
@@ -145,29 +146,61 @@ impl Server {
 
     /// Begins to accept, on these workers. A second start has no effect; a stopped server stays stopped.
     pub fn start(&self, workers: &Workers) -> Result<(), Error> {
-        let mut listener = self.0.listener.lock().even_poisoned();
+        let mut entrance = self.0.entrance.lock().even_poisoned();
         if self.is_stopping() {
             let message = format!("server {}: it was stopped; make a new server", self.address());
             return Err(Error::new(ErrorKind::Stopped, message));
         }
-        if let Some(listener) = listener.take() {
+        if let Some(entrance) = entrance.take() {
             let state = &self.0.state;
             state.begin();
-            accept::spawn(Arc::clone(state), listener, workers.clone());
+            accept::spawn(Arc::clone(state), entrance, workers.clone());
             let _ = self.0.workers.set(workers.clone());
         }
         Ok(())
     }
 
+    /// Refuses clients from now on, as a server does that is not running: a connect fails with ECONNREFUSED. No other program
+    /// can take the address meanwhile. Clients that have connected already are served. Blocks for a moment, and so must not
+    /// be called on an I/O thread. Fails for a socket that the process was started with, and once the server was stopped.
+    pub fn pause_listening(&self) -> Result<(), Error> {
+        self.turn_entrance(true)
+    }
+
+    /// Listens again after [`pause_listening`](Self::pause_listening): on return a client's connect succeeds.
+    pub fn resume_listening(&self) -> Result<(), Error> {
+        self.turn_entrance(false)
+    }
+
+    /// Returns true while clients can connect.
+    pub fn is_listening(&self) -> bool {
+        !self.0.state.is_shut.load(Ordering::Relaxed) && !self.is_stopping()
+    }
+
+    fn turn_entrance(&self, shut: bool) -> Result<(), Error> {
+        let (state, mut place) = (&self.0.state, self.0.entrance.lock().even_poisoned());
+        if self.is_stopping() {
+            let message = format!("server {}: it was stopped; make a new server", self.address());
+            return Err(Error::new(ErrorKind::Stopped, message));
+        }
+        let Some(entrance) = place.take() else {
+            drop(place);
+            return state.orders.give(shut);
+        };
+        let mut result = Ok(());
+        *place = Some(state.turn(entrance, shut, |done| result = done));
+        result
+    }
+
     /// Begins to stop, and returns at once: clients that wait in the backlog are taken, then the listener is closed;
     /// connections may finish for `drain` and are aborted then. Of several calls the earliest deadline holds.
     pub fn stop(&self, drain: Duration) {
-        let mut listener = self.0.listener.lock().even_poisoned();
+        let mut entrance = self.0.entrance.lock().even_poisoned();
         let now = Instant::now();
         // A time beyond the clock's range becomes a year, for which nobody waits either.
         let deadline = now.checked_add(drain).unwrap_or(now + Duration::from_secs(365 * 86_400));
         self.0.state.shutdown.stop_by(deadline);
-        if listener.take().is_some() {
+        if entrance.take().is_some() {
             // The server was never started, so there is no task to close it.
             self.0.state.announce_closed();
         }

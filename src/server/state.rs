@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU64},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -13,12 +13,15 @@ use crate::{
         context::{ConnectionContext, ServerShared},
         permits::Permits,
     },
-    server::shutdown::Shutdown,
+    server::{
+        entrance::{Entrance, Orders},
+        shutdown::Shutdown,
+    },
     settings::{
         config::{Config, LiveSettings},
         limits,
     },
-    words::{error::Error, lock::EvenPoisoned, throttle::Throttle},
+    words::{error::Error, lock::EvenPoisoned, log_target, throttle::Throttle},
 };
 
 /// The state of one server, from bind to close.
@@ -26,6 +29,9 @@ use crate::{
 pub(crate) struct ServerState {
     pub shared: Arc<ServerShared>,
     pub shutdown: Shutdown,
+    pub orders: Orders,
+    /// True while clients are refused.
+    pub is_shut: AtomicBool,
     pub accept_errors: AtomicU64,
     /// True while the accepting task waits after a failure before it accepts again.
     pub accept_paused: AtomicBool,
@@ -55,6 +61,8 @@ impl ServerState {
         Self {
             shared,
             shutdown: Shutdown::new(),
+            orders: Orders::new(),
+            is_shut: AtomicBool::new(false),
             accept_errors: AtomicU64::new(0),
             accept_paused: AtomicBool::new(false),
             accept_log: Throttle::default(),
@@ -112,6 +120,20 @@ impl ServerState {
 
     fn current(&self) -> MutexGuard<'_, Current> {
         self.current.lock().even_poisoned()
+    }
+
+    /// Opens or shuts the entrance, and returns it as it is then. `answer` gets the error where that failed.
+    pub(crate) fn turn(&self, entrance: Entrance, shut: bool, answer: impl FnOnce(Result<(), Error>)) -> Entrance {
+        let was_shut = matches!(entrance, Entrance::Shut(_));
+        let (entrance, result) = self.config(|config| entrance.turn(shut, config));
+        let is_shut = matches!(entrance, Entrance::Shut(_));
+        self.is_shut.store(is_shut, Relaxed);
+        if is_shut != was_shut {
+            let what = if is_shut { "clients are refused until it listens again" } else { "listening again" };
+            log::info!(target: log_target::LISTENER, "{}: {what}", self.shared.address);
+        }
+        answer(result);
+        entrance
     }
 
     /// Closes the server: its lanes may end, and all waiting threads and tasks are woken.

@@ -18,6 +18,7 @@ mod lifecycle;
 mod limits;
 mod loops;
 mod mirror;
+mod pausing;
 mod rewriting;
 mod several_addresses;
 mod staged;

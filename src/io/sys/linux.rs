@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
 
 /// The flags of a send. A write to a closed connection is an error here, never a SIGPIPE to the embedding program.
@@ -134,6 +134,29 @@ pub(super) fn peer_process(socket: &Socket) -> io::Result<libc::pid_t> {
 pub(crate) fn name_unix_socket(socket: &Socket) -> io::Result<()> {
     socket.bind(&SockAddr::unix("")?)
 }
+
+/// Lets a listener drop the first packet of every new client, so that nobody connects between the last accept and its end: the
+/// client's kernel tries again after a second (SO_ATTACH_FILTER, socket(7)). With `false` it listens again.
+pub(crate) fn deafen(socket: &Socket, is_deaf: bool) {
+    // For classic BPF (linux/filter.h) the packet begins with the TCP header, whose byte 13 has the flags: SYN is 2. Other
+    // packets pass: they end handshakes that have begun.
+    let without_syn = [
+        SockFilter::new(BPF_LD_B_ABS, 0, 0, 13),
+        SockFilter::new(BPF_JSET, 0, 1, 2),
+        SockFilter::new(BPF_RET, 0, 0, 0),
+        SockFilter::new(BPF_RET, 0, 0, u32::MAX),
+    ];
+    let _ = if is_deaf { socket.attach_filter(&without_syn) } else { socket.detach_filter() };
+}
+
+/// Loads a byte of the packet.
+const BPF_LD_B_ABS: u16 = 0x30;
+
+/// Jumps by whether any of these bits are set.
+const BPF_JSET: u16 = 0x45;
+
+/// Returns how many bytes of the packet are accepted.
+const BPF_RET: u16 = 0x06;
 
 /// Sets an option that is one int.
 fn set(socket: &Socket, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {

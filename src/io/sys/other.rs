@@ -108,6 +108,9 @@ pub(crate) fn set_low_water(_: &Socket, _: usize) -> bool {
 /// Does nothing.
 pub(crate) fn bind_address_no_port(_: &Socket) {}
 
+/// Does nothing: the system has no such option.
+pub(crate) fn deafen(_: &Socket, _: bool) {}
+
 /// Does nothing: the allocator does that by itself, or not at all.
 pub(crate) fn give_back_memory() {}
 
