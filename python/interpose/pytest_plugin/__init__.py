@@ -77,7 +77,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     __tracebackhide__ = True
     try:
         result = yield
-    except (pytest.skip.Exception, KeyboardInterrupt, SystemExit):
+    except (pytest.skip.Exception, pytest.exit.Exception, KeyboardInterrupt, SystemExit):
         raise
     except BaseException:
         # What a callback has raised is the cause, and comes with this.

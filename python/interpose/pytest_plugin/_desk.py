@@ -44,11 +44,12 @@ class Desk:
         """Raise what callbacks have raised, and what was not as expected; of several proxies a group."""
         __tracebackhide__ = True
         raised: list[BaseException] = []
-        for proxy in self._proxies():
-            try:
-                proxy.check()
-            except BaseException as error:  # noqa: BLE001 (a callback may call pytest.fail)
-                raised.append(error)
+        for factory, _ in self._factories:
+            for proxy in factory.proxies:
+                try:
+                    proxy.check()
+                except BaseException as error:  # noqa: BLE001 (a callback may call pytest.fail)
+                    raised.append(error)
         if len(raised) > 1:
             raise BaseExceptionGroup("several proxies have failed", raised)
         if raised:
@@ -56,9 +57,15 @@ class Desk:
 
     def report(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """Add diagrams to the report of a phase that has failed, and write the files that are wanted."""
-        proxies = self._proxies()
-        if not proxies or report.when == "teardown":
+        if report.when == "teardown":
             return
+        # A shared proxy that nothing has passed is most likely another test's.
+        proxies = [
+            proxy
+            for factory, is_shared in self._factories
+            for proxy in factory.proxies
+            if not is_shared or proxy.transcript
+        ]
         is_wanted = self._when == "always" and report.when == "call"
         for number, proxy in enumerate(proxies, 1):
             paths = self._written(item, number, proxy) if is_wanted or (report.failed and self._when == "fail") else []
@@ -71,9 +78,6 @@ class Desk:
         for factory, is_shared in self._factories:
             for proxy in factory.proxies if is_shared else ():
                 proxy.reset()
-
-    def _proxies(self) -> list[Proxy]:
-        return [proxy for factory, _ in self._factories for proxy in factory.proxies]
 
     def _written(self, item: pytest.Item, number: int, proxy: Proxy) -> list[Path]:
         """Write what has passed, and return the paths; an error is one of the test's environment, and is said."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from .._exceptions import printable
 from ._events import Event
 
-# Bytes of data that a row shows, and reads of one direction in a row that are shown one by one.
+# Bytes of data that a row shows, the characters that they take at most, and reads in a row that are shown one by one.
 _SHOWN = 40
+_LONGEST = 60
 _ONE_BY_ONE = 3
 # Rows of a diagram: its beginning, and its end, where a test has failed.
 _FIRST, _LAST = 20, 60
@@ -152,7 +153,7 @@ def _of_run(run: list[Row]) -> list[Row]:
         replace(
             run[0],
             label=_bytes_text(size),
-            text=f"{run[0].text} and more, in {len(run)} reads",
+            text=f"{run[0].text.removesuffix('...')}... ({len(run)} reads)",
             reads=len(run),
             size=size,
         )
@@ -165,8 +166,10 @@ def _bytes_text(size: int) -> str:
 
 def _content(data: bytes) -> str:
     """Return the first bytes as they would be written in Python."""
-    text = repr(data[:_SHOWN])[1:]
-    return f"{text}..." if len(data) > _SHOWN else text
+    shown = data[:_SHOWN]
+    while len(text := repr(shown)[1:]) > _LONGEST:
+        shown = shown[:-1]
+    return f"{text}..." if len(data) > len(shown) else text
 
 
 def shown_rows(rows: Sequence[Row]) -> tuple[Sequence[Row], int, Sequence[Row]]:

@@ -7,6 +7,7 @@ from typing import Unpack
 
 from .. import _native
 from .._connection import Connection, KnownConnections
+from .._exceptions import ConfigError
 from .._forward import ForwardTo
 from .._hook_decorators import callbacks_of
 from .._server import TheServer
@@ -57,6 +58,13 @@ class KeepingServer(TheServer):
         """
         natives, still = self._natives(), self.still()
         return [self._kept_connections.made(natives[number]) for number in sorted(natives) if number not in still]
+
+    def connection(self, number: int) -> Connection:
+        """Return the connection of that number. Raises ConfigError where there is none, or none any more."""
+        native = self._natives().get(number)
+        if native is None:
+            raise ConfigError(f"connection: there is no connection {number} here; take one of proxy.connections")
+        return self._kept_connections.made(native)
 
     def settle(self, limit: float) -> None:
         """Wait until on_close has returned for the connections that have ended, at most `limit` seconds."""

@@ -24,7 +24,7 @@ from ._waiting import wait
 from ._watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from .._filter import Filter
     from .._stats import Stats
@@ -38,6 +38,29 @@ _LEAVE_SECONDS = 0.01
 _CALLBACK_SECONDS = 1.0
 # Connections that were reset are gone in less than a millisecond.
 _GONE_SECONDS = 1.0
+
+
+class Undo:
+    """The end of something that was begun: with `with`, or never.
+
+    >>> from interpose.testing import Proxy
+    >>> with Proxy("127.0.0.1:7070") as proxy:
+    ...     with proxy.refuse():
+    ...         print(proxy.server.is_listening)
+    ...     print(proxy.server.is_listening)
+    False
+    True
+    """
+
+    def __init__(self, undo: Callable[[], None]) -> None:
+        self._undo = undo
+
+    def __enter__(self) -> None:
+        """Do nothing more."""
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        self._undo()
 
 
 class AsyncWaits:
@@ -132,7 +155,7 @@ class Proxy(ProxyHooks):
         self.server = self._server = KeepingServer(host, port, forward_to, **settings)
         self._recorded = recording.transcript
         self._hooks = dict(self._server._callbacks._given)  # pyright: ignore[reportPrivateUsage]
-        self._watch = Watch(self._recorded, self._server.all_connections)
+        self._watch = Watch(self._recorded, self._server)
         self._before = self.stats
         self.transcript: Transcript = Transcript(self._recorded, self._server.still)
         """The record of what has passed."""
@@ -205,12 +228,13 @@ class Proxy(ProxyHooks):
         __tracebackhide__ = True
         return self._watch.block(self._watch.for_closed(connection, timeout))
 
-    def pause(self, direction: Direction = "both") -> None:
+    def pause(self, direction: Direction = "both") -> Undo:
         """Read nothing more, of connections to come neither: their sources meet backpressure, until resume().
 
-        Of each connection one read may already be under way; it waits here.
+        Of each connection one read may already be under way; it waits here. `with proxy.pause():` resumes at its end.
         """
         self._shut(direction, is_shut=True)
+        return Undo(lambda: self.resume(direction))
 
     def resume(self, direction: Direction = "both") -> None:
         """Read again after pause()."""
@@ -223,6 +247,20 @@ class Proxy(ProxyHooks):
                 self._gates.native.shut(is_up, is_shut)
         self._server._native.wake_all()  # pyright: ignore[reportPrivateUsage]
         self.transcript.note(f"{'paused' if is_shut else 'resumed'}{'' if way == 'both' else f' {way}'}")
+
+    def refuse(self) -> Undo:
+        """Refuse clients until listen(), as if nothing listened here; the port is kept, and connections live on.
+
+        `with proxy.refuse():` listens again at its end. Raises BindError where the system cannot keep the port.
+        """
+        self._server.pause_listening()
+        self.transcript.note("clients are refused")
+        return Undo(self.listen)
+
+    def listen(self) -> None:
+        """Listen again after refuse(): when this returns, clients can connect."""
+        self._server.resume_listening()
+        self.transcript.note("clients are accepted again")
 
     def drop_all(self) -> int:
         """End all connections in order: what was read is delivered, then both sides get an end of stream.
@@ -252,6 +290,7 @@ class Proxy(ProxyHooks):
         several tests is reset between them by the pytest plugin.
         """
         self.resume()
+        self._server.resume_listening()
         self._server._callbacks.replace(self._hooks)  # pyright: ignore[reportPrivateUsage]
         self._server._callbacks.reports.take()  # pyright: ignore[reportPrivateUsage]
         self._watch.forget()

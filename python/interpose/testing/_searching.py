@@ -160,6 +160,8 @@ class Search:
         of = "" if connection is None else f" of connection {connection}"
         text = f"{connections_text(len(self.opened))}, {len(self.opened) - len(self.closed)} open"
         text += f"; seen{of}: {streams}" if seen else f", and no byte{of} was seen"
+        if (missed := self._native.missed[0]) > 0:
+            text += f"; {missed:,} events before are not kept, for which keep= is too small"
         passed = any(_is_in(wanted, stream.passed) for _, stream in self._of(direction, connection))
         return text + ("; it was there before, and an earlier wait_for() has passed it" if passed else "")
 

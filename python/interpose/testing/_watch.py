@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from .._checks import count, seconds
 from .._connection import Connection
-from .._exceptions import ConfigError, WaitTimeoutError, wrong_type
+from .._exceptions import WaitTimeoutError, wrong_type
 from ._searching import Search, Seen, connections_text, direction_of, wanted_of
 from ._waiting import refuse_loop, wait, wait_async
 
 if TYPE_CHECKING:
     from .._native import Transcript as NativeTranscript
+    from ._keeping_server import KeepingServer
 
 _Found = TypeVar("_Found")
 
@@ -31,9 +32,9 @@ class Wait(Generic[_Found]):
 class Watch:
     """Makes waits, and waits them."""
 
-    def __init__(self, native: NativeTranscript, connections: Callable[[], list[Connection]]) -> None:
+    def __init__(self, native: NativeTranscript, server: KeepingServer) -> None:
         self._native = native
-        self._connections = connections
+        self._server = server
         self._search = Search(native)
 
     def block(self, one: Wait[_Found]) -> _Found:
@@ -64,7 +65,8 @@ class Watch:
             found = self._search.find(wanted, way, number, looked)
             if found is None:
                 return None
-            return Seen(self._named(found.connection), found.direction, found.offset, found.data, found.groups)
+            connection = self._server.connection(found.connection)
+            return Seen(connection, found.direction, found.offset, found.data, found.groups)
 
         def instead() -> str:
             shown = repr(wanted if isinstance(wanted, bytes) else wanted.pattern)
@@ -80,7 +82,7 @@ class Watch:
             self._search.take()
             if len(self._search.opened) < wanted:
                 return None
-            return [self._named(one) for one in self._search.opened[:wanted]]
+            return [self._server.connection(one) for one in self._search.opened[:wanted]]
 
         def instead() -> str:
             text, closed = connections_text(len(self._search.opened)), len(self._search.closed)
@@ -90,20 +92,21 @@ class Watch:
 
     def for_closed(self, connection: object, timeout: object) -> Wait[list[Connection]]:
         """Return the wait for the end of one connection, or of all."""
-        number = None if connection is None else _number_of(connection)
         limit = seconds("timeout", timeout, zero=True)
+        one = None if connection is None else self._server.connection(_number_of(connection))
 
         def waited() -> list[Connection]:
-            return [one for one in self._connections() if number in (None, one.id)]
+            return self._server.all_connections() if one is None else [one]
 
         def look() -> list[Connection] | None:
+            self._search.take()
+            if one is None and not self._search.closed.issuperset(self._search.opened):
+                return None
             found = waited()
-            if number is not None and not found:
-                raise ConfigError(f"connection: there is no connection {number} here; take one of proxy.connections")
-            return found if all(one.reason is not None for one in found) else None
+            return found if all(connection.reason is not None for connection in found) else None
 
         def instead() -> str:
-            left = [one for one in waited() if one.reason is None]
+            left = [connection for connection in waited() if connection.reason is None]
             shown = ", ".join(map(repr, left[:4])) + (f" and {len(left) - 4} more" if len(left) > 4 else "")
             return f"still open after {limit:g} s: {shown}"
 
@@ -111,10 +114,7 @@ class Watch:
 
     def forget(self) -> None:
         """Forget what was seen so far."""
-        self._search.forget(one.id for one in self._connections() if one.reason is None)
-
-    def _named(self, number: int) -> Connection:
-        return next(one for one in self._connections() if one.id == number)
+        self._search.forget(one.id for one in self._server.all_connections() if one.reason is None)
 
 
 def _number_of(value: object) -> int:

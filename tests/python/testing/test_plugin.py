@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Protocol
 
@@ -296,6 +297,31 @@ def test_it_says_what_it_has(run: Run) -> None:
     helped = output_of(run("", "--help"))
     assert "TCP proxies (interpose):" in helped
     assert "--tcp-trace={fail,always,never}" in helped
+
+
+def test_open_pools_hold_up_nobody(run: Run) -> None:
+    began = time.monotonic()
+    result = run("""
+held = []
+
+@pytest.mark.parametrize("number", range(20))
+def test_it(tcp_proxy, number):
+    p = tcp_proxy(UPSTREAM)
+    pool = [socket.create_connection(p.address) for _ in range(10)]
+    held.extend(pool)
+    for client in pool:
+        client.sendall(b"hello")
+        assert client.recv(5) == b"hello"
+
+def test_they_were_ended_in_order():
+    assert len(held) == 200
+    for client in held:
+        assert client.recv(1) == b""
+        client.close()
+""")
+    result.assert_outcomes(passed=21)
+    # Half a second on a quiet machine.
+    assert time.monotonic() - began < 5
 
 
 def test_many_workers_at_once(run: Run) -> None:

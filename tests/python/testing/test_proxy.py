@@ -65,6 +65,21 @@ def test_a_connection_to_come_is_paused_too_and_goes_on(proxy: Proxy) -> None:
         assert read_exactly(client, 5) == b"held"
 
 
+def test_clients_are_refused_for_a_while_and_the_port_is_kept(proxy: Proxy) -> None:
+    with connect(proxy.address) as before:
+        with proxy.refuse(), pytest.raises(ConnectionRefusedError):
+            connect(proxy.address)
+        proxy.refuse()
+        proxy.listen()
+        with connect(proxy.address) as client, proxy.pause():
+            client.sendall(b"x")
+            proxy.wait_for(b"x")
+        before.sendall(b"y")
+        assert read_exactly(before, 1) == b"y"
+    notes = [event.text for event in proxy.transcript if event.kind == "note"]
+    assert notes == [*["clients are refused", "clients are accepted again"] * 2, "paused", "resumed"]
+
+
 def test_all_are_ended_in_order_or_reset(proxy: Proxy) -> None:
     with connect(proxy.address) as one, connect(proxy.address) as two:
         proxy.wait_for_connections(2)
