@@ -250,6 +250,7 @@ def names_checked(
 
         @functools.wraps(function)
         def checked(*arguments: _Parameters.args, **named: _Parameters.kwargs) -> _Result:
+            __tracebackhide__ = True
             if sample:
                 _check_number(sample, known, needed, len(arguments), named)
             if not named.keys() <= keywords:

@@ -18,9 +18,11 @@ from ._keeping_server import KeepingServer
 from ._keywords import ServerKeywords
 from ._looking_filters import Gates, Recording
 from ._proxy_hooks import ProxyHooks
-from ._searching import Direction, Seen, Wanted, direction_of
+from ._proxy_names import ProxyNames
+from ._searching import Direction, direction_of
 from ._transcript import Transcript
 from ._waiting import wait
+from ._waits import AsyncWaits, Waits
 from ._watch import Watch
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
 # The memory of the transcript.
 KEEP = 8 * 1024 * 1024
-_WAIT_SECONDS = 2.0
 # Connections that were asked to end have as long for it when the proxy is left; then they are reset.
 _LEAVE_SECONDS = 0.01
 # Callbacks for the ends that a test has seen have as long to return.
@@ -63,54 +64,7 @@ class Undo:
         self._undo()
 
 
-class AsyncWaits:
-    """The waits of a proxy for `async def` tests, under asyncio and trio: `await proxy.aio.wait_for(b"COMMIT")`.
-
-    >>> import asyncio
-    >>> from interpose.testing import Proxy
-    >>> async def test(proxy):
-    ...     _, writer = await asyncio.open_connection(*proxy.address)
-    ...     writer.write(b"hello")
-    ...     seen = await proxy.aio.wait_for(b"hello")
-    ...     writer.close()
-    ...     return seen.offset
-    >>> with Proxy("127.0.0.1:7070") as proxy:
-    ...     asyncio.run(test(proxy))
-    0
-    """
-
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
-
-    async def wait_for(
-        self,
-        data: Wanted,
-        *,
-        direction: Direction = "both",
-        connection: Connection | int | None = None,
-        timeout: float = _WAIT_SECONDS,  # noqa: ASYNC109 (the error says what was seen instead)
-    ) -> Seen:
-        """Do what Proxy.wait_for() does."""
-        __tracebackhide__ = True
-        return await self._watch.later(self._watch.for_bytes(data, direction, connection, timeout))
-
-    async def wait_for_connections(self, number: int, *, timeout: float = _WAIT_SECONDS) -> list[Connection]:  # noqa: ASYNC109
-        """Do what Proxy.wait_for_connections() does."""
-        __tracebackhide__ = True
-        return await self._watch.later(self._watch.for_connections(number, timeout))
-
-    async def wait_closed(
-        self,
-        connection: Connection | Seen | int | None = None,
-        *,
-        timeout: float = _WAIT_SECONDS,  # noqa: ASYNC109
-    ) -> list[Connection]:
-        """Do what Proxy.wait_closed() does."""
-        __tracebackhide__ = True
-        return await self._watch.later(self._watch.for_closed(connection, timeout))
-
-
-class Proxy(ProxyHooks):
+class Proxy(Waits, ProxyHooks, ProxyNames):
     """A proxy for a test. It listens from the constructor on, on a free port, and serves from `with` or start() on.
 
     * `forward_to`: the server that the client under test is for, as TheServer has it. None needs an `on_accept`.
@@ -191,42 +145,6 @@ class Proxy(ProxyHooks):
         Of those that have ended, the last 10,000.
         """
         return self._server.all_connections()
-
-    def wait_for(
-        self,
-        data: Wanted,
-        *,
-        direction: Direction = "both",
-        connection: Connection | int | None = None,
-        timeout: float = _WAIT_SECONDS,
-    ) -> Seen:
-        """Wait until one side has sent these bytes, however they were cut; return where they were seen.
-
-        A compiled regular expression of bytes is searched for. What was sent before the call counts as well, from the
-        beginning of the test on, but not what an earlier call has returned: so the second call for the same bytes waits
-        for the second time that they come on a connection. Raises WaitTimeoutError, whose text has what was seen
-        instead, ArgumentTypeError and ConfigError, and RuntimeStartError on an event loop: use `aio` there.
-        """
-        __tracebackhide__ = True
-        return self._watch.block(self._watch.for_bytes(data, direction, connection, timeout))
-
-    def wait_for_connections(self, number: int, *, timeout: float = _WAIT_SECONDS) -> list[Connection]:
-        """Wait until `number` connections were accepted since the beginning of the test; return the first of them.
-
-        Raises what wait_for() raises.
-        """
-        __tracebackhide__ = True
-        return self._watch.block(self._watch.for_connections(number, timeout))
-
-    def wait_closed(
-        self, connection: Connection | Seen | int | None = None, *, timeout: float = _WAIT_SECONDS
-    ) -> list[Connection]:
-        """Wait until the connection has ended, without one until all have; return those that were waited for.
-
-        Raises what wait_for() raises.
-        """
-        __tracebackhide__ = True
-        return self._watch.block(self._watch.for_closed(connection, timeout))
 
     def pause(self, direction: Direction = "both") -> Undo:
         """Read nothing more, of connections to come neither: their sources meet backpressure, until resume().

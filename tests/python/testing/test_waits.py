@@ -106,6 +106,12 @@ BAD: list[tuple[Callable[[Any], object], type[Exception], str]] = [
     (lambda proxy: proxy.wait_for(b"x", direction="up"), ConfigError, 'direction: it is none of "both"'),
     (lambda proxy: proxy.wait_for(b"x", timeout=-1), ConfigError, "timeout: it is negative"),
     (lambda proxy: proxy.wait_for(b"x", connection="1"), ArgumentTypeError, "connection: it is str"),
+    (lambda proxy: proxy.wait_for(b"x", side="client"), ArgumentTypeError, "did you mean direction?"),
+    (lambda proxy: proxy.wait_closed(conn=1), ArgumentTypeError, "did you mean connection?"),
+    (lambda proxy: proxy.wait_for_connections(count=1), ArgumentTypeError, "did you mean number?"),
+    (lambda proxy: proxy.wait_for_data(b"x"), AttributeError, "no attribute 'wait_for_data'; did you mean wait_for()?"),
+    (lambda proxy: proxy.abort_all(), AttributeError, "no attribute 'abort_all'; did you mean reset_all()?"),
+    (lambda proxy: proxy.trancsript, AttributeError, "no attribute 'trancsript'; did you mean transcript?"),
     (lambda proxy: proxy.wait_for_connections(0), ConfigError, "number: it is below 1"),
     (lambda proxy: proxy.wait_closed(7), ConfigError, "connection: there is no connection 7 here"),
 ]
@@ -136,6 +142,19 @@ def test_the_waits_of_asyncio_let_the_client_go_on(proxy: Proxy) -> None:
         return [seen.data, ended.reason, await reader.read()]
 
     assert asyncio.run(test()) == [b"later", "finished", b"later"]
+
+
+def test_the_waits_are_those_of_any_loop_of_asyncio(proxy: Proxy) -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def test() -> bytes:
+        _, writer = await asyncio.open_connection(*proxy.address)
+        writer.write(b"hello")
+        seen = await proxy.aio.wait_for(b"hello", timeout=20)
+        writer.close()
+        return seen.data
+
+    assert uvloop.run(test()) == b"hello"
 
 
 def test_a_wait_that_is_cancelled_leaves_nothing(proxy: Proxy) -> None:
