@@ -10,11 +10,15 @@ from .._connection import Connection, KnownConnections
 from .._exceptions import ConfigError
 from .._forward import ForwardTo
 from .._hook_decorators import callbacks_of
+from .._native import on_lane
 from .._server import TheServer
 from ._keywords import ServerKeywords
+from ._waiting import pause
 
 # Connections that have ended and are kept.
 MOST_ENDED = 10_000
+# Callbacks for ends that were seen have as long to return.
+_CALLBACK_SECONDS = 1.0
 _STEP_SECONDS = 0.001
 
 
@@ -66,14 +70,20 @@ class KeepingServer(TheServer):
             raise ConfigError(f"connection: there is no connection {number} here; take one of proxy.connections")
         return self._kept_connections.made(native)
 
-    def settle(self, limit: float) -> None:
-        """Wait until on_close has returned for the connections that have ended, at most `limit` seconds."""
-        end = time.monotonic() + limit
-        while not all(native.close_notified for native in self._closing()) and time.monotonic() < end:
+    def settle(self) -> None:
+        """Wait until on_close has returned for the connections that have ended, at most a second."""
+        end = time.monotonic() + _CALLBACK_SECONDS
+        while not self._is_settled() and time.monotonic() < end and not on_lane():
             time.sleep(_STEP_SECONDS)
 
-    def _closing(self) -> list[_native.Connection]:
-        return self._native.ended() if self._callbacks.table.wants_close else []
+    async def settle_async(self) -> None:
+        """Do what settle() does, without blocking the loop."""
+        end = time.monotonic() + _CALLBACK_SECONDS
+        while not self._is_settled() and time.monotonic() < end:
+            await pause(_STEP_SECONDS)
+
+    def _is_settled(self) -> bool:
+        return not self._callbacks.table.wants_close or all(native.close_notified for native in self._native.ended())
 
     def begin_anew(self) -> None:
         """Forget the connections that have ended."""

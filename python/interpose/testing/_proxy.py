@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 KEEP = 8 * 1024 * 1024
 # Connections that were asked to end have as long for it when the proxy is left; then they are reset.
 _LEAVE_SECONDS = 0.01
-# Callbacks for the ends that a test has seen have as long to return.
-_CALLBACK_SECONDS = 1.0
 # Connections that were reset are gone in less than a millisecond.
 _GONE_SECONDS = 1.0
 
@@ -220,7 +218,7 @@ class Proxy(Waits, ProxyHooks, ProxyNames):
     def check(self) -> None:
         """Raise what callbacks have raised, and ExpectationError for what is not as expected."""
         __tracebackhide__ = True
-        self._server.settle(_CALLBACK_SECONDS)
+        self._server.settle()
         self._server._raise_ended(None)  # pyright: ignore[reportPrivateUsage]
         self.expect.check()
 

@@ -57,6 +57,13 @@ async def wait_async(native: NativeTranscript, look: Callable[[], _Found | None]
             await _changed(native, count, left)
 
 
+async def pause(seconds: float) -> None:
+    """Let the loop of asyncio or trio go on for a while."""
+    import asyncio
+
+    await (sys.modules["trio"].sleep(seconds) if _in_trio() else asyncio.sleep(seconds))
+
+
 async def _changed(native: NativeTranscript, count: int, left: float) -> None:
     import asyncio
 

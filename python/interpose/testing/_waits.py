@@ -100,7 +100,7 @@ class Waits:
     ) -> list[Connection]:
         """Wait until the connection has ended, without one until all have; return those that were waited for.
 
-        Raises what wait_for() raises.
+        Callbacks for their ends have returned by then. Raises what wait_for() raises.
         """
         __tracebackhide__ = True
         return self._watch.block(self._watch.for_closed(connection, timeout))

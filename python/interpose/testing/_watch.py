@@ -21,12 +21,16 @@ _Found = TypeVar("_Found")
 
 @dataclass(frozen=True, slots=True)
 class Wait(Generic[_Found]):
-    """One wait: its method's name, what looks, the seconds, and what says what was seen instead."""
+    """One wait: its method's name, what looks, the seconds, and what says what was seen instead.
+
+    One that `settles` waits for on_close as well.
+    """
 
     name: str
     look: Callable[[], _Found | None]
     limit: float
     instead: Callable[[], str]
+    settles: bool = False
 
 
 class Watch:
@@ -41,12 +45,18 @@ class Watch:
         """Wait in the calling thread. Raises WaitTimeoutError, and RuntimeStartError on an event loop."""
         __tracebackhide__ = True
         refuse_loop(one.name)
-        return self._result(one, wait(self._native, one.look, one.limit))
+        found = self._result(one, wait(self._native, one.look, one.limit))
+        if one.settles:
+            self._server.settle()
+        return found
 
     async def later(self, one: Wait[_Found]) -> _Found:
         """Wait while the event loop goes on. Raises WaitTimeoutError."""
         __tracebackhide__ = True
-        return self._result(one, await wait_async(self._native, one.look, one.limit))
+        found = self._result(one, await wait_async(self._native, one.look, one.limit))
+        if one.settles:
+            await self._server.settle_async()
+        return found
 
     @staticmethod
     def _result(one: Wait[_Found], found: _Found | None) -> _Found:
@@ -110,7 +120,7 @@ class Watch:
             shown = ", ".join(map(repr, left[:4])) + (f" and {len(left) - 4} more" if len(left) > 4 else "")
             return f"still open after {limit:g} s: {shown}"
 
-        return Wait("wait_closed", look, limit, instead)
+        return Wait("wait_closed", look, limit, instead, settles=True)
 
     def forget(self) -> None:
         """Forget what was seen so far."""

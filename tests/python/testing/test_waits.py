@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from interpose import ArgumentTypeError, ConfigError, RuntimeStartError, WaitTimeoutError
+from interpose import ArgumentTypeError, ConfigError, Connection, RuntimeStartError, WaitTimeoutError
 from interpose.testing import Proxy
 from support.peers import Echo, connect, read_exactly
 
@@ -59,6 +59,33 @@ def test_one_connection_alone_is_looked_at(proxy: Proxy) -> None:
         peers[second.client.getpeername()].sendall(b"same")
         assert proxy.wait_for(b"same", connection=second, direction="to_upstream").connection == second
         assert proxy.wait_for(b"same", connection=first.id, direction="to_upstream").connection == first
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_the_end_is_seen_when_callbacks_have_seen_it(make: Callable[..., Proxy], echo: Echo, is_async: bool) -> None:
+    ended: list[int] = []
+
+    def see(conn: Connection) -> None:
+        time.sleep(0.05)
+        ended.append(conn.id)
+
+    async def see_later(conn: Connection) -> None:
+        await asyncio.sleep(0.05)
+        ended.append(conn.id)
+
+    proxy = make(echo.address, on_close=see_later if is_async else see)
+    connect(proxy.address).close()
+    proxy.wait_for_connections(1)
+    proxy.wait_closed()
+    assert ended == [1]
+    connect(proxy.address).close()
+
+    async def wait() -> None:
+        await proxy.aio.wait_for_connections(2)
+        await proxy.aio.wait_closed()
+
+    asyncio.run(wait())
+    assert ended == [1, 2]
 
 
 def test_each_deadline_says_what_was_seen_instead(proxy: Proxy) -> None:
