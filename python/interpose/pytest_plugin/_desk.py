@@ -28,7 +28,7 @@ class Desk:
     @contextmanager
     def factory(self, *, is_shared: bool) -> Generator[ProxyFactory]:
         """Give a factory, and close it afterwards. One that is shared has proxies for several tests."""
-        factory = ProxyFactory()
+        factory = ProxyFactory(is_shared=is_shared)
         entry = (factory, is_shared)
         self._factories.append(entry)
         try:

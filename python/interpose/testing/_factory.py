@@ -12,6 +12,8 @@ from ._proxy import KEEP, Proxy, stop_all
 class ProxyFactory:
     """Makes proxies that serve at once: the fixture `tcp_proxy` is one. close() stops them all.
 
+    With `is_shared` they serve several tests.
+
     >>> from interpose.testing import ProxyFactory
     >>> make = ProxyFactory()
     >>> proxy = make("127.0.0.1:7070")
@@ -20,7 +22,8 @@ class ProxyFactory:
     >>> make.close()
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_shared: bool = False) -> None:
+        self._is_shared = is_shared
         self.proxies: list[Proxy] = []
         """The proxies that were made, in order."""
 
@@ -36,6 +39,8 @@ class ProxyFactory:
         """Return a new proxy, which serves already. The arguments are those of Proxy."""
         proxy = Proxy(forward_to, host=host, port=port, keep=keep, **settings)
         self.proxies.append(proxy)
+        # The loop of one test is gone in the next.
+        proxy._takes_loop = not self._is_shared  # pyright: ignore[reportPrivateUsage]
         return proxy.start()
 
     def close(self) -> None:

@@ -12,8 +12,9 @@ from .._forward import ForwardTo
 from .._hook_decorators import callbacks_of
 from .._native import on_lane
 from .._server import TheServer
+from .._waiting import wait_at_most
 from ._keywords import ServerKeywords
-from ._waiting import pause
+from ._waiting import pause, running_loop
 
 # Connections that have ended and are kept.
 MOST_ENDED = 10_000
@@ -70,10 +71,21 @@ class KeepingServer(TheServer):
             raise ConfigError(f"connection: there is no connection {number} here; take one of proxy.connections")
         return self._kept_connections.made(native)
 
+    def offer_loop(self) -> None:
+        """Have asynchronous callbacks run on the loop of this thread, if one runs here and none has it so far."""
+        if (loop := running_loop()) is not None:
+            self._callbacks.bridge.offer(loop)
+
+    def end_at_last(self, limit: float) -> None:
+        """Wait for the end, at most `limit` seconds and one more; also where the loop of its callbacks stands still."""
+        if not self._end(limit) and self._callbacks.bridge.runs_here and running_loop() is None:
+            wait_at_most(self._native, limit + _CALLBACK_SECONDS)
+
     def settle(self) -> None:
         """Wait until on_close has returned for the connections that have ended, at most a second."""
         end = time.monotonic() + _CALLBACK_SECONDS
-        while not self._is_settled() and time.monotonic() < end and not on_lane():
+        # What runs in this thread cannot return while it waits.
+        while not (self._is_settled() or on_lane() or self._callbacks.bridge.runs_here) and time.monotonic() < end:
             time.sleep(_STEP_SECONDS)
 
     async def settle_async(self) -> None:

@@ -68,7 +68,8 @@ class Proxy(Waits, ProxyHooks, ProxyNames):
     * `forward_to`: the server that the client under test is for, as TheServer has it. None needs an `on_accept`.
     * `host`, `port`: where to listen; 0 is any free port.
     * `keep`: the bytes of memory that the transcript may take.
-    * hooks, `framing`, `filters`, `timeouts`, `limits` and so on: as TheServer has them.
+    * hooks, `framing`, `filters`, `timeouts`, `limits` and so on: as TheServer has them. A callback that is `async def`
+      runs on the loop of asyncio in which the proxy was started, or the callback was given; else on one of its own.
 
     What a callback raises, a failed `assert` too, comes out when `with` is left, and fails the test. Leaving takes
     20 ms at most, whatever clients do: their connections are ended in order, and reset if they do not end. Raises what
@@ -107,6 +108,8 @@ class Proxy(Waits, ProxyHooks, ProxyNames):
         self.server = self._server = KeepingServer(host, port, forward_to, **settings)
         self._recorded = recording.transcript
         self._hooks = dict(self._server._callbacks._given)  # pyright: ignore[reportPrivateUsage]
+        # One that outlives a test must not have its loop.
+        self._takes_loop = True
         self._watch = Watch(self._recorded, self._server)
         self._before = self.stats
         self.transcript: Transcript = Transcript(self._recorded, self._server.still)
@@ -224,6 +227,7 @@ class Proxy(Waits, ProxyHooks, ProxyNames):
 
     def start(self) -> Self:
         """Serve in the background, and return the proxy. A second call does nothing."""
+        self._offer_loop()
         self._server.start()
         return self
 
@@ -248,6 +252,23 @@ class Proxy(Waits, ProxyHooks, ProxyNames):
         else:
             self._server._raise_ended(error)  # pyright: ignore[reportPrivateUsage]
 
+    async def __aenter__(self) -> Self:
+        """Serve in the background."""
+        return self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Do what the end of `with` does, without blocking the loop of asyncio."""
+        for native in self._server._native.connections():  # pyright: ignore[reportPrivateUsage]
+            native.close()
+        await self._server._stop_async(_LEAVE_SECONDS)  # pyright: ignore[reportPrivateUsage]
+        self.__exit__(kind, error, trace)
+
+    def _offer_loop(self) -> None:
+        if self._takes_loop:
+            self._server.offer_loop()
+
     def __str__(self) -> str:
         return str(self.address)
 
@@ -265,11 +286,11 @@ class Proxy(Waits, ProxyHooks, ProxyNames):
 
 def stop_all(proxies: Iterable[Proxy]) -> None:
     """Stop proxies as Proxy.stop() does, all at the same time."""
-    servers = [proxy.server for proxy in proxies]
+    servers = [proxy._server for proxy in proxies]  # pyright: ignore[reportPrivateUsage]
     for server in servers:
         native = server._native  # pyright: ignore[reportPrivateUsage]
         for connection in native.connections():
             connection.close()
         native.stop(_LEAVE_SECONDS, leave=True)
     for server in servers:
-        server._end(_LEAVE_SECONDS)  # pyright: ignore[reportPrivateUsage]
+        server.end_at_last(_LEAVE_SECONDS)

@@ -36,9 +36,13 @@ class _OfServer(Generic[_Read, _Given]):
     @overload
     def __get__(self, proxy: ProxyHooks, kind: type, /) -> _Read: ...
     def __get__(self, proxy: ProxyHooks | None, kind: type, /) -> object:
-        return self if proxy is None else getattr(proxy.server, self._name)
+        if proxy is None:
+            return self
+        proxy._offer_loop()  # pyright: ignore[reportPrivateUsage]
+        return getattr(proxy.server, self._name)
 
     def __set__(self, proxy: ProxyHooks, callback: _Given | None, /) -> None:
+        proxy._offer_loop()  # pyright: ignore[reportPrivateUsage]
         setattr(proxy.server, self._name, callback)
 
     def __delete__(self, proxy: ProxyHooks, /) -> None:
@@ -50,6 +54,9 @@ class ProxyHooks:
 
     server: TheServer
     """The server itself, for everything that has no name here."""
+
+    def _offer_loop(self) -> None:
+        """Have an asynchronous callback run on the loop on which it is given."""
 
     on_accept: _OfServer[AcceptHook, OnAccept] = _OfServer()
     on_preread: _OfServer[PrereadHook, OnPreread] = _OfServer()

@@ -11,6 +11,8 @@ from .._exceptions import RuntimeStartError
 from .._waiting import wait_for
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from .._native import Transcript as NativeTranscript
 
 _Found = TypeVar("_Found")
@@ -76,15 +78,17 @@ async def _changed(native: NativeTranscript, count: int, left: float) -> None:
 
 def refuse_loop(name: str) -> None:
     """Raise RuntimeStartError where a wait would block an event loop, on which the client most likely runs."""
-    if _in_asyncio() or _in_trio():
+    if running_loop() is not None or _in_trio():
         raise RuntimeStartError(
             f"{name}: an event loop runs in this thread, and would stand still; write `await proxy.aio.{name}(...)`"
         )
 
 
-def _in_asyncio() -> bool:
+def running_loop() -> AbstractEventLoop | None:
+    """Return the loop of asyncio that runs in this thread; it need not have been imported."""
     events: Any = sys.modules.get("asyncio.events")
-    return events is not None and events._get_running_loop() is not None
+    loop: AbstractEventLoop | None = None if events is None else events._get_running_loop()
+    return loop
 
 
 def _in_trio() -> bool:

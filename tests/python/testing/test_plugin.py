@@ -98,6 +98,21 @@ async def test_it(tcp_proxy):
         assert await client.receive() == b"hello"
     assert (await p.aio.wait_closed(seen.connection))[0].reason == "finished"
 
+async def test_a_callback_on_the_loop_of_the_test(tcp_proxy, anyio_backend):
+    if anyio_backend == "trio":
+        pytest.skip("callbacks are of asyncio")
+    go = asyncio.Event()
+
+    async def hold(side, data):
+        await go.wait()
+
+    p = tcp_proxy(UPSTREAM, on_upstream_recv=hold)
+    async with await anyio.connect_tcp(*p.address) as client:
+        await client.send(b"hello")
+        await p.aio.wait_for(b"hello", direction="to_client")
+        go.set()
+        assert await client.receive() == b"hello"
+
 async def test_a_wait_that_would_block_the_loop(tcp_proxy):
     with pytest.raises(RuntimeError, match="await proxy.aio.wait_for"):
         tcp_proxy(UPSTREAM).wait_for(b"x")
@@ -105,7 +120,7 @@ async def test_a_wait_that_would_block_the_loop(tcp_proxy):
         "-p",
         "anyio.pytest_plugin",
     )
-    result.assert_outcomes(passed=4)
+    result.assert_outcomes(passed=5, skipped=1)
 
 
 def test_what_a_callback_raises_fails_the_test_with_its_own_traceback(run: Run) -> None:

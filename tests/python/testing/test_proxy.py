@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import socket
@@ -141,6 +142,68 @@ def test_what_a_callback_raises_comes_out_with_its_traceback(echo: Echo) -> None
         with pytest.raises(ConnectionResetError):
             client.recv(1)
     assert caught.traceback[-1].name == "fail"
+
+
+def test_asynchronous_callbacks_run_on_the_loop_of_the_test(echo: Echo) -> None:
+    async def answer(proxy: Proxy) -> bytes:
+        reader, writer = await asyncio.open_connection(*proxy.address)
+        writer.write(b"hello")
+        await proxy.aio.wait_for(b"hello", direction="to_client")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(5), 0.02)
+        gates[0].set()
+        data = await reader.read(5)
+        writer.close()
+        await writer.wait_closed()
+        return data
+
+    gates: list[asyncio.Event] = []
+
+    async def hold(side: Side, data: bytes) -> None:
+        await gates[0].wait()
+
+    async def test() -> list[bytes]:
+        gates.append(asyncio.Event())
+        async with Proxy(echo.address, on_upstream_recv=hold) as proxy:
+            first = await answer(proxy)
+        gates[0].clear()
+        proxy = Proxy(echo.address).start()
+        proxy.on_upstream_recv(hold)
+        second = await answer(proxy)
+        await proxy.aio.wait_closed()
+        proxy.stop()
+        return [first, second]
+
+    assert asyncio.run(test()) == [b"hello", b"hello"]
+
+
+@pytest.mark.parametrize("is_made_here", [True, False])
+def test_a_callback_whose_loop_stands_still_holds_up_no_end(echo: Echo, is_made_here: bool) -> None:
+    async def never(side: Side, data: bytes) -> None:
+        await asyncio.Event().wait()
+
+    async def begin() -> tuple[Proxy, socket.socket]:
+        proxy = made if made is not None else Proxy(echo.address).start()
+        proxy.on_client_recv = never
+        client = connect(proxy.address)
+        client.sendall(b"hello")
+        await proxy.aio.wait_for(b"hello")
+        return proxy, client
+
+    made = Proxy(echo.address).start() if is_made_here else None
+    loop = asyncio.new_event_loop()
+    try:
+        proxy, client = loop.run_until_complete(begin())
+        with client:
+            began = time.monotonic()
+            proxy.stop()
+            assert time.monotonic() - began < 0.5
+            with pytest.raises(ConnectionRefusedError):
+                connect(proxy.address)
+            proxy.check()
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
 
 
 def test_a_callback_that_raises_fails_also_where_other_callbacks_settings_are_given(echo: Echo) -> None:
