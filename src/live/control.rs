@@ -144,6 +144,10 @@ pub(crate) struct Control {
     leave: AtomicU8,
     /// True once the server ends idle connections.
     left: AtomicBool,
+    /// True once the connection is not to listen after its close.
+    hurried: AtomicBool,
+    /// True once the task acts on a request to close.
+    closes: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -219,6 +223,26 @@ impl Control {
         }
         let units = self.leave.swap(0, Ordering::Acquire).checked_sub(1)?;
         Some(Duration::from_millis(10) * u32::from(units))
+    }
+
+    /// Asks the connection not to listen to its peers after its close.
+    pub(crate) fn hurry(&self) {
+        self.hurried.store(true, Ordering::Release);
+    }
+
+    /// Returns true if the connection is not to listen to its peers after its close.
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.hurried.load(Ordering::Acquire)
+    }
+
+    /// Records that the task acts on a request to close: it sends FIN before it reads another request.
+    pub(crate) fn set_closes(&self) {
+        self.closes.store(true, Ordering::Release);
+    }
+
+    /// Returns true once the task acts on a request to close.
+    pub(crate) fn closes(&self) -> bool {
+        self.closes.load(Ordering::Acquire)
     }
 
     pub(crate) fn end(&self, direction: Direction) {

@@ -282,6 +282,19 @@ impl Connection {
         self.0.control.request(Command::Close);
     }
 
+    /// Ends the connection in order as [`close`](Self::close) does, and listens to neither side afterwards: what a peer says
+    /// after its FIN may be answered with RST.
+    pub fn close_now(&self) {
+        self.0.control.hurry();
+        self.close();
+    }
+
+    /// Returns true once the connection acts on a request to close: its peers have FIN before it acts on another, as far as
+    /// they take the bytes before that.
+    pub fn closes(&self) -> bool {
+        self.0.control.closes()
+    }
+
     /// Ends the connection at once: both sides get RST, and bytes that were read and not delivered are counted as
     /// undeliverable.
     pub fn abort(&self) {

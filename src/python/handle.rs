@@ -234,6 +234,18 @@ impl Connection {
         Ok(())
     }
 
+    /// Closes, and listens to neither side afterwards.
+    fn close_now(&self, py: Python<'_>) -> PyResult<()> {
+        self.task(py)?.close_now();
+        Ok(())
+    }
+
+    /// True once the connection acts on a request to close.
+    #[getter]
+    fn closes(&self) -> bool {
+        self.0.closes()
+    }
+
     fn abort(&self, py: Python<'_>) -> PyResult<()> {
         self.task(py)?.abort();
         Ok(())

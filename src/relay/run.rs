@@ -193,6 +193,7 @@ impl<'a> Relay<'a> {
                 self.closing = true;
                 self.end_direction(ToUpstream, cx);
                 self.end_direction(ToClient, cx);
+                self.order.shared.control.set_closes();
                 None
             }
             Demand::Fail => {

@@ -112,10 +112,11 @@ async fn aborted(shared: &Shared) {
     poll_fn(|cx| shared.control.poll_abort(cx)).await;
 }
 
-/// Returns true if the peer need not be read any more, because the server ends idle connections and nothing is under way.
+/// Returns true if the peer need not be read any more, because the close is not to take long, or because the server ends idle
+/// connections and nothing is under way.
 /// Called again at each request of the server.
 fn is_let_go(stream: &Stream, shared: &Shared) -> bool {
-    shared.control.is_left() && rest::is_silent(stream)
+    shared.control.is_hurried() || shared.control.is_left() && rest::is_silent(stream)
 }
 
 /// Reads and discards the bytes that a peer still sends, until it ends or has sent `most` bytes, or nothing waits to be

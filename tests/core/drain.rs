@@ -219,7 +219,7 @@ fn a_stop_turns_away_who_waits_for_a_place() {
         let warnings = log_lines::of("interpose::listener", log::Level::Warn);
         // The one before it says that the only place was taken.
         assert_eq!(warnings.len(), 2, "{warnings:?}");
-        let start = format!("{}: 3 clients that still waited at the stop were reset: ", running.address());
+        let start = format!("{}: 3 clients that still waited at the end of listening were reset: ", running.address());
         assert!(warnings[1].starts_with(&start), "{warnings:?}");
         served.send(b"x");
         assert_eq!(side.receive_exactly(1), b"x");
@@ -247,7 +247,36 @@ fn a_stop_without_descriptors_turns_away_who_waits() {
         waiting.expect(End::Reset);
         let warnings = log_lines::of("interpose::listener", log::Level::Warn);
         setrlimit(Resource::Nofile, limit).unwrap();
-        let expected = format!("{address}: clients that still waited at the stop, if any, were reset: too many open files");
+        let expected =
+            format!("{address}: clients that still waited at the end of listening, if any, were reset: too many open files");
         assert!(warnings.contains(&expected), "{warnings:?}");
     });
+}
+
+/// A close listens to its peers for a while, a close that is not to take long does not: both send FIN first.
+#[test]
+fn a_close_that_is_not_to_take_long_ends_in_order_and_at_once() {
+    for is_hurried in [true, false] {
+        let upstream = Upstream::new();
+        let running = Running::start(to(upstream.address()));
+        let mut client = Peer::connect(running.address());
+        client.send(b"question");
+        let mut served = upstream.accept();
+        assert_eq!(served.receive_exactly(8), b"question");
+        let connection = running.server.connections().pop().expect("it lives");
+        assert!(!connection.closes());
+        let began = Instant::now();
+        if is_hurried {
+            connection.close_now();
+        } else {
+            connection.close();
+        }
+        client.expect(End::Eof);
+        served.expect(End::Eof);
+        assert!(connection.closes());
+        until("it has ended", || connection.reason().is_some());
+        assert_eq!(connection.reason(), Some(CloseReason::Closed));
+        // Neither peer has ended: the other close has listened to them for a second.
+        assert_eq!(began.elapsed() < Duration::from_millis(900), is_hurried);
+    }
 }

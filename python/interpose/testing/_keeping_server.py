@@ -76,10 +76,10 @@ class KeepingServer(TheServer):
         if (loop := running_loop()) is not None:
             self._callbacks.bridge.offer(loop)
 
-    def end_at_last(self, limit: float) -> None:
-        """Wait for the end, at most `limit` seconds and one more; also where the loop of its callbacks stands still."""
-        if not self._end(limit) and self._callbacks.bridge.runs_here and running_loop() is None:
-            wait_at_most(self._native, limit + _CALLBACK_SECONDS)
+    def end_at_last(self) -> None:
+        """Reset what is left, and wait for the end, at most a second; also where the callbacks' loop stands still."""
+        if not self._end(0.0) and self._callbacks.bridge.runs_here and running_loop() is None:
+            wait_at_most(self._native, _CALLBACK_SECONDS)
 
     def settle(self) -> None:
         """Wait until on_close has returned for the connections that have ended, at most a second."""

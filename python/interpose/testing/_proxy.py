@@ -16,6 +16,7 @@ from .._native import on_lane
 from ._expect import Expect
 from ._keeping_server import KeepingServer
 from ._keywords import ServerKeywords
+from ._leaving import leave, leave_async
 from ._looking_filters import Gates, Recording
 from ._proxy_hooks import ProxyHooks
 from ._proxy_names import ProxyNames
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 # The memory of the transcript.
 KEEP = 8 * 1024 * 1024
-# Connections that were asked to end have as long for it when the proxy is left; then they are reset.
-_LEAVE_SECONDS = 0.01
 # Connections that were reset are gone in less than a millisecond.
 _GONE_SECONDS = 1.0
 
@@ -232,11 +231,11 @@ class Proxy(Waits, ProxyHooks, ProxyNames):
         return self
 
     def stop(self) -> None:
-        """End all connections in order, reset those that have not ended in 10 ms, and close the port.
+        """End all connections in order, reset those whose peers take no more, and close the port.
 
         Raises nothing of the test's: check() does. It may be called more than once.
         """
-        stop_all([self])
+        leave([self._server])
 
     def __enter__(self) -> Self:
         """Serve in the background."""
@@ -260,9 +259,7 @@ class Proxy(Waits, ProxyHooks, ProxyNames):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Do what the end of `with` does, without blocking the loop of asyncio."""
-        for native in self._server._native.connections():  # pyright: ignore[reportPrivateUsage]
-            native.close()
-        await self._server._stop_async(_LEAVE_SECONDS)  # pyright: ignore[reportPrivateUsage]
+        await leave_async(self._server)
         self.__exit__(kind, error, trace)
 
     def _offer_loop(self) -> None:
@@ -286,11 +283,4 @@ class Proxy(Waits, ProxyHooks, ProxyNames):
 
 def stop_all(proxies: Iterable[Proxy]) -> None:
     """Stop proxies as Proxy.stop() does, all at the same time."""
-    servers = [proxy._server for proxy in proxies]  # pyright: ignore[reportPrivateUsage]
-    for server in servers:
-        native = server._native  # pyright: ignore[reportPrivateUsage]
-        for connection in native.connections():
-            connection.close()
-        native.stop(_LEAVE_SECONDS, leave=True)
-    for server in servers:
-        server.end_at_last(_LEAVE_SECONDS)
+    leave([proxy._server for proxy in proxies])  # pyright: ignore[reportPrivateUsage]
