@@ -15,7 +15,7 @@ Forward('smtp.example.com:25', connect_timeout=10)
 # The module typing would cost more than the rest of this file. Type checkers take this name as True.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from . import filters, framing
+    from . import faults, filters, framing
     from ._connection import Connection, Side
     from ._exceptions import (
         AddressError,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         ServerStoppedError,
         WaitTimeoutError,
     )
+    from ._faulty import faulty
     from ._forward import Forward
     from ._groups import Callbacks, Limits, Listen, Relay, Timeouts
     from ._preread import MORE, More
@@ -93,12 +94,15 @@ __all__ = [
     "TheServer",
     "Timeouts",
     "WaitTimeoutError",
+    "faults",
+    "faulty",
     "filters",
     "framing",
 ]
 
 _HOMES = {
     "_connection": ("Connection", "Side"),
+    "_faulty": ("faulty",),
     "_stats": ("CloseReason", "ConnectionPhase", "Ledger", "Stats"),
     "_forward": ("Forward",),
     "_groups": ("Callbacks", "Limits", "Listen", "Relay", "Timeouts"),
@@ -112,7 +116,7 @@ def __getattr__(name: str) -> object:
 
     if name == "__version__":
         value: object = import_module("interpose._native").version
-    elif name in ("filters", "framing"):
+    elif name in ("faults", "filters", "framing"):
         value = import_module(f"interpose.{name}")
     elif name in __all__:
         home = next((module for module, names in _HOMES.items() if name in names), "_exceptions")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _native
 from ._exceptions import ArgumentTypeError, ReadError
+from ._faulting import put_own_faults
 from ._filter_list import filters_or_none, native_filters
 from ._framing_pair import Framings, framing_of, native_framing
 from ._names import ConnectionNames
@@ -18,10 +19,12 @@ from ._stats import CloseReason, ConnectionPhase, Ledger
 from .framing import Framing
 
 if TYPE_CHECKING:
+    from .faults import Fault
     from .filters import Filter
 
 _UNFRAMED = Framings()
 _NO_FILTERS: Mapping[bool, list[Filter]] = MappingProxyType({})
+_NO_FAULTS: Mapping[bool, list[Fault]] = {}
 
 
 class Side(SideMethods):
@@ -81,6 +84,21 @@ class Side(SideMethods):
         own = self._connection._own_filters  # pyright: ignore[reportPrivateUsage]
         self._connection._own_filters = {**own, self._client: chosen}  # pyright: ignore[reportPrivateUsage]
 
+    @property
+    def faults(self) -> list[Fault] | None:
+        """The faults that were assigned for what this side sends; None while it has those of the server.
+
+        Assigned, they take the places of the server's from the next read on, for good. Raises ArgumentTypeError,
+        ForkError, and ConnectionClosedError once nothing more comes.
+        """
+        return self._connection._own_faults.get(self._client)  # pyright: ignore[reportPrivateUsage]
+
+    @faults.setter
+    def faults(self, value: Sequence[Fault]) -> None:
+        chosen = put_own_faults(self._native, self._client, value)
+        own = self._connection._own_faults  # pyright: ignore[reportPrivateUsage]
+        self._connection._own_faults = {**own, self._client: chosen}  # pyright: ignore[reportPrivateUsage]
+
     def read_message(self, timeout: float | None = None) -> Coroutine[Any, Any, bytes]:
         """Take and return the next whole message that this side sends, by the framing of the server.
 
@@ -121,6 +139,7 @@ class Connection(ConnectionNames):
         "_is_reframed",
         "_native",
         "_other_framer",
+        "_own_faults",
         "_own_filters",
         "_upstream_side",
         "state",
@@ -135,6 +154,7 @@ class Connection(ConnectionNames):
         self._is_reframed = False
         self._other_framer: _native.OtherFramer | None = None
         self._own_filters: Mapping[bool, list[Filter]] = _NO_FILTERS
+        self._own_faults: Mapping[bool, list[Fault]] = _NO_FAULTS
         # The objects that a script has of its sides, for as long as it has them.
         self._client_side: weakref.ref[Side] | None = None
         self._upstream_side: weakref.ref[Side] | None = None

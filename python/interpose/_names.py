@@ -25,12 +25,12 @@ def _plain(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def _table(names: dict[str, str]) -> dict[str, str]:
+def table(names: dict[str, str]) -> dict[str, str]:
     return {wrong: right for right, wrongs in names.items() for wrong in wrongs.split()}
 
 
 # All keys are in small letters and without underscores, so that they cover other ways to write a name.
-HOOKS = _table(
+HOOKS = table(
     {
         "on_recv": "ondata onreceive onreceived onmessage onread onchunk onpacket ondatareceived datareceived",
         "on_client_recv": "onrequest onclientdata onclientmessage onclientreceive",
@@ -71,19 +71,21 @@ def others_of(name: str) -> dict[str, str]:
 SERVER_ARGUMENTS = {
     **_places(),
     **HOOKS,
-    **_table(
+    **table(
         {
             "forward_to": "target upstream dest destination remote to forward backend server targethost",
             "filters": "filter stages taps",
+            "faults": "fault toxics toxic failures chaos",
+            "seed": "randomseed random rngseed",
             "mirror_to": "mirrorto mirror shadow shadowto mirrortarget copyto tee teeto",
             "host and port": "address bind listenaddress",
             "on_recv": "callback handler",
         }
     ),
 }
-FORWARD_ARGUMENTS = others_of("forward") | _table({"host and port": "target address upstream to"})
-DELIMITED_ARGUMENTS = _table({"delimiter": "delim separator sep end terminator marker"})
-LENGTH_ARGUMENTS = _table(
+FORWARD_ARGUMENTS = others_of("forward") | table({"host and port": "target address upstream to"})
+DELIMITED_ARGUMENTS = table({"delimiter": "delim separator sep end terminator marker"})
+LENGTH_ARGUMENTS = table(
     {
         "width": "size bytes nbytes length lengthbytes fieldsize lengthsize",
         "offset": "skip start at lengthoffset",
@@ -91,7 +93,7 @@ LENGTH_ARGUMENTS = _table(
         "adjust": "adjustment lengthadjustment add extra",
     }
 )
-FILTERS = _table(
+FILTERS = table(
     {
         "Capture": "pcap pcapng wireshark record dump",
         "Grep": "search only match matching find",
@@ -102,7 +104,7 @@ FILTERS = _table(
         "Text": "ascii print plain",
     }
 )
-FILTER_ARGUMENTS = _table(
+FILTER_ARGUMENTS = table(
     {
         "file": "output out path filename stream to target",
         "width": "columns cols bytes linewidth",
@@ -118,7 +120,7 @@ FILTER_ARGUMENTS = _table(
         "keep": "buffer before kept",
     }
 )
-CAPTURE_ARGUMENTS = _table(
+CAPTURE_ARGUMENTS = table(
     {
         "path": "file filename name to output target",
         "snaplen": "snap snaplength truncate limit",
@@ -128,9 +130,9 @@ CAPTURE_ARGUMENTS = _table(
         "sides": "side interfaces direction",
     }
 )
-FIXED_ARGUMENTS = _table({"n": "size length width count bytes nbytes"})
-CUSTOM_ARGUMENTS = _table({"function": "func f callback cut framer callable"})
-FRAMINGS = _table(
+FIXED_ARGUMENTS = table({"n": "size length width count bytes nbytes"})
+CUSTOM_ARGUMENTS = table({"function": "func f callback cut framer callable"})
+FRAMINGS = table(
     {
         "lines": "line newline newlines ndjson jsonlines jsonl text",
         "delimited": "delimiter delim separator split",
@@ -147,8 +149,8 @@ FRAMINGS = _table(
         "custom": "function call callable",
     }
 )
-STOP_ARGUMENTS = _table({"drain": "timeout grace graceperiod gracetimeout wait seconds"})
-LOOP_ARGUMENTS = _table({"handle_signals": "signals installsignalhandlers signalhandlers"})
+STOP_ARGUMENTS = table({"drain": "timeout grace graceperiod gracetimeout wait seconds"})
+LOOP_ARGUMENTS = table({"handle_signals": "signals installsignalhandlers signalhandlers"})
 SERVER = {
     "run": "main_loop()",
     "runforever": "main_loop()",

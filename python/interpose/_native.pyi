@@ -3,44 +3,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, TypeAlias, final, type_check_only
 
-__all__ = [
-    "Bridge",
-    "Callbacks",
-    "CaptureReader",
-    "Config",
-    "Connection",
-    "Filter",
-    "Forward",
-    "Framing",
-    "Gate",
-    "Lane",
-    "OtherFramer",
-    "Outgoing",
-    "Reading",
-    "Server",
-    "Transcript",
-    "Worker",
-    "answer_questions",
-    "capture",
-    "flush_logs",
-    "forget_after_fork",
-    "grep",
-    "log_held_up",
-    "logs_flushed",
-    "next_logs",
-    "on_lane",
-    "parse_address",
-    "prepare",
-    "queue_record",
-    "replace",
-    "replace_regex",
-    "set_filters",
-    "set_framing",
-    "shutdown",
-    "start_logging",
-    "stuck_callbacks",
-    "version",
-]
+__all__ = ["Bridge", "Callbacks", "CaptureReader", "Config", "Connection", "Fault", "Filter", "Forward", "Framing"]
+__all__ += ["Gate", "Lane", "OtherFramer", "Outgoing", "Reading", "Server", "Transcript", "Worker"]
+__all__ += ["answer_questions", "capture", "flush_logs", "forget_after_fork", "grep", "log_held_up", "logs_flushed"]
+__all__ += ["next_logs", "on_lane", "parse_address", "prepare", "queue_record", "replace", "replace_regex"]
+__all__ += ["set_faults", "set_filters", "set_framing", "shutdown", "start_logging", "stuck_callbacks", "version"]
 
 version: str
 
@@ -55,6 +22,7 @@ def replace_regex(
 ) -> Filter: ...
 def grep(pattern: bytes, directions: tuple[bool, bool], most: int, shown: list[Filter]) -> Filter: ...
 def set_filters(connection: Connection, to_upstream: bool, filters: list[Filter]) -> None: ...
+def set_faults(connection: Connection, to_upstream: bool, faults: list[Fault], seed: int) -> None: ...
 def set_framing(
     connection: Connection,
     to_upstream: bool,
@@ -99,6 +67,19 @@ class Forward:
     def __hash__(self, /) -> int: ...
 
 @final
+class Fault:
+    def __new__(
+        cls,
+        name: str,
+        kind_and_word: tuple[str, str],
+        numbers: tuple[tuple[float, float], tuple[int, int]],
+        when: tuple[float, int, tuple[bytes, bool] | None, int | None, int | None],
+        directions: tuple[bool, bool],
+    ) -> Fault: ...
+    @property
+    def strikes(self) -> int: ...
+
+@final
 class Server:
     def __new__(
         cls,
@@ -106,8 +87,11 @@ class Server:
         forward: Forward | None,
         config: Config,
         mirror: Forward | None = None,
-        filters: list[Filter] = ...,
+        stages: tuple[list[Filter], list[Fault], int | None] = ...,
     ) -> Server: ...
+    def set_faults(self, faults: list[Fault]) -> None: ...
+    @property
+    def seed(self) -> int: ...
     @property
     def address(self) -> _SocketName: ...
     @property

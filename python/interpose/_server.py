@@ -15,6 +15,7 @@ from ._checks import flag, instance, seconds
 from ._connection import Connection
 from ._ending import Ending, check_loop
 from ._exceptions import ArgumentTypeError, LaneError, RuntimeStartError, ServerStoppedError
+from ._faulting import Faulting
 from ._filter_list import filters_or_none, native_filters
 from ._forward import Forward, ForwardTo, mirror_of, target_of
 from ._framing_pair import FramingFor, framings_of
@@ -35,13 +36,14 @@ from ._tutorial import Tutorial, TutorialAttributes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .faults import Fault
     from .filters import Filter
 
 _DRAIN_SECONDS = 5.0
 _TIMEOUTS, _LIMITS, _RELAY, _LISTEN, _CALLBACKS = Timeouts(), Limits(), Relay(), Listen(), Callbacks()
 
 
-class TheServer(Listening, Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
+class TheServer(Listening, Faulting, Ending, TutorialAttributes, HookMethods, Settable, ServerNames):
     """Forwards every client of a listener to an upstream: every byte, both ways, ends as ends.
 
     It binds and listens at once, so `address` is known and clients may connect; they are served from
@@ -61,8 +63,8 @@ class TheServer(Listening, Ending, TutorialAttributes, HookMethods, Settable, Se
       keywords that these took the place of (`backlog`, `callback_errors` and so on) are accepted for one more release.
     * `framing`: a Framing, for both directions, or a pair `(of_client, of_upstream)`: then `on_recv` is called with
       whole messages. None takes the class attribute `framing`, for subclasses.
-    * `filters`: native stages that watch or change what passes, in their order, such as `[filters.Hexdump()]`. None
-      takes the class attribute.
+    * `filters`: native stages that watch or change what passes, in order. None takes the class attribute.
+    * `faults`: what harms connections, such as `[faults.Latency(0.2)]`; `seed` fixes what they draw.
     * `drain`: seconds that connections in which something is under way may go on for when `with` is left, or
       stop() is called without a drain of its own.
 
@@ -99,6 +101,8 @@ class TheServer(Listening, Ending, TutorialAttributes, HookMethods, Settable, Se
         callbacks: Callbacks = _CALLBACKS,
         framing: FramingFor = None,
         filters: Sequence[Filter] | None = None,
+        faults: Sequence[Fault] = (),
+        seed: int | None = None,
         drain: float = _DRAIN_SECONDS,
         **old: Unpack[OldKeywords],
     ) -> None:
@@ -121,8 +125,8 @@ class TheServer(Listening, Ending, TutorialAttributes, HookMethods, Settable, Se
         mirror = mirror_of(self.mirror_to if mirror_to is None else mirror_to, forward)
         chosen = filters_or_none(self.filters if filters is None else filters)
         config = native_config(timeouts, limits, relay, listen, callbacks)
-        to, copy_to, stages = native_or_none(forward), native_or_none(mirror), native_filters(chosen)
-        native = _native.Server((host, port), to, config, copy_to, stages)
+        targets, harm = (native_or_none(forward), native_or_none(mirror)), self._begin_faults(faults, seed)
+        native = _native.Server((host, port), targets[0], config, targets[1], (native_filters(chosen), *harm))
         self._live = LiveSettings(self, native, (forward, mirror), timeouts, limits, chosen)
         self.buffer_size, self._native = size, native
         held.connect(native, callbacks.threads)

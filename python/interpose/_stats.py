@@ -84,6 +84,8 @@ class CloseReason(enum.StrEnum):
     """A callback raised an exception, or gave an answer that means nothing; the log has it."""
     CALLBACK_TIMEOUT = "callback_timeout"
     """An asynchronous callback did not answer within `Callbacks.callback_timeout`."""
+    FAULT = "fault"
+    """A fault ended the connection, as it was asked to; `Connection.error` names it."""
     INTERNAL_ERROR = "internal_error"
     """A defect of interpose; the log has it."""
 

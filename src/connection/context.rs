@@ -9,7 +9,7 @@ use std::{
 use crate::{
     connection::steps::Steps,
     hooks::ServerHooks,
-    inspect::filters::Filters,
+    inspect::{faults::set::FaultSet, filters::Filters},
     io::{hops::LastCircle, options::SocketOptions, ready::Accepted},
     live::{registry::Registry, shared::Shared},
     settings::{
@@ -41,6 +41,7 @@ pub(crate) struct ServerShared {
     pub lanes: Arc<Lanes>,
     /// Set for good once the process has run out of descriptors, or nearly: then a client's descriptors are reserved first.
     pub short_of_descriptors: AtomicBool,
+    pub faults: FaultSet,
     /// Limits the log lines about connections that failed.
     pub connect_log: Throttle,
     pub last_circle: LastCircle,
@@ -75,7 +76,7 @@ pub(crate) struct ConnectionContext {
 }
 
 impl ServerShared {
-    pub(crate) fn new(address: SocketName, other_address: Option<SocketName>) -> Self {
+    pub(crate) fn new(address: SocketName, other_address: Option<SocketName>, faults: FaultSet) -> Self {
         Self {
             address,
             other_address,
@@ -83,6 +84,7 @@ impl ServerShared {
             hooked: OnceLock::new(),
             lanes: Arc::default(),
             short_of_descriptors: AtomicBool::new(false),
+            faults,
             connect_log: Throttle::default(),
             last_circle: LastCircle::default(),
             mirror: Arc::default(),
@@ -147,7 +149,13 @@ impl ServerShared {
         // Requested by the user, or logged already by the code that ran the hook.
         let is_known = matches!(
             outcome.reason,
-            Reason::Closed | Reason::Aborted | Reason::Stopped | Reason::ClientGone | Reason::Rejected | Reason::CallbackError
+            Reason::Closed
+                | Reason::Aborted
+                | Reason::Stopped
+                | Reason::ClientGone
+                | Reason::Rejected
+                | Reason::CallbackError
+                | Reason::Fault
         );
         if is_known {
             return;

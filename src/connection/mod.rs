@@ -13,7 +13,7 @@ mod reach;
 mod reads_before_relay;
 mod steps;
 mod unserved;
-mod watching;
+pub(crate) mod watching;
 
 use std::{pin::Pin, sync::atomic::Ordering::Relaxed};
 
@@ -218,6 +218,7 @@ mod tests {
     use super::*;
     use crate::{
         connection::context::{ConnectionContext, ServerShared},
+        inspect::faults::set::FaultSet,
         live::shared::SideNames,
         settings::{config::Config, forward::Forward},
         words::addr::SocketName,
@@ -228,7 +229,7 @@ mod tests {
         let forward = Forward::to(SocketAddr::from(([127, 0, 0, 1], 1)));
         let config = Config::new("127.0.0.1:0".parse().unwrap(), forward);
         let name = || SocketName::Unix(String::new());
-        let server = Arc::new(ServerShared::new(name(), None));
+        let server = Arc::new(ServerShared::new(name(), None, FaultSet::default()));
         let context = ConnectionContext::new(Arc::clone(&server), &config);
         let entry = Entry::adopted(Arc::new(context), SideNames { peer: name(), local: name() });
         (server, entry)

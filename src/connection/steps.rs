@@ -70,6 +70,7 @@ mod tests {
             context::{ConnectionContext, ServerShared},
             entry::{Entry, Slot},
         },
+        inspect::faults::set::FaultSet,
         io::{listener::Listener, options::SocketOptions, ready::Ready},
         live::handle::Connection,
         settings::{config::Config, forward::Forward},
@@ -182,7 +183,7 @@ mod tests {
         let forward = Forward::to(upstream.local_addr().unwrap());
         let config = Config::new("127.0.0.1:0".parse().unwrap(), forward);
         let listener = Listener::bind(&config.listen, 1, false, &SocketOptions { unacknowledged: None }).unwrap();
-        let server = Arc::new(ServerShared::new(listener.name().clone(), None));
+        let server = Arc::new(ServerShared::new(listener.name().clone(), None, FaultSet::default()));
         let address = server.address.inet().unwrap();
         let ready = Ready::new(listener).map_err(|(_, error)| error).unwrap();
         let reading = tokio::spawn(async move {

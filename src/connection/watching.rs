@@ -1,10 +1,10 @@
-//! The filters of a connection, and the events that it reports to those that only look.
+//! The filters and faults of a connection, and the events that it reports to filters that only look.
 
 use std::sync::Arc;
 
 use crate::{
-    connection::context::ConnectionContext,
-    inspect::{Stages, filters},
+    connection::context::{ConnectionContext, ServerShared},
+    inspect::{Stages, faults::set::Faults, filters},
     live::{
         handle::Connection,
         shared::{Edit, Shared},
@@ -16,9 +16,9 @@ use crate::{
     },
 };
 
-/// Puts the stages of the server's filters into a connection whose relay is about to begin.
+/// Puts the stages of the server's filters and faults into a connection whose relay is about to begin.
 pub(super) fn begin(context: &ConnectionContext, shared: &Arc<Shared>) {
-    if context.filters.is_empty() {
+    if context.filters.is_empty() && context.server.faults.is_unused() {
         return;
     }
     for direction in Direction::ALL {
@@ -27,10 +27,31 @@ pub(super) fn begin(context: &ConnectionContext, shared: &Arc<Shared>) {
         shared.control.filtered.set(direction, filters::want_messages(&context.filters, direction));
         // A direction that has ended already has no bytes to show.
         let _ = shared.edit(direction, Edit::Stages(Box::new(edit)));
+        follow(&context.server, shared, direction);
     }
     if let Some(names) = Connection::from(Arc::clone(shared)).upstream() {
         report(context, shared, || EventKind::Connected { upstream: names.peer.clone(), local: names.local.clone() });
     }
+}
+
+/// Puts other faults in force for a server and its live connections.
+pub(crate) fn set_faults(server: &Arc<ServerShared>, faults: Faults) {
+    server.faults.set(faults);
+    for shared in server.registry.all() {
+        Direction::ALL.into_iter().for_each(|direction| follow(server, &shared, direction));
+    }
+}
+
+/// Lets a direction have the server's faults, unless it has its own: those that are in force when its task acts on it.
+fn follow(server: &Arc<ServerShared>, shared: &Arc<Shared>, direction: Direction) {
+    let (server, this) = (Arc::clone(server), Arc::clone(shared));
+    let edit = move |stages: &mut Stages| {
+        if !this.has_own_faults(direction) {
+            this.put_faults(direction, &server.faults.get(), server.faults.seed, stages);
+        }
+    };
+    // A direction that has ended has nothing to harm; one with too many changes has this one among them.
+    let _ = shared.edit(direction, Edit::Stages(Box::new(edit)));
 }
 
 /// Reports an accepted client.

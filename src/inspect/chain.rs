@@ -1,6 +1,7 @@
 //! The stages of one direction, in order, with the hook's place among them.
 
 mod link;
+mod replaced;
 
 use std::{mem, time::Instant};
 
@@ -123,25 +124,6 @@ impl Stages {
         }
     }
 
-    /// Puts filters in the places of those before: directly before the hook, and directly behind it. Bytes that the ones before
-    /// keep go to the stages behind them.
-    pub fn set_filters(&mut self, (before, behind): FilterStages) {
-        let (old_before, old_behind) = mem::take(&mut self.filters);
-        for _ in 0..old_behind {
-            self.remove(self.hook + 1);
-        }
-        for _ in 0..old_before {
-            self.remove(self.hook - 1);
-        }
-        self.filters = (before.len(), behind.len());
-        for stage in before {
-            self.insert(self.hook, stage);
-        }
-        for (number, stage) in behind.into_iter().enumerate() {
-            self.insert(self.hook + 1 + number, stage);
-        }
-    }
-
     /// Takes the stage at a place out. Bytes that it keeps, those that wait for it, and an end that it was fed and waits with go
     /// to the one behind it. Returns None for the hook's place, and for one that does not exist.
     pub fn remove(&mut self, at: usize) -> Option<Box<dyn Stage>> {
@@ -156,6 +138,7 @@ impl Stages {
             self.hook -= 1;
         }
         self.framer = self.framer.filter(|framer| *framer != at).map(|framer| if at < framer { framer - 1 } else { framer });
+        link.fault = None;
         let mut stage = link.stage.take()?;
         let kept = stage.release();
         if !kept.is_empty() {

@@ -5,6 +5,7 @@
 //! too.
 
 pub mod chain;
+pub mod faults;
 pub mod filters;
 pub mod framing;
 pub(crate) mod mirror_queue;

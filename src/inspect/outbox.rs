@@ -24,6 +24,8 @@ const PIECE: usize = 256;
 pub enum Finish {
     /// FIN to the destination.
     Fin,
+    /// FIN to both sides, behind every piece. The connection's end is this one.
+    Close(Failed),
     /// RST to both sides, once the destination's system has acknowledged every piece. The connection's end is this one.
     Reset(Failed),
 }
@@ -59,6 +61,8 @@ pub struct Outbox {
     is_between: bool,
     /// True if the relay is to act before a stage writes more.
     pauses: bool,
+    /// True if the direction is ended from outside, and waits for its stages.
+    is_ending: bool,
 }
 
 impl Outbox {
@@ -120,6 +124,11 @@ impl Outbox {
         self.finish.get_or_insert((Finish::Fin, Some(self.floor.map_or(due, |floor| floor.max(due)))));
     }
 
+    /// Ends both sides in order behind all pieces. Nothing more is read.
+    pub fn close(&mut self, end: Failed) {
+        self.finish.get_or_insert((Finish::Close(end), self.floor));
+    }
+
     /// Resets both sides behind all pieces. Nothing more is read.
     pub fn reset(&mut self, end: Failed) {
         self.finish.get_or_insert((Finish::Reset(end), self.floor));
@@ -128,6 +137,11 @@ impl Outbox {
     /// Lets the relay act before a stage that has more to write is resumed.
     pub fn pause(&mut self) {
         self.pauses = true;
+    }
+
+    /// Returns true if the direction is ended from outside: a stage that waits for something else is not to hold that up.
+    pub fn is_ending(&self) -> bool {
+        self.is_ending
     }
 
     /// Asks for [`Stage::resume`](crate::inspect::Stage::resume) at an instant.
@@ -154,6 +168,10 @@ impl Outbox {
                 self.rest.extend(bytes.map(|bytes| Piece { bytes, due }));
             }
         }
+    }
+
+    pub(crate) fn set_ending(&mut self, is_ending: bool) {
+        self.is_ending = is_ending;
     }
 
     pub(crate) fn go_on(&mut self) {
@@ -294,7 +312,7 @@ impl Outbox {
 
     /// Returns an empty outbox for a stage that another one stands behind.
     pub(super) fn between(&self) -> Self {
-        Self { now: self.now, floor: self.floor, is_between: true, ..Self::default() }
+        Self { now: self.now, floor: self.floor, is_between: true, is_ending: self.is_ending, ..Self::default() }
     }
 
     /// Takes over the parts that are not fed to the stage behind: figures, an instant to wake at, spent memory.

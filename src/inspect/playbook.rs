@@ -16,6 +16,8 @@ pub(crate) enum Action {
     Write(Bytes),
     Fin,
     Reset(CloseReason),
+    /// FIN to both sides.
+    Close(CloseReason),
     /// The stages have failed: the connection ends at once.
     Fail(CloseReason),
 }
@@ -114,6 +116,18 @@ impl Playbook {
         self.wake()
     }
 
+    /// Changes the stages of the live direction.
+    pub(crate) fn edit(&mut self, edit: impl FnOnce(&mut Stages)) -> &mut Self {
+        edit(&mut self.stages);
+        self.wake()
+    }
+
+    /// Ends the direction from outside: stages that wait may let go.
+    pub(crate) fn end_from_outside(&mut self) -> &mut Self {
+        self.out.set_ending(true);
+        self.wake()
+    }
+
     /// Returns the bytes of memory that the stages keep.
     pub(crate) fn kept(&self) -> usize {
         self.stages.kept()
@@ -154,6 +168,7 @@ impl Playbook {
             self.seen.push(match finish {
                 Finish::Fin => Action::Fin,
                 Finish::Reset(failed) => Action::Reset(failed.reason),
+                Finish::Close(failed) => Action::Close(failed.reason),
             });
         }
     }

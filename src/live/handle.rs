@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::{
     inspect::{
         Stages,
+        faults::set::Faults,
         filters::{self, Filters},
         framing::{Framer, FramingRules},
     },
@@ -201,6 +202,14 @@ impl Connection {
             this.control.filtered.set(direction, filters::want_messages(&filters, direction));
             stages.set_filters(filters::stages_of(&filters, id, direction, this.meters[direction].ledger().read));
         })
+    }
+
+    /// Puts faults in the places of those before, in `direction`, from the next read on: these instead of the server's. What
+    /// they draw follows from `seed`. Refused as [`edit_stages`](Self::edit_stages) is.
+    pub fn set_faults(&self, direction: Direction, faults: Faults, seed: u64) -> Result<(), Refused> {
+        let this = Arc::clone(&self.0);
+        self.0.own_faults(direction);
+        self.edit_stages(direction, move |stages| this.put_faults(direction, &faults, seed, stages))
     }
 
     /// Frames `direction` from the next byte on: from the one behind the bytes that a hook has been shown last. Without a

@@ -161,6 +161,11 @@ impl Registry {
         self.empty.notify_waiters();
     }
 
+    /// Returns the live connections, in no order.
+    pub(crate) fn all(&self) -> Vec<Arc<Shared>> {
+        self.lock().live.values().cloned().collect()
+    }
+
     pub(crate) fn connections(&self) -> Vec<Connection> {
         let connections = self.lock();
         let clients = connections.live.values().filter(|shared| !shared.is_adopted);

@@ -15,11 +15,12 @@ use bytes::Bytes;
 use crate::{
     inspect::{
         Stages,
+        faults::set::{self, Fault, Place},
         framing::{Framer, FramingRules},
     },
     io::hops::Ends,
     live::{
-        control::{Command, Control},
+        control::{Command, Control, Directions},
         inbox::{Inbox, Refused, Source},
         inspect_limit::ShownBytes,
         read_requests::{Answered, Dialogues, Left, Unread, Wish},
@@ -87,12 +88,14 @@ pub(super) struct Seldom {
     pub inboxes: Both<Inbox>,
     /// The directions of other connections whose inboxes must have room before this connection is read.
     waits_for: Mutex<Vec<(Weak<Shared>, Direction)>>,
+    /// The directions that have faults of their own, and not the server's.
+    own_faults: Directions,
     /// Requested changes of the stages.
     edits: Mutex<Both<Vec<Edit>>>,
     dialogues: Dialogues,
     /// Bytes that hooks were shown, where their number is limited.
     shown: ShownBytes,
-    /// The outcome that another connection's failure causes.
+    /// The outcome that another connection's failure or a stage causes.
     cause: OnceLock<Outcome>,
     /// One line about the targets that could not be connected before the one that was.
     passed_over: OnceLock<Box<str>>,
@@ -249,6 +252,12 @@ impl Shared {
         self.control.request(Command::Fail);
     }
 
+    /// Ends the connection in order, for `cause`.
+    pub(crate) fn close_because(&self, cause: Outcome) {
+        let _ = self.seldom.get_or_init(Box::default).cause.set(cause);
+        self.control.request(Command::Close);
+    }
+
     /// Asks the task to change the stages of `direction`.
     pub(crate) fn edit(&self, direction: Direction, edit: Edit) -> Result<(), Refused> {
         let edits = &self.seldom.get_or_init(Box::default).edits;
@@ -266,6 +275,25 @@ impl Shared {
         drop(edits);
         self.control.wake();
         Ok(())
+    }
+
+    /// Returns true if `direction` has faults of its own, and not the server's.
+    pub(crate) fn has_own_faults(&self, direction: Direction) -> bool {
+        self.seldom.get().is_some_and(|seldom| seldom.own_faults.has(direction))
+    }
+
+    /// Keeps the server's faults from `direction`.
+    pub(super) fn own_faults(&self, direction: Direction) {
+        self.seldom.get_or_init(Box::default).own_faults.add(direction);
+    }
+
+    /// Puts faults in the places of those before. For the connection's task.
+    pub(crate) fn put_faults(&self, direction: Direction, faults: &[Arc<Fault>], seed: u64, stages: &mut Stages) {
+        if set::want_messages(faults, direction) {
+            self.control.filtered.add(direction);
+        }
+        let read = self.meters[direction].ledger().read;
+        stages.set_faults(set::stages_of(faults, Place { seed, connection: self.id, direction, read }));
     }
 
     /// Takes the requested changes of the stages of `direction`, in their order.
@@ -305,7 +333,7 @@ impl Shared {
         self.dialogues().map(|dialogues| dialogues.close(direction)).unwrap_or_default()
     }
 
-    /// Returns the outcome that another connection's failure causes.
+    /// Returns the outcome that another connection's failure or a stage causes.
     pub(crate) fn cause(&self) -> Option<&Outcome> {
         self.seldom.get()?.cause.get()
     }

@@ -20,6 +20,7 @@ mod coroutine;
 mod custom_framer;
 mod data;
 mod errors;
+mod faults;
 mod filters;
 mod forward;
 mod framers;
@@ -74,6 +75,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // Defined here because a frozen program has the module, and no metadata of the package.
     module.add("version", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<config::Config>()?;
+    module.add_class::<faults::Fault>()?;
     module.add_class::<filters::Filter>()?;
     module.add_class::<filters::Gate>()?;
     module.add_class::<forward::Forward>()?;
@@ -92,6 +94,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(captures::capture, module)?)?;
     module.add_function(wrap_pyfunction!(parse_address, module)?)?;
     module.add_function(wrap_pyfunction!(framers::set_framing, module)?)?;
+    module.add_function(wrap_pyfunction!(faults::set_faults, module)?)?;
     module.add_function(wrap_pyfunction!(filters::set_filters, module)?)?;
     module.add_function(wrap_pyfunction!(rewriting::replace, module)?)?;
     module.add_function(wrap_pyfunction!(rewriting::replace_regex, module)?)?;

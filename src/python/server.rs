@@ -11,6 +11,7 @@ use super::{
     config::Config,
     convert::{self, Name},
     errors::{self, Kind},
+    faults::{self, Fault},
     filters::{self, Filter},
     forward::Forward,
     handle::Connection,
@@ -46,20 +47,21 @@ impl Server {
 #[pymethods]
 impl Server {
     #[new]
-    #[pyo3(signature = (listen, forward, config, mirror=None, filters=Vec::new()))]
+    #[pyo3(signature = (listen, forward, config, mirror=None, stages=(Vec::new(), Vec::new(), None)))]
     fn new(
         py: Python<'_>,
         listen: (String, Option<u16>),
         forward: Option<&Forward>,
         config: &Config,
         mirror: Option<&Forward>,
-        filters: Vec<PyRef<'_, Filter>>,
+        stages: (Vec<PyRef<'_, Filter>>, Vec<PyRef<'_, Fault>>, Option<u64>),
     ) -> PyResult<Self> {
         let (host, port) = listen;
         let listen = convert::address(py, &host, port)?;
         let mut config = config.over(config::Config::new(listen, forward.map(|forward| forward.0.clone())));
         config.mirror = mirror.map(|mirror| mirror.0.clone());
-        config.filters = filters::list(&filters);
+        let (filters, faults, seed) = stages;
+        (config.filters, config.faults, config.seed) = (filters::list(&filters), faults::list(&faults), seed);
         // Detached, because a lookup of the listener's name may block.
         let server = py.detach(|| server::Server::bind(config)).map_err(|error| errors::raise(py, &error))?;
         Ok(Self { server, process: std::process::id() })
@@ -129,6 +131,17 @@ impl Server {
             config.put_live(settings.timeouts, settings.limits);
         });
         changed.map_err(|error| errors::raise(py, &error))
+    }
+
+    /// Puts faults in force, for live connections as well.
+    fn set_faults(&self, py: Python<'_>, faults: Vec<PyRef<'_, Fault>>) -> PyResult<()> {
+        self.here(py)?.set_faults(faults::list(&faults));
+        Ok(())
+    }
+
+    #[getter]
+    fn seed(&self) -> u64 {
+        self.server.seed()
     }
 
     /// Refuses clients, or listens again, detached from the interpreter: the accepting task may have to log meanwhile.

@@ -274,6 +274,7 @@ impl Pump {
     #[inline(never)]
     fn resume(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<bool, Fault>> {
         let mut out = Outbox::default();
+        out.set_ending(self.phase() == Phase::Ending);
         let progress = self.stages.resume(&mut ends.hook, &mut out, cx);
         let goes_on = !self.stages.waits() || self.stages.has_more() || !out.is_done();
         self.let_go(progress, &mut out, ends, cx).map_ok(|_| goes_on)
@@ -334,6 +335,10 @@ impl Pump {
     fn deliver_finish(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
         match self.delivery.take_finish() {
             Some(Finish::Reset(end)) => Poll::Ready(Err(Fault::Reset(end))),
+            Some(Finish::Close(end)) => {
+                ends.shared.close_because(end.into());
+                self.pass_end(ends, cx)
+            }
             Some(Finish::Fin) | None => self.pass_end(ends, cx),
         }
     }

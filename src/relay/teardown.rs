@@ -42,6 +42,11 @@ pub(super) async fn finish(mut relay: Relay<'_>, end: End) -> Outcome {
     match end {
         End::Finished => Outcome::plain(CloseReason::Finished),
         End::Closed => {
+            let cause = relay.order.shared.cause().cloned();
+            if cause.is_some() {
+                // What a fault lets through arrives, however much the peers still send.
+                wait_delivered(&mut relay).await;
+            }
             relay.settle();
             let (shared, streams) = (relay.order.shared, &mut relay.streams);
             let (of_client, of_upstream) = (&shared.meters.to_upstream, &shared.meters.to_client);
@@ -52,7 +57,7 @@ pub(super) async fn finish(mut relay: Relay<'_>, end: End) -> Outcome {
                 _ = deadline::within(LINGER, both) => {}
                 () = aborted(shared) => {}
             }
-            Outcome::plain(CloseReason::Closed)
+            cause.unwrap_or_else(|| Outcome::plain(CloseReason::Closed))
         }
         // No bytes were unread, so the close is the FIN that was sent, and nothing waits.
         End::Left => {

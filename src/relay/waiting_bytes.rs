@@ -23,8 +23,9 @@ const MUCH: usize = 24 * 1024 * 1024;
 /// A small read.
 const LITTLE: usize = 16 * 1024;
 
-/// Bytes of memory that one direction may hold for later before it is no longer read.
-const DELAYED: usize = 4 * 1024 * 1024;
+/// Bytes of memory that one direction may hold for later before it is no longer read. A delay of 50 ms limits a bulk transfer
+/// to 1.3 GB a second.
+const DELAYED: usize = 64 * 1024 * 1024;
 
 /// Bytes that all directions of the process hold.
 static HELD: AtomicUsize = AtomicUsize::new(0);

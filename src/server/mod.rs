@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::{
     connection::{self, apart::Apart, circle, context::ServerShared},
     hooks::{Failed, Hooks, ServerHooks},
+    inspect::faults::set::{FaultSet, Faults},
     io::{listener::Listener, options::SocketOptions},
     live::handle::Connection,
     server::{entrance::Entrance, shutdown::ServerPhase, state::ServerState},
@@ -71,7 +72,8 @@ impl Server {
         config.check()?;
         let options = SocketOptions { unacknowledged: config.timeouts.unacknowledged };
         let listener = Listener::bind(&config.listen, config.listening.backlog, config.listening.reuse_port, &options)?;
-        let shared = ServerShared::new(listener.name().clone(), listener.other_name());
+        let faults = FaultSet::new(config.faults.clone(), config.seed);
+        let shared = ServerShared::new(listener.name().clone(), listener.other_name(), faults);
         shared.refuse_itself("forward_to", config.forward.as_ref())?;
         shared.refuse_itself("mirror_to", config.mirror.as_ref())?;
         let state = Arc::new(ServerState::new(shared, config));
@@ -142,6 +144,21 @@ impl Server {
     /// ```
     pub fn change(&self, change: impl FnOnce(LiveSettings<'_>)) -> Result<(), Error> {
         self.0.state.change(change)
+    }
+
+    /// Puts other faults in force, for live connections as well: from their next bytes on. A fault that stays goes on as it was.
+    pub fn set_faults(&self, faults: Faults) {
+        connection::watching::set_faults(&self.0.state.shared, faults);
+    }
+
+    /// Returns the faults in force.
+    pub fn faults(&self) -> Faults {
+        self.0.state.shared.faults.get()
+    }
+
+    /// Returns the seed of what faults draw.
+    pub fn seed(&self) -> u64 {
+        self.0.state.shared.faults.seed
     }
 
     /// Begins to accept, on these workers. A second start has no effect; a stopped server stays stopped.

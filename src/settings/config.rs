@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    inspect::filters::Filters,
+    inspect::{faults::set::Faults, filters::Filters},
     settings::forward::{Forward, check_limit},
     words::{
         addr::Address,
@@ -159,6 +159,10 @@ pub struct Config {
     pub preread: Preread,
     /// Native stages that watch or change what passes, in their order.
     pub filters: Filters,
+    /// Faults, the last stages, in their order.
+    pub faults: Faults,
+    /// The seed of what faults draw. None draws one.
+    pub seed: Option<u64>,
     /// The time between two checks of all connections, for keepalive, lost peers and memory after a burst. A setting only for
     /// tests, which would otherwise have to wait for it. Default 5 s.
     #[doc(hidden)]
@@ -193,6 +197,8 @@ impl Config {
             relay: Relay::default(),
             preread: Preread::default(),
             filters: Filters::default(),
+            faults: Faults::default(),
+            seed: None,
             upkeep: Duration::from_secs(5),
         }
     }

@@ -72,6 +72,8 @@ close_reasons! {
     CallbackError = "callback_error",
     /// A hook has not answered within its time limit.
     CallbackTimeout = "callback_timeout",
+    /// A fault ended the connection, as it was asked to; the connection's error names it.
+    Fault = "fault",
     /// A defect of interpose; the log has it.
     InternalError = "internal_error",
 }

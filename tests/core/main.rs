@@ -11,6 +11,7 @@ mod capturing;
 mod coalescing;
 mod connect;
 mod drain;
+mod faults;
 mod framed;
 mod framers;
 mod hooks;

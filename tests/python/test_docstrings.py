@@ -10,8 +10,14 @@ from collections.abc import Callable
 import interpose
 import pytest
 
+# Those of faults are tried where faults are.
+NO_CLASSES = ("MORE", "faults", "faulty", "filters", "framing")
 CLASSES = [
-    *(getattr(interpose, name) for name in interpose.__all__ if name not in ("MORE", "filters", "framing")),
+    *(
+        getattr(interpose, name)
+        for name in interpose.__all__
+        if name not in ("MORE", "faults", "faulty", "filters", "framing")
+    ),
     interpose.framing.Framing,
     *(getattr(interpose.filters, name) for name in interpose.filters.__all__),
 ]

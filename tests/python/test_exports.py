@@ -6,7 +6,7 @@ import importlib
 import shutil
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 import interpose
 import pytest
@@ -53,6 +53,8 @@ PUBLIC = {
     "TheServer",
     "Timeouts",
     "WaitTimeoutError",
+    "faults",
+    "faulty",
     "filters",
     "framing",
 }
@@ -64,13 +66,13 @@ def test_all_is_the_public_api() -> None:
     assert set(dir(interpose)) >= PUBLIC | {"__version__"}
 
 
-def test_every_name_is_a_documented_class_or_module() -> None:
+def test_every_name_is_a_documented_class_function_or_module() -> None:
     def is_documented(name: str) -> bool:
         value = getattr(interpose, name)
         if isinstance(value, interpose.More):
             return repr(value) == f"interpose.{name}"
         wanted = f"interpose.{name}" if isinstance(value, ModuleType) else name
-        return isinstance(value, (type, ModuleType)) and value.__name__ == wanted and bool(value.__doc__)
+        return isinstance(value, (type, FunctionType, ModuleType)) and value.__name__ == wanted and bool(value.__doc__)
 
     assert [name for name in sorted(PUBLIC) if not is_documented(name)] == []
 

@@ -14,6 +14,8 @@ use crate::inspect::{
 pub(super) struct Link {
     /// `None` in the hook's place.
     pub stage: Option<Box<dyn Stage>>,
+    /// The number of the fault whose stage it is.
+    pub fault: Option<u64>,
     pub queue: VecDeque<Piece>,
     /// The end behind the queue, and the instant at which it is due.
     pub end: End,

@@ -1,6 +1,6 @@
 //! A filter that puts other bytes in place of those that match.
 
-use std::{fmt, ops::Range, time::Duration};
+use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -18,7 +18,7 @@ pub const HOLD: Duration = Duration::from_millis(250);
 /// Other bytes in place of those that match.
 #[derive(Debug)]
 pub struct Rewrite {
-    pub(super) matcher: Matcher,
+    pub(super) matcher: Arc<Matcher>,
     pub(super) instead: Instead,
     /// How long bytes that may begin a match wait for those behind them.
     pub hold: Duration,
@@ -31,6 +31,13 @@ pub(super) enum Instead {
     /// Bytes for each literal; the first for an expression.
     Fixed(Vec<Bytes>),
     Template(Template),
+    Made(Arc<dyn Made>),
+}
+
+/// Makes what stands in place of matched bytes.
+pub trait Made: Send + Sync + fmt::Debug {
+    /// Appends it.
+    fn put(&self, matched: &[u8], into: &mut Vec<u8>);
 }
 
 impl Rewrite {
@@ -48,13 +55,19 @@ impl Rewrite {
         Ok(Self::of(Matcher::Expression(Box::new(expression)), instead))
     }
 
+    /// Returns one whose replacements are made at each match.
+    pub fn made(matcher: Arc<Matcher>, made: Arc<dyn Made>) -> Self {
+        Self { matcher, instead: Instead::Made(made), hold: HOLD, count: None }
+    }
+
     fn of(matcher: Matcher, instead: Instead) -> Self {
-        Self { matcher, instead, hold: HOLD, count: None }
+        Self { matcher: Arc::new(matcher), instead, hold: HOLD, count: None }
     }
 
     /// Appends what stands in place of a match in `hay`.
     pub(super) fn put(&self, hay: &[u8], found: &Found, into: &mut Vec<u8>) {
-        match (&self.instead, &self.matcher) {
+        match (&self.instead, &*self.matcher) {
+            (Instead::Made(made), _) => made.put(&hay[found.range.clone()], into),
             (Instead::Fixed(fixed), _) => into.extend_from_slice(&fixed[found.which]),
             (Instead::Template(template), Matcher::Expression(expression)) => {
                 if let Some(captures) = expression.captures(hay, found.range.start) {

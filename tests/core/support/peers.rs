@@ -195,6 +195,15 @@ impl Peer {
         }
     }
 
+    /// One read that waits no longer than `limit`; an end is no bytes.
+    pub fn try_receive(&mut self, limit: Duration) -> io::Result<Vec<u8>> {
+        self.stream.set_read_timeout(Some(limit)).unwrap();
+        let mut buffer = vec![0; 64 * 1024];
+        let read = self.stream.read(&mut buffer).map(|got| buffer[..got].to_vec());
+        self.stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        read
+    }
+
     pub fn receive_exactly(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
         let mut got = 0;

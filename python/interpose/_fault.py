@@ -1,0 +1,127 @@
+"""The base of all faults, and the conditions under which they strike."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeAlias, TypedDict, cast
+
+from . import _native
+from ._checks import MOST_COUNT, choice, count
+from ._exceptions import ArgumentTypeError, ConfigError, wrong_type
+
+if TYPE_CHECKING:
+    from ._native import Fault as NativeFault
+
+Direction: TypeAlias = Literal["both", "to_upstream", "to_client"]
+"""The directions that a fault concerns."""
+
+Pattern: TypeAlias = "bytes | str | re.Pattern[bytes] | re.Pattern[str]"
+"""Bytes, text, which stands for its UTF-8, or a compiled regular expression."""
+
+_DIRECTIONS = ("both", "to_upstream", "to_client")
+MOST_BYTES = 2**63 - 1
+
+
+class Conditions(TypedDict, total=False):
+    """The conditions that every fault takes. A place in a stream that fits them all is an occurrence."""
+
+    direction: Direction
+    probability: float
+    on_match: Pattern | None
+    nth: int | None
+    times: int | None
+
+
+class When(Conditions, total=False):
+    """The conditions, with the place in the stream."""
+
+    after_bytes: int
+
+
+WHEN = frozenset(When.__annotations__)
+
+
+class Fault:
+    """A fault. Made by the classes of `interpose.faults`; it cannot be changed, and several servers may share it.
+
+    >>> from interpose import faults
+    >>> isinstance(faults.Stall(), faults.Fault)
+    True
+    """
+
+    __slots__ = ("__weakref__", "_native", "_shown")
+
+    _native: NativeFault
+    _shown: str
+
+    def __init__(self, *_: object, **__: object) -> None:
+        raise ArgumentTypeError("Fault: give one of its kinds, such as faults.Stall()")
+
+    def _made(
+        self,
+        kind: str,
+        when: When,
+        *,
+        given: dict[str, object] | None = None,
+        seconds: tuple[float, float] = (0.0, 0.0),
+        counts: tuple[int, int] = (0, 0),
+        word: str = "",
+    ) -> None:
+        arguments = {**(given or {}), **when}
+        self._shown = f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
+        directions, condition = _condition(when)
+        self._native = _native.Fault(self._shown, (kind, word), (seconds, counts), condition, directions)
+
+    @property
+    def strikes(self) -> int:
+        """How often it has struck so far, on all connections of all servers that have it."""
+        return self._native.strikes
+
+    def __repr__(self) -> str:
+        return f"faults.{self._shown}"
+
+    def __reduce__(self) -> NoReturn:
+        raise ArgumentTypeError("fault: it cannot be pickled or copied, it counts its strikes; make another one")
+
+
+def _condition(
+    when: When,
+) -> tuple[tuple[bool, bool], tuple[float, int, tuple[bytes, bool] | None, int | None, int | None]]:
+    chosen = choice("direction", when.get("direction", "both"), _DIRECTIONS)
+    after = count("after_bytes", when.get("after_bytes", 0), 0, MOST_BYTES)
+    nth, times = _number("nth", when.get("nth")), _number("times", when.get("times"))
+    condition = (_probability(when.get("probability", 1.0)), after, _pattern(when.get("on_match")), nth, times)
+    return (chosen != "to_client", chosen != "to_upstream"), condition
+
+
+def _number(name: str, value: object) -> int | None:
+    return None if value is None else count(name, value, 1, MOST_COUNT)
+
+
+def _probability(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise wrong_type("probability", value, "a number from 0 to 1", "give a float such as 0.1")
+    if not 0 <= value <= 1:
+        advice = f"; {value} per cent are {value / 100:g}" if 1 < value <= 100 else ""
+        raise ConfigError(f"probability: {value} is not between 0 and 1{advice}")
+    return float(value)
+
+
+def _pattern(value: object) -> tuple[bytes, bool] | None:
+    """Return the bytes to look for, and whether they are an expression."""
+    if value is None:
+        return None
+    if isinstance(value, re.Pattern):
+        compiled = cast("re.Pattern[bytes] | re.Pattern[str]", value)
+        source = compiled.pattern.encode() if isinstance(compiled.pattern, str) else compiled.pattern
+        flags = "".join(
+            letter
+            for letter, flag in (("i", re.IGNORECASE), ("m", re.MULTILINE), ("s", re.DOTALL), ("x", re.VERBOSE))
+            if compiled.flags & flag
+        )
+        return (f"(?{flags})".encode() + source if flags else source), True
+    if isinstance(value, str):
+        return value.encode(), False
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(cast("bytes", value)), False
+    raise wrong_type("on_match", value, "bytes, text or a compiled re.Pattern", 'write on_match=b"..."')

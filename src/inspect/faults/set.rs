@@ -1,0 +1,88 @@
+//! The faults of a server, and the stages that they make.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+pub use super::fault::Fault;
+use super::{random::Random, stage::FaultStage};
+use crate::{
+    inspect::Stage,
+    words::{direction::Direction, lock::EvenPoisoned},
+};
+
+/// The faults of a server or of a direction, in their order.
+pub type Faults = Arc<[Arc<Fault>]>;
+
+/// A direction of a connection, for the stages of its faults.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// The seed of the server's faults.
+    pub seed: u64,
+    /// The number of the connection.
+    pub connection: u64,
+    pub direction: Direction,
+    /// The number of bytes of the direction that were read before.
+    pub read: u64,
+}
+
+/// Returns the stages of faults for a direction, each with the number of its fault.
+pub fn stages_of(faults: &[Arc<Fault>], place: Place) -> Vec<(u64, Box<dyn Stage>)> {
+    let here = faults.iter().enumerate().filter(|(_, fault)| fault.directions[place.direction]);
+    here.map(|(index, fault)| {
+        let random = Random::of(&[place.seed, place.connection, place.direction as u64, index as u64]);
+        (fault.number, Box::new(FaultStage::new(Arc::clone(fault), random, place.read)) as Box<dyn Stage>)
+    })
+    .collect()
+}
+
+/// The faults of a server, which may change while it runs.
+#[derive(Debug)]
+pub struct FaultSet {
+    /// The seed of every random choice.
+    pub seed: u64,
+    current: Mutex<Faults>,
+    /// True once there was a fault.
+    is_used: AtomicBool,
+}
+
+impl Default for FaultSet {
+    fn default() -> Self {
+        Self::new(Faults::default(), None)
+    }
+}
+
+impl FaultSet {
+    /// Returns a set with a seed, or with one that is drawn.
+    pub fn new(faults: Faults, seed: Option<u64>) -> Self {
+        // A seed that a person has to type again is short.
+        let draw = || RandomState::new().hash_one(0) >> 32;
+        let is_used = AtomicBool::new(!faults.is_empty());
+        Self { seed: seed.unwrap_or_else(draw), current: Mutex::new(faults), is_used }
+    }
+
+    /// Returns true if there never was a fault. Takes no lock: every connection asks.
+    pub(crate) fn is_unused(&self) -> bool {
+        !self.is_used.load(Relaxed)
+    }
+
+    /// Returns the faults in force.
+    pub fn get(&self) -> Faults {
+        Arc::clone(&self.current.lock().even_poisoned())
+    }
+
+    /// Puts other faults in force.
+    pub fn set(&self, faults: Faults) {
+        self.is_used.store(true, Relaxed);
+        *self.current.lock().even_poisoned() = faults;
+    }
+}
+
+/// Returns true if one of these faults wants whole messages of a direction.
+pub fn want_messages(faults: &[Arc<Fault>], direction: Direction) -> bool {
+    faults.iter().any(|fault| fault.wants_messages(direction))
+}

@@ -1,0 +1,157 @@
+//! The stage of a fault in one direction: everything passes until it strikes.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+
+use super::{effect::Effect, fault::Fault, message::Change, occurrence::Search, random::Random};
+use crate::{
+    inspect::{
+        End, Outbox, Progress, Stage,
+        filters::{
+            rewrite::{Made, Rewrite},
+            rewrite_stage::RewriteStage,
+        },
+        framing::ReplacedMessages,
+    },
+    words::{chunk::Chunk, lock::EvenPoisoned},
+};
+
+/// Lets everything pass until its fault strikes; then the effect has the rest of the direction, or of the message.
+#[derive(Debug)]
+pub struct FaultStage {
+    fault: Arc<Fault>,
+    random: Random,
+    search: Search,
+    /// The effect, once it has begun.
+    act: Option<Box<dyn Stage>>,
+    messages: Option<ReplacedMessages>,
+}
+
+impl FaultStage {
+    /// Returns the stage of a direction of which `read` bytes have passed already.
+    pub fn new(fault: Arc<Fault>, random: Random, read: u64) -> Self {
+        let search = Search::new(&fault.condition, read);
+        let mut stage = Self { search, random, act: None, messages: None, fault };
+        if let (Effect::Message(change), Some(_)) = (&stage.fault.effect, &stage.fault.condition.matcher) {
+            stage.act = Some(Box::new(stage.rewriting(change.clone())));
+        }
+        stage
+    }
+
+    /// Returns the stage that changes what matches, in a stream without messages.
+    fn rewriting(&self, change: Change) -> RewriteStage {
+        let drawn = Drawn { fault: Arc::clone(&self.fault), change, random: Mutex::new(self.random.clone()) };
+        let matcher = self.fault.condition.matcher.clone();
+        matcher.map_or_else(
+            || unreachable!("it has a matcher"),
+            |matcher| RewriteStage::new(Arc::new(Rewrite::made(matcher, Arc::new(drawn)))),
+        )
+    }
+
+    /// Begins the effect, which is fed everything from here on.
+    fn begin(&mut self, now: std::time::Instant) -> &mut dyn Stage {
+        let why = format!("fault {}", self.fault.name);
+        let act = self.fault.effect.begin(self.random.clone(), &why, now);
+        &mut **self.act.insert(act)
+    }
+
+    fn message(&mut self, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
+        if !self.search.message(&chunk) || !self.fault.occurs(&mut self.random) {
+            return pass(chunk, end, out);
+        }
+        let Effect::Message(change) = &self.fault.effect else {
+            let now = out.now();
+            return self.begin(now).feed(chunk, end, out);
+        };
+        let changed = change.of(&chunk, &mut self.random);
+        if let (Some(messages), Change::Drop) = (&self.messages, change) {
+            messages.dropped(&chunk);
+        }
+        out.note_figures((changed.len(), chunk.len()));
+        out.push(Bytes::from(changed));
+        pass(Chunk::from(Bytes::new()), end, out)
+    }
+}
+
+fn pass(chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
+    out.push(chunk);
+    if end == End::Finished {
+        out.end();
+    }
+    Progress::Moved
+}
+
+impl Stage for FaultStage {
+    fn feed(&mut self, mut chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
+        let is_message = self.messages.is_some() && !chunk.is_partial() && !chunk.is_empty();
+        if is_message && (self.act.is_none() || self.has_matched_bytes()) {
+            return self.message(chunk, end, out);
+        }
+        if let Some(act) = &mut self.act {
+            return act.feed(chunk, end, out);
+        }
+        while let Some(before) = self.search.next(&chunk) {
+            let first = chunk.split_to(before);
+            out.push(first);
+            if self.fault.occurs(&mut self.random) {
+                let now = out.now();
+                return self.begin(now).feed(chunk, end, out);
+            }
+        }
+        pass(chunk, end, out)
+    }
+
+    fn resume(&mut self, out: &mut Outbox) -> Progress {
+        if self.act.is_none() && self.messages.is_none() && self.search.is_due() {
+            let _ = self.search.next(&[]);
+            if self.fault.occurs(&mut self.random) {
+                let now = out.now();
+                self.begin(now);
+            }
+        }
+        self.act.as_mut().map_or(Progress::Moved, |act| act.resume(out))
+    }
+
+    fn framed(&mut self, messages: Option<&ReplacedMessages>) {
+        self.messages = messages.cloned();
+    }
+
+    fn release(&mut self) -> Bytes {
+        self.act.as_mut().map_or_else(Bytes::new, |act| act.release())
+    }
+
+    fn kept(&self) -> usize {
+        self.search.kept() + self.act.as_ref().map_or(0, |act| act.kept())
+    }
+
+    fn make_lasting(&mut self) -> bool {
+        self.act.as_mut().is_none_or(|act| act.make_lasting())
+    }
+}
+
+impl FaultStage {
+    /// Returns true if its effect is on matched bytes, where there are no messages.
+    fn has_matched_bytes(&self) -> bool {
+        matches!(self.fault.effect, Effect::Message(_)) && self.fault.condition.matcher.is_some()
+    }
+}
+
+/// Changes matched bytes where the fault strikes.
+#[derive(Debug)]
+struct Drawn {
+    fault: Arc<Fault>,
+    change: Change,
+    random: Mutex<Random>,
+}
+
+impl Made for Drawn {
+    fn put(&self, matched: &[u8], into: &mut Vec<u8>) {
+        let mut random = self.random.lock().even_poisoned();
+        if self.fault.occurs(&mut random) {
+            into.extend(self.change.of(matched, &mut random));
+        } else {
+            into.extend_from_slice(matched);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Directions in which nothing comes out any more.
+
+use std::mem;
+
+use bytes::Bytes;
+
+use crate::{
+    inspect::{End, Outbox, Progress, Stage},
+    words::chunk::Chunk,
+};
+
+/// Takes nothing more, so that the source meets backpressure. What it was fed goes out if it is taken away; it is dropped if
+/// the connection ends.
+#[derive(Debug, Default)]
+pub struct Stalled {
+    kept: Vec<u8>,
+}
+
+impl Stage for Stalled {
+    fn feed(&mut self, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
+        if end == End::Stopped {
+            out.drop(chunk);
+            return Progress::Moved;
+        }
+        self.kept.extend_from_slice(&chunk);
+        Progress::Waiting
+    }
+
+    fn resume(&mut self, out: &mut Outbox) -> Progress {
+        if !out.is_ending() {
+            return Progress::Waiting;
+        }
+        out.drop(Bytes::from(mem::take(&mut self.kept)));
+        Progress::Moved
+    }
+
+    fn release(&mut self) -> Bytes {
+        mem::take(&mut self.kept).into()
+    }
+
+    fn kept(&self) -> usize {
+        self.kept.capacity()
+    }
+}
+
+/// Takes everything, and sends nothing: neither bytes nor the end.
+#[derive(Debug)]
+pub struct Blackhole;
+
+impl Stage for Blackhole {
+    fn feed(&mut self, chunk: Chunk, _: End, out: &mut Outbox) -> Progress {
+        out.drop(chunk);
+        Progress::Moved
+    }
+}
