@@ -6,6 +6,7 @@ Nothing that costs time is imported here: `interpose --help` reads the rows.
 from __future__ import annotations
 
 from ._kinds import Kind, refuse
+from ._sizes import Size
 
 
 class FramingName(Kind):
@@ -42,8 +43,10 @@ class FramingName(Kind):
                 refuse(name, f"{text!r} lacks its argument; write {word}:{'0a' if word == 'delimited' else '4'}")
             if word == "delimited":
                 _check_hex(name, argument)
-            elif not argument.isdecimal() or not 0 < int(argument) < 2**31 or (word == "length" and int(argument) > 8):
-                most = "1 to 8, the bytes of the length field" if word == "length" else "the bytes of a message"
+            elif word == "fixed":
+                Size(1, 2**31 - 1).read(name, argument)
+            elif not argument.isdecimal() or not 0 < int(argument) <= 8:
+                most = "1 to 8, the bytes of the length field"
                 refuse(name, f"{argument!r} is no number for {word}; write {most}, such as {word}:4")
         elif word not in self.words or colon:
             from difflib import get_close_matches

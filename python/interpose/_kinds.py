@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _TIME = r"(\d+(?:\.\d+)?)(ms|s|m|h|d)"
 _HOW_TIME = "write seconds, or 200ms, 10s, 5m or 1h30m"
-_NO_LIMIT = ("none", "no", "off", "never", "inf", "infinite", "infinity", "unlimited")
+NO_LIMIT = ("none", "no", "off", "never", "inf", "infinite", "infinity", "unlimited")
 _YES, _NO = ("yes", "on", "true", "1"), ("no", "off", "false", "0")
 
 
@@ -72,9 +72,9 @@ class Seconds(Kind):
         if self.none:
             if text == "none":
                 return None
-            if text in _NO_LIMIT or (re.fullmatch(r"[+-]?0*\.?0*(ms|s|m|h|d)?|-1", text) and text):
+            if text in NO_LIMIT or (re.fullmatch(r"[+-]?0*\.?0*(ms|s|m|h|d)?|-1", text) and text):
                 refuse(name, f"{text!r} is not a time to wait; write none {self.meaning}")
-        elif self.zero and text in _NO_LIMIT:
+        elif self.zero and text in NO_LIMIT:
             refuse(name, f"{text!r} would never end; write a time, such as 1h, or 0 to stop at once")
         try:
             value = float(text)
@@ -130,7 +130,7 @@ class Count(Kind):
             return f"write {thousands[1]}000"
         if re.fullmatch(r"\d{1,3}([,.' ]\d{3})+", text):
             return f"write {re.sub('[^0-9]', '', text)}"
-        if text in _NO_LIMIT and self.none:
+        if text in NO_LIMIT and self.none:
             return f"leave it out for {self.none}, or give one such as 50000"
         return f"give one such as {self.sample}"
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias, cast, overload
 
 from . import _native
 from ._checks import count as count_of
 from ._checks import seconds
-from ._exceptions import ArgumentTypeError, wrong_type
+from ._exceptions import ArgumentTypeError, ConfigError, wrong_type
 from ._filter import Direction, Filter, directions_of
 from ._names import FILTER_ARGUMENTS, names_checked
 
@@ -26,6 +26,15 @@ def _bytes_of(name: str, value: object) -> bytes:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(cast("bytes", value))
     raise wrong_type(name, value, "bytes or text", f'write {name}=b"..."')
+
+
+def _patterns_of(value: object) -> list[bytes]:
+    if not isinstance(value, (list, tuple)):
+        return [_bytes_of("pattern", value)]
+    patterns = [_bytes_of("pattern", one) for one in cast("Sequence[object]", value)]
+    if not patterns:
+        raise ConfigError('pattern: the list is empty; write filters.Grep("SELECT", filters.Text())')
+    return patterns
 
 
 def _count_or_none(count: int | None) -> int | None:
@@ -51,7 +60,9 @@ class Replace(Filter):
       again.
     * `direction`: `"both"`, `"to_upstream"` or `"to_client"`.
     * `count`: the most that are replaced in each direction of a connection.
-    * `hold`: bytes that may begin `old` wait for those behind them, at most this many seconds. Others go on at once.
+    * `hold`: bytes that may begin `old` wait for those behind them, at most this many seconds. Others go on at once. So
+      the end of what a side sends may be that late where it looks like a beginning of `old`, and an `old` whose parts
+      come with a longer pause between them is not replaced. 0 never waits.
 
     Where the server has a framing, each message is rewritten by itself: nothing waits, and its length field is set
     right. Raises ArgumentTypeError and ConfigError.
@@ -143,7 +154,7 @@ class ReplaceRegex(Filter):
 class Grep(Filter):
     r"""Lets other filters show only the connections in which a regular expression matches.
 
-    * `pattern`: the expression, as for ReplaceRegex.
+    * `pattern`: the expression, as for ReplaceRegex, or a list of them, of which one has to match.
     * `shown`: the filters that look, such as `filters.Hexdump()`. Each shows a connection from its beginning on, once
       something in it has matched.
     * `direction`: where it looks for a match.
@@ -162,8 +173,14 @@ class Grep(Filter):
     _defaults = {"direction": "both", "keep": 65536}  # noqa: RUF012 (never changed)
 
     @names_checked(FILTER_ARGUMENTS, first=1)
-    def __init__(self, pattern: BytesOrText, *shown: Filter, direction: Direction = "both", keep: int = 65536) -> None:
-        looked_for, most = _bytes_of("pattern", pattern), count_of("keep", keep, 0)
+    def __init__(
+        self,
+        pattern: BytesOrText | Sequence[BytesOrText],
+        *shown: Filter,
+        direction: Direction = "both",
+        keep: int = 65536,
+    ) -> None:
+        looked_for, most = _patterns_of(pattern), count_of("keep", keep, 0)
         for one in shown:
             if not isinstance(one, Filter):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise wrong_type("shown", one, "a filter", "write filters.Grep(pattern, filters.Hexdump())")

@@ -9,18 +9,34 @@ from ._exceptions import AddressError, printable
 
 _NAMED = re.compile(r"(\[[^\]]*\]|[^:\[\]/@ ]*):([A-Za-z][A-Za-z0-9_-]{0,39})")
 _LIST = "/etc/services"
+# For a machine whose list has less, or that has none, as most containers.
+_COMMON = {
+    "amqp": 5672,
+    "http": 80,
+    "https": 443,
+    "ldap": 389,
+    "memcached": 11211,
+    "modbus": 502,
+    "mongodb": 27017,
+    "mqtt": 1883,
+    "mysql": 3306,
+    "postgres": 5432,
+    "postgresql": 5432,
+    "redis": 6379,
+    "ssh": 22,
+}
 
 
 def numbered(text: str) -> str:
     """Return the address `text` with its port as a number, if it is a service's name; raise AddressError.
 
-    What is no address, and a name that no list has and none is near to, stays as it is.
+    What is no host and name stays as it is.
 
     >>> numbered("localhost:9090"), numbered("unix:socket")
     ('localhost:9090', 'unix:socket')
     """
     found = _NAMED.fullmatch(text)
-    if not found or found[1] in ("unix", "fd"):
+    if not found or found[1] in ("unix", "fd", "systemd"):
         return text
     # Only where it is needed: it takes time.
     import socket
@@ -31,11 +47,15 @@ def numbered(text: str) -> str:
             return f"{host}:{socket.getservbyname(one, 'tcp')}"
         except (OSError, UnicodeEncodeError):
             continue
-    near = difflib.get_close_matches(name.lower(), _names(), 1, 0.75)
-    if near:
-        meant = f"{host}:{near[0]}"
-        raise AddressError(printable(f'address "{text}": no service is called {name}; did you mean {meant}?'))
-    return text
+    known = _names()
+    near = difflib.get_close_matches(name.lower(), known | _COMMON.keys(), 1, 0.65)
+    if not near:
+        meant = f"write its number, such as {host}:5432"
+    elif near[0] in known:
+        meant = f"did you mean {host}:{near[0]}?"
+    else:
+        meant = f"{near[0]} is mostly {_COMMON[near[0]]}: write {host}:{_COMMON[near[0]]}"
+    raise AddressError(printable(f'address "{text}": this machine knows no service {name}; {meant}'))
 
 
 def _names() -> set[str]:

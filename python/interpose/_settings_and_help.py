@@ -114,7 +114,7 @@ class Looking:
         flag="--output",
         others="out logfile",
         help="where that goes, instead of standard output",
-        meaning="the file that gets what is shown, instead of standard output; it is appended to",
+        meaning='the file that gets what is shown, instead of standard output, which is `"-"`; it is appended to',
     )
     width: int = setting(
         default=16,
@@ -126,7 +126,7 @@ class Looking:
     )
     truncate: int | None = setting(
         default=None,
-        kind=Count(1, none="all"),
+        kind=Size(1, 2**31 - 1, none="all"),
         flag="--truncate",
         others="maxbytes",
         help="bytes shown of one read or message",
@@ -148,6 +148,16 @@ class Looking:
         help="show whole messages: lines, resp, length:4, ...",
         meaning="show whole messages of this protocol instead of chunks: the name of a function of "
         "`interpose.framing`, with its argument behind a colon where it has one",
+    )
+    framing_errors: Literal["chunk", "close"] = setting(
+        default="chunk",
+        kind=Choice("chunk", "close"),
+        flag="--framing-errors",
+        others="onframingerror framingerror protocolerrors onprotocolerror",
+        help="bytes that break it: chunk goes on, close resets",
+        meaning="where something is replaced in whole messages: what bytes that break the protocol, and a message that "
+        'is too long, mean for their connection. `"chunk"` replaces in chunks from there on, with a warning; `"close"` '
+        "resets the connection. What only shows whole messages resets none",
     )
     direction: Literal["both", "to_upstream", "to_client"] = setting(
         default="both",
@@ -198,7 +208,7 @@ class Capturing:
     )
     snaplen: int = setting(
         default=262144,
-        kind=Count(1, 262144),
+        kind=Size(1, 262144),
         flag="--capture-snaplen",
         others="snap snaplength",
         help="bytes of each packet that are kept",

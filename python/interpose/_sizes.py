@@ -5,7 +5,7 @@ What a check or a reading needs is imported there, as in _kinds.
 
 from __future__ import annotations
 
-from ._kinds import Kind, refuse
+from ._kinds import NO_LIMIT, Kind, refuse
 
 _THOUSANDS = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
 _BINARY = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
@@ -37,6 +37,8 @@ class Size(Kind):
         """Read a number of bytes, or one with a unit."""
         if self.none and text == "none":
             return None
+        if self.none and text in (*NO_LIMIT, "all"):
+            refuse(name, f"{text!r} is not a size; write none for {self.none}, or a size such as 64KiB")
         return self.check(name, _bytes_of(name, text, "a size", _HOW))
 
     def show(self, value: object) -> str:

@@ -88,13 +88,13 @@ impl CaptureReader {
     }
 
     /// Shows events as well, in lines: `hexdump`, `text` or `json`.
-    fn show(&mut self, kind: &str, style: (bool, i64), width: usize, only: Option<u64>) {
-        let (color, utc_offset) = style;
+    fn show(&mut self, kind: &str, style: (bool, i64), size: (usize, Option<usize>), only: Option<u64>) {
+        let ((color, utc_offset), (width, truncate)) = (style, size);
         let line = LineStyle { color, utc_offset };
         self.only = only;
         self.render = Some(match kind {
-            "hexdump" => Box::new(Hexdump::new(HexdumpStyle { line, width, truncate: None })),
-            "text" => Box::new(Text::new(line, None)),
+            "hexdump" => Box::new(Hexdump::new(HexdumpStyle { line, width, truncate })),
+            "text" => Box::new(Text::new(line, truncate)),
             _ => Box::new(JsonLines),
         });
     }

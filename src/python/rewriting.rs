@@ -14,7 +14,7 @@ use crate::{
     inspect::filters::{replace::Replace, rewrite::Rewrite},
     matching::{expression::Expression, matcher::Matcher},
     taps::{event::Place, grep::Grep},
-    words::direction::Both,
+    words::{direction::Both, error::printable},
 };
 
 fn replaced(
@@ -57,21 +57,27 @@ pub(super) fn replace_regex(
     replaced(py, Rewrite::expression(&pattern, &replacement), directions, count, hold)
 }
 
-/// Returns the filter that shows others the connections in which an expression matches.
+/// Returns the filter that shows others the connections in which one of the expressions matches.
 #[pyfunction]
 pub(super) fn grep(
     py: Python<'_>,
-    pattern: Vec<u8>,
+    patterns: Vec<Vec<u8>>,
     directions: Directions,
     most: usize,
     shown: Vec<PyRef<'_, Filter>>,
 ) -> PyResult<Filter> {
-    let expression = Expression::new(&pattern).map_err(|error| Kind::Config.raise(py, format!("pattern: {error}")))?;
+    // Each by itself: flags and comments of one are no part of another.
+    let matcher = |pattern: &Vec<u8>| match Expression::new(pattern) {
+        Ok(expression) => Ok(Matcher::Expression(Box::new(expression))),
+        Err(error) if patterns.len() > 1 => Err(format!("pattern {}: {error}", printable(&String::from_utf8_lossy(pattern)))),
+        Err(error) => Err(format!("pattern: {error}")),
+    };
+    let matchers: Result<Vec<_>, _> = patterns.iter().map(matcher).collect();
+    let matchers = matchers.map_err(|error| Kind::Config.raise(py, error))?;
     let targets: Vec<_> = shown.iter().filter_map(|filter| filter.core().target()).collect();
     let places: Vec<Place> =
         [Place::In, Place::Out].into_iter().filter(|place| targets.iter().any(|target| target.places.contains(place))).collect();
     let (to_upstream, to_client) = directions;
-    let matcher = Matcher::Expression(Box::new(expression));
-    let sink = Grep::new(matcher, Both { to_upstream, to_client }, most, targets);
+    let sink = Grep::new(matchers, Both { to_upstream, to_client }, most, targets);
     Filter::looking(py, "Grep".to_owned(), sink, (true, true), &places)
 }

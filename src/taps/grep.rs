@@ -48,10 +48,10 @@ impl Target {
     }
 }
 
-/// Hands on the events of connections in which something matches, from their beginning on.
+/// Hands on the events of connections in which one of its matchers matches, from their beginning on.
 #[derive(Debug)]
 pub struct Grep {
-    matcher: Matcher,
+    matchers: Vec<Matcher>,
     /// The directions in which it looks for a match.
     directions: Both<bool>,
     /// Maximum bytes that are kept of a connection.
@@ -75,7 +75,8 @@ struct Waiting {
     bytes: usize,
     /// Events that are not kept any more.
     missed: Missed,
-    tails: Both<Tail>,
+    /// Those of each matcher.
+    tails: Vec<Both<Tail>>,
 }
 
 /// The end of the bytes of a direction that a match may begin in.
@@ -87,23 +88,25 @@ struct Tail {
 }
 
 impl Grep {
-    /// Returns the sink that shows `targets` the connections in which `matcher` matches.
-    pub fn new(matcher: Matcher, directions: Both<bool>, most: usize, targets: Vec<Target>) -> Self {
-        Self { matcher, directions, most, targets, connections: BTreeMap::new(), kept: 0 }
+    /// Returns the sink that shows `targets` the connections in which one of `matchers` matches.
+    pub fn new(matchers: Vec<Matcher>, directions: Both<bool>, most: usize, targets: Vec<Target>) -> Self {
+        Self { matchers, directions, most, targets, connections: BTreeMap::new(), kept: 0 }
     }
 
     /// Returns true if the event completes a match.
-    fn matches(&self, tails: &mut Both<Tail>, event: &Event) -> bool {
+    fn matches(&self, tails: &mut Vec<Both<Tail>>, event: &Event) -> bool {
+        tails.resize_with(self.matchers.len(), Both::default);
+        let mut pairs = self.matchers.iter().zip(tails.iter_mut());
         match &event.kind {
             EventKind::Data { direction, place: Place::In, bytes, .. } if self.directions[*direction] => {
-                tails[*direction].take(&self.matcher, bytes)
+                pairs.any(|(matcher, tails)| tails[*direction].take(matcher, bytes))
             }
-            EventKind::End { direction, place: Place::In } if self.directions[*direction] => {
+            EventKind::End { direction, place: Place::In } if self.directions[*direction] => pairs.any(|(matcher, tails)| {
                 let Tail { bytes, from } = &tails[*direction];
-                self.matcher.find(bytes, *from).is_some()
-            }
+                matcher.find(bytes, *from).is_some()
+            }),
             EventKind::Missed { .. } => {
-                *tails = Both::default();
+                tails.clear();
                 false
             }
             _ => false,
@@ -255,9 +258,13 @@ mod tests {
 
     /// Returns what is shown of events, and the bytes that are kept at the end.
     fn shown(matcher: Matcher, most: usize, events: Vec<(u64, EventKind)>) -> (Vec<String>, usize) {
+        shown_of(vec![matcher], most, events)
+    }
+
+    fn shown_of(matchers: Vec<Matcher>, most: usize, events: Vec<(u64, EventKind)>) -> (Vec<String>, usize) {
         let queue = Arc::<Queue>::default();
         let target = Target { witness: queue.clone(), directions: BOTH, places: vec![Place::In] };
-        let mut grep = Grep::new(matcher, BOTH, most, vec![target]);
+        let mut grep = Grep::new(matchers, BOTH, most, vec![target]);
         for (connection, kind) in events {
             grep.event(&Event::now(connection, kind)).expect("it never fails");
         }
@@ -285,6 +292,23 @@ mod tests {
     fn a_match_lies_in_one_direction() {
         let (lines, _) = shown(literal("ab"), 100, vec![(1, open()), (1, up("a")), (1, data(Direction::ToClient, "b"))]);
         assert_eq!(lines, [""; 0]);
+    }
+
+    #[test]
+    fn one_of_several_is_enough_and_each_has_flags_and_ends_of_its_own() {
+        let matchers = || vec![expression("(?x) fo o # a comment"), expression("(?i)bar"), expression("baz")];
+        for (pieces, matches) in [
+            (&["f", "oo"][..], true),
+            (&["FOO"], false),
+            (&["x", "BA", "R"], true),
+            (&["ba", "z"], true),
+            (&["BAZ"], false),
+            (&["fo", "bar"], true),
+        ] {
+            let mut events: Vec<_> = pieces.iter().map(|piece| (1, up(piece))).collect();
+            events.push((1, end()));
+            assert_eq!(!shown_of(matchers(), 100, events).0.is_empty(), matches, "{pieces:?}");
+        }
     }
 
     #[test]

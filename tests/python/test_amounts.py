@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from interpose import AddressError, ConfigError, Forward, TheServer
+from interpose import AddressError, ConfigError, Forward, TheServer, _service_names
 from interpose._service_names import numbered
 from interpose._sizes import Rate, Size
 
@@ -77,14 +77,24 @@ def test_a_port_may_be_a_service_s_name() -> None:
     assert Forward("a:1", fallback=["b:http"]).fallback[0].address == ("b", port)
     with TheServer("127.0.0.1:0", None, "example.org:http", mirror_to="shadow:http") as server:
         assert server.mirror_to == Forward("shadow:80")
-    for text in ("unix:http", "fd:http", "http", "a:b:http", "example.org:80", "zzqqy:zzqqy"):
+    for text in ("unix:http", "fd:http", "http", "a:b:http", "example.org:80", "systemd:http"):
         assert numbered(text) == text
 
 
 def test_a_service_s_slip_is_answered_with_the_nearest() -> None:
     if not Path("/etc/services").exists():
         pytest.skip("this machine has no list of services")
-    with pytest.raises(AddressError, match=r'address "db:htpt": no service is called htpt; did you mean db:http\?'):
+    with pytest.raises(AddressError, match=r'"db:htpt": this machine knows no service htpt; did you mean db:http\?'):
         Forward("db:htpt")
-    with pytest.raises(AddressError, match="the port is not a number"):
+    with pytest.raises(AddressError, match="this machine knows no service zzqqy; write its number, such as db:5432"):
         Forward("db:zzqqy")
+
+
+def test_a_machine_without_a_list_names_the_ports_that_everybody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_is_known(*_: object) -> int:
+        raise OSError
+
+    monkeypatch.setattr(socket, "getservbyname", none_is_known)
+    monkeypatch.setattr(_service_names, "_LIST", "/no/such/list")
+    with pytest.raises(AddressError, match="mqtt is mostly 1883: write db:1883"):
+        Forward("db:mqtt")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from interpose._addresses import address_text
 from interpose._replacements import halves, unescaped
-from support.peers import Echo, connect, echo, read_exactly
+from support.peers import Echo, connect, echo, ending, read_exactly
 from support.proxies import ProxyCommand
 from support.scripts import command
 
@@ -36,11 +36,29 @@ def test_lengths_are_set_right_where_the_protocol_is_known(tmp_path: Path) -> No
         assert read_exactly(client, 5) == b"\0\x03a x"
 
 
+@pytest.mark.parametrize("errors", ["chunk", "close"])
+def test_bytes_that_break_the_protocol_go_on_unless_a_reset_is_asked_for(errors: str, tmp_path: Path) -> None:
+    options = ["--replace", "secret=x", "--framing", "resp", *(["--framing-errors=close"] if errors == "close" else [])]
+    with (
+        Echo() as upstream,
+        ProxyCommand("0", address_text(upstream.address), tmp_path, *options) as proxy,
+        connect(proxy.address) as client,
+    ):
+        client.sendall(b"+a secret\r\n")
+        assert read_exactly(client, 6) == b"+a x\r\n"
+        client.sendall(b"*x secret\r\n")
+        if errors == "chunk":
+            assert read_exactly(client, 6) == b"*x x\r\n"
+            proxy.child.wait_for("unframed from byte 11 on")
+        else:
+            assert ending(client)[0] == "reset"
+
+
 def test_only_connections_that_match_are_shown(tmp_path: Path) -> None:
     shown = tmp_path / "shown.jsonl"
-    options = ["--json", "--output", str(shown), "--grep", "needle", "--grep", "pin"]
+    options = ["--json", "--output", str(shown), "--grep", "(?ix) NEEDLE # no (", "--grep", "pin"]
     with Echo() as upstream, ProxyCommand("0", address_text(upstream.address), tmp_path, *options) as proxy:
-        for word in (b"hay", b"needles"):
+        for word in (b"hay PIN", b"needles"):
             with connect(proxy.address) as client:
                 echo(client, word)
         assert proxy.stop() == 0

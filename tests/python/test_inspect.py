@@ -62,6 +62,7 @@ def test_what_cannot_be_shown_is_said_in_one_line(
     ended = command(tmp_path, "inspect", "file", *words)
     assert said in ended.err, ended
     assert ended.err.count("\n") == 1
+    assert ended.out == ""
 
 
 def test_a_folder_that_cannot_be_written_to_is_said_in_one_line(tmp_path: Path) -> None:
@@ -92,5 +93,8 @@ def test_bytes_are_shown_as_by_the_filters(kind: str, said: str, tmp_path: Path)
         ended = command(tmp_path, "inspect", str(SAMPLES / "cooked.pcap"), f"--{kind}", *words)
         assert (said in ended.out) == is_shown
         assert "\x1b" not in ended.out
+    ended = command(tmp_path, "inspect", str(SAMPLES / "cooked.pcap"), "--hexdump", "--width", "4", "--truncate", "6B")
+    assert "  00000000  47 45 54 20  |GET |\n  00000004  2f 20        |/ |\n" in ended.out
+    assert "... and 4 more bytes" in ended.out
     ended = command(tmp_path, "inspect", str(SAMPLES / "cooked.pcap"), "--text", "--json")
     assert (ended.code, ended.err.count("\n")) == (2, 1)

@@ -114,6 +114,9 @@ WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: filters.ReplaceRegex("a", r"\1"), ConfigError, "replacement: group 1"),
     (lambda: filters.Grep("a"), ArgumentTypeError, "filters.Grep(pattern, filters.Hexdump())"),
     (lambda: filters.Grep("(", filters.Text()), ConfigError, "pattern: at character 1"),
+    (lambda: filters.Grep(["a", "b("], filters.Text()), ConfigError, "pattern b(: at character 2: unclosed group"),
+    (lambda: filters.Grep([], filters.Text()), ConfigError, "pattern: the list is empty"),
+    (lambda: filters.Grep([1], filters.Text()), ArgumentTypeError, "pattern"),  # type: ignore[list-item]
     (lambda: filters.Grep("a", filters.Text), ArgumentTypeError, "shown"),  # type: ignore[arg-type]
     (lambda: filters.Grep("a", filters.Replace("a", "b")), ArgumentTypeError, "shows nothing"),
 ]

@@ -12,6 +12,7 @@ from .._exceptions import ConfigError, printable
 from .._forward import Forward
 from .._service_names import numbered
 from .._settings_and_help import GROUPS, Setting, rows_of
+from .combinations import check as check_combinations
 from .console import FAILED, OK, complain, say
 from .given import Values
 from .parsing import Listener, Options, parse
@@ -30,6 +31,7 @@ def run(words: Sequence[str]) -> int:
             "check: LISTEN and TARGET are missing; write interpose check 9090 example.org:80, or --config FILE"
         )
     options = parse([word for word in words if word not in _OWN])
+    check_combinations(options.listeners, options.command, options.values, has_file=options.again is not None)
     if "--explain" in own:
         for line in _explained(options):
             say(line)

@@ -104,6 +104,8 @@ COMMANDS = [
             Option("--hexdump", "show the bytes as hexadecimal digits and as text"),
             Option("--text", "show the bytes as lines of text"),
             Option("--json", "show what happened as JSON, an object a line"),
+            Option("--width", "bytes of a line of --hexdump", metavar="N"),
+            Option("--truncate", "bytes shown of one packet", metavar="SIZE"),
             Option(
                 "--extract",
                 "write the bytes into files of this folder, one for each direction",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .combinations import check as check_combinations
 from .parsing import parse
 from .served import Served
 from .serving import serve
@@ -12,6 +13,7 @@ from .serving import serve
 def run(words: Sequence[str]) -> int:
     """Serve until a signal ends it, and return the exit code."""
     options = parse(words)
+    check_combinations(options.listeners, options.command, options.values, has_file=options.again is not None)
     served = Served(options.listeners, options.command.drain)
     if options.again is None:
         return serve(served, options.command)

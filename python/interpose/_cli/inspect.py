@@ -6,14 +6,15 @@ import os
 import re
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from .. import _native
 from .._exceptions import ConfigError, InterposeError, printable
+from .._settings_and_help import rows_of
 from .arguments import read_words
 from .commands import command_of
 from .console import FAILED, OK, complain
@@ -63,19 +64,45 @@ def _shown(words: Sequence[str]) -> int:
     kinds = [kind for kind in ("hexdump", "text", "json") if f"--{kind}" in asked.options]
     if len(kinds) > 1:
         raise ConfigError(f"--{kinds[1]}: it is not allowed with --{kinds[0]}; give one of them")
+    size = _size(asked.options, kinds)
     if kinds:
         color = sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        reader.show(kinds[0], (color, time.localtime().tm_gmtoff), 16, only)
+        reader.show(kinds[0], (color, time.localtime().tm_gmtoff), size, only)
     try:
         with _extracting(asked.options.get("--extract")) as files:
             _read(name, reader, only, files, out)
-        if not kinds:
+        if not kinds and (_counted(reader, only) or not _is_complained_of(reader, only)):
             for line in _listed(reader, only):
                 out.line(line)
         out.flush()
     except BrokenPipeError:
         return OK
     return _judge(name, reader, only)
+
+
+def _size(options: Mapping[str, str], kinds: Sequence[str]) -> tuple[int, int | None]:
+    """Return the bytes of a line, and those that are shown of one packet."""
+    rows = {row.flag: row for row in rows_of("looking")}
+    read: list[object] = []
+    for flag, needed in (("--width", ("hexdump",)), ("--truncate", ("hexdump", "text"))):
+        row = rows[flag]
+        if flag in options and not set(kinds) & set(needed):
+            ways = " or ".join(f"--{kind}" for kind in needed)
+            raise ConfigError(f"{flag}: it says how to show the bytes; add {ways}")
+        read.append(row.kind.read(flag, options[flag]) if flag in options else row.default)
+    width, truncate = read
+    return cast("int", width), cast("int | None", truncate)
+
+
+def _counted(reader: _native.CaptureReader, only: int | None) -> int:
+    """Return the number of connections to be listed."""
+    return sum(only in (None, one.number) for one in found(reader))
+
+
+def _is_complained_of(reader: _native.CaptureReader, only: int | None) -> bool:
+    """Return whether there is an error to be said of a file without such connections: no list belongs before it."""
+    _, others, unknown = reader.counts()
+    return bool(reader.fault() or others or unknown or only is not None)
 
 
 def _number(text: str | None) -> int | None:

@@ -9,12 +9,14 @@ from .. import filters, framing
 from .._exceptions import ConfigError
 from .._groups import Looking
 from .._replacements import pairs_of, regex_pair
+from .._sizes import Size
 from ..framing import Framing
+from .combinations import STANDARD_OUTPUT
 
 _COLORS = {"auto": None, "always": True, "never": False}
 _WITH_ARGUMENT: dict[str, Callable[[str], Framing]] = {
     "length": lambda argument: framing.length_prefixed(int(argument)),
-    "fixed": lambda argument: framing.fixed(int(argument)),
+    "fixed": lambda argument: framing.fixed(Size().read("--framing", argument) or 1),
     "delimited": lambda argument: framing.delimited(bytes.fromhex(argument)),
 }
 
@@ -28,9 +30,8 @@ def filters_of(looking: Looking) -> list[filters.Filter]:
         raise ConfigError(f"--output {looking.output}: {error.strerror}; give a file that can be written") from error
     if shows is not None and looking.grep:
         # Both directions are looked through: an answer may match as well as a question.
-        pattern = looking.grep[0] if len(looking.grep) == 1 else "|".join(f"(?:{one})" for one in looking.grep)
         with _said_of("--grep"):
-            shows = filters.Grep(pattern.encode("utf-8", "surrogateescape"), shows)
+            shows = filters.Grep([one.encode("utf-8", "surrogateescape") for one in looking.grep], shows)
     return [*([shows] if shows is not None else []), *_replaces(looking)]
 
 
@@ -40,7 +41,8 @@ def server_framing(looking: Looking) -> Framing | None:
 
 
 def _shows(looking: Looking) -> filters.Filter | None:
-    output, direction, frames = looking.output, looking.direction, _framing_of(looking.framing)
+    output = None if looking.output == STANDARD_OUTPUT else looking.output
+    direction, frames = looking.direction, _framing_of(looking.framing)
     truncate, color = looking.truncate, _COLORS[looking.color]
     if looking.hexdump:
         width = looking.width
@@ -74,9 +76,11 @@ def _check(looking: Looking) -> None:
     ways = [f"--{name}" for name in ("hexdump", "text", "json") if getattr(looking, name)]
     if len(ways) > 1:
         raise ConfigError(f"{ways[1]}: it is not allowed with {ways[0]}; give one of them")
+    default, replaces = Looking(), looking.replace or looking.replace_regex
+    if looking.framing_errors != default.framing_errors and not (replaces and looking.framing):
+        raise ConfigError("--framing-errors: it is about replacing in whole messages; add --replace and --framing")
     if ways:
         return
-    default, replaces = Looking(), looking.replace or looking.replace_regex
     for name in ("output", "width", "truncate", "grep", *(() if replaces else ("framing", "direction"))):
         if getattr(looking, name) != getattr(default, name):
             raise ConfigError(f"--{name}: it says how to show what passes; add --hexdump, --text or --json")

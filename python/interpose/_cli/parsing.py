@@ -6,7 +6,7 @@ import argparse
 import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn
 
 from .. import _native
@@ -29,6 +29,7 @@ from .._kinds import Switch
 from .._server import TheServer
 from .._service_names import numbered
 from .._settings_and_help import Setting, rows_of
+from . import combinations
 from .given import Given, Values, groups_of, of_options, of_variables, settled
 from .scripting.server import bind
 from .service_manager import listen_address
@@ -68,9 +69,7 @@ class Listener:
     @property
     def shows(self) -> bool:
         """Return whether standard output belongs to what it shows."""
-        looking = self.looking
-        shown = (looking.hexdump or looking.text or looking.json) and looking.output is None
-        return shown or self.capture.file == "-"
+        return combinations.shows_on_standard_output(self.looking) or self.capture.file == combinations.STANDARD_OUTPUT
 
     def bind(self) -> TheServer:
         """Return a server that listens and is not started."""
@@ -99,7 +98,7 @@ class Listener:
             timeouts=self.timeouts,
             limits=self.limits,
             listen=self.listen,
-            relay=self.relay,
+            relay=self._relay(),
             callbacks=self.callbacks,
             filters=self._filters(),
             framing=self._framing(),
@@ -117,6 +116,14 @@ class Listener:
 
             made += captures_of(self.capture)
         return made
+
+    def _relay(self) -> Relay:
+        """Return how bytes are moved. A framing that is there for replacing ends no connection, unless asked to."""
+        given = {row.key for row in self.values}
+        is_said = "relay.framing_errors" in given and "looking.framing_errors" not in given
+        if self.looking.framing is None or is_said:
+            return self.relay
+        return replace(self.relay, framing_errors=self.looking.framing_errors)
 
     def _framing(self) -> Framing | None:
         """Return the framing of the server: what is replaced may change the lengths of messages."""

@@ -15,6 +15,7 @@ from .._groups import CommandSettings
 from .._server import TheServer
 from .._settings_and_help import GROUPS, Setting, rows_of
 from .._threads import start_thread
+from .combinations import check as check_combinations
 from .console import complain
 from .given import Values
 from .parsing import Listener, Options
@@ -66,6 +67,7 @@ class Reloader:
 
     def _apply(self, options: Options) -> list[str]:
         """Serve what `options` say from now on, and return the lines that say what is new; or raise."""
+        check_combinations(options.listeners, options.command, options.values, has_file=True)
         servers = [server for _, server in self._served.pairs()]
         left = dict(zip(_names(self._listeners), zip(self._listeners, servers, strict=True), strict=True))
         names = _names(options.listeners)

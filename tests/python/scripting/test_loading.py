@@ -33,8 +33,11 @@ def answer(scripted: Scripted, *scripts: str, data: bytes = b"abc", **settings: 
         "    await asyncio.sleep(0)\n    return data.replace(b'a', b'b')",
         "from interpose import framing\nframing = framing.fixed(3)\n"
         "on_client_recv = lambda side, data: data.replace(b'a', b'b') if not side.partial else b''",
+        "from interpose import filters\nfilters = [filters.Replace('a', 'b', direction='to_upstream')]",
+        "from interpose.filters import Replace\nfilters = (Replace('a', 'x'), Replace('x', 'b'))\n"
+        "on_client_recv = lambda side, data: None",
     ],
-    ids=["lambda", "def", "async", "framing"],
+    ids=["lambda", "def", "async", "framing", "filters", "filters and a hook"],
 )
 def test_a_hook_of_a_module_is_called(code: str, scripted: Scripted) -> None:
     assert answer(scripted, code=code) == b"bbc"
@@ -144,7 +147,10 @@ WRONG = {
     "def load(options):\n    raise OSError('no disk')\n": "s.py:2: OSError: no disk in load()",
     "on_recv = lambda s, d: None\noptions = 3\n": "s.py: options: it is of the type int, not a dict; write options = "
     '{"limit": 10}',
-    "filters = 3\n": "s.py: filters: it is of the type int, not a list; write filters = [...]",
+    "filters = 3\n": "s.py: filters: it is int, not a list of filters; give a list such as [filters.Hexdump()]",
+    "filters = [3]\n": "s.py: filters: it is int, not a filter; give a list such as [filters.Hexdump()]",
+    "from interpose.filters import Text\nfilters = Text()\n": "s.py: filters: it is one filter, not a list of them; "
+    "write [filters.Text()]",
     "framing = 'lines'\n": "s.py: framing: it is str, not a Framing; did you mean framing.lines()?",
     "import broken_beside\n": "broken_beside.py:2: ZeroDivisionError: division by zero",
 }
@@ -166,6 +172,7 @@ def test_files_that_are_no_scripts(folder: Folder, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(folder.path)
     folder.write("spy.py", "x = 1")
     (folder.path / "bytes.py").write_bytes(b"\xff\xfe\0")
+    (folder.path / "latin.py").write_bytes(b"x = 1\ny = 'caf\xe9'\n")
     (folder.path / "large.py").write_bytes(b"#" * (4 * 1024 * 1024 + 1))
     wrong = {
         "spi.py": "script spi.py: there is no such file; did you mean spy.py?",
@@ -173,7 +180,8 @@ def test_files_that_are_no_scripts(folder: Folder, monkeypatch: pytest.MonkeyPat
         "q": "script q: there is no such file; give one, or a ready one by its name: see interpose scripts",
         ".": "script .: it cannot be read (is a directory); give the file itself",
         "large.py": "script large.py: it has more than 4 MiB; give a file of Python",
-        "bytes.py": "bytes.py",
+        "bytes.py": "script bytes.py: it is a binary file; give a text file of Python",
+        "latin.py": "latin.py:2: byte 0xe9 is no UTF-8; save it as UTF-8",
     }
     if sys.platform != "win32" and os.geteuid() != 0:
         Path("spy.py").chmod(0)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from interpose import TheServer
 from interpose._cli.scripting.server import ScriptedServer
-from interpose._cli.scripting.watch import Watch
+from interpose._cli.scripting.watch import ScriptWatch, Watch
 from support.addresses import address_of
 from support.peers import connect, read_exactly
 from support.peers import echo as echoed
@@ -165,6 +167,61 @@ def test_another_framing_holds_for_living_connections_too(folder: Folder, script
         look(watch)
         client.sendall(b"a\nb\n")
         assert read_exactly(client, 5) == b"<a\nb>"
+
+
+def test_other_filters_hold_for_the_clients_to_come(
+    folder: Folder, scripted: Scripted, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = "from interpose.filters import Replace\nfilters = [Replace('a', '{}', direction='to_upstream')]"
+    path = folder.write("spy.py", text.format("1"))
+    server, watch = scripted(path)
+    with connect(address_of(server)) as before:
+        assert echoed(before, b"a") == b"1"
+        folder.write("spy.py", text.format("2"))
+        look(watch)
+        assert echoed(before, b"a") == b"1"
+        with connect(address_of(server)) as after:
+            assert echoed(after, b"a") == b"2"
+            folder.write("spy.py", "filters = ['hexdump']")
+            look(watch)
+        folder.write("spy.py", UPPER)
+        with connect(address_of(server)) as after:
+            assert echoed(after, b"a") == b"2"
+        look(watch)
+        with connect(address_of(server)) as after:
+            assert echoed(after, b"a") == b"A"
+    again = f"script {path}: loaded again"
+    wrong = f"{path}: filters: it is str, not a filter; give a list such as [filters.Hexdump()]"
+    assert said(caplog) == [again, f"{wrong}; what was loaded before goes on", again]
+
+
+def test_one_script_of_two_listeners_is_reported_once(
+    folder: Folder, scripted: Scripted, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = folder.write("spy.py", UPPER)
+    servers = [scripted(path)[0] for _ in range(2)]
+    watch = ScriptWatch(Several(servers))
+    watch.look()
+    for text in ("on_client_recv = lambda side, data: b'!'", "x ="):
+        folder.write("spy.py", text)
+        watch.look()
+        watch.look()
+    for server in servers:
+        with connect(address_of(server)) as client:
+            assert echoed(client, b"a") == b"!"
+    watch.load_all()
+    wrong = f"{path}:1: SyntaxError: invalid syntax; what was loaded before goes on"
+    assert said(caplog) == [f"script {path}: loaded again", wrong, wrong]
+
+
+class Several:
+    """Servers as the command has them."""
+
+    def __init__(self, servers: list[ScriptedServer]) -> None:
+        self._servers = servers
+
+    def servers(self) -> Sequence[TheServer]:
+        return self._servers
 
 
 def test_hooks_that_are_gone_are_not_called(folder: Folder, scripted: Scripted) -> None:

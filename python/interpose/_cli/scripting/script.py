@@ -132,12 +132,12 @@ class Script:
     def _filters(self, value: object) -> list[Any]:
         if value is None or _is_module(value, "interpose.filters"):
             return []
-        if not isinstance(value, (list, tuple)):
-            kind = type(value).__name__
-            raise ScriptError(
-                f"{self.source.name}: filters: it is of the type {kind}, not a list; write filters = [...]"
-            )
-        return [*cast("Sequence[Any]", value)]
+        from ..._filter_list import filters_or_none
+
+        try:
+            return [*filters_or_none(value)]
+        except InterposeError as error:
+            raise ScriptError(printable(f"{self.source.name}: {error}")) from error
 
     def _options(self, names: dict[str, Any], given: Sequence[Given]) -> dict[str, object]:
         options: object = names.get("options", {})

@@ -65,10 +65,26 @@ class Source:
         if self.path is None:
             lines = [f"{line}\n" for line in self.code.splitlines()]
             linecache.cache[self.file] = (len(self.code), None, lines, self.file)
+        self._refuse_binary(text)
         try:
             return compile(text, self.file, "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:
             raise failed(self, error) from error
+
+    def _refuse_binary(self, text: bytes) -> None:
+        """Raise ScriptError for what is no text, of which the compiler would say something else."""
+        if b"\0" in text:
+            raise ScriptError(printable(f"script {self.name}: it is a binary file; give a text file of Python"))
+        # A first line may say another encoding (PEP 263).
+        if any(b"coding" in line for line in text.split(b"\n", 2)[:2]):
+            return
+        try:
+            text.decode()
+        except UnicodeDecodeError as error:
+            line = text.count(b"\n", 0, error.start) + 1
+            raise ScriptError(
+                printable(f"{self.name}:{line}: byte {text[error.start]:#x} is no UTF-8; save it as UTF-8")
+            ) from error
 
     def _read(self, path: Path) -> bytes:
         try:

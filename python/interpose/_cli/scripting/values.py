@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from ..._exceptions import ConfigError, printable
 from ..._kinds import Seconds, Switch
+from ..._sizes import Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,12 @@ def check_known(given: Iterable[Given], scripts: Sequence[tuple[str, Mapping[str
         raise ConfigError(printable(f"{one.shown}: no script has this option; {advice}"))
 
 
+def _size(name: str, default: int, text: str) -> object:
+    if text[-1:] in ("b", "B"):
+        return Size(0).read(name, text)
+    raise ConfigError(printable(f"{name}: {text!r} is not a whole number; write one such as {default}")) from None
+
+
 def _converted(name: str, default: object, text: str) -> Any:
     if isinstance(default, bool):
         return Switch().read(name, text)
@@ -76,9 +83,7 @@ def _converted(name: str, default: object, text: str) -> Any:
         try:
             return int(text.replace("_", ""), 0)
         except ValueError:
-            raise ConfigError(
-                printable(f"{name}: {text!r} is not a whole number; write one such as {default}")
-            ) from None
+            return _size(name, default, text)
     if isinstance(default, float):
         try:
             return float(text)

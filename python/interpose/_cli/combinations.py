@@ -1,0 +1,93 @@
+"""Settings that do not go together, or say nothing without another, over all listeners."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import NoReturn, Protocol
+
+from .._exceptions import ConfigError, printable
+from .._groups import Capturing, CommandSettings, Looking, ScriptSettings
+from .._settings_and_help import Setting, rows_of
+from .given import OPTION, Values
+
+STANDARD_OUTPUT = "-"
+"""The file name that stands for it."""
+
+
+class Chosen(Protocol):
+    """The part of a listener that is compared with those of others."""
+
+    @property
+    def values(self) -> Values:
+        """Return the settings that were given for it."""
+        ...
+
+    @property
+    def scripts(self) -> ScriptSettings:
+        """Return its scripts."""
+        ...
+
+    @property
+    def looking(self) -> Looking:
+        """Return how it shows what passes."""
+        ...
+
+    @property
+    def capture(self) -> Capturing:
+        """Return where its packets go."""
+        ...
+
+
+def shows_on_standard_output(looking: Looking) -> bool:
+    """Return whether standard output has what passes."""
+    return (looking.hexdump or looking.text or looking.json) and looking.output in (None, STANDARD_OUTPUT)
+
+
+def check(listeners: Sequence[Chosen], command: CommandSettings, values: Values, *, has_file: bool) -> None:
+    """Raise ConfigError for settings that do not go together. `values` are those of the command."""
+    on_reload = _row("command", "on_reload")
+    # A variable may be there for other runs.
+    if not has_file and on_reload in values and values[on_reload].rank == OPTION:
+        _refuse(values, on_reload, f"{command.on_reload} is for a settings file that is read again; add --config FILE")
+    _check_set(listeners)
+    captured: dict[str, Capturing] = {}
+    for one in listeners:
+        path = one.capture.file
+        if path is None:
+            continue
+        row = _row("capture", "file")
+        place = path if path == STANDARD_OUTPUT else os.path.realpath(path)
+        if captured.setdefault(place, one.capture) != one.capture:
+            _refuse(one.values, row, f"{path} is written by another listener with other settings; give another file")
+        shown = [other for other in listeners if _shows_in(other.looking, path)]
+        if shown and path == STANDARD_OUTPUT:
+            way = next(way for way in ("hexdump", "text", "json") if getattr(shown[0].looking, way))
+            _refuse(one.values, row, f"standard output has what --{way} shows; add --output FILE, or write to a file")
+        elif shown:
+            _refuse(one.values, row, f"{path} is the file of --output, too; give another one")
+
+
+def _check_set(listeners: Sequence[Chosen]) -> None:
+    if any(one.scripts.script or one.scripts.code for one in listeners):
+        return
+    for one in listeners:
+        if one.scripts.set:
+            _refuse(one.values, _row("scripts", "set"), "there is no script that has options; add --script FILE")
+
+
+def _shows_in(looking: Looking, path: str) -> bool:
+    if path == STANDARD_OUTPUT or looking.output in (None, STANDARD_OUTPUT):
+        return path == STANDARD_OUTPUT and shows_on_standard_output(looking)
+    return os.path.realpath(path) == os.path.realpath(looking.output)
+
+
+def _row(group: str, name: str) -> Setting:
+    rows: Iterable[Setting] = rows_of(group)
+    return next(row for row in rows if row.name == name)
+
+
+def _refuse(values: Values, row: Setting, why: str) -> NoReturn:
+    given = values[row]
+    where = given.name if given.place == given.name else f"{given.place}: {given.name}"
+    raise ConfigError(printable(f"{where}: {why}"))
