@@ -238,14 +238,14 @@ class Capturing:
         help="how many of those files are kept",
         meaning="how many of those files are kept: the oldest are removed",
     )
-    sides: Literal["client", "both"] = setting(
-        default="client",
-        kind=Choice("client", "both"),
+    sides: Literal["auto", "client", "both"] = setting(
+        default="auto",
+        kind=Choice("auto", "client", "both"),
         flag="--capture-sides",
         others="side interfaces",
         help="both: also between interpose and TARGET",
         meaning='`"client"` captures between clients and interpose, `"both"` also between interpose and the upstream, '
-        "where something changes what passes",
+        '`"auto"` does so where callbacks, filters or faults may change what passes',
     )
 
 

@@ -155,6 +155,9 @@ class JsonLines(Filter):
         self._made(native, output.kept, direction=direction, framing=framing)
 
 
+# A file with less than a packet would be followed by another at once.
+LEAST_FILE = 1024
+
 _CLASSES: tuple[type[Filter], ...] = (Grep, Hexdump, JsonLines, Replace, ReplaceRegex, Text)
 
 
@@ -169,8 +172,9 @@ class Capture(Filter):
     * `rotate_size`, `rotate_seconds`: the bytes, and the time, after which another file begins. Then the files are
       named as Wireshark names its sets, `name_00001_20260131235959.pcapng` (UTC); each is whole by itself.
     * `rotate_keep`: the number of files that are kept; the oldest are removed. None keeps all.
-    * `sides`: `"client"` captures between the client and interpose. `"both"` does so between interpose and the upstream
-      as well, as a second interface: for servers whose callbacks or filters change what passes.
+    * `sides`: `"client"` captures between the client and interpose, `"both"` between interpose and the upstream
+      as well, as a second interface. `"auto"` does so for connections on which callbacks, filters or faults may
+      change what passes: where the server has some when the client is accepted.
 
     Raises ArgumentTypeError, and ConfigError where the file cannot be written.
 
@@ -185,7 +189,7 @@ class Capture(Filter):
 
     __slots__ = ()
 
-    _defaults = {"snaplen": 262144, "sides": "client"}  # noqa: RUF012 (never changed)
+    _defaults = {"snaplen": 262144, "sides": "auto"}  # noqa: RUF012 (never changed)
 
     @names_checked(CAPTURE_ARGUMENTS, first=1)
     def __init__(
@@ -196,21 +200,21 @@ class Capture(Filter):
         rotate_size: int | None = None,
         rotate_seconds: float | None = None,
         rotate_keep: int | None = None,
-        sides: Literal["client", "both"] = "client",
+        sides: Literal["auto", "client", "both"] = "auto",
     ) -> None:
         if not isinstance(path, (str, os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise wrong_type("path", path, "a path", 'give one such as "a.pcapng", or "-" for standard output')
         name = os.fspath(path)
         if not name:
             raise ConfigError('path: it is empty; give one such as "a.pcapng", or "-" for standard output')
-        size = None if rotate_size is None else count("rotate_size", rotate_size, 1)
+        size = None if rotate_size is None else count("rotate_size", rotate_size, LEAST_FILE)
         after = None if rotate_seconds is None else seconds("rotate_seconds", rotate_seconds)
         keep = None if rotate_keep is None else count("rotate_keep", rotate_keep, 1)
         if keep is not None and size is None and after is None:
             raise ConfigError("rotate_keep: no file is begun anew; give rotate_size or rotate_seconds too")
-        both = choice("sides", sides, ("client", "both")) == "both"
+        which = choice("sides", sides, ("auto", "client", "both"))
         kept = count("snaplen", snaplen, 1, 262144)
-        native = _native.capture(None if name == "-" else name, kept, (size, after, keep), both)
+        native = _native.capture(None if name == "-" else name, kept, (size, after, keep), which)
         self._made(
             native,
             None,

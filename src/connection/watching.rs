@@ -4,14 +4,19 @@ use std::sync::Arc;
 
 use crate::{
     connection::context::{ConnectionContext, ServerShared},
-    inspect::{Stages, faults::set::Faults, filters},
+    inspect::{
+        Stages,
+        faults::set::Faults,
+        filters::{self, Position},
+    },
     live::{
         handle::Connection,
         shared::{Edit, Shared},
     },
-    taps::event::{Event, EventKind},
+    taps::event::{Event, EventKind, Place},
     words::{
         direction::{Both, Direction},
+        interest::Interest,
         outcome::Outcome,
     },
 };
@@ -22,7 +27,9 @@ pub(super) fn begin(context: &ConnectionContext, shared: &Arc<Shared>) {
         return;
     }
     for direction in Direction::ALL {
-        let made = filters::stages_of(&context.filters, shared.id, direction, shared.meters[direction].ledger().read);
+        let read = shared.meters[direction].ledger().read;
+        let at = Position { connection: shared.id, direction, place: Place::In, read, changes: shared.is_changed() };
+        let made = filters::stages_of(&context.filters, at);
         let edit = move |stages: &mut Stages| stages.set_filters(made);
         shared.control.filtered.set(direction, filters::want_messages(&context.filters, direction));
         // A direction that has ended already has no bytes to show.
@@ -56,8 +63,17 @@ fn follow(server: &Arc<ServerShared>, shared: &Arc<Shared>, direction: Direction
 
 /// Reports an accepted client.
 pub(super) fn opened(context: &ConnectionContext, shared: &Shared) {
-    let names = shared.client_names();
-    report(context, shared, || EventKind::Opened { client: names.peer.clone(), local: names.local.clone() });
+    if context.filters.is_empty() {
+        return;
+    }
+    let (names, server) = (shared.client_names(), &context.server);
+    let data = Interest::TO_UPSTREAM.with(Interest::TO_CLIENT).with(Interest::EOF);
+    let by_hooks = server.hooked.get().is_some_and(|hooked| hooked.interest().has(data));
+    let changes = by_hooks || filters::change(&context.filters) || !server.faults.is_unused();
+    if changes {
+        shared.set_changed();
+    }
+    report(context, shared, || EventKind::Opened { client: names.peer.clone(), local: names.local.clone(), changes });
 }
 
 /// Reports the end of a connection.

@@ -12,7 +12,7 @@ use crate::{
     inspect::{
         Stages,
         faults::set::Faults,
-        filters::{self, Filters},
+        filters::{self, Filters, Position},
         framing::{Framer, FramingRules},
     },
     live::{
@@ -21,6 +21,7 @@ use crate::{
         read_requests::{Answered, Unread, Wish},
         shared::{Edit, Shared, SideNames},
     },
+    taps::event::Place,
     threads::workers::Origin,
     words::{
         direction::{Both, Direction},
@@ -200,7 +201,9 @@ impl Connection {
         // Made by the connection's task: by then the number of bytes that were read stands still.
         self.edit_stages(direction, move |stages| {
             this.control.filtered.set(direction, filters::want_messages(&filters, direction));
-            stages.set_filters(filters::stages_of(&filters, id, direction, this.meters[direction].ledger().read));
+            let (read, changes) = (this.meters[direction].ledger().read, this.is_changed());
+            let at = Position { connection: id, direction, place: Place::In, read, changes };
+            stages.set_filters(filters::stages_of(&filters, at));
         })
     }
 

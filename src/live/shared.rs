@@ -88,6 +88,7 @@ pub(super) struct Seldom {
     pub inboxes: Both<Inbox>,
     /// The directions of other connections whose inboxes must have room before this connection is read.
     waits_for: Mutex<Vec<(Weak<Shared>, Direction)>>,
+    is_changed: AtomicBool,
     /// The directions that have faults of their own, and not the server's.
     own_faults: Directions,
     /// Requested changes of the stages.
@@ -275,6 +276,16 @@ impl Shared {
         drop(edits);
         self.control.wake();
         Ok(())
+    }
+
+    /// Returns true if filters, hooks or faults may change what passes, as it was when the client was accepted.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.seldom.get().is_some_and(|seldom| seldom.is_changed.load(Ordering::Relaxed))
+    }
+
+    /// Records that filters, hooks or faults may change what passes.
+    pub(crate) fn set_changed(&self) {
+        self.seldom.get_or_init(Box::default).is_changed.store(true, Ordering::Relaxed);
     }
 
     /// Returns true if `direction` has faults of its own, and not the server's.

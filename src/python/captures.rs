@@ -16,6 +16,7 @@ use super::{convert, errors, filters::Filter};
 use crate::{
     taps::{
         capture::{
+            connections::Sides,
             files::{Files, Rotation, Target},
             sink,
         },
@@ -36,25 +37,24 @@ use crate::{
 /// When the next file begins, by bytes or seconds, and the number of files that are kept.
 type Rotate = (Option<u64>, Option<f64>, Option<usize>);
 
-/// Returns a filter that writes a capture into a file, or to standard output without a path. With `both_sides`, what passes
-/// is captured as it came and as it is sent on.
+/// Returns a filter that writes a capture into a file, or to standard output without a path. `sides`: `both` captures what
+/// passes as it came and as it is sent on, `auto` does so where something may change it.
 #[pyfunction]
-pub(super) fn capture(
-    py: Python<'_>,
-    path: Option<PathBuf>,
-    snap_length: u32,
-    rotate: Rotate,
-    both_sides: bool,
-) -> PyResult<Filter> {
+pub(super) fn capture(py: Python<'_>, path: Option<PathBuf>, snap_length: u32, rotate: Rotate, sides: &str) -> PyResult<Filter> {
     let (size, after, keep) = rotate;
     let after = convert::seconds(py, "rotate_seconds", after)?;
     let rotation = Rotation { size, after, keep: keep.and_then(NonZeroUsize::new) };
     let name = path.as_ref().map_or_else(|| "standard output".to_owned(), |path| path.display().to_string());
     let target = path.map_or(Target::Output, Target::Path);
-    let opened = py.detach(|| sink::Capture::new(Files::open(target, rotation)?, snap_length, both_sides));
+    let sides = match sides {
+        "both" => Sides::Both,
+        "client" => Sides::Client,
+        _ => Sides::Auto,
+    };
+    let opened = py.detach(|| sink::Capture::new(Files::open(target, rotation)?, snap_length, sides));
     let sink = opened.map_err(|error| errors::raise(py, &error))?;
-    let places = if both_sides { &[Place::In, Place::Out][..] } else { &[Place::In] };
-    Filter::looking(py, format!("capture {name}"), sink, (true, true), places)
+    let places = if sides == Sides::Client { &[Place::In][..] } else { &[Place::In, Place::Out] };
+    Filter::looking(py, format!("capture {name}"), sink, (true, true), (places, sides == Sides::Auto))
 }
 
 /// A capture that is read: fed the bytes of a file, it returns events of its connections.
@@ -196,7 +196,7 @@ fn show(
     let Some(render) = render.as_mut().filter(|_| only.is_none_or(|only| only == of.number)) else { return };
     let place = Place::In;
     let kind = match seen {
-        Seen::Opened => EventKind::Opened { client: of.client.into(), local: of.server.into() },
+        Seen::Opened => EventKind::Opened { client: of.client.into(), local: of.server.into(), changes: false },
         Seen::Bytes(direction, offset, bytes) => {
             EventKind::Data { direction: *direction, place, offset: *offset, bytes: bytes.clone() }
         }

@@ -37,14 +37,14 @@ impl Filter {
         name: String,
         sink: impl Sink + 'static,
         directions: Directions,
-        places: &[Place],
+        (places, out_if_changed): (&[Place], bool),
     ) -> PyResult<Self> {
         let failed =
             |error: io::Error| Kind::Thread.raise(py, format!("thread interpose-tap: {error}; raise the limit of processes"));
         let tap = Tap::start(name, Queue::default(), sink).map_err(failed)?;
         let (to_upstream, to_client) = directions;
         let (directions, places) = (Both { to_upstream, to_client }, places.to_vec());
-        let look = Look { witness: tap.queue().clone(), directions, places, messages: false };
+        let look = Look { witness: tap.queue().clone(), directions, places, out_if_changed, messages: false };
         Ok(Self { filter: Arc::new(look), tap: Some(tap) })
     }
 
@@ -67,8 +67,8 @@ impl Filter {
     ) -> PyResult<Self> {
         let sink = Rendered::new(render, Output::new(copy_of(descriptor)?));
         match framing.map(Framing::core) {
-            None => Self::looking(py, name, sink, directions, &[Place::In]),
-            Some(Some(framing)) => Self::looking(py, name, Messages::new(sink, framing), directions, &[Place::In]),
+            None => Self::looking(py, name, sink, directions, (&[Place::In], false)),
+            Some(Some(framing)) => Self::looking(py, name, Messages::new(sink, framing), directions, (&[Place::In], false)),
             Some(None) => {
                 let message = "framing: a custom one calls Python, which what looks does not; give another, or leave it out";
                 Err(Kind::Type.raise(py, message))

@@ -79,5 +79,5 @@ pub(super) fn grep(
         [Place::In, Place::Out].into_iter().filter(|place| targets.iter().any(|target| target.places.contains(place))).collect();
     let (to_upstream, to_client) = directions;
     let sink = Grep::new(matchers, Both { to_upstream, to_client }, most, targets);
-    Filter::looking(py, "Grep".to_owned(), sink, (true, true), &places)
+    Filter::looking(py, "Grep".to_owned(), sink, (true, true), (&places, false))
 }

@@ -16,6 +16,7 @@ use crate::{
     inspect::filters::look::Look,
     taps::{
         capture::{
+            connections::Sides,
             files::{Files, Rotation, Target},
             sink::{Capture, WHOLE},
         },
@@ -51,7 +52,7 @@ impl Transcript {
     /// Returns the filter that records the connections of a server: what comes, and what is sent on.
     fn filter(&self) -> Filter {
         let (directions, places) = (Both { to_upstream: true, to_client: true }, vec![Place::In, Place::Out]);
-        Filter::changing(Look { witness: self.transcript.clone(), directions, places, messages: true })
+        Filter::changing(Look { witness: self.transcript.clone(), directions, places, out_if_changed: false, messages: true })
     }
 
     /// The number of events so far.
@@ -105,7 +106,7 @@ impl Transcript {
 fn write(path: PathBuf, events: &[Event]) -> Result<(), Error> {
     let name = path.display().to_string();
     let unwritten = |error| Error::from_io(ErrorKind::Config, format!("capture {name}: it cannot be written"), error);
-    let mut capture = Capture::new(Files::open(Target::Path(path), Rotation::default())?, WHOLE, true)?;
+    let mut capture = Capture::new(Files::open(Target::Path(path), Rotation::default())?, WHOLE, Sides::Both)?;
     events.iter().try_for_each(|event| capture.event(event)).map_err(unwritten)?;
     capture.flush().map_err(unwritten)
 }
@@ -115,7 +116,7 @@ fn listed<'py>(py: Python<'py>, event: &Event) -> PyResult<Listed<'py>> {
     let text = |value: String| Ok::<_, PyErr>(value.into_pyobject(py)?.into_any());
     let nothing = || py.None().into_bound(py);
     let (kind, direction, behind, place, what, more) = match &event.kind {
-        EventKind::Opened { client, local } => ("opened", "", false, 0, text(client.to_string())?, Some(local.to_string())),
+        EventKind::Opened { client, local, .. } => ("opened", "", false, 0, text(client.to_string())?, Some(local.to_string())),
         EventKind::Connected { upstream, local } => {
             ("connected", "", false, 0, text(upstream.to_string())?, Some(local.to_string()))
         }

@@ -11,6 +11,9 @@ use crate::words::{
     stats::Ledger,
 };
 
+/// Memory of an event beyond its bytes.
+pub(super) const EVENT: usize = 256;
+
 /// One thing that happened to one connection. Events of a connection come in order; those of several are mixed.
 #[derive(Debug, Clone)]
 pub struct Event {
@@ -31,6 +34,8 @@ pub enum EventKind {
         client: SocketName,
         /// The name that the client has connected to.
         local: SocketName,
+        /// True if filters, hooks or faults may change what passes: then what comes and what goes out are two things.
+        changes: bool,
     },
     /// The upstream is connected. Missing where none was, or where a hook stands in for it.
     Connected {
@@ -88,6 +93,11 @@ impl Event {
     /// Returns an event that happens now.
     pub fn now(connection: u64, kind: EventKind) -> Self {
         Self { connection, at: SystemTime::now(), kind }
+    }
+
+    /// Returns the memory that it takes.
+    pub fn cost(&self) -> usize {
+        EVENT + self.bytes()
     }
 
     /// Returns the number of bytes of the stream that it holds.

@@ -140,19 +140,36 @@ impl Grep {
     }
 }
 
+/// Returns how much an event counts for the bounds: its bytes, at least one; nothing for names.
+fn weight(event: &Event) -> usize {
+    match event.kind {
+        EventKind::Opened { .. } | EventKind::Connected { .. } => 0,
+        _ => event.bytes().max(1),
+    }
+}
+
 impl Waiting {
     /// Keeps an event, and the others as far as there is room. Returns the change of the bytes that are kept.
     fn keep(&mut self, event: &Event, room: usize) -> isize {
         let before = self.bytes;
-        self.bytes += event.bytes();
+        self.bytes += weight(event);
         self.events.push_back(event.clone());
-        // Names, of which there are few, are kept; the first bytes go first.
+        // Names, of which there are few, are kept; the first of the others go first. Without bytes an event weighs one, so
+        // that ends and gaps are bounded as well.
         while self.bytes > room {
-            let Some(at) = self.events.iter().position(|event| event.bytes() > 0) else { break };
+            let Some(at) = self.events.iter().position(|event| weight(event) > 0) else { break };
             if let Some(event) = self.events.remove(at) {
-                self.bytes -= event.bytes();
-                self.missed.events += 1;
-                self.missed.bytes += event.bytes() as u64;
+                self.bytes -= weight(&event);
+                match event.kind {
+                    EventKind::Missed { events, bytes } => {
+                        self.missed.events += events;
+                        self.missed.bytes += bytes;
+                    }
+                    _ => {
+                        self.missed.events += 1;
+                        self.missed.bytes += event.bytes() as u64;
+                    }
+                }
             }
         }
         self.bytes as isize - before as isize
@@ -236,7 +253,7 @@ mod tests {
 
     fn open() -> EventKind {
         let name = || SocketName::Unix(String::new());
-        EventKind::Opened { client: name(), local: name() }
+        EventKind::Opened { client: name(), local: name(), changes: false }
     }
 
     fn data(direction: Direction, bytes: &str) -> EventKind {

@@ -8,15 +8,19 @@ use std::{
 };
 
 use crate::{
-    taps::event::{Event, EventKind},
+    taps::event::{EVENT, Event, EventKind},
     words::lock::EvenPoisoned,
 };
 
 /// Default of the maximum bytes that wait: some hundredths of a second of a fast stream, or a minute of a terminal.
 pub const MOST_WAITING: usize = 8 * 1024 * 1024;
 
-/// Memory of an event beyond its bytes.
-const EVENT: usize = 256;
+/// Part of the maximum that is kept for the ends of connections, beyond it: a sink that misses one keeps
+/// that connection.
+const FOR_ENDS: usize = 4;
+
+/// Maximum number of connections whose missed events are kept apart.
+const MOST_NAMED: usize = 4096;
 
 /// Events on their way to a tap's thread. Connections never wait for it: what finds no room is left out and counted.
 #[derive(Debug)]
@@ -33,8 +37,8 @@ struct State {
     events: VecDeque<Event>,
     /// Memory of the events that wait.
     waiting: usize,
-    /// Events that found no room, by connection, and that the thread has not been handed as such: at most one entry for each
-    /// connection that lives or has ended since the thread has last emptied the queue.
+    /// Events that found no room, by connection, and that the thread has not been handed as such: of at most `MOST_NAMED`
+    /// connections. Those of others are counted in `all_missed` alone.
     missed: HashMap<u64, Missed>,
     all_missed: Missed,
     /// True while the thread handles what it has taken.
@@ -80,10 +84,13 @@ impl Queue {
     /// Puts an event, or counts it as missed if there is no room for it. Never waits.
     pub fn put(&self, event: Event) {
         let mut state = self.state();
-        let cost = EVENT + event.bytes();
-        if state.is_given_up || state.is_closed || state.waiting + cost > self.most {
+        let cost = event.cost();
+        let is_end = matches!(event.kind, EventKind::Closed { .. });
+        let most = self.most + if is_end { self.most / FOR_ENDS } else { 0 };
+        if state.is_given_up || state.is_closed || state.waiting + cost > most {
             state.all_missed.add(&event);
-            if !state.is_given_up && !state.is_closed {
+            let is_named = state.missed.len() < MOST_NAMED || state.missed.contains_key(&event.connection);
+            if is_named && !state.is_given_up && !state.is_closed {
                 state.missed.entry(event.connection).or_default().add(&event);
             }
             return;
@@ -152,7 +159,12 @@ impl Queue {
     /// Frees the memory of an event that was taken and handled.
     pub fn done(&self, event: &Event) {
         let mut state = self.state();
-        state.waiting = state.waiting.saturating_sub(EVENT + event.bytes());
+        state.waiting = state.waiting.saturating_sub(event.cost());
+    }
+
+    /// Counts an event as missed that was taken and could not be handled.
+    pub fn lose(&self, event: &Event) {
+        self.state().all_missed.add(event);
     }
 
     /// Ends the looking: what waits and what comes is counted as missed.

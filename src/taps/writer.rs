@@ -122,8 +122,13 @@ fn run(name: &str, queue: &Queue, mut sink: impl Sink) {
 
 fn pump(queue: &Queue, sink: &mut impl Sink) -> io::Result<()> {
     while let Some(events) = queue.take(sink.wake_at()) {
-        for event in events {
-            sink.event(&event)?;
+        let mut events = events.into_iter();
+        while let Some(event) = events.next() {
+            if let Err(error) = sink.event(&event) {
+                queue.lose(&event);
+                events.for_each(|event| queue.lose(&event));
+                return Err(error);
+            }
             queue.done(&event);
         }
         sink.flush()?;

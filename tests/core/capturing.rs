@@ -6,6 +6,7 @@ use interpose::{
     settings::config::Config,
     taps::{
         capture::{
+            connections::Sides,
             files::{Files, Rotation, Target},
             sink::{Capture, WHOLE},
         },
@@ -40,12 +41,12 @@ struct Captured {
 }
 
 impl Captured {
-    fn start(upstream: &Upstream, both_sides: bool, rotation: Rotation) -> Self {
+    fn start(upstream: &Upstream, sides: Sides, rotation: Rotation) -> Self {
         let folder = Folder::new();
         let files = Files::open(Target::Path(folder.path("a.pcapng")), rotation).expect("a file");
-        let sink = Capture::new(files, WHOLE, both_sides).expect("room");
+        let sink = Capture::new(files, WHOLE, sides).expect("room");
         let tap = Tap::start("capture", Queue::new(64 * 1024 * 1024), sink).expect("a thread");
-        let places = if both_sides { &[Place::In, Place::Out][..] } else { &[Place::In] };
+        let places = if sides == Sides::Both { &[Place::In, Place::Out][..] } else { &[Place::In] };
         let running = Running::start(Config { filters: tap_filters(tap.queue(), places), ..to(upstream.address()) });
         Self { running, tap, folder }
     }
@@ -109,7 +110,7 @@ fn only(found: &Conversations, number: usize) -> (Ending, Option<&str>, &str) {
 #[test]
 fn both_streams_are_in_the_file_with_the_names_and_the_end_of_the_connection() {
     let upstream = Upstream::new();
-    let captured = Captured::start(&upstream, false, Rotation::default());
+    let captured = Captured::start(&upstream, Sides::Client, Rotation::default());
     let address = captured.running.address();
     converse(&captured, &upstream, 1_000_000);
     let files = captured.finish();
@@ -124,7 +125,7 @@ fn both_streams_are_in_the_file_with_the_names_and_the_end_of_the_connection() {
 #[test]
 fn both_sides_are_two_connections_of_two_interfaces() {
     let upstream = Upstream::new();
-    let captured = Captured::start(&upstream, true, Rotation::default());
+    let captured = Captured::start(&upstream, Sides::Both, Rotation::default());
     converse(&captured, &upstream, 1000);
     let files = captured.finish();
     let (events, found) = properties::events(&files[0]);
@@ -140,7 +141,7 @@ fn both_sides_are_two_connections_of_two_interfaces() {
 #[test]
 fn a_connection_goes_on_over_several_files_each_of_which_is_whole() {
     let upstream = Upstream::new();
-    let captured = Captured::start(&upstream, false, Rotation { size: Some(100_000), ..Rotation::default() });
+    let captured = Captured::start(&upstream, Sides::Client, Rotation { size: Some(100_000), ..Rotation::default() });
     converse(&captured, &upstream, 1_000_000);
     let files = captured.finish();
     assert!(files.len() > 2 && files.iter().all(|packets| !packets.is_empty()), "{}", files.len());
@@ -152,7 +153,7 @@ fn a_connection_goes_on_over_several_files_each_of_which_is_whole() {
 #[test]
 fn a_reset_is_a_reset_by_the_side_that_made_it() {
     let upstream = Upstream::new();
-    let captured = Captured::start(&upstream, true, Rotation::default());
+    let captured = Captured::start(&upstream, Sides::Both, Rotation::default());
     let mut client = Peer::connect(captured.running.address());
     let mut served = upstream.accept();
     client.send(b"x");

@@ -134,8 +134,13 @@ fn a_connection_has_ended_before_its_end_is_seen() {
     for _ in 0..50 {
         let (upstream, record) = (Upstream::new(), Arc::new(Transcript::new(usize::MAX)));
         let witness = Arc::clone(&record);
-        let look =
-            Look { witness, directions: Both { to_upstream: true, to_client: true }, places: vec![Place::In], messages: false };
+        let look = Look {
+            witness,
+            directions: Both { to_upstream: true, to_client: true },
+            places: vec![Place::In],
+            out_if_changed: false,
+            messages: false,
+        };
         let running = Running::start(Config { filters: Arc::new([Arc::new(look)]), ..to(upstream.address()) });
         running.server.keep_ended(1);
         let mut client = Peer::connect(running.address());

@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from conftest import Serve
@@ -61,9 +62,12 @@ def test_a_capture_has_the_names_the_bytes_and_the_end_of_each_connection(
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_both_sides_show_what_came_and_what_went_out(echo: Echo, serve: Serve, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sides", ["auto", "both"])
+def test_both_sides_show_what_came_and_what_went_out(
+    echo: Echo, serve: Serve, tmp_path: Path, sides: Literal["auto", "both"]
+) -> None:
     file = tmp_path / "a.pcapng"
-    capture = filters.Capture(file, sides="both")
+    capture = filters.Capture(file, sides=sides)
     server = serve(echo.address, filters=[capture], on_client_recv=louder)
     with connect(address_of(server)) as client:
         client.sendall(b"hello")
@@ -80,6 +84,18 @@ def test_both_sides_show_what_came_and_what_went_out(echo: Echo, serve: Serve, t
         "0002-to_client": b"hello!",
     }
     assert [row[0].endswith("(upstream)") for row in rows(file)] == [False, True]
+
+
+def test_a_filter_that_changes_has_two_sides_and_none_has_one(echo: Echo, serve: Serve, tmp_path: Path) -> None:
+    for name, others, sides in [("a", [filters.Replace("a", "b")], [False, True]), ("b", [], [False])]:
+        file = tmp_path / f"{name}.pcapng"
+        capture = filters.Capture(file)
+        server = serve(echo.address, filters=[*others, capture])
+        with connect(address_of(server)) as client:
+            assert echoed(client, b"ccc") == b"ccc"
+        server.stop()
+        assert capture.flush(10.0)
+        assert [row[0].endswith("(upstream)") for row in rows(file)] == sides
 
 
 def test_files_begin_anew_by_size_and_the_oldest_go(echo: Echo, serve: Serve, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
+    from .._fault import Fault
     from .._filter import Filter
     from .._forward import ForwardTo
     from .._framing_pair import FramingFor
@@ -32,3 +33,5 @@ class ServerKeywords(TypedDict, total=False):
     callbacks: Callbacks
     framing: FramingFor
     filters: Sequence[Filter] | None
+    faults: Sequence[Fault]
+    seed: int | None

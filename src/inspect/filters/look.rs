@@ -18,6 +18,8 @@ pub struct Look {
     pub directions: Both<bool>,
     /// The places at which they are shown.
     pub places: Vec<Place>,
+    /// True if bytes are shown as they are sent on only where something may change what passes.
+    pub out_if_changed: bool,
     /// True if whole messages are shown where the server has a framing.
     pub messages: bool,
 }
@@ -30,7 +32,9 @@ impl Look {
 
 impl Filter for Look {
     fn stage(&self, at: Position) -> Option<Box<dyn Stage>> {
-        self.is_at(at.place, at.direction).then(|| Box::new(TapStage::new(Arc::clone(&self.witness), at)) as Box<dyn Stage>)
+        let is_the_same = self.out_if_changed && at.place == Place::Out && !at.changes;
+        (self.is_at(at.place, at.direction) && !is_the_same)
+            .then(|| Box::new(TapStage::new(Arc::clone(&self.witness), at)) as Box<dyn Stage>)
     }
 
     fn wants_messages(&self, direction: Direction) -> bool {

@@ -172,7 +172,7 @@ mod tests {
         let (sender, receiver) = sync_channel(100);
         let mut messages = Messages::new(Shows(sender), framing);
         let name = || SocketName::Unix(String::new());
-        messages.event(&Event::now(1, EventKind::Opened { client: name(), local: name() })).expect("it is shown");
+        messages.event(&Event::now(1, EventKind::Opened { client: name(), local: name(), changes: false })).expect("it is shown");
         for kind in kinds {
             messages.event(&Event::now(1, kind)).expect("it is shown");
         }

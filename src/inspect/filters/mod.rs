@@ -27,6 +27,11 @@ pub trait Filter: Send + Sync + fmt::Debug {
         false
     }
 
+    /// Returns true if the filter may change what passes.
+    fn changes(&self) -> bool {
+        false
+    }
+
     /// Returns what another filter may show connections to, if the filter only looks.
     fn target(&self) -> Option<Target> {
         None
@@ -49,6 +54,8 @@ pub struct Position {
     pub place: Place,
     /// The number of bytes of the direction that were read before the stage has its place.
     pub read: u64,
+    /// True if filters, hooks or faults may change what passes on the connection.
+    pub changes: bool,
 }
 
 /// The filters of a server, in their order.
@@ -59,8 +66,13 @@ pub fn want_messages(filters: &[Arc<dyn Filter>], direction: Direction) -> bool 
     filters.iter().any(|filter| filter.wants_messages(direction))
 }
 
-/// Returns the stages of filters for one direction of a connection.
-pub fn stages_of(filters: &[Arc<dyn Filter>], connection: u64, direction: Direction, read: u64) -> FilterStages {
-    let of = |place| filters.iter().filter_map(|filter| filter.stage(Position { connection, direction, place, read })).collect();
+/// Returns true if one of these filters may change what passes.
+pub fn change(filters: &[Arc<dyn Filter>]) -> bool {
+    filters.iter().any(|filter| filter.changes())
+}
+
+/// Returns the stages of filters for one direction of a connection: `at` with every place.
+pub fn stages_of(filters: &[Arc<dyn Filter>], at: Position) -> FilterStages {
+    let of = |place| filters.iter().filter_map(|filter| filter.stage(Position { place, ..at })).collect();
     (of(Place::In), of(Place::Out))
 }

@@ -23,6 +23,10 @@ impl Filter for Replace {
         is_here.then(|| Box::new(RewriteStage::new(Arc::clone(&self.rewrite))) as Box<dyn Stage>)
     }
 
+    fn changes(&self) -> bool {
+        true
+    }
+
     fn wants_messages(&self, direction: Direction) -> bool {
         self.directions[direction]
     }

@@ -27,7 +27,7 @@ pub struct TapStage {
 
 impl TapStage {
     /// Returns the stage for a position.
-    pub fn new(witness: Arc<dyn Witness>, Position { connection, direction, place, read }: Position) -> Self {
+    pub fn new(witness: Arc<dyn Witness>, Position { connection, direction, place, read, .. }: Position) -> Self {
         Self { witness, connection, direction, place, offset: read }
     }
 
@@ -65,7 +65,8 @@ mod tests {
     };
     use crate::taps::queue::Queue;
 
-    const POSITION: Position = Position { connection: 7, direction: Direction::ToClient, place: Place::In, read: 0 };
+    const POSITION: Position =
+        Position { connection: 7, direction: Direction::ToClient, place: Place::In, read: 0, changes: false };
 
     #[test]
     fn everything_passes_and_is_seen_with_its_offset_and_its_end() {

@@ -1,7 +1,7 @@
 //! The connections of a capture that are open, as flows of packets.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -15,11 +15,27 @@ use crate::{
     words::{addr::SocketName, direction::Direction, outcome::CloseReason},
 };
 
+/// The sides of a connection that are captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sides {
+    /// That of the client.
+    Client,
+    /// That of the upstream as well.
+    Both,
+    /// Both where something may change what passes.
+    Auto,
+}
+
+/// Maximum number of connections that are known to be open: the ends of some may have found no room in the queue.
+const MOST_OPEN: usize = 65_536;
+
 /// A connection: the side of the client, and that of the upstream if it is captured too.
 #[derive(Debug)]
 struct Open {
     client: Flow,
     upstream: Option<Flow>,
+    /// True if both sides are captured.
+    both: bool,
     /// Bytes that found no room in the queue.
     missed: u64,
 }
@@ -27,22 +43,21 @@ struct Open {
 /// The connections that are open.
 #[derive(Debug)]
 pub(super) struct Connections {
-    open: HashMap<u64, Open>,
-    /// Both sides are captured, because something may change what passes.
-    both_sides: bool,
+    open: BTreeMap<u64, Open>,
+    sides: Sides,
     /// Makes sequence numbers differ between captures.
     seed: u64,
 }
 
 impl Connections {
-    pub(super) fn new(both_sides: bool) -> Self {
-        Self { open: HashMap::new(), both_sides, seed: nanoseconds(SystemTime::now()) }
+    pub(super) fn new(sides: Sides) -> Self {
+        Self { open: BTreeMap::new(), sides, seed: nanoseconds(SystemTime::now()) }
     }
 
     /// Writes the packets that an event means.
     pub(super) fn event(&mut self, event: &Event, out: &mut Packets) {
         let (number, at) = (event.connection, nanoseconds(event.at));
-        if let EventKind::Opened { client, local } = &event.kind {
+        if let EventKind::Opened { client, local, changes } = &event.kind {
             let opener = stand_in::address(client, Part::Client, number);
             let answerer = stand_in::address(local, Part::Listener, number);
             let mut flow = self.flow(Interface::Client, number, Addresses { opener, answerer });
@@ -50,8 +65,8 @@ impl Connections {
                 flow.comment(text);
             }
             flow.open(at, out);
-            self.open.insert(number, Open { client: flow, upstream: None, missed: 0 });
-            return;
+            let both = self.sides == Sides::Both || self.sides == Sides::Auto && *changes;
+            return self.enter(number, Open { client: flow, upstream: None, both, missed: 0 });
         }
         if let EventKind::Closed { reason, error, .. } = &event.kind {
             if let Some(open) = self.open.remove(&number) {
@@ -68,12 +83,12 @@ impl Connections {
         let Some(open) = self.open.get_mut(&number) else { return };
         match &event.kind {
             EventKind::Data { direction, place, offset, bytes } => {
-                if let Some((flow, sender)) = open.flows(*direction, *place, self.both_sides) {
+                if let Some((flow, sender)) = open.flows(*direction, *place) {
                     flow.data(at, sender, *offset, bytes.clone(), out);
                 }
             }
             EventKind::End { direction, place } => {
-                if let Some((flow, sender)) = open.flows(*direction, *place, self.both_sides) {
+                if let Some((flow, sender)) = open.flows(*direction, *place) {
                     flow.finish(at, sender, out);
                 }
             }
@@ -97,14 +112,24 @@ impl Connections {
         let mut client = self.flow(Interface::Client, number, addresses(Part::Client, Part::Listener));
         client.comment("its opening was not captured, so its addresses are stand-ins");
         let upstream = || self.flow(Interface::Upstream, number, addresses(Part::Connecting, Part::Upstream));
-        let upstream = self.both_sides.then(upstream);
-        self.open.insert(number, Open { client, upstream, missed: 0 });
+        let both = self.sides == Sides::Both;
+        let upstream = both.then(upstream);
+        self.enter(number, Open { client, upstream, both, missed: 0 });
+    }
+
+    /// Enters a connection. Beyond the maximum the oldest is forgotten: its end, if it has none yet, is not captured.
+    fn enter(&mut self, number: u64, open: Open) {
+        self.open.insert(number, open);
+        if self.open.len() > MOST_OPEN {
+            self.open.pop_first();
+        }
     }
 
     fn connected(&mut self, number: u64, at: u64, upstream: &SocketName, local: &SocketName, out: &mut Packets) {
         let opener = stand_in::address(local, Part::Connecting, number);
         let answerer = stand_in::address(upstream, Part::Upstream, number);
-        let mut flow = self.both_sides.then(|| self.flow(Interface::Upstream, number, Addresses { opener, answerer }));
+        let both = self.open.get(&number).is_some_and(|open| open.both);
+        let mut flow = both.then(|| self.flow(Interface::Upstream, number, Addresses { opener, answerer }));
         let Some(open) = self.open.get_mut(&number) else { return };
         open.client.comment(format!("upstream {upstream}, connected from {local}"));
         if let Some(flow) = &mut flow {
@@ -119,12 +144,12 @@ impl Connections {
 
 impl Open {
     /// Returns the flow in which bytes were seen, and the end of it that has sent them.
-    fn flows(&mut self, direction: Direction, place: Place, both_sides: bool) -> Option<(&mut Flow, Sender)> {
+    fn flows(&mut self, direction: Direction, place: Place) -> Option<(&mut Flow, Sender)> {
         let of_client = match direction {
             Direction::ToUpstream => Sender::Opener,
             Direction::ToClient => Sender::Answerer,
         };
-        if !both_sides {
+        if !self.both {
             // What comes from one side is what the other gets.
             return (place == Place::In).then_some((&mut self.client, of_client));
         }

@@ -3,6 +3,6 @@
 //! [`sink`](sink::Capture) writes events into [`files`]; `connections` keeps the connections that are open, as flows of
 //! packets.
 
-mod connections;
+pub mod connections;
 pub mod files;
 pub mod sink;

@@ -4,7 +4,10 @@ use std::io;
 
 use crate::{
     taps::{
-        capture::{connections::Connections, files::Files},
+        capture::{
+            connections::{Connections, Sides},
+            files::Files,
+        },
         event::Event,
         writer::Sink,
     },
@@ -35,14 +38,14 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Writes the beginning of the first file, and returns the sink. Of each packet, `snap_length` bytes are kept. With `both_sides`
-    /// the side of the upstream is captured beside that of the client.
-    pub fn new(mut files: Files, snap_length: u32, both_sides: bool) -> Result<Self, Error> {
+    /// Writes the beginning of the first file, and returns the sink. Of each packet, `snap_length` bytes are kept. `sides`: of
+    /// which connections the side of the upstream is captured beside that of the client.
+    pub fn new(mut files: Files, snap_length: u32, sides: Sides) -> Result<Self, Error> {
         let application = concat!("interpose ", env!("CARGO_PKG_VERSION"));
         let mut packets = Packets::new(application, snap_length.clamp(LEAST_SNAP, WHOLE));
         packets.begin_file();
         files.write(packets.batch()).map_err(|error| files.unwritten(error))?;
-        Ok(Self { packets, connections: Connections::new(both_sides), files, has_packets: false })
+        Ok(Self { packets, connections: Connections::new(sides), files, has_packets: false })
     }
 }
 

@@ -21,7 +21,7 @@ impl Render for JsonLines {
         object.text("time", &utc(event));
         object.number("connection", event.connection);
         match &event.kind {
-            EventKind::Opened { client, local } => {
+            EventKind::Opened { client, local, .. } => {
                 object.text("event", "open").text("client", &client).text("local", &local);
             }
             EventKind::Connected { upstream, local } => {

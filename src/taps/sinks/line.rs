@@ -84,7 +84,7 @@ impl LineStyle {
     pub(super) fn event(self, out: &mut Vec<u8>, event: &Event) {
         self.begin(out, event);
         match &event.kind {
-            EventKind::Opened { client, local } => {
+            EventKind::Opened { client, local, .. } => {
                 self.colored(out, Color::Bold, |out| out.extend(b"open"));
                 let _ = write!(out, " {client} to {local}");
             }

@@ -11,5 +11,11 @@ use interpose::{
 /// Returns filters of which one puts everything that it sees into `queue`.
 pub fn tap_filters(queue: &Arc<Queue>, places: &[Place]) -> Filters {
     let directions = Both { to_upstream: true, to_client: true };
-    Arc::new([Arc::new(Look { witness: queue.clone(), directions, places: places.to_vec(), messages: false })])
+    Arc::new([Arc::new(Look {
+        witness: queue.clone(),
+        directions,
+        places: places.to_vec(),
+        out_if_changed: false,
+        messages: false,
+    })])
 }
