@@ -42,6 +42,7 @@ __all__ = [
     "Limits",
     "Listen",
     "Looking",
+    "Misbehaving",
     "Relay",
     "ScriptSettings",
     "ServerSettings",
@@ -246,6 +247,29 @@ class Capturing:
         help="both: also between interpose and TARGET",
         meaning='`"client"` captures between clients and interpose, `"both"` also between interpose and the upstream, '
         '`"auto"` does so where callbacks, filters or faults may change what passes',
+    )
+
+
+@group("faults", "misbehaving on purpose", "TheServer(..., faults=[...], seed=...)")
+class Misbehaving:
+    """Faults of the server, which harm connections on purpose."""
+
+    fault: tuple[str, ...] = setting(
+        default=(),
+        kind=Texts("FAULT", "'latency 200ms jitter=50ms'", separator=""),
+        flag="--fault",
+        others="toxic chaos",
+        help="latency 200ms, cut 1KiB how=reset, stall, ...",
+        meaning="faults, each a name, its value and conditions such as `direction=to_client`, `after=1KiB`, "
+        "`match=GET`, `nth=2`, `times=1` and `probability=0.1`",
+    )
+    seed: int | None = setting(
+        default=None,
+        kind=Count(0, 2**63 - 1, none="drawn"),
+        flag="--seed",
+        others="random",
+        help="fixes what faults draw",
+        meaning="the number that fixes what faults draw",
     )
 
 

@@ -37,6 +37,7 @@ def run(words: Sequence[str]) -> int:
             say(line)
     for listener in options.listeners:
         check_scripts(listener.scripts)
+        listener.misbehaving()
     wrong = 0
     for listener in options.listeners:
         say(f"{printable(listener.address)} -> {address_text(listener.forward.address)}")

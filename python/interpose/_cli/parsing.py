@@ -7,7 +7,7 @@ import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import _native
 from .._addresses import address_text, host_text
@@ -20,6 +20,7 @@ from .._groups import (
     Limits,
     Listen,
     Looking,
+    Misbehaving,
     Relay,
     ScriptSettings,
     ServerSettings,
@@ -58,6 +59,7 @@ class Listener:
     scripts: ScriptSettings
     looking: Looking = field(default_factory=Looking)
     capture: Capturing = field(default_factory=Capturing)
+    faults: Misbehaving = field(default_factory=Misbehaving)
     values: Values = field(default_factory=dict[Setting, Given], compare=False, repr=False)
     place: str = field(default="", compare=False)
 
@@ -102,7 +104,17 @@ class Listener:
             callbacks=self.callbacks,
             filters=self._filters(),
             framing=self._framing(),
+            **self.misbehaving(),
         )
+
+    def misbehaving(self) -> dict[str, Any]:
+        """Return the faults of the server and their seed, or raise ConfigError."""
+        # Nothing of faults is imported without them.
+        if self.faults == Misbehaving():
+            return {}
+        from .misbehaving import faults_of
+
+        return {"faults": faults_of(self.faults), "seed": self.faults.seed}
 
     def _filters(self) -> list[Filter]:
         made: list[Filter] = []
