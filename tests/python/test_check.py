@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from interpose import _cli
 from interpose._cli import doctor
 from interpose._settings_and_help import rows_of
 from support.peers import Address, Echo, Served, free_port
+from support.processes import Child
+from support.proxies import ProxyCommand
+from support.proxies import command as command_argv
 from support.scripts import command
 
 Said = Callable[..., tuple[int, str, str]]
@@ -68,6 +72,41 @@ def test_what_is_wrong_is_said_and_is_1(target: str, said: Said) -> None:
     code, out, err = said("check", "9090", target)
     assert (code, err) == (1, "interpose: check: 1 thing is wrong with it; see the lines above\n")
     assert WRONG[target] in out
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the system does not say who listens")
+def test_an_address_that_is_taken_is_said_with_its_owner(said: Said, tmp_path: Path) -> None:
+    target = "127.0.0.1:9"
+    with ProxyCommand("127.0.0.1:0", target, tmp_path) as proxy:
+        taken = f"127.0.0.1:{proxy.address[1]}"
+        for listen in (taken, f"0.0.0.0:{proxy.address[1]}", f"localhost:{proxy.address[1]}"):
+            code, out, err = said("check", listen, target)
+            assert (code, "1 thing is wrong" in err) == (1, True)
+            assert re.search(
+                rf"^  listen: cannot listen on .*\(pid {proxy.child.popen.pid}\) listens there", out, re.MULTILINE
+            )
+    with ProxyCommand("127.0.0.1:0", target, tmp_path, "--reuse-port") as proxy:
+        assert said("check", f"127.0.0.1:{proxy.address[1]}", target, "--reuse-port")[0] == 0
+    path = tmp_path / "socket"
+    with ProxyCommand(f"unix:{path}", target, tmp_path):
+        assert "listens there; stop it" in said("check", f"unix:{path}", target)[1]
+    # That one was killed, and has left its file.
+    assert said("check", f"unix:{path}", target)[0] == 0
+    assert "the folder does not exist" in said("check", f"unix:{tmp_path}/none/socket", target)[1]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the system does not say who listens")
+def test_the_instance_that_is_to_be_reloaded_is_not_in_the_way(said: Said, tmp_path: Path) -> None:
+    text = f'[[listener]]\nlisten = "127.0.0.1:{free_port()}"\nforward_to = "127.0.0.1:9"\n'
+    for name in ("proxy.toml", "other.toml"):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    with Child([*command_argv(), "--config", "proxy.toml"], tmp_path) as child:
+        child.wait_for("listening on")
+        code, out, _ = said("check", "--config", str(tmp_path / "proxy.toml"))
+        assert (code, f"by kill -HUP {child.popen.pid}\n" in out) == (0, True)
+        code, out, _ = said("check", "--config", str(tmp_path / "other.toml"))
+        assert (code, f"(pid {child.popen.pid}) listens there" in out) == (1, True)
+        assert child.stop() == 0
 
 
 def test_wrong_usage_is_2_as_without_check(said: Said) -> None:

@@ -18,6 +18,7 @@ from .given import Values
 from .parsing import Listener, Options, parse
 from .scripting.server import check as check_scripts
 from .trial import connect
+from .vacancy import instance_of, occupied
 
 _OWN = ("--connect", "--explain")
 
@@ -41,7 +42,7 @@ def run(words: Sequence[str]) -> int:
     wrong = 0
     for listener in options.listeners:
         say(f"{printable(listener.address)} -> {address_text(listener.forward.address)}")
-        for line, is_wrong in _looked_up(listener):
+        for line, is_wrong in (*_occupied(listener, options.command.config), *_looked_up(listener)):
             wrong += is_wrong
             say(f"  {line}")
         for name, forward in _targets(listener) if "--connect" in own else ():
@@ -54,6 +55,16 @@ def run(words: Sequence[str]) -> int:
         return FAILED
     say("it is right" if "--connect" in own else "it is right; --connect tries the targets, too")
     return OK
+
+
+def _occupied(listener: Listener, config: str | None) -> Iterator[tuple[str, bool]]:
+    """Yield a line if LISTEN is not free, and whether that is wrong: an instance with the same file reads it anew."""
+    why = occupied(listener.address, listener.listen)
+    instance = instance_of(why, config)
+    if instance is not None:
+        yield f"listen: the process {instance} serves this file; it is read again by kill -HUP {instance}", False
+    elif why:
+        yield f"listen: {why}", True
 
 
 def _looked_up(listener: Listener) -> Iterator[tuple[str, bool]]:

@@ -121,9 +121,10 @@ COMMANDS = [
         "LISTEN TARGET | --config FILE [options]",
         "say whether that would do, and serve nothing",
         details="""\
-Everything is read and validated, and names are looked up. It takes all options of interpose LISTEN
-TARGET, too. The exit code is 0 if all is right, 1 if a name or a target is wrong, and 2 if the
-words or the file are.""",
+Everything is read and validated, names are looked up, and LISTEN has to be free, or to be that of a
+process which serves the same file. It takes all options of interpose LISTEN TARGET, too. The exit
+code is 0 if all is right, 1 if a name, LISTEN or a target is wrong, and 2 if the words or the file
+are.""",
         options=(
             Option("--connect", "connect to the targets, and say what answers"),
             Option("--explain", "show every setting, with its value and where that was given"),
