@@ -86,6 +86,8 @@ class LiveSettings:
     ) -> None:
         self._native = native
         self._filters = filters
+        # Those of live connections: what they show at the end of the process is waited for.
+        self._filters_before: list[Filter] = []
         (self._forward, self._mirror), self._timeouts, self._limits = targets, timeouts, limits
         attributes = vars(server)
         attributes["forward_to"] = self._forward
@@ -120,5 +122,6 @@ class LiveSettings:
             config = native_config(timeouts, limits)
             native.change(native_or_none(forward), config, native_or_none(mirror), native_filters(filters))
             self._forward, self._mirror, self._timeouts, self._limits = forward, mirror, timeouts, limits
-            self._filters = filters
+            before, self._filters = (*self._filters_before, *self._filters), filters
+            self._filters_before = [one for one in before if one not in filters and one._native.is_in_use]  # pyright: ignore[reportPrivateUsage]
             vars(server)[name] = value

@@ -23,8 +23,8 @@ use crate::{
 #[pyclass(frozen, module = "interpose._native")]
 pub(super) struct Filter {
     filter: Arc<dyn filters::Filter>,
-    /// The tap of a filter that only looks.
-    tap: Option<Tap>,
+    /// The tap of a filter that only looks. Connections have it, too, so that it goes on while they live.
+    tap: Option<Arc<Tap>>,
 }
 
 /// The directions that a filter concerns, to the upstream and to the client.
@@ -41,10 +41,10 @@ impl Filter {
     ) -> PyResult<Self> {
         let failed =
             |error: io::Error| Kind::Thread.raise(py, format!("thread interpose-tap: {error}; raise the limit of processes"));
-        let tap = Tap::start(name, Queue::default(), sink).map_err(failed)?;
+        let tap = Arc::new(Tap::start(name, Queue::default(), sink).map_err(failed)?);
         let (to_upstream, to_client) = directions;
         let (directions, places) = (Both { to_upstream, to_client }, places.to_vec());
-        let look = Look { witness: tap.queue().clone(), directions, places, out_if_changed, messages: false };
+        let look = Look { witness: Arc::clone(&tap) as _, directions, places, out_if_changed, messages: false };
         Ok(Self { filter: Arc::new(look), tap: Some(tap) })
     }
 
@@ -163,10 +163,17 @@ impl Filter {
         Ok(py.detach(|| self.tap.as_ref().is_none_or(|tap| tap.settle(limit))))
     }
 
+    /// True if connections show what passes to this filter, or another filter does.
+    #[getter]
+    fn is_in_use(&self) -> bool {
+        // This one and its filter have it anyway.
+        self.tap.as_ref().is_some_and(|tap| Arc::strong_count(tap) > 2)
+    }
+
     /// The events that were left out so far, and their bytes.
     #[getter]
     fn missed(&self) -> (u64, u64) {
-        let Missed { events, bytes } = self.tap.as_ref().map(Tap::missed).unwrap_or_default();
+        let Missed { events, bytes } = self.tap.as_deref().map(Tap::missed).unwrap_or_default();
         (events, bytes)
     }
 }

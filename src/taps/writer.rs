@@ -11,6 +11,7 @@ use crate::{
     taps::{
         event::Event,
         queue::{Missed, Queue},
+        witness::Witness,
     },
     words::{lock::EvenPoisoned, log_target},
 };
@@ -81,6 +82,20 @@ impl Tap {
         let is_over = self.done.is_over.lock().even_poisoned();
         let (is_over, _) = self.done.changed.wait_timeout_while(is_over, limit, |is_over| !*is_over).even_poisoned();
         *is_over
+    }
+}
+
+impl Witness for Tap {
+    fn put(&self, event: Event) {
+        self.queue.put(event);
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.queue.is_given_up()
+    }
+
+    fn miss(&self, bytes: usize) {
+        self.queue.miss(bytes);
     }
 }
 

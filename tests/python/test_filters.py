@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -103,6 +105,26 @@ def test_filters_change_for_the_clients_to_come_and_for_a_live_side() -> None:
         "#1 > 4 bytes at 6",
         "  00000006  73 65 65 6e                                       |seen|",
     ]
+
+
+def test_a_live_connection_is_shown_on_by_filters_that_nobody_else_has() -> None:
+    out = io.StringIO()
+    with (
+        Echo() as upstream,
+        TheServer("", 0, upstream.address, filters=[filters.Text(out)]) as server,
+        connect(server.address) as client,
+    ):
+        echo(client, b"first")
+        server.filters = []
+        gc.collect()
+        echo(client, b"second")
+        with connect(server.address) as later:
+            echo(later, b"unseen")
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""
+    assert "> second" in out.getvalue()
+    assert "unseen" not in out.getvalue()
+    assert out.getvalue().splitlines()[-1].endswith("#1 closed finished, > 11 bytes, < 11 bytes")
 
 
 def test_filters_of_a_class_hold_for_its_servers() -> None:

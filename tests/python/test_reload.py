@@ -169,6 +169,44 @@ def test_the_command_s_own_settings_change_and_a_signal_stops_all_the_same(echo:
         assert command.child.wait(10) == 0
 
 
+def test_what_is_shown_captured_and_replaced_changes_for_the_clients_to_come(echo: Echo, tmp_path: Path) -> None:
+    port = free_port()
+
+    def text(*more: str) -> str:
+        return listener(f"{port}", echo.address, *more)
+
+    command = Command(tmp_path, text("looking = { text = true, output = 'seen' }"))
+    with command.child:
+        command.listens(1)
+        with connect(("127.0.0.1", port)) as before:
+            assert echoed(before, b"first") == b"first"
+            replacing = "replace = 'a=b', direction = 'to_upstream'"
+            looking = f"looking = {{ json = true, output = 'json', {replacing} }}"
+            command.reload(text(looking, "capture.file = 'c.pcapng'"), r"capture\.file: none -> c\.pcapng$")
+            assert f"127.0.0.1:{port}: looking.text: yes -> no\n" in command.child.output()
+            with connect(("127.0.0.1", port)) as after:
+                assert echoed(after, b"aaa") == b"bbb"
+            assert echoed(before, b"aaa") == b"aaa"
+            # One setting more of the file that is being written: that stays as it is, and is said.
+            more = ("capture = { file = 'c.pcapng', snaplen = '1KiB' }",)
+            said = r"capture\.snaplen: 256KiB -> 1KiB; the file is being written: give another one, or start again"
+            command.reload(text(looking, *more), said)
+            cut = f"looking = {{ json = true, output = 'json', framing = 'lines', {replacing} }}"
+            said = r"looking\.framing: none -> lines; how messages are cut for replacing is fixed while it listens: "
+            command.reload(text(cut, *more), said)
+            command.reload(text("looking = { text = true, output = '/no/such/folder/x' }"), r"nothing has changed$")
+            command.reload(text("capture.file = '-'"), r"capture\.file: c\.pcapng -> -; standard output has")
+            with connect(("127.0.0.1", port)) as last:
+                assert echoed(last, b"aaa") == b"aaa"
+        assert command.child.stop() == 0
+    seen = (tmp_path / "seen").read_text()
+    assert "> first" in seen
+    assert "> aaa" in seen
+    assert "bbb" not in seen
+    assert '"aaa"' in (tmp_path / "json").read_text()
+    assert (tmp_path / "c.pcapng").stat().st_size > 500
+
+
 def test_an_option_goes_before_the_file_also_at_a_reload(echo: Echo, tmp_path: Path) -> None:
     text = listener(f"{free_port()}", echo.address)
     command = Command(tmp_path, text, "--drain", "3")

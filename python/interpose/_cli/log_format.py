@@ -8,6 +8,7 @@ import re
 from typing import TextIO
 
 ACCESS = "interpose.access"
+REPORTS = "interpose.report"
 _PAIR = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
 # The levels of syslog, which the journal reads at the beginning of a line.
 _JOURNAL = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}

@@ -102,7 +102,7 @@ class Listener:
             listen=self.listen,
             relay=self._relay(),
             callbacks=self.callbacks,
-            filters=self._filters(),
+            filters=self.filters(),
             framing=self._framing(),
             **self.misbehaving(),
         )
@@ -116,7 +116,15 @@ class Listener:
 
         return {"faults": faults_of(self.faults), "seed": self.faults.seed}
 
-    def _filters(self) -> list[Filter]:
+    @property
+    def cuts(self) -> tuple[object, ...]:
+        """How its messages are cut, which is fixed while it listens."""
+        looking = self.looking
+        is_cut = looking.framing is not None and (looking.replace or looking.replace_regex)
+        return (looking.framing, looking.framing_errors) if is_cut else ()
+
+    def filters(self) -> list[Filter]:
+        """Return its filters, made anew. Raises ConfigError."""
         made: list[Filter] = []
         # Nothing of filters is imported without them.
         if self.looking != Looking():

@@ -6,7 +6,8 @@ import logging
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from .._addresses import address_text
 from .._connection import Connection
@@ -15,16 +16,23 @@ from .._groups import CommandSettings
 from .._server import TheServer
 from .._settings_and_help import GROUPS, Setting, rows_of
 from .._threads import start_thread
+from .combinations import STANDARD_OUTPUT
 from .combinations import check as check_combinations
 from .console import complain
 from .given import Values
 from .parsing import Listener, Options
+from .scripting.server import filters_of, put_filters
 from .served import Served, bound, started
 from .serving import set_level
 
+if TYPE_CHECKING:
+    from .._filter import Filter
+
 # The groups that a server takes while it runs; the others are fixed once it listens.
 _LIVE = ("forward", "server", "timeouts", "limits")
+_SHOWING = ("looking", "capture")
 _LIVE_OF_COMMAND = ("on_reload", "drain", "verbose", "quiet")
+_FIXED = "; that is fixed while it listens: start again for it"
 _FIXED_OF_COMMAND = "; that is fixed while the command runs: start again for it"
 _FOREVER_SECONDS = 1e9
 
@@ -40,6 +48,9 @@ class _Change:
     after: Listener
     lines: list[str]
     holds: bool = False
+    # The filters from now on, if these are others.
+    filters: list[Filter] | None = None
+    filters_before: list[Filter] = field(default_factory=list["Filter"])
 
 
 class Reloader:
@@ -117,16 +128,30 @@ def _compared(before: Listener, server: TheServer, after: Listener) -> _Change:
     if before.forward.address != after.forward.address:
         lines.append(f"{where}: forward_to: {before.what} -> {after.what}".replace("forwarding to ", ""))
     lines += _differences(f"{where}: ", before.values, after.values, _LIVE)
+    late = {group.name: _FIXED for group in GROUPS if group.name not in (*_LIVE, *_SHOWING, "command")}
+    if before.cuts != after.cuts:
+        late["looking"] = "; how messages are cut for replacing is fixed while it listens: start again for it"
+    if before.capture != after.capture and before.capture.file is not None:
+        if after.capture.file == before.capture.file:
+            late["capture"] = "; the file is being written: give another one, or start again for it"
+        elif before.capture.file == STANDARD_OUTPUT:
+            late["capture"] = _FIXED
+    if before.capture.file != after.capture.file == STANDARD_OUTPUT:
+        late["capture"] = "; standard output has the command's lines already: start again for it"
+    shown = _differences(f"{where}: ", before.values, after.values, [name for name in _SHOWING if name not in late])
+    lines += shown
     holds = bool(lines)
-    fixed = [group.name for group in GROUPS if group.name not in (*_LIVE, "command")]
-    late = _differences(f"{where}: ", before.values, after.values, fixed)
-    lines += [f"{line}; that is fixed while it listens: start again for it" for line in late]
+    for name, why in late.items():
+        lines += [line + why for line in _differences(f"{where}: ", before.values, after.values, [name])]
+    fixed = list(late)
     # What is fixed stays as it is, and is said again at the next reload.
     rows = [row for group in GROUPS if group.name in fixed for row in group.rows]
     values = {row: given for row, given in after.values.items() if row not in rows}
     values |= {row: given for row, given in before.values.items() if row in rows}
     kept = {name: getattr(before, name) for name in fixed}
-    return _Change(server, before, replace(after, values=values, **kept), lines, holds)
+    chosen = replace(after, values=values, **kept)
+    # Made before anything changes: an output may fail.
+    return _Change(server, before, chosen, lines, holds, chosen.filters() if shown else None)
 
 
 def _differences(begin: str, before: Values, after: Values, groups: Sequence[str]) -> list[str]:
@@ -156,15 +181,18 @@ def _put_in_force(changes: Sequence[_Change]) -> None:
         for change in changes:
             if change.holds:
                 done.append(change)
-                _set(change.server, change.after)
+                change.filters_before = filters_of(change.server)
+                _set(change.server, change.after, change.filters)
     except BaseException:
         for change in done:
             with suppress(InterposeError):
-                _set(change.server, change.before)
+                _set(change.server, change.before, None if change.filters is None else change.filters_before)
         raise
 
 
-def _set(server: TheServer, listener: Listener) -> None:
+def _set(server: TheServer, listener: Listener, filters: list[Filter] | None) -> None:
+    if filters is not None:
+        put_filters(server, filters)
     server.forward_to = listener.forward
     server.mirror_to = listener.server.mirror_to
     server.timeouts = listener.timeouts

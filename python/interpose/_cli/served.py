@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -11,6 +12,7 @@ from typing import Protocol
 from .._addresses import address_text
 from .._exceptions import ServerStoppedError
 from .._server import TheServer
+from .._threads import start_thread
 
 _logger = logging.getLogger("interpose.listener")
 
@@ -42,6 +44,7 @@ class Served:
         self._servers: list[TheServer] = []
         # Servers that a reload has taken away, whose connections may live on.
         self._leaving: list[TheServer] = []
+        self._watched: weakref.WeakSet[TheServer] = weakref.WeakSet()
         self._stopping = False
         # Set when all are started; a reload waits for that.
         self.ready = threading.Event()
@@ -58,8 +61,27 @@ class Served:
     def start(self) -> Iterator[str]:
         """Start each server, and yield its line."""
         for server, listener in zip(self._servers, self._listeners, strict=True):
-            yield started(server, listener)
+            line = started(server, listener)
+            self._watch(server)
+            yield line
         self.ready.set()
+
+    def _watch(self, server: TheServer) -> None:
+        """Stop all once a server has ended that nobody has stopped: wait() is with another one, perhaps."""
+        native = server._native  # pyright: ignore[reportPrivateUsage]
+        # What a callback raises to end its listener ends it here, as in main_loop().
+        server._callbacks.reports.ends = native  # pyright: ignore[reportPrivateUsage]
+
+        def watch() -> None:
+            native.wait(None)
+            with self._lock:
+                is_alone = server in self._servers and not self._stopping
+            if is_alone:
+                _logger.error("listener %s: it has ended by itself, and with it all end", address_text(server.address))
+                self.begin_stop(self.drain)
+
+        self._watched.add(server)
+        start_thread("interpose-watch", watch)
 
     def wait(self) -> None:
         """Return when a server has ended that no reload has taken away: then all are to end."""
@@ -119,7 +141,10 @@ class Served:
             self._servers = [server for _, server in pairs]
             self._leaving = [one for one in self._leaving if not one._native.is_closed]  # pyright: ignore[reportPrivateUsage]
             self._leaving += leaving
-            return True
+        for server in self.servers():
+            if server not in self._watched:
+                self._watch(server)
+        return True
 
 
 def bound(listeners: Sequence[Listening]) -> list[TheServer]:

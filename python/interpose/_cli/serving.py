@@ -13,7 +13,7 @@ from .._groups import CommandSettings
 from .._threads import start_thread
 from . import service_manager
 from .console import FAILED, OK, complain, complain_as, say, take_output
-from .log_format import ACCESS, formatter
+from .log_format import ACCESS, REPORTS, formatter
 from .output import LogHandler, Outputs
 from .printed import queued
 from .reloading import Reloads
@@ -126,7 +126,8 @@ def set_level(command: CommandSettings) -> None:
     for name in ("interpose.command", "interpose.script"):
         logging.getLogger(name).setLevel(min(level, logging.INFO) if level != logging.ERROR else level)
     # The lines of one who has asked for them.
-    logging.getLogger(ACCESS).setLevel(logging.INFO)
+    for name in (ACCESS, REPORTS):
+        logging.getLogger(name).setLevel(logging.INFO)
 
 
 @contextmanager

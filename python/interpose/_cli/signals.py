@@ -10,10 +10,13 @@ from collections.abc import Callable
 from .._addresses import address_text
 from .._server import TheServer
 from .._signals import SignalThread, stop_signals
+from .log_format import REPORTS
 from .reloading import Reloads
 from .served import Served
 
 _logger = logging.getLogger("interpose.command")
+# The answers to signals that ask for one: they come with --quiet, too.
+_reports = logging.getLogger(REPORTS)
 
 
 def counts_text(active: int, accepted: int) -> str:
@@ -73,12 +76,12 @@ class Signals:
         self._served.begin_stop(drain)
 
     def _report(self, number: signal.Signals) -> None:
-        _logger.info("%s: %s", number.name, counts_text(*self._served.counts()))
+        _reports.info("%s: %s", number.name, counts_text(*self._served.counts()))
         if number.name == "SIGUSR1":
             servers = self._served.servers()
             for server in servers:
                 for line in _lines_of(server, with_listener=len(servers) > 1):
-                    _logger.info("%s", line)
+                    _reports.info("%s", line)
 
 
 def _lines_of(server: TheServer, *, with_listener: bool) -> list[str]:

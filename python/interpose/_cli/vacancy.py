@@ -1,4 +1,4 @@
-"""Whether a LISTEN is free, without ever listening there: a client must not come and be reset."""
+"""The vacancy of a LISTEN, tried without ever listening there: a client must not come and be reset."""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from support.addresses import refuses
-from support.peers import Echo, connect, ending, read_exactly
+from support.deadline import poll
+from support.peers import Address, Echo, connect, ending, free_port, read_exactly
 from support.peers import echo as echoed
 from support.processes import Child
 from support.proxies import ProxyCommand, command
@@ -75,6 +76,18 @@ def test_prints_hold_up_nothing(folder: Folder, echo: Echo) -> None:
     os.close(reader)
 
 
+def connect_soon(address: Address) -> socket.socket:
+    """Connect once somebody listens there."""
+
+    def connected() -> socket.socket | None:
+        try:
+            return connect(address)
+        except ConnectionRefusedError:
+            return None
+
+    return poll(connected, 10.0, f"a listener on {address}")
+
+
 def connect_unix(path: str) -> socket.socket:
     client = socket.socket(socket.AF_UNIX)
     client.settimeout(10.0)
@@ -129,16 +142,46 @@ def test_without_scripts_sighup_ends_it(folder: Folder, echo: Echo) -> None:
         assert running.child.wait(10) == 0
 
 
-def test_sigusr1_lists_the_connections(folder: Folder, echo: Echo) -> None:
-    with proxy(folder, echo) as running, connect(running.address) as client:
+@pytest.mark.parametrize("quiet", [[], ["--quiet"]], ids=["plain", "quiet"])
+def test_sigusr1_lists_the_connections(quiet: list[str], folder: Folder, echo: Echo) -> None:
+    port = free_port()
+    argv = [*command(), f"{port}", f"127.0.0.1:{echo.address[1]}", *quiet]
+    with Child(argv, folder.path) as child, connect_soon(("127.0.0.1", port)) as client:
         assert echoed(client, b"12345") == b"12345"
-        running.child.popen.send_signal(signal.SIGUSR1)
-        running.child.wait_for(r"^interpose: SIGUSR1: 1 connection now, 1 since the start$")
         mine, upstream = (re.escape(f"127.0.0.1:{port}") for port in (client.getsockname()[1], echo.address[1]))
         counts = r"\d+\.\d s, 5 bytes to the upstream, 5 to the client, open"
-        running.child.wait_for(rf"^interpose: 1: client {mine}, upstream {upstream}, {counts}$")
+        lines = rf"(?m)^interpose: SIGUSR1: 1 connection now, 1 since the start\ninterpose: 1: client {mine}, "
+        wanted = re.compile(rf"{lines}upstream {upstream}, {counts}$")
+
+        def is_listed() -> bool:
+            # The bytes are counted once they are written, which may be behind their arrival.
+            child.popen.send_signal(signal.SIGUSR1)
+            return wanted.search(child.output()) is not None
+
+        poll(is_listed, 10.0, "the connection is listed")
         client.close()
-        assert running.stop() == 0
+        assert child.stop() == 0
+
+
+SECOND = """
+[[listener]]
+listen = "unix:second"
+forward_to = "127.0.0.1:{0}"
+callbacks.errors = "raise"
+scripts = {{ code = "on_client_recv = lambda side, data: 1 / 0" }}
+"""
+
+
+def test_any_listener_that_ends_by_itself_ends_the_command(folder: Folder, echo: Echo) -> None:
+    text = '[[listener]]\nlisten = "unix:first"\nforward_to = "127.0.0.1:{0}"\n'
+    (folder.path / "proxy.toml").write_text((text + SECOND).format(echo.address[1]))
+    with Child([*command(), "--config", "proxy.toml"], folder.path) as child:
+        child.wait_for("listening on unix:second")
+        with connect_unix(str(folder.path / "second")) as client:
+            client.sendall(b"x")
+            child.wait_for("^interpose: listener unix:second: it has ended by itself, and with it all end$")
+        assert child.wait(10) == 1
+        assert "ZeroDivisionError" in child.output()
 
 
 def test_a_settings_file_has_scripts_and_may_add_some(folder: Folder, echo: Echo) -> None:

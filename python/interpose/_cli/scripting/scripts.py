@@ -52,6 +52,17 @@ class Scripts:
         self._filters_before = [*filters]
         self._filters_now = [*filters, *self._filters()]
 
+    @property
+    def filters_before(self) -> list[Any]:
+        """The filters of the command's."""
+        return [*self._filters_before]
+
+    def put_filters(self, filters: Sequence[Any]) -> None:
+        """Put other filters before those of the scripts, for the clients to come."""
+        server: Any = self._server
+        server.filters = now = [*filters, *self._filters()]
+        self._filters_before, self._filters_now = [*filters], now
+
     def files(self) -> set[Path]:
         """Return the files whose change means a reload: those of the scripts, and modules beside them."""
         return {file for script in self._loaded for file in script.files} | self._wrong

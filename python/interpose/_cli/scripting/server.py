@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..._groups import ScriptSettings
 from ..._server import TheServer
 from .scripts import Scripts
 from .source import Source, of_code, of_text
 from .values import read_given
+
+if TYPE_CHECKING:
+    from ..._filter import Filter
 
 
 class ScriptedServer(TheServer):
@@ -23,6 +27,19 @@ class ScriptedServer(TheServer):
         super().__init__(address, **{**settings, **keywords})
         self.scripts = scripts
         scripts.attach(self, own)
+
+
+def put_filters(server: TheServer, own: Sequence[Filter]) -> None:
+    """Put filters of the command's in force on a server, before those of its scripts, for the clients to come."""
+    if isinstance(server, ScriptedServer):
+        server.scripts.put_filters(own)
+    else:
+        server.filters = [*own]
+
+
+def filters_of(server: TheServer) -> list[Filter]:
+    """Return the filters of the command's that a server has, without those of its scripts."""
+    return server.scripts.filters_before if isinstance(server, ScriptedServer) else [*server.filters]
 
 
 def check(settings: ScriptSettings) -> None:
