@@ -95,3 +95,22 @@ def test_a_wrong_option_is_answered_in_one_line_with_the_right_one(
 def test_escapes_are_those_of_a_shell_user() -> None:
     assert unescaped("x", r"\n\r\t\0\\\xff\=é") == b"\n\r\t\0\\\xff=\xc3\xa9"
     assert halves("x", r"a\\=b", "old=new") == (r"a\\", "b")
+
+
+def test_a_capture_has_what_the_client_sent_and_what_the_upstream_got(tmp_path: Path) -> None:
+    options = ["--replace", "secret=x", "--capture", "c.pcapng", "--text", "--output", "seen"]
+    with Echo() as upstream, ProxyCommand("0", address_text(upstream.address), tmp_path, *options) as proxy:
+        with connect(proxy.address) as client:
+            client.sendall(b"a secret!")
+            assert read_exactly(client, 4) == b"a x!"
+        assert proxy.stop() == 0
+    assert "> a secret!" in (tmp_path / "seen").read_text()
+    ended = command(tmp_path, "inspect", "c.pcapng", "--extract", "out")
+    assert ended.code == 0
+    streams = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert streams == {
+        "0001-to_upstream": b"a secret!",
+        "0001-to_client": b"a x!",
+        "0002-to_upstream": b"a x!",
+        "0002-to_client": b"a x!",
+    }

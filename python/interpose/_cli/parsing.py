@@ -126,15 +126,15 @@ class Listener:
     def filters(self) -> list[Filter]:
         """Return its filters, made anew. Raises ConfigError."""
         made: list[Filter] = []
-        # Nothing of filters is imported without them.
-        if self.looking != Looking():
-            from .looking import filters_of
-
-            made += filters_of(self.looking)
+        # Nothing of filters is imported without them. A capture is before what replaces: it has what clients have sent.
         if self.capture != Capturing():
             from .capturing import captures_of
 
             made += captures_of(self.capture)
+        if self.looking != Looking():
+            from .looking import filters_of
+
+            made += filters_of(self.looking)
         return made
 
     def _relay(self) -> Relay:
