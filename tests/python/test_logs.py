@@ -89,8 +89,15 @@ def test_one_daemon_thread_carries_the_log(serve: Serve) -> None:
 
 
 def test_a_filter_that_raises_does_not_end_the_log(
-    refusing: Address, serve: Serve, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    refusing: Address,
+    serve: Serve,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # A command that was tried in this process has switched that off.
+    monkeypatch.setattr(logging, "raiseExceptions", True)
+
     class Broken(logging.Filter):
         def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002
             raise RuntimeError("a filter of the user's")
