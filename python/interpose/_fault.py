@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal, NoReturn, TypeAlias, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeAlias, TypedDict, cast
 
 from . import _native
 from ._checks import MOST_COUNT, choice, count
@@ -49,10 +49,11 @@ class Fault:
     True
     """
 
-    __slots__ = ("__weakref__", "_native", "_shown")
+    __slots__ = ("__weakref__", "_native", "_recipe", "_shown")
 
     _native: NativeFault
     _shown: str
+    _recipe: tuple[Any, Any, Any, Any, Any]
 
     def __init__(self, *_: object, **__: object) -> None:
         raise ArgumentTypeError("Fault: give one of its kinds, such as faults.Stall()")
@@ -70,7 +71,20 @@ class Fault:
         arguments = {**(given or {}), **when}
         self._shown = f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
         directions, condition = _condition(when)
-        self._native = _native.Fault(self._shown, (kind, word), (seconds, counts), condition, directions)
+        self._recipe = (self._shown, (kind, word), (seconds, counts), condition, directions)
+        self._native = _native.Fault(*self._recipe)
+
+    def again(self) -> Self:
+        """Return another fault like this one, which has not struck.
+
+        >>> from interpose import faults
+        >>> faults.Stall(times=1).again()
+        faults.Stall(times=1)
+        """
+        other = object.__new__(type(self))
+        other._shown, other._recipe = self._shown, self._recipe
+        other._native = _native.Fault(*self._recipe)
+        return other
 
     @property
     def strikes(self) -> int:
@@ -81,7 +95,9 @@ class Fault:
         return f"faults.{self._shown}"
 
     def __reduce__(self) -> NoReturn:
-        raise ArgumentTypeError("fault: it cannot be pickled or copied, it counts its strikes; make another one")
+        raise ArgumentTypeError(
+            "fault: it cannot be pickled or copied, it counts its strikes; make another one with again()"
+        )
 
 
 def _condition(

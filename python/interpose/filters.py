@@ -135,7 +135,7 @@ class Text(Filter):
 
 
 class JsonLines(Filter):
-    r"""Writes what happens as JSON, one object a line: `open`, `connect`, `data`, `end`, `close`, `missed`.
+    r"""Writes what happens as JSON, one object a line: `open`, `connect`, `data`, `end`, `fault`, `close`, `missed`.
 
     Bytes are `text` where they are UTF-8, and `base64` elsewhere. The arguments are those of Hexdump.
 

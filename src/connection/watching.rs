@@ -13,7 +13,10 @@ use crate::{
         handle::Connection,
         shared::{Edit, Shared},
     },
-    taps::event::{Event, EventKind, Place},
+    taps::{
+        event::{Event, EventKind, Place},
+        witness::Witnesses,
+    },
     words::{
         direction::{Both, Direction},
         interest::Interest,
@@ -72,6 +75,10 @@ pub(super) fn opened(context: &ConnectionContext, shared: &Shared) {
     let changes = by_hooks || filters::change(&context.filters) || !server.faults.is_unused();
     if changes {
         shared.set_changed();
+    }
+    let witnesses: Witnesses = context.filters.iter().filter_map(|filter| filter.witness().cloned()).collect();
+    if !witnesses.is_empty() {
+        shared.set_witnesses(witnesses);
     }
     report(context, shared, || EventKind::Opened { client: names.peer.clone(), local: names.local.clone(), changes });
 }

@@ -25,6 +25,7 @@ use crate::{
         inspect_limit::ShownBytes,
         read_requests::{Answered, Dialogues, Left, Unread, Wish},
     },
+    taps::witness::Witnesses,
     words::{
         addr::SocketName,
         direction::{Both, Direction},
@@ -91,6 +92,8 @@ pub(super) struct Seldom {
     is_changed: AtomicBool,
     /// The directions that have faults of their own, and not the server's.
     own_faults: Directions,
+    /// The witnesses of what happens.
+    witnesses: OnceLock<Witnesses>,
     /// Requested changes of the stages.
     edits: Mutex<Both<Vec<Edit>>>,
     dialogues: Dialogues,
@@ -288,6 +291,11 @@ impl Shared {
         self.seldom.get_or_init(Box::default).is_changed.store(true, Ordering::Relaxed);
     }
 
+    /// Keeps the witnesses of what happens to the connection, for faults. They are known when a client is accepted.
+    pub(crate) fn set_witnesses(&self, witnesses: Witnesses) {
+        let _ = self.seldom.get_or_init(Box::default).witnesses.set(witnesses);
+    }
+
     /// Returns true if `direction` has faults of its own, and not the server's.
     pub(crate) fn has_own_faults(&self, direction: Direction) -> bool {
         self.seldom.get().is_some_and(|seldom| seldom.own_faults.has(direction))
@@ -304,7 +312,8 @@ impl Shared {
             self.control.filtered.add(direction);
         }
         let read = self.meters[direction].ledger().read;
-        stages.set_faults(set::stages_of(faults, Place { seed, connection: self.id, direction, read }));
+        let witnesses = self.seldom.get().and_then(|seldom| seldom.witnesses.get()).cloned().unwrap_or_default();
+        stages.set_faults(set::stages_of(faults, &Place { seed, connection: self.id, direction, read, witnesses }));
     }
 
     /// Takes the requested changes of the stages of `direction`, in their order.

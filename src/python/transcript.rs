@@ -124,6 +124,7 @@ fn listed<'py>(py: Python<'py>, event: &Event) -> PyResult<Listed<'py>> {
             ("data", direction.word(), *place == Place::Out, *offset, PyBytes::new(py, bytes).into_any(), None)
         }
         EventKind::End { direction, place } => ("end", direction.word(), *place == Place::Out, 0, nothing(), None),
+        EventKind::Struck { direction, fault } => ("fault", direction.word(), false, 0, text(fault.to_string())?, None),
         EventKind::Closed { reason, error, .. } => ("closed", "", false, 0, text(reason.word().to_owned())?, error.clone()),
         EventKind::Missed { events, .. } => ("missed", "", false, 0, events.into_pyobject(py)?.into_any(), None),
     };

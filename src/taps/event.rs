@@ -1,6 +1,6 @@
 //! Events: what happened to a connection, for those that look at it.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 
@@ -61,6 +61,13 @@ pub enum EventKind {
         direction: Direction,
         /// Before or behind the hooks.
         place: Place,
+    },
+    /// A fault has struck a direction.
+    Struck {
+        /// The direction.
+        direction: Direction,
+        /// The fault, as its user would write it.
+        fault: Arc<str>,
     },
     /// The connection has ended. The last event of every connection.
     Closed {

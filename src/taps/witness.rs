@@ -1,6 +1,6 @@
 //! A witness, to which connections report their events.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::taps::{event::Event, queue::Queue, transcript::Transcript};
 
@@ -19,6 +19,9 @@ pub trait Witness: Send + Sync + fmt::Debug {
         let _ = bytes;
     }
 }
+
+/// The witnesses of a connection.
+pub type Witnesses = Arc<[Arc<dyn Witness>]>;
 
 impl Witness for Queue {
     fn put(&self, event: Event) {

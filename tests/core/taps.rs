@@ -48,6 +48,7 @@ fn lines(events: &[Event]) -> Vec<String> {
             format!("{} {offset} {}", direction.word(), String::from_utf8_lossy(bytes))
         }
         EventKind::End { direction, .. } => format!("{} end", direction.word()),
+        EventKind::Struck { direction, fault } => format!("{} {fault}", direction.word()),
         EventKind::Closed { reason, .. } => format!("closed {reason}"),
         EventKind::Missed { .. } => "missed".to_owned(),
     };

@@ -5,8 +5,9 @@ Only pytest loads this module, and it imports nothing of the package before a te
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from ._desk import Desk
 
 _DESK: pytest.StashKey[Desk] = pytest.StashKey()
+_SEED: pytest.StashKey[int] = pytest.StashKey()
+_WORKERS_SEED = "interpose_seed"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,6 +35,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="where to; default: a directory beside those of tmp_path",
     )
+    group.addoption(
+        "--interpose-seed",
+        metavar="N",
+        type=int,
+        default=None,
+        help="the seed of what faults draw, as a test that has failed shows it; default: another one for each run",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker, and choose the seed of the run."""
+    config.addinivalue_line(
+        "markers",
+        "tcp_fault(*faults): give each proxy that tcp_proxy makes for the test these faults, such as "
+        "interpose.faults.Latency(0.2); each test has its own, which have not struck",
+    )
+    seed = config.getoption("--interpose-seed")
+    if seed is None:
+        # A worker of pytest-xdist has that of its controller. One that a person has to type again is short.
+        seed = getattr(config, "workerinput", {}).get(_WORKERS_SEED, int.from_bytes(os.urandom(4), "big"))
+    if not 0 <= seed < 2**64:
+        raise pytest.UsageError(
+            f"--interpose-seed: {seed} is not between 0 and 2**64 - 1; give one that a run has shown"
+        )
+    config.stash[_SEED] = seed
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Give a worker of pytest-xdist the seed of the run."""
+    node.workerinput[_WORKERS_SEED] = node.config.stash[_SEED]
 
 
 @pytest.fixture
@@ -39,8 +73,9 @@ def tcp_proxy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     """Make TCP proxies for this test, each on a free port.
 
     With `p = tcp_proxy("localhost:5432")`, the client is to connect to `p.address`, `p.host` and `p.port`, or `str(p)`.
+    `p.add(Latency(0.2))` and `with p.fault(Cut(after_bytes=100)):` have faults of `interpose.faults` strike.
     `p.wait_for(b"COMMIT")`, `p.wait_for_connections(2)` and `p.wait_closed()` wait; `async def` tests write
-    `await p.aio.wait_for(b"COMMIT")`. `p.pause()`, `p.resume()`, `p.drop_all()` and `p.reset_all()` make trouble.
+    `await p.aio.wait_for(b"COMMIT")`. `p.pause()`, `p.refuse()`, `p.drop_all()` and `p.reset_all()` make trouble.
     `p.connections` and `p.transcript` are what has passed; `p.expect.connections(2)` is checked at the end. Hooks and
     settings are those of TheServer, and an exception in a callback fails the test.
     """
@@ -66,8 +101,8 @@ def tcp_proxy_session(
 def _made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyFactory]:
     from ._desk import Desk
 
-    desk = request.config.stash.setdefault(_DESK, Desk(request.config, tmp_path_factory))
-    with desk.factory(is_shared=request.scope != "function") as factory:
+    desk = request.config.stash.setdefault(_DESK, Desk(request.config, tmp_path_factory, request.config.stash[_SEED]))
+    with desk.factory(request.node, is_shared=request.scope != "function") as factory:
         yield factory
 
 

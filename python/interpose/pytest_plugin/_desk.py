@@ -6,11 +6,16 @@ import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .._faulting import faults_or_none
 from ..testing import Proxy, ProxyFactory
+from ._seed import seed_of
+
+if TYPE_CHECKING:
+    from .._fault import Fault
 
 # A name of a file; what stands for a test in it is not longer.
 _MOST_NAME = 100
@@ -19,16 +24,21 @@ _MOST_NAME = 100
 class Desk:
     """Keeps the factories whose fixtures are set up, checks their proxies and reports on them."""
 
-    def __init__(self, config: pytest.Config, folders: pytest.TempPathFactory) -> None:
+    def __init__(self, config: pytest.Config, folders: pytest.TempPathFactory, seed: int) -> None:
+        self._seed = seed
         self._when = str(config.getoption("--tcp-trace"))
         self._folder: Any = config.getoption("--tcp-trace-dir")
         self._folders = folders
         self._factories: list[tuple[ProxyFactory, bool]] = []
 
     @contextmanager
-    def factory(self, *, is_shared: bool) -> Generator[ProxyFactory]:
-        """Give a factory, and close it afterwards. One that is shared has proxies for several tests."""
-        factory = ProxyFactory(is_shared=is_shared)
+    def factory(self, node: pytest.Item, *, is_shared: bool) -> Generator[ProxyFactory]:
+        """Give a factory for a node, and close it afterwards. One that is shared has proxies for several tests."""
+
+        def seed(number: int) -> int:
+            return seed_of(self._seed, node.nodeid, number)
+
+        factory = ProxyFactory(is_shared=is_shared, faults=list if is_shared else lambda: _marked(node), seed=seed)
         entry = (factory, is_shared)
         self._factories.append(entry)
         try:
@@ -68,9 +78,13 @@ class Desk:
         ]
         is_wanted = self._when == "always" and report.when == "call"
         for number, proxy in enumerate(proxies, 1):
-            paths = self._written(item, number, proxy) if is_wanted or (report.failed and self._when == "fail") else []
+            writes = proxy.transcript and (is_wanted or (report.failed and self._when == "fail"))
+            paths = self._written(item, number, proxy) if writes else []
             if report.failed:
-                text = "\n".join([str(proxy.transcript), *(f"written: {path}" for path in paths)])
+                lines = [str(proxy.transcript), *(f"written: {path}" for path in paths)]
+                if any(event.kind == "fault" for event in proxy.transcript) or proxy.faults:
+                    lines.append(f"faults draw the same again with --interpose-seed={self._seed}")
+                text = "\n".join(lines)
                 report.sections.append((f"TCP through {proxy!r}", text))
 
     def reset(self) -> None:
@@ -88,3 +102,10 @@ class Desk:
         proxy.transcript.write_capture(paths[0])
         proxy.transcript.write_svg(paths[1])
         return paths
+
+
+def _marked(node: pytest.Item) -> list[Fault]:
+    """Return the faults that marks of a test name, those of its module first: others than in the test before."""
+    marks = reversed(list(node.iter_markers("tcp_fault")))
+    found = [fault for mark in marks for fault in faults_or_none(list(mark.args))]
+    return [fault.again() for fault in found]

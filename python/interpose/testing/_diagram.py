@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -34,7 +35,8 @@ class Row:
 
     `client` and `upstream` are the arrows between that side and the proxy: `""` for none, `">"` to the upstream, `"<"`
     to the client. `label` stands on them. `mark` is what happens to the lifelines: `""`, `"o"` where one begins, `"x"`
-    where all end, `"!"` for a note.
+    where all end, `"*"` where a fault
+    strikes, `"!"` for a note.
     """
 
     at: float
@@ -98,13 +100,17 @@ def _row(event: Event) -> Row:
         return Row(at, number, arrow if is_of_client else "", "" if is_of_client else arrow, "FIN", "")
     if event.kind == "closed":
         return _closed(event)
+    if event.kind == "fault":
+        return Row(at, number, "", "", "", printable(f"{event.text} strikes {event.direction}"), "*")
     text = f"{event.text} events found no room" if event.kind == "missed" else event.text
     return Row(at, number, "", "", "", printable(text), "!")
 
 
 def _closed(event: Event) -> Row:
     text = f"{event.text}: {event.detail}" if event.detail else event.text
-    if event.text in _IN_ORDER:
+    if event.text == "fault" and event.detail:
+        text = event.detail
+    if event.text in _IN_ORDER or (event.text == "fault" and not re.search("Reset|how='reset'", text)):
         return Row(event.at, event.connection, "", "", "", printable(text), "x")
     by = _RESETS.get(event.text, "")
     client, upstream = (">", ">") if by == "client" else ("<", "<") if by == "upstream" else ("<", ">")
@@ -208,6 +214,8 @@ def _line(row: Row, began: float) -> str:
 def _lifelines(row: Row, *, passes: bool) -> tuple[str, str, str]:
     if row.mark == "x":
         return "x", "x", "x"
+    if row.mark == "*":
+        return "|", "*", "|"
     if row.mark == "o":
         return ("o", "|", " ") if row.client else ("|", "|", "o")
     return "|", "+" if passes else "|", "|"

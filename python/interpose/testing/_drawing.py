@@ -43,7 +43,7 @@ def drawing(rows: Sequence[Row], missed: int) -> str:
 
 
 def _drawn(row: Row, y: int, began: float) -> list[str]:
-    ink = _INK.get(row.label, "#b00020" if row.mark == "!" else "#1a4f8b")
+    ink = _INK.get(row.label, "#b00020" if row.mark in ("!", "*") else "#1a4f8b")
     number = f"#{row.connection}" if row.connection else ""
     found = [_text(90, y, f"{(row.at - began) * 1000:.3f} ms", "end"), _text(100, y, number)]
     one_way = bool(row.client) and row.client == row.upstream and row.label != "RST"
@@ -53,9 +53,11 @@ def _drawn(row: Row, y: int, began: float) -> list[str]:
             found.append(_arrow(left, right, y, way, ink))
         if way and not (one_way and side == "upstream"):
             found.append(_text((left + right) // 2, y - 8, row.label, "middle", ink))
+    if row.mark == "*":
+        found.append(_text(_PROXY, y, "*", "middle", ink))
     if row.mark == "x":
         found += [_text(x, y, "x", "middle", ink) for x in (_CLIENT, _PROXY, _UPSTREAM)]
-    found.append(_text(_UPSTREAM + 20, y, row.text, ink=ink if row.mark == "!" else "#222"))
+    found.append(_text(_UPSTREAM + 20, y, row.text, ink=ink if row.mark in ("!", "*") else "#222"))
     return found
 
 

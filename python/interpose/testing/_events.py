@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 if TYPE_CHECKING:
     from .._native import Transcript as NativeTranscript
 
-Kind: TypeAlias = Literal["opened", "connected", "data", "end", "closed", "missed", "note"]
+Kind: TypeAlias = Literal["opened", "connected", "data", "end", "closed", "missed", "fault", "note"]
 """The kinds of events."""
 
 
@@ -18,12 +18,12 @@ class Event:
 
     * `at`: the time, in seconds since 1970. `connection`: the number of the connection, 0 for none.
     * `kind`: `"opened"` (a client was accepted), `"connected"` (the upstream is there), `"data"`, `"end"` (a side has
-      ended in order what it sends), `"closed"`, `"missed"` (events found no room), `"note"` (something was done to the
-      proxy).
-    * `direction`: `"to_upstream"` or `"to_client"`, for data and ends; else empty.
+      ended in order what it sends), `"closed"`, `"missed"` (events found no room), `"fault"` (one has struck), `"note"`
+      (something was done to the proxy).
+    * `direction`: `"to_upstream"` or `"to_client"`, for data, ends and faults; else empty.
     * `sent_on`: False for what a side has sent, True for the bytes that callbacks and filters have made of it.
     * `offset`, `data`: the place in the stream, and the bytes: of one read, or of one message where there is a framing.
-    * `text`: an address, a close reason, a note. `detail`: one line more, if there is any.
+    * `text`: an address, a close reason, a fault, a note. `detail`: one line more, if there is any.
 
     >>> from interpose.testing import Event
     >>> Event(0.0, 1, "data", "to_upstream", data=b"PING").data

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Unpack
 
 from .._forward import ForwardTo
 from ._keywords import ServerKeywords
 from ._proxy import KEEP, Proxy, stop_all
 
+if TYPE_CHECKING:
+    from .._fault import Fault
+
 
 class ProxyFactory:
     """Makes proxies that serve at once: the fixture `tcp_proxy` is one. close() stops them all.
 
-    With `is_shared` they serve several tests.
+    With `is_shared` they serve several tests. `faults` makes those that each has before its own, and `seed` its seed.
 
     >>> from interpose.testing import ProxyFactory
     >>> make = ProxyFactory()
@@ -22,7 +26,14 @@ class ProxyFactory:
     >>> make.close()
     """
 
-    def __init__(self, *, is_shared: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        is_shared: bool = False,
+        faults: Callable[[], Sequence[Fault]] = list,
+        seed: Callable[[int], int | None] = lambda _: None,
+    ) -> None:
+        self._faults, self._seed = faults, seed
         self._is_shared = is_shared
         self.proxies: list[Proxy] = []
         """The proxies that were made, in order."""
@@ -37,6 +48,10 @@ class ProxyFactory:
         **settings: Unpack[ServerKeywords],
     ) -> Proxy:
         """Return a new proxy, which serves already. The arguments are those of Proxy."""
+        if before := self._faults():
+            settings["faults"] = [*before, *settings.get("faults", ())]
+        if settings.get("seed") is None:
+            settings["seed"] = self._seed(len(self.proxies))
         proxy = Proxy(forward_to, host=host, port=port, keep=keep, **settings)
         self.proxies.append(proxy)
         # The loop of one test is gone in the next.

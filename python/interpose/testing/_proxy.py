@@ -18,7 +18,7 @@ from ._keeping_server import KeepingServer
 from ._keywords import ServerKeywords
 from ._leaving import leave, leave_async
 from ._looking_filters import Gates, Recording
-from ._proxy_hooks import ProxyHooks
+from ._proxy_faults import ProxyFaults
 from ._proxy_names import ProxyNames
 from ._searching import Direction, direction_of
 from ._transcript import Transcript
@@ -61,14 +61,15 @@ class Undo:
         self._undo()
 
 
-class Proxy(Waits, ProxyHooks, ProxyNames):
+class Proxy(Waits, ProxyFaults, ProxyNames):
     """A proxy for a test. It listens from the constructor on, on a free port, and serves from `with` or start() on.
 
     * `forward_to`: the server that the client under test is for, as TheServer has it. None needs an `on_accept`.
     * `host`, `port`: where to listen; 0 is any free port.
     * `keep`: the bytes of memory that the transcript may take.
-    * hooks, `framing`, `filters`, `timeouts`, `limits` and so on: as TheServer has them. A callback that is `async def`
-      runs on the loop of asyncio in which the proxy was started, or the callback was given; else on one of its own.
+    * hooks, `faults`, `seed`, `framing`, `filters`, `timeouts`, `limits` and so on: as TheServer has them. A callback
+      that is `async def` runs on the loop of asyncio in which the proxy was started, or the callback was given; else on
+      one of its own.
 
     What a callback raises, a failed `assert` too, comes out when `with` is left, and fails the test. Leaving takes
     20 ms at most, whatever clients do: their connections are ended in order, and reset if they do not end. Raises what
@@ -107,6 +108,7 @@ class Proxy(Waits, ProxyHooks, ProxyNames):
         self.server = self._server = KeepingServer(host, port, forward_to, **settings)
         self._recorded = recording.transcript
         self._hooks = dict(self._server._callbacks._given)  # pyright: ignore[reportPrivateUsage]
+        self._given_faults = self._server.faults
         # One that outlives a test must not have its loop.
         self._takes_loop = True
         self._watch = Watch(self._recorded, self._server)
@@ -202,13 +204,14 @@ class Proxy(Waits, ProxyHooks, ProxyNames):
         return len(natives)
 
     def reset(self) -> None:
-        """Begin anew, for the next test: nothing has passed, nothing is expected, hooks are as they were given.
+        """Begin anew, for the next test: nothing has passed or is expected, hooks and faults are as they were given.
 
         Connections that live go on, and count for the next test once something comes on them. A proxy that serves
         several tests is reset between them by the pytest plugin.
         """
         self.resume()
         self._server.resume_listening()
+        self._server.faults = self._given_faults
         self._server._callbacks.replace(self._hooks)  # pyright: ignore[reportPrivateUsage]
         self._server._callbacks.reports.take()  # pyright: ignore[reportPrivateUsage]
         self._watch.forget()

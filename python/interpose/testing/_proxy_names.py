@@ -37,6 +37,8 @@ _NAMES = {
     **dict.fromkeys(("clients", "conns", "sessions"), "connections"),
     **dict.fromkeys(("asyncio", "asynchronous", "awaitable"), "aio"),
     **dict.fromkeys(("addtoxic", "addfault", "inject"), "add()"),
+    **dict.fromkeys(("toxics", "toxic", "faultlist"), "faults"),
+    **dict.fromkeys(("removetoxic", "removefault", "delete"), "remove()"),
 }
 
 

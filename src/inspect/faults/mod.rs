@@ -18,6 +18,7 @@ pub mod set;
 pub mod slicer;
 pub mod stage;
 pub mod stall;
+pub mod strikes;
 
 #[cfg(test)]
 mod tests;

@@ -9,9 +9,10 @@ use std::{
 };
 
 pub use super::fault::Fault;
-use super::{random::Random, stage::FaultStage};
+use super::{random::Random, stage::FaultStage, strikes::Strikes};
 use crate::{
     inspect::Stage,
+    taps::witness::Witnesses,
     words::{direction::Direction, lock::EvenPoisoned},
 };
 
@@ -19,7 +20,7 @@ use crate::{
 pub type Faults = Arc<[Arc<Fault>]>;
 
 /// A direction of a connection, for the stages of its faults.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Place {
     /// The seed of the server's faults.
     pub seed: u64,
@@ -28,14 +29,23 @@ pub struct Place {
     pub direction: Direction,
     /// The number of bytes of the direction that were read before.
     pub read: u64,
+    /// The witnesses of what strikes.
+    pub witnesses: Witnesses,
 }
 
 /// Returns the stages of faults for a direction, each with the number of its fault.
-pub fn stages_of(faults: &[Arc<Fault>], place: Place) -> Vec<(u64, Box<dyn Stage>)> {
+pub fn stages_of(faults: &[Arc<Fault>], place: &Place) -> Vec<(u64, Box<dyn Stage>)> {
     let here = faults.iter().enumerate().filter(|(_, fault)| fault.directions[place.direction]);
     here.map(|(index, fault)| {
         let random = Random::of(&[place.seed, place.connection, place.direction as u64, index as u64]);
-        (fault.number, Box::new(FaultStage::new(Arc::clone(fault), random, place.read)) as Box<dyn Stage>)
+        let Place { connection, direction, witnesses, .. } = place;
+        let strikes = Strikes {
+            fault: Arc::clone(fault),
+            connection: *connection,
+            direction: *direction,
+            witnesses: Arc::clone(witnesses),
+        };
+        (fault.number, Box::new(FaultStage::new(strikes, random, place.read)) as Box<dyn Stage>)
     })
     .collect()
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use super::{effect::Effect, fault::Fault, message::Change, occurrence::Search, random::Random};
+use super::{effect::Effect, fault::Fault, message::Change, occurrence::Search, random::Random, strikes::Strikes};
 use crate::{
     inspect::{
         End, Outbox, Progress, Stage,
@@ -21,6 +21,7 @@ use crate::{
 #[derive(Debug)]
 pub struct FaultStage {
     fault: Arc<Fault>,
+    strikes: Strikes,
     random: Random,
     search: Search,
     /// The effect, once it has begun.
@@ -30,9 +31,10 @@ pub struct FaultStage {
 
 impl FaultStage {
     /// Returns the stage of a direction of which `read` bytes have passed already.
-    pub fn new(fault: Arc<Fault>, random: Random, read: u64) -> Self {
+    pub fn new(strikes: Strikes, random: Random, read: u64) -> Self {
+        let fault = Arc::clone(&strikes.fault);
         let search = Search::new(&fault.condition, read);
-        let mut stage = Self { search, random, act: None, messages: None, fault };
+        let mut stage = Self { search, random, act: None, messages: None, fault, strikes };
         if let (Effect::Message(change), Some(_)) = (&stage.fault.effect, &stage.fault.condition.matcher) {
             stage.act = Some(Box::new(stage.rewriting(change.clone())));
         }
@@ -41,7 +43,7 @@ impl FaultStage {
 
     /// Returns the stage that changes what matches, in a stream without messages.
     fn rewriting(&self, change: Change) -> RewriteStage {
-        let drawn = Drawn { fault: Arc::clone(&self.fault), change, random: Mutex::new(self.random.clone()) };
+        let drawn = Drawn { strikes: self.strikes.clone(), change, random: Mutex::new(self.random.clone()) };
         let matcher = self.fault.condition.matcher.clone();
         matcher.map_or_else(
             || unreachable!("it has a matcher"),
@@ -57,7 +59,7 @@ impl FaultStage {
     }
 
     fn message(&mut self, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
-        if !self.search.message(&chunk) || !self.fault.occurs(&mut self.random) {
+        if !self.search.message(&chunk) || !self.strikes.occurs(&mut self.random) {
             return pass(chunk, end, out);
         }
         let Effect::Message(change) = &self.fault.effect else {
@@ -94,7 +96,7 @@ impl Stage for FaultStage {
         while let Some(before) = self.search.next(&chunk) {
             let first = chunk.split_to(before);
             out.push(first);
-            if self.fault.occurs(&mut self.random) {
+            if self.strikes.occurs(&mut self.random) {
                 let now = out.now();
                 return self.begin(now).feed(chunk, end, out);
             }
@@ -105,7 +107,7 @@ impl Stage for FaultStage {
     fn resume(&mut self, out: &mut Outbox) -> Progress {
         if self.act.is_none() && self.messages.is_none() && self.search.is_due() {
             let _ = self.search.next(&[]);
-            if self.fault.occurs(&mut self.random) {
+            if self.strikes.occurs(&mut self.random) {
                 let now = out.now();
                 self.begin(now);
             }
@@ -140,7 +142,7 @@ impl FaultStage {
 /// Changes matched bytes where the fault strikes.
 #[derive(Debug)]
 struct Drawn {
-    fault: Arc<Fault>,
+    strikes: Strikes,
     change: Change,
     random: Mutex<Random>,
 }
@@ -148,7 +150,7 @@ struct Drawn {
 impl Made for Drawn {
     fn put(&self, matched: &[u8], into: &mut Vec<u8>) {
         let mut random = self.random.lock().even_poisoned();
-        if self.fault.occurs(&mut random) {
+        if self.strikes.occurs(&mut random) {
             into.extend(self.change.of(matched, &mut random));
         } else {
             into.extend_from_slice(matched);

@@ -21,6 +21,7 @@ use crate::{
         playbook::{Action, Later, Playbook, write},
     },
     matching::{literals::Literals, matcher::Matcher},
+    taps::{event::EventKind, transcript::Transcript, witness::Witnesses},
     words::{
         direction::{Both, Direction},
         outcome::CloseReason,
@@ -44,7 +45,7 @@ fn matching(literal: &str) -> Condition {
 }
 
 fn place(connection: u64) -> Place {
-    Place { seed: 7, connection, direction: Direction::ToUpstream, read: 0 }
+    Place { seed: 7, connection, direction: Direction::ToUpstream, read: 0, witnesses: Witnesses::default() }
 }
 
 fn book(faults: &[Arc<Fault>]) -> Playbook {
@@ -53,7 +54,7 @@ fn book(faults: &[Arc<Fault>]) -> Playbook {
 
 fn book_of(faults: &[Arc<Fault>], connection: u64) -> Playbook {
     let mut stages = Stages::default();
-    stages.set_faults(stages_of(faults, place(connection)));
+    stages.set_faults(stages_of(faults, &place(connection)));
     let mut book = Playbook::of(stages);
     // As the relay does once the stages of a live connection were changed.
     book.wake();
@@ -230,7 +231,7 @@ fn what_is_drawn_depends_on_the_seed_the_connection_the_direction_and_the_fault_
     let draws = |seed, connection, direction| -> Vec<Vec<u8>> {
         let faults = [fault(Effect::Message(Change::Drop), Condition { probability: 0.5, ..matching("x") })];
         let mut stages = Stages::default();
-        stages.set_faults(stages_of(&faults, Place { seed, connection, direction, read: 0 }));
+        stages.set_faults(stages_of(&faults, &Place { seed, connection, direction, read: 0, witnesses: Witnesses::default() }));
         let mut book = Playbook::of(stages);
         (0..40)
             .map(|_| {
@@ -252,16 +253,35 @@ fn a_fault_that_stays_keeps_its_state_when_others_come_and_go() {
     let mut book = book(std::slice::from_ref(&cut));
     book.feed("ab").expect([write(b"ab")]);
     let both = [Arc::clone(&other), Arc::clone(&cut)];
-    book.edit(|stages| stages.set_faults(stages_of(&both, place(1)))).feed("c").expect([write(b"c")]);
-    book.edit(|stages| stages.set_faults(stages_of(&[cut], place(1)))).feed("de");
+    book.edit(|stages| stages.set_faults(stages_of(&both, &place(1)))).feed("c").expect([write(b"c")]);
+    book.edit(|stages| stages.set_faults(stages_of(&[cut], &place(1)))).feed("de");
     book.expect([write(b"d"), Action::Close(CloseReason::Fault)]);
 }
 
 #[test]
 fn faults_stand_behind_the_other_stages() {
     let mut stages = Stages::default().after_hook(Later(MS));
-    stages.set_faults(stages_of(&[cut(How::Fin, after(1))], place(1)));
+    stages.set_faults(stages_of(&[cut(How::Fin, after(1))], &place(1)));
     stages.set_filters((Vec::new(), vec![Box::new(Later(MS))]));
     let mut book = Playbook::of(stages);
     book.feed(Bytes::from_static(b"ab")).expect([]).pass(2 * MS).expect([write(b"a"), Action::Close(CloseReason::Fault)]);
+}
+
+#[test]
+fn each_strike_is_reported_and_nothing_else() {
+    let record = Arc::new(Transcript::new(usize::MAX));
+    let witnesses: Witnesses = Arc::new([record.clone()]);
+    let matcher = Some(Arc::new(Matcher::Literals(Literals::new(&["x"]).unwrap())));
+    let faults =
+        [fault(Effect::Message(Change::Drop), Condition { matcher, nth: Some(2), times: Some(2), ..Condition::default() })];
+    let mut stages = Stages::default();
+    stages.set_faults(stages_of(&faults, &Place { witnesses, ..place(4) }));
+    Playbook::of(stages).feed("axb").feed("xcxdx").expect([write(b"axb"), write(b"cdx")]);
+    let seen: Vec<_> = record.events(0).1.into_iter().map(|event| (event.connection, event.kind)).collect();
+    let [(4, EventKind::Struck { direction: Direction::ToUpstream, fault: one }), (4, EventKind::Struck { fault: two, .. })] =
+        &seen[..]
+    else {
+        panic!("{seen:?}")
+    };
+    assert_eq!((&**one, &**two), ("Test()", "Test()"));
 }

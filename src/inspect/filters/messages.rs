@@ -128,7 +128,7 @@ impl<S: Sink> Sink for Messages<S> {
                 self.unframe(event, Direction::ToClient)?;
                 self.connections.remove(&event.connection);
             }
-            EventKind::Data { .. } | EventKind::Connected { .. } => {}
+            EventKind::Data { .. } | EventKind::Connected { .. } | EventKind::Struck { .. } => {}
         }
         self.sink.event(event)
     }

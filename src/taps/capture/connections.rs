@@ -93,6 +93,7 @@ impl Connections {
                 }
             }
             EventKind::Missed { bytes, .. } => open.missed += bytes,
+            EventKind::Struck { direction, fault } => open.client.comment(format!("fault {}: {fault}", direction.word())),
             EventKind::Opened { .. } | EventKind::Connected { .. } | EventKind::Closed { .. } => {}
         }
     }

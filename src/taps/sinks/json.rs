@@ -40,6 +40,9 @@ impl Render for JsonLines {
                 object.text("event", "end");
                 way(&mut object, *direction, *place);
             }
+            EventKind::Struck { direction, fault } => {
+                object.text("event", "fault").text("direction", &direction.word()).text("fault", &fault);
+            }
             EventKind::Closed { reason, error, ledgers } => {
                 object.text("event", "close").text("reason", &reason);
                 if let Some(error) = error {
@@ -181,6 +184,13 @@ mod tests {
             r#"{{"time": "2026-11-27T14:20:01.000012Z", "connection": 3, "event": "close", "reason": "finished", "to_upstream": {some}, "to_client": {none}}}"#
         );
         assert_eq!(rendered(1_795_789_201, kind), expected + "\n");
+    }
+
+    #[test]
+    fn a_strike_names_its_fault() {
+        let text = rendered(0, EventKind::Struck { direction: Direction::ToClient, fault: "Cut(\"\")".into() });
+        let expected = r#""event": "fault", "direction": "to_client", "fault": "Cut(\"\")"}"#;
+        assert!(text.ends_with(&format!("{expected}\n")), "{text}");
     }
 
     #[test]

@@ -97,6 +97,13 @@ impl LineStyle {
                     let _ = write!(out, "{} end", sign(*direction));
                 });
             }
+            EventKind::Struck { direction, fault } => {
+                self.colored(out, Color::Bold, |out| {
+                    let _ = write!(out, "{} fault", sign(*direction));
+                });
+                out.push(b' ');
+                inert::push_text(out, fault.as_bytes());
+            }
             EventKind::Closed { reason, error, ledgers } => {
                 self.colored(out, Color::Bold, |out| out.extend(b"closed"));
                 let (up, down) = (ledgers.to_upstream.delivered, ledgers.to_client.delivered);

@@ -64,6 +64,14 @@ mod tests {
     }
 
     #[test]
+    fn a_strike_names_its_fault_and_does_nothing_to_a_terminal() {
+        let kind = EventKind::Struck { direction: Direction::ToUpstream, fault: "Cut(\x1b)".into() };
+        let mut out = Vec::new();
+        Text::new(LineStyle::default(), None).render(&Event { connection: 1, at: UNIX_EPOCH, kind }, &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), "00:00:00.000000 #1 > fault Cut(\\x1b)\n");
+    }
+
+    #[test]
     fn long_ones_are_cut_and_colours_are_closed() {
         let expected =
             "\x1b[2m00:00:00.000000 #1\x1b[0m \x1b[32m< ab\x1b[0m\n\x1b[2m00:00:00.000000 #1\x1b[0m < ... and 1 more bytes\n";

@@ -55,6 +55,7 @@ def test_what_goes_on_as_it_came_is_one_arrow_and_what_is_changed_are_two() -> N
         ("client_reset", "x----- RST ------>x----- RST ------>x"),
         ("upstream_lost", "x<----- RST ------x<----- RST ------x"),
         ("aborted", "x<----- RST ------x----- RST ------>x"),
+        ("fault", "x                 x                 x"),
     ],
 )
 def test_ends_are_as_they_were(reason: str, arrows: str) -> None:
@@ -67,8 +68,16 @@ def test_ends_are_as_they_were(reason: str, arrows: str) -> None:
     assert lines_of(events) == [
         "1  |----- FIN -------+---------------->|",
         "1  |                 |<----- FIN ------|",
-        f"1  {arrows}  {reason}: why",
+        f"1  {arrows}  {'' if reason == 'fault' else f'{reason}: '}why",
     ]
+
+
+def test_faults_are_where_they_struck() -> None:
+    events = [data(1.0, DOWN, b"ab"), Event(1.1, 1, "fault", DOWN, text="faults.Cut(after_bytes=1)")]
+    assert (
+        lines_of(events)[1] == "1  |                 *                 |  faults.Cut(after_bytes=1) strikes to_client"
+    )
+    assert "faults.Cut(after_bytes=1) strikes to_client" in drawing(rows_of(events), 0)
 
 
 def test_many_reads_in_a_row_are_one() -> None:
