@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import logging
 import os
 import select
 import sys
@@ -10,7 +11,7 @@ import threading
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, cast
 
-from ._exceptions import ConfigError, RuntimeStartError, wrong_type
+from ._exceptions import ConfigError, RuntimeStartError, printable, wrong_type
 
 
 class TextWriter(Protocol):
@@ -80,7 +81,7 @@ def _of_object(file: TextWriter, name: str) -> Output:
     try:
         descriptor = cast("int", file.fileno())  # type: ignore[attr-defined]  # pyright: ignore
     except (AttributeError, OSError, ValueError):
-        hand = _Hand(file)
+        hand = _Hand(file, name)
         return Output(name, hand.writer, hand)
     flush = getattr(file, "flush", None)
     if callable(flush):
@@ -92,47 +93,97 @@ def _of_object(file: TextWriter, name: str) -> Output:
 class _Hand(_Opened):
     """A pipe whose text a thread of Python's hands to an object: no native thread calls Python."""
 
-    def __init__(self, file: TextWriter) -> None:
-        self._reader, writer = os.pipe()
+    def __init__(self, file: TextWriter, name: str) -> None:
+        reader, writer = os.pipe()
         super().__init__(writer)
         self.writer = writer
-        self._busy = threading.Lock()
+        self._reader = _Reader(reader)
         # The thread knows the reader's end and no more, so that the last reference closes the pipe.
         thread = threading.Thread(
-            target=_hand, args=(self._reader, self._busy, file), name="interpose-filter-output", daemon=True
+            target=_hand, args=(self._reader, file, name), name="interpose-filter-output", daemon=True
         )
         try:
             thread.start()
         except RuntimeError as error:
-            os.close(self._reader)
+            self._reader.close()
             raise RuntimeStartError(f"thread {thread.name}: {error}; raise the limit of processes") from error
 
     def is_drained(self) -> bool:
         """Return whether the object has all that was written."""
+        return self._reader.is_drained()
+
+
+class _Reader:
+    """The end of a pipe that a thread reads from, and others ask about."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._is_closed = False
+        # Held while bytes are on their way from the pipe to the object, and while the descriptor is closed.
+        self.busy = threading.Lock()
+
+    def wait(self) -> None:
+        """Return when there is something to read. The thread alone calls it, which closes the descriptor, too."""
+        _has_data(self._descriptor, None)
+
+    def read(self) -> bytes:
+        """Return bytes, or none at the end."""
+        return os.read(self._descriptor, 65536)
+
+    def is_drained(self) -> bool:
+        """Return whether nothing waits and nothing is on its way. It waits for no object."""
         if sys.platform == "win32":
             return True
-        with self._busy:
-            try:
-                return not select.select((self._reader,), (), (), 0)[0]
-            except (OSError, ValueError):
-                return True  # the object has failed
+        if not self.busy.acquire(blocking=False):
+            return False
+        try:
+            return self._is_closed or not _has_data(self._descriptor, 0)
+        finally:
+            self.busy.release()
+
+    def close(self) -> None:
+        """Close the descriptor, behind an is_drained() that is under way."""
+        with self.busy:
+            self._is_closed = True
+            os.close(self._descriptor)
 
 
-def _hand(reader: int, busy: threading.Lock, file: TextWriter) -> None:
+def _has_data(descriptor: int, milliseconds: int | None) -> bool:
+    """Wait for bytes or the end, or `milliseconds`; return whether there are some. On Windows return True at once."""
+    if sys.platform == "win32":
+        return True
+    # select() knows no descriptor beyond 1,023.
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(milliseconds))
+
+
+def _hand(reader: _Reader, file: TextWriter, name: str) -> None:
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    has_failed = False
     try:
         while True:
-            if sys.platform != "win32":
-                select.select((reader,), (), ())
-            with busy:
-                data = os.read(reader, 65536)
+            reader.wait()
+            with reader.busy:
+                data = reader.read()
                 if not data:
                     return
-                file.write(decoder.decode(data))
-    except Exception:  # noqa: BLE001 (an object that fails ends the looking)
-        pass
+                try:
+                    file.write(decoder.decode(data))
+                except BaseException as error:  # noqa: BLE001 (no object ends the looking of others)
+                    if not has_failed:
+                        _say_failed(name, error)
+                    has_failed = True
     finally:
-        os.close(reader)
+        reader.close()
+
+
+def _say_failed(name: str, error: BaseException) -> None:
+    logging.getLogger("interpose.tap").warning(
+        "%s: its write() raised %s; that text is lost, and the connections go on",
+        printable(name),
+        printable(f"{type(error).__name__}: {error}" if f"{error}" else type(error).__name__),
+    )
 
 
 def is_drained(kept: object) -> bool:

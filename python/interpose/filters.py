@@ -6,7 +6,7 @@ r"""Filters: native stages that watch or change what passes. No callback, and no
 
 A filter that looks never holds up a connection. What it sees waits in a queue of at most 8 MiB for a thread that writes
 it; what finds no room there is left out, and the output says so. An output that fails (a full disk, a reader that has
-gone) ends the looking, and nothing else.
+gone) ends the looking, and nothing else. An object whose `write` raises loses that text; the log says so once.
 
 Filters act in the order in which they are given: one that looks behind another sees what that has made of the bytes.
 They may be shared by servers, and given to a live server or to one side of a live connection.

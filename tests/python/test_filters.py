@@ -166,18 +166,81 @@ def test_an_output_that_fails_or_stands_still_holds_up_no_connection(case: str) 
         os.close(writer)
 
 
-def test_an_object_that_fails_ends_the_looking_alone() -> None:
-    class Broken:
-        def write(self, text: str) -> None:
-            raise ValueError(text)
+class Failing:
+    """Raises for the first texts, and keeps those that follow."""
 
+    name = "the\x1blist"
+
+    def __init__(self, failures: int) -> None:
+        self.left = failures
+        self.texts: list[str] = []
+
+    def write(self, text: str) -> None:
+        self.left -= 1
+        if self.left >= 0:
+            raise SystemExit(f"no room for {self.left}")
+        self.texts.append(text)
+
+
+def test_an_object_that_fails_is_in_the_log_once_and_gets_what_follows(caplog: pytest.LogCaptureFixture) -> None:
+    failing = Failing(2)
+    looking = filters.Text(failing)
+    with (
+        caplog.at_level("WARNING", "interpose.tap"),
+        Echo() as upstream,
+        TheServer("", 0, upstream.address, filters=[looking]) as server,
+        connect(server.address) as client,
+    ):
+        for data in (b"hello", b"again", b"third"):
+            assert echo(client, data) == data
+            assert looking.flush(20)
+    assert any("> third" in text for text in failing.texts)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the\\x1blist: its write() raised SystemExit: no room for 1; that text is lost, and the connections go on"
+    ]
+
+
+def test_an_object_that_blocks_holds_up_no_flush() -> None:
+    entered, gate = threading.Event(), threading.Event()
+
+    class Blocking:
+        def write(self, _: str) -> None:
+            entered.set()
+            gate.wait(20)
+
+    looking = filters.Text(Blocking())
     with (
         Echo() as upstream,
-        TheServer("", 0, upstream.address, filters=[filters.Text(Broken())]) as server,
+        TheServer("", 0, upstream.address, filters=[looking]) as server,
         connect(server.address) as client,
     ):
         assert echo(client, b"hello") == b"hello"
-        assert echo(client, b"again") == b"again"
+        assert entered.wait(20)
+        assert not looking.flush(0)
+        gate.set()
+        assert looking.flush(20)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors are limited otherwise there")
+def test_an_object_is_written_to_with_a_descriptor_beyond_1023(tmp_path: Path) -> None:
+    text = """
+        import io, os, resource
+        from interpose import TheServer, filters
+        from support.peers import Echo, connect, echo
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        reserved = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+        seen = io.StringIO()
+        looking = filters.Text(seen)
+        for descriptor in reserved:
+            os.close(descriptor)
+        with Echo() as upstream, TheServer("", 0, upstream.address, filters=[looking]) as server:
+            with connect(server.address) as client:
+                echo(client, b"hello")
+            assert looking.flush(20)
+        print("> hello" in seen.getvalue())
+    """
+    assert passes(tmp_path, text).split() == ["True"]
 
 
 def test_standard_output_has_everything_when_the_process_ends(tmp_path: Path) -> None:

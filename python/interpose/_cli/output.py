@@ -101,7 +101,7 @@ class Output:
                 rest = rest[os.write(self._descriptor, rest) :]
             except BlockingIOError:
                 # Somebody else who has the same terminal or pipe has made it non-blocking.
-                select.select((), (self._descriptor,), ())
+                _wait_for_room(self._descriptor)
             except OSError:
                 self._cut = self._cut or len(rest) < whole
                 return False
@@ -115,6 +115,16 @@ class Output:
         except (OSError, ValueError):
             return False
         return True
+
+
+def _wait_for_room(descriptor: int) -> None:
+    if hasattr(select, "poll"):
+        # select() knows no descriptor beyond 1,023.
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        poll.poll()
+    else:
+        select.select((), (descriptor,), ())
 
 
 class Outputs:
