@@ -11,6 +11,9 @@ from collections.abc import Callable
 # How long outputs may hold up an end.
 _SECONDS = 0.5
 _STEP_SECONDS = 0.005
+# How long it is not said again that some is left, and when it was said last.
+_SAID_SECONDS = 5.0
+_said = [-_SAID_SECONDS]
 
 # The one that waits for all filters, once there are some, with the process that has their threads: nothing is imported
 # for programs without them, and a forked child, which has no such thread, waits for nothing.
@@ -49,6 +52,11 @@ async def settle_async() -> None:
 
 
 def _say_that_some_is_left() -> None:
+    # The end of the process is right behind that of its server.
+    now = time.monotonic()
+    if now - _said[-1] < _SAID_SECONDS:
+        return
+    _said[:] = [now]
     logging.getLogger("interpose.tap").warning(
         "filters: an output is too slow: what passed last is not yet written there, and is lost if the process ends now"
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from interpose import ArgumentTypeError, CloseReason, ConfigError, TheServer, filters
 from support.peers import Echo, connect, echo
-from support.scripts import passes
+from support.scripts import passes, python
 
 Making = Callable[[object], filters.Filter]
 
@@ -198,6 +198,20 @@ def test_an_object_that_fails_is_in_the_log_once_and_gets_what_follows(caplog: p
     assert [record.getMessage() for record in caplog.records] == [
         "the\\x1blist: its write() raised SystemExit: no room for 1; that text is lost, and the connections go on"
     ]
+
+
+def test_an_output_that_is_too_slow_is_said_once_at_an_end(tmp_path: Path) -> None:
+    text = """
+        import logging, os
+        from interpose import TheServer, filters
+        from support.peers import Echo, connect, echo
+        logging.basicConfig(format="%(message)s")
+        reader, writer = os.pipe()
+        with Echo() as upstream, TheServer("", 0, upstream.address, filters=[filters.Hexdump(writer)]) as server:
+            with connect(server.address) as client:
+                echo(client, b"x" * 60_000)
+    """
+    assert python(tmp_path, text).err.count("an output is too slow") == 1
 
 
 def test_an_object_that_blocks_holds_up_no_flush() -> None:

@@ -63,7 +63,7 @@ def picture(command: str, said: str) -> str:
 
 
 def _always(said: str) -> str:
-    """Return the text with the times, dates and ports of one run, whichever it was."""
+    """Return the text with the times, dates, ports and processes of one run, whichever it was."""
 
     def same(found: re.Match[str]) -> str:
         text = found[0]
@@ -71,7 +71,7 @@ def _always(said: str) -> str:
             return "50314"
         return "2026-11-27" if "-" in text else "12:00:00" + re.sub(r"\d", "0", text[8:] if len(text) > 8 else "")
 
-    return VARIES.sub(same, said.replace("\r\n", "\n"))
+    return VARIES.sub(same, re.sub(r"\(pid \d+\)", "(pid 4711)", said.replace("\r\n", "\n")))
 
 
 def _lines(text: str) -> Iterator[list[tuple[str, Style]]]:
