@@ -16,6 +16,7 @@ Processes:
 * `processes`: child processes that are bounded and ended with everything they started; programs by name, or a skip.
 * `scripts`: Python scripts and the command, run to their end.
 * `proxies`: proxies in processes of their own: the command, and `proxy_process`, a program that a test asks and limits.
+* `pytest_runs`: runs of pytest within a test, for the plugin.
 * `repeated_exits`: a script that leaves while callbacks run, many times.
 * `example_scripts`: the scripts of examples/.
 * `doc_screens`: pictures of terminals, from the runs of pages; it writes them, too.

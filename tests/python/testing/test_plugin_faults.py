@@ -1,0 +1,69 @@
+"""Faults by marks, and the seed of a run."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from support.pytest_runs import Run, output_of
+
+FAULTS = """
+from interpose import faults
+
+pytestmark = pytest.mark.tcp_fault(faults.Latency(0.001))
+
+@pytest.mark.tcp_fault(faults.Reset(on_match=b"hello", times=1))
+@pytest.mark.parametrize("number", range(3))
+def test_each_has_its_own(tcp_proxy, number):
+    p = tcp_proxy(UPSTREAM)
+    assert [type(one).__name__ for one in p.faults] == ["Latency", "Reset"]
+    with pytest.raises(ConnectionResetError):
+        ask(p)
+    assert ask(p) == b"hello"
+
+def test_others_have_none_of_it(tcp_proxy):
+    own = faults.Stall(times=1)
+    p = tcp_proxy(UPSTREAM, faults=[own])
+    assert len(p.faults) == 2 and p.faults[1] is own
+
+def test_seeds(tcp_proxy):
+    one, two, given = tcp_proxy(UPSTREAM), tcp_proxy(UPSTREAM), tcp_proxy(UPSTREAM, seed=5)
+    assert one.seed != two.seed and given.seed == 5
+    print("seeds", one.seed, two.seed)
+    with one.fault(faults.Cut(after_bytes=2, direction="to_client")):
+        assert ask(one) == b"he"
+    assert False
+"""
+
+
+def test_marks_have_faults_in_force(run: Run) -> None:
+    result = run(FAULTS, "--interpose-seed=7", "--strict-markers")
+    result.assert_outcomes(passed=4, failed=1)
+    text = output_of(result)
+    assert re.search(r"\|  +\* +\|  Cut\(.*\) strikes to_client$", text, re.MULTILINE)
+    assert "faults draw the same again with --interpose-seed=7" in text
+    seeds = re.findall(r"^seeds (.*)", text, re.MULTILINE)
+    again = output_of(run(FAULTS, "--interpose-seed=7", "-k", "test_seeds"))
+    assert re.findall(r"^seeds (.*)", again, re.MULTILINE) == seeds
+    other = output_of(run(FAULTS, "-k", "test_seeds"))
+    assert re.findall(r"^seeds (.*)", other, re.MULTILINE) != seeds
+    assert re.search(r"with --interpose-seed=\d+$", other, re.MULTILINE)
+
+
+def test_a_seed_that_is_none_is_answered(run: Run) -> None:
+    result = run("", "--interpose-seed=-1")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "--interpose-seed: -1 is not between 0 and 2**64 - 1" in "\n".join(result.errlines)
+
+
+def test_workers_have_the_seed_of_the_run(run: Run) -> None:
+    tests = """
+@pytest.mark.parametrize("number", range(4))
+def test_it(request, number):
+    from interpose.pytest_plugin import _SEED
+    print("seed", request.config.stash[_SEED])
+    assert False
+"""
+    result = run(tests, "-n2", apart=True)
+    result.assert_outcomes(failed=4)
+    assert len(set(re.findall(r"^seed (\d+)$", output_of(result), re.MULTILINE))) == 1
