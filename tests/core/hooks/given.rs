@@ -94,7 +94,7 @@ fn a_loop_of_connected_unix_sockets_is_cut() {
         let servers = [&hooked.server, &through.server];
         until("every connection has ended", || servers.iter().all(|server| server.stats().active == 0));
         let accepted: u64 = servers.iter().map(|server| server.stats().accepted).sum();
-        assert!(accepted <= 11, "{accepted} connections");
+        assert!(accepted <= 16, "{accepted} connections");
         assert!(servers.iter().any(|server| server.stats().closed_for(CloseReason::LoopDetected) > 0));
     }
 }
