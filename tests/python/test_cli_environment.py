@@ -32,7 +32,7 @@ def test_a_slip_of_a_variable_is_answered_by_its_name(variable: str) -> None:
     assert SLIPS[variable] in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["INTERPOSE_PORT", "INTERPOSE_SERVICE_HOST", "INTERPOSE_SEEDS", "INTERPOSE_IDEL"])
+@pytest.mark.parametrize("name", ["INTERPOSE_PORT", "INTERPOSE_SERVICE_HOST", "INTERPOSE_TEAM", "INTERPOSE_IDEL"])
 def test_a_variable_that_is_somebody_else_s_is_left_alone(name: str) -> None:
     assert parse(WORDS, {name: "tcp://10.0.0.1:9090"}) == parse(WORDS, {})
 
