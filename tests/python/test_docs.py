@@ -57,6 +57,13 @@ def test_what_is_typed_is_in_blocks_that_run() -> None:
     assert typed == []
 
 
+def test_a_recipe_is_short() -> None:
+    page = ROOT / "docs/how-to/test-recipes.md"
+    lines = {block.title: len(block.text.splitlines()) for block in blocks_of(page) if block.title.startswith("test_")}
+    assert len(lines) >= 20
+    assert {title: number for title, number in lines.items() if number > 15} == {}
+
+
 def test_the_tutorials_script_is_eight_lines() -> None:
     first = README.split("```python\n", 1)[1].split("```", 1)[0]
     assert "def on_recv(" in first

@@ -56,7 +56,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def write_examples(folder: Path) -> int:
-    """Write every Python block of the documentation to a file of its own; return how many there are."""
+    """Write every Python block of the documentation to a file of its own; return how many there are.
+
+    What another block of its page imports has its own name as well.
+    """
     written = 0
     for page in PAGES:
         stem = re.sub(r"\W", "_", page.relative_to(ROOT).with_suffix("").as_posix().lower())
@@ -64,6 +67,9 @@ def write_examples(folder: Path) -> int:
             if block.language == "python":
                 (folder / f"{stem}_{block.line}.py").write_text(block.text, encoding="utf-8")
                 written += 1
+                if f"from {Path(block.title).stem} import" in page.read_text(encoding="utf-8"):
+                    assert not (folder / block.title).exists(), f"two pages have a {block.title} that is imported"
+                    (folder / block.title).write_text(block.text, encoding="utf-8")
     return written
 
 

@@ -66,6 +66,16 @@ def test_a_page_runs_in_its_order_with_its_files_and_servers(tmp_path: Path) -> 
     run_page(page)
 
 
+def test_a_pattern_uses_the_files_that_it_fits(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    files = "".join(f'```toml title="{name}.py"\n{name[-1]} = 1\n```\n' for name in ("one_a", "one_b"))
+    page.write_text(f"# Right\n\n{files}```console\n$ cat one_*.py\na = 1\nb = 1\n```\n")
+    run_page(page)
+    page.write_text(page.read_text().replace("cat one_*.py", "cat on_*.py"))
+    with pytest.raises(AssertionError, match="no command of the page uses one_a"):
+        run_page(page)
+
+
 def test_a_page_has_pictures_of_its_terminals(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"{RIGHT}\n```console\n$ printf '\\033[31m%s & all\\n' red\n```\n\n![It](screens/red.svg)\n")

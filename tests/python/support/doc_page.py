@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -120,8 +121,11 @@ class Page:
             assert block.language in READ, f"nothing runs a block of {block.language or 'no language'}"
 
     def _is_used(self, name: str) -> bool:
-        others = (one for one in blocks_of(self._page) if one.title != name)
-        return any(name in one.text or Path(name).stem in one.text for one in others)
+        others = [one.text for one in blocks_of(self._page) if one.title != name]
+        globs = [word for text in others for word in re.findall(r"[\w.]*\*[\w.]*\.py\b", text)]
+        return any(name in text or Path(name).stem in text for text in others) or any(
+            fnmatchcase(name, glob) for glob in globs
+        )
 
     def _type(self, one: Typed, *, session: bool, last: bool) -> None:
         self._make_room(one.command)
