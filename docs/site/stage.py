@@ -28,7 +28,16 @@ ELSEWHERE = {
 # The order of the pages in a folder, as far as it matters; others come behind these.
 ORDER = {
     "reference": ("index", "command", "messages"),
-    "explanation": ("ends", "backpressure", "lanes", "native-path", "architecture", "performance", "reliability"),
+    "explanation": (
+        "ends",
+        "backpressure",
+        "lanes",
+        "native-path",
+        "clients",
+        "architecture",
+        "performance",
+        "reliability",
+    ),
     "migrate": ("tutorial-script", "socat", "tcpdump", "mitmproxy", "pproxy"),
 }
 LANGUAGES = {".py": "python", ".rs": "rust", ".toml": "toml", ".sh": "bash"}
