@@ -15,7 +15,7 @@ Forward('smtp.example.com:25', connect_timeout=10)
 # The module typing would cost more than the rest of this file. Type checkers take this name as True.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from . import faults, filters, framing
+    from . import faults, filters, framing, replay
     from ._connection import Connection, Side
     from ._exceptions import (
         AddressError,
@@ -35,8 +35,10 @@ if TYPE_CHECKING:
         ReadError,
         ReadLimitError,
         ReadTimeoutError,
+        RecordError,
         RecvError,
         RecvTimeoutError,
+        ReplayError,
         ResolveError,
         RuntimeStartError,
         SendBufferFullError,
@@ -81,9 +83,11 @@ __all__ = [
     "ReadError",
     "ReadLimitError",
     "ReadTimeoutError",
+    "RecordError",
     "RecvError",
     "RecvTimeoutError",
     "Relay",
+    "ReplayError",
     "ResolveError",
     "RuntimeStartError",
     "SendBufferFullError",
@@ -98,6 +102,7 @@ __all__ = [
     "faulty",
     "filters",
     "framing",
+    "replay",
 ]
 
 _HOMES = {
@@ -116,7 +121,7 @@ def __getattr__(name: str) -> object:
 
     if name == "__version__":
         value: object = import_module("interpose._native").version
-    elif name in ("faults", "filters", "framing"):
+    elif name in ("faults", "filters", "framing", "replay"):
         value = import_module(f"interpose.{name}")
     elif name in __all__:
         home = next((module for module, names in _HOMES.items() if name in names), "_exceptions")

@@ -323,6 +323,28 @@ class ExpectationError(InterposeError, AssertionError):
     __module__ = "interpose"
 
 
+class RecordError(InterposeError, ValueError):
+    """A record of connections is broken, or is none, so it cannot be replayed.
+
+    >>> from interpose import RecordError
+    >>> issubclass(RecordError, ValueError)
+    True
+    """
+
+    __module__ = "interpose"
+
+
+class ReplayError(InterposeError, AssertionError):
+    """A replay went on otherwise than the record. Each line of the text is one connection that did.
+
+    >>> from interpose import ReplayError
+    >>> issubclass(ReplayError, AssertionError)
+    True
+    """
+
+    __module__ = "interpose"
+
+
 def wrong_type(name: str, value: object, wanted: str, advice: str) -> ArgumentTypeError:
     """Say that the argument `name` is not what was `wanted`. The value's own text is never asked for."""
     return ArgumentTypeError(f"{name}: it is {printable(type(value).__name__)}, not {wanted}; {advice}")

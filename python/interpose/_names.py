@@ -95,7 +95,7 @@ LENGTH_ARGUMENTS = table(
 )
 FILTERS = table(
     {
-        "Capture": "pcap pcapng wireshark record dump",
+        "Capture": "pcap pcapng wireshark dump",
         "Grep": "search only match matching find",
         "Hexdump": "hex dump hexa xxd",
         "JsonLines": "json jsonl ndjson",

@@ -34,13 +34,14 @@ from ._exceptions import ArgumentTypeError, ConfigError, wrong_type
 from ._filter import Direction, Filter, directions_of
 from ._names import CAPTURE_ARGUMENTS, FILTER_ARGUMENTS, FILTERS, names_checked, nearest
 from ._outputs import Output, OutputTo, output_of, wants_color
+from ._recording import Record
 from ._rewriting import Grep, Replace, ReplaceRegex
 
 if TYPE_CHECKING:
     from ._native import Framing as NativeFraming
     from .framing import Framing
 
-__all__ = ["Capture", "Filter", "Grep", "Hexdump", "JsonLines", "Replace", "ReplaceRegex", "Text"]
+__all__ = ["Capture", "Filter", "Grep", "Hexdump", "JsonLines", "Record", "Replace", "ReplaceRegex", "Text"]
 
 
 def _style(output: Output, color: bool | None) -> tuple[bool, int]:
@@ -158,7 +159,7 @@ class JsonLines(Filter):
 # A file with less than a packet would be followed by another at once.
 LEAST_FILE = 1024
 
-_CLASSES: tuple[type[Filter], ...] = (Grep, Hexdump, JsonLines, Replace, ReplaceRegex, Text)
+_CLASSES: tuple[type[Filter], ...] = (Grep, Hexdump, JsonLines, Record, Replace, ReplaceRegex, Text)
 
 
 class Capture(Filter):

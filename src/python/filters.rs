@@ -60,15 +60,26 @@ impl Filter {
 
     fn rendering(
         py: Python<'_>,
-        (name, descriptor): (String, i64),
+        output: (String, i64),
         render: impl Render + 'static,
         directions: Directions,
         framing: Option<&Framing>,
     ) -> PyResult<Self> {
+        Self::rendering_at(py, output, render, directions, (&[Place::In], false), framing)
+    }
+
+    fn rendering_at(
+        py: Python<'_>,
+        (name, descriptor): (String, i64),
+        render: impl Render + 'static,
+        directions: Directions,
+        places: (&[Place], bool),
+        framing: Option<&Framing>,
+    ) -> PyResult<Self> {
         let sink = Rendered::new(render, Output::new(copy_of(descriptor)?));
         match framing.map(Framing::core) {
-            None => Self::looking(py, name, sink, directions, (&[Place::In], false)),
-            Some(Some(framing)) => Self::looking(py, name, Messages::new(sink, framing), directions, (&[Place::In], false)),
+            None => Self::looking(py, name, sink, directions, places),
+            Some(Some(framing)) => Self::looking(py, name, Messages::new(sink, framing), directions, places),
             Some(None) => {
                 let message = "framing: a custom one calls Python, which what looks does not; give another, or leave it out";
                 Err(Kind::Type.raise(py, message))
@@ -154,6 +165,20 @@ impl Filter {
     #[staticmethod]
     fn json_lines(py: Python<'_>, output: (String, i64), directions: Directions, framing: Option<&Framing>) -> PyResult<Self> {
         Self::rendering(py, output, JsonLines, directions, framing)
+    }
+
+    /// Returns a filter that records what replays need: the bytes as they came, and as they are sent on where something may
+    /// change them.
+    #[staticmethod]
+    fn record(py: Python<'_>, output: (String, i64), framing: Option<&Framing>) -> PyResult<Self> {
+        Self::rendering_at(py, output, JsonLines, (true, true), (&[Place::In, Place::Out], true), framing)
+    }
+
+    /// Takes no more events, and waits, detached from the interpreter, until those before are written: at most `limit`
+    /// seconds. Returns true if they are.
+    fn finish(&self, py: Python<'_>, limit: f64) -> PyResult<bool> {
+        let limit: Duration = convert::seconds(py, "limit", Some(limit))?.unwrap_or_default();
+        Ok(py.detach(|| self.tap.as_ref().is_none_or(|tap| tap.finish(limit))))
     }
 
     /// Waits, detached from the interpreter, until everything that was seen before is written: at most `limit` seconds.

@@ -10,14 +10,10 @@ from collections.abc import Callable
 import interpose
 import pytest
 
-# Those of faults are tried where faults are.
-NO_CLASSES = ("MORE", "faults", "faulty", "filters", "framing")
+# Those of faults and replays are tried where these are.
+NO_CLASSES = ("MORE", "faults", "faulty", "filters", "framing", "replay")
 CLASSES = [
-    *(
-        getattr(interpose, name)
-        for name in interpose.__all__
-        if name not in ("MORE", "faults", "faulty", "filters", "framing")
-    ),
+    *(getattr(interpose, name) for name in interpose.__all__ if name not in NO_CLASSES),
     interpose.framing.Framing,
     *(getattr(interpose.filters, name) for name in interpose.filters.__all__),
 ]

@@ -36,6 +36,7 @@ PUBLIC = {
     "ReadError",
     "ReadLimitError",
     "ReadTimeoutError",
+    "RecordError",
     "RecvError",
     "RecvTimeoutError",
     "Ledger",
@@ -43,6 +44,7 @@ PUBLIC = {
     "NoUpstreamError",
     "Listen",
     "Relay",
+    "ReplayError",
     "ResolveError",
     "RuntimeStartError",
     "SendBufferFullError",
@@ -57,6 +59,7 @@ PUBLIC = {
     "faulty",
     "filters",
     "framing",
+    "replay",
 }
 
 

@@ -1,4 +1,4 @@
-"""The plugin for pytest: the fixture `tcp_proxy`. It is there wherever the package is installed.
+"""The plugin for pytest: the fixtures `tcp_proxy` and `tcp_replay`. It is there wherever the package is installed.
 
 Only pytest loads this module, and it imports nothing of the package before a test asks for a proxy.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from ..replay import ReplayFactory
     from ..testing import ProxyFactory
     from ._desk import Desk
 
@@ -98,10 +99,29 @@ def tcp_proxy_session(
     yield from _made(request, tmp_path_factory)
 
 
-def _made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyFactory]:
+@pytest.fixture
+def tcp_replay(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplayFactory]:
+    r"""Play recorded servers to the client of this test, each on a free port.
+
+    `r = tcp_replay("session.jsonl")` plays what `p.record("session.jsonl")` or `interpose record` has recorded: the
+    client is to connect to `r.address`, `r.host` and `r.port`, or `str(r)`. `mask=[rb"id=\d+"]` is for what differs
+    from one time to the next, `match="bytes"` for connections in another order, `timing="recorded"` for the pauses of
+    the record. The test fails where the client sends something else, and where it does not send all:
+    `r.expect_all(False)` allows that.
+    """
+    with _desk_of(request, tmp_path_factory).replays() as factory:
+        yield factory
+
+
+def _desk_of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Desk:
     from ._desk import Desk
 
-    desk = request.config.stash.setdefault(_DESK, Desk(request.config, tmp_path_factory, request.config.stash[_SEED]))
+    stash = request.config.stash
+    return stash.setdefault(_DESK, Desk(request.config, tmp_path_factory, stash[_SEED]))
+
+
+def _made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyFactory]:
+    desk = _desk_of(request, tmp_path_factory)
     with desk.factory(request.node, is_shared=request.scope != "function") as factory:
         yield factory
 
@@ -116,16 +136,16 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         raise
     except BaseException:
         # What a callback has raised is the cause, and comes with this.
-        _check(item.config)
+        _check(item.config, has_failed=True)
         raise
-    _check(item.config)
+    _check(item.config, has_failed=False)
     return result
 
 
-def _check(config: pytest.Config) -> None:
+def _check(config: pytest.Config, *, has_failed: bool) -> None:
     __tracebackhide__ = True
     if (desk := config.stash.get(_DESK, None)) is not None:
-        desk.check()
+        desk.check(has_failed=has_failed)
 
 
 @pytest.hookimpl(wrapper=True)

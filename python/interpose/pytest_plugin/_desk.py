@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .._faulting import faults_or_none
+from ..replay import ReplayFactory
 from ..testing import Proxy, ProxyFactory
 from ._seed import seed_of
 
@@ -30,6 +31,7 @@ class Desk:
         self._folder: Any = config.getoption("--tcp-trace-dir")
         self._folders = folders
         self._factories: list[tuple[ProxyFactory, bool]] = []
+        self._replays: list[ReplayFactory] = []
 
     @contextmanager
     def factory(self, node: pytest.Item, *, is_shared: bool) -> Generator[ProxyFactory]:
@@ -50,10 +52,27 @@ class Desk:
         for proxy in factory.proxies:
             proxy.server._raise_ended(None)  # pyright: ignore[reportPrivateUsage]
 
-    def check(self) -> None:
+    @contextmanager
+    def replays(self) -> Generator[ReplayFactory]:
+        """Give a factory of replays for a test, and close it afterwards."""
+        factory = ReplayFactory()
+        self._replays.append(factory)
+        try:
+            yield factory
+        finally:
+            self._replays.remove(factory)
+            factory.close()
+        factory.check_deferred()
+
+    def check(self, *, has_failed: bool) -> None:
         """Raise what callbacks have raised, and what was not as expected; of several proxies a group."""
         __tracebackhide__ = True
         raised: list[BaseException] = []
+        for replays in self._replays:
+            try:
+                replays.check(has_failed=has_failed)
+            except AssertionError as error:
+                raised.append(error)
         for factory, _ in self._factories:
             for proxy in factory.proxies:
                 try:

@@ -24,9 +24,10 @@ from .._addresses import Address
 from ._events import Event
 from ._expect import Expect
 from ._factory import ProxyFactory
-from ._proxy import Proxy, Undo
+from ._proxy import Proxy
 from ._searching import Seen
 from ._transcript import Transcript
+from ._undo import Undo
 from ._waits import AsyncWaits
 
 __all__ = ["Address", "AsyncWaits", "Event", "Expect", "Proxy", "ProxyFactory", "Seen", "Transcript", "Undo"]

@@ -20,14 +20,16 @@ from ._leaving import leave, leave_async
 from ._looking_filters import Gates, Recording
 from ._proxy_faults import ProxyFaults
 from ._proxy_names import ProxyNames
+from ._proxy_records import ProxyRecords
 from ._searching import Direction, direction_of
 from ._transcript import Transcript
+from ._undo import Undo
 from ._waiting import wait
 from ._waits import AsyncWaits, Waits
 from ._watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from .._filter import Filter
     from .._stats import Stats
@@ -38,30 +40,7 @@ KEEP = 8 * 1024 * 1024
 _GONE_SECONDS = 1.0
 
 
-class Undo:
-    """The end of something that was begun: with `with`, or never.
-
-    >>> from interpose.testing import Proxy
-    >>> with Proxy("127.0.0.1:7070") as proxy:
-    ...     with proxy.refuse():
-    ...         print(proxy.server.is_listening)
-    ...     print(proxy.server.is_listening)
-    False
-    True
-    """
-
-    def __init__(self, undo: Callable[[], None]) -> None:
-        self._undo = undo
-
-    def __enter__(self) -> None:
-        """Do nothing more."""
-
-    def __exit__(self, *_: object) -> None:
-        """End it."""
-        self._undo()
-
-
-class Proxy(Waits, ProxyFaults, ProxyNames):
+class Proxy(Waits, ProxyFaults, ProxyRecords, ProxyNames):
     """A proxy for a test. It listens from the constructor on, on a free port, and serves from `with` or start() on.
 
     * `forward_to`: the server that the client under test is for, as TheServer has it. None needs an `on_accept`.
@@ -209,6 +188,7 @@ class Proxy(Waits, ProxyFaults, ProxyNames):
         Connections that live go on, and count for the next test once something comes on them. A proxy that serves
         several tests is reset between them by the pytest plugin.
         """
+        self.end_records()
         self.resume()
         self._server.resume_listening()
         self._server.faults = self._given_faults
@@ -238,6 +218,7 @@ class Proxy(Waits, ProxyFaults, ProxyNames):
 
         Raises nothing of the test's: check() does. It may be called more than once.
         """
+        self.end_records()
         leave([self._server])
 
     def __enter__(self) -> Self:
@@ -262,6 +243,7 @@ class Proxy(Waits, ProxyFaults, ProxyNames):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Do what the end of `with` does, without blocking the loop of asyncio."""
+        self.end_records()
         await leave_async(self._server)
         self.__exit__(kind, error, trace)
 
@@ -286,4 +268,7 @@ class Proxy(Waits, ProxyFaults, ProxyNames):
 
 def stop_all(proxies: Iterable[Proxy]) -> None:
     """Stop proxies as Proxy.stop() does, all at the same time."""
-    leave([proxy._server for proxy in proxies])  # pyright: ignore[reportPrivateUsage]
+    stopped = list(proxies)
+    for proxy in stopped:
+        proxy.end_records()
+    leave([proxy._server for proxy in stopped])  # pyright: ignore[reportPrivateUsage]

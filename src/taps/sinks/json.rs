@@ -21,8 +21,11 @@ impl Render for JsonLines {
         object.text("time", &utc(event));
         object.number("connection", event.connection);
         match &event.kind {
-            EventKind::Opened { client, local, .. } => {
+            EventKind::Opened { client, local, changes } => {
                 object.text("event", "open").text("client", &client).text("local", &local);
+                if *changes {
+                    object.truth("changed");
+                }
             }
             EventKind::Connected { upstream, local } => {
                 object.text("event", "connect").text("upstream", &upstream).text("local", &local);
@@ -129,6 +132,11 @@ impl<'a> Object<'a> {
         self
     }
 
+    fn truth(&mut self, key: &str) {
+        self.key(key);
+        self.out.extend(b"true");
+    }
+
     fn ledger(&mut self, key: &str, ledger: Ledger) -> &mut Self {
         self.key(key);
         let mut inner = Object::begin(self.out);
@@ -151,7 +159,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::words::{direction::Both, outcome::CloseReason};
+    use crate::words::{addr::SocketName, direction::Both, outcome::CloseReason};
 
     fn rendered(seconds: u64, kind: EventKind) -> String {
         let mut out = Vec::new();
@@ -184,6 +192,13 @@ mod tests {
             r#"{{"time": "2026-11-27T14:20:01.000012Z", "connection": 3, "event": "close", "reason": "finished", "to_upstream": {some}, "to_client": {none}}}"#
         );
         assert_eq!(rendered(1_795_789_201, kind), expected + "\n");
+    }
+
+    #[test]
+    fn an_open_connection_says_if_something_may_change_what_passes() {
+        let name = || SocketName::Unix(String::new());
+        let opened = |changes| rendered(0, EventKind::Opened { client: name(), local: name(), changes });
+        assert!(opened(true).ends_with(", \"changed\": true}\n") && !opened(false).contains("changed"));
     }
 
     #[test]

@@ -1,0 +1,1 @@
+"""Records of connections, and replays of either side."""
