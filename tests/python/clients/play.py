@@ -111,6 +111,7 @@ def play(make: Callable[[str, int], Subject], trouble: Trouble, proxy: Proxy) ->
             assert client.ask(4) == "the answer"
             proxy.wait_closed(proxy.connections[-1], timeout=4)
         first = client.ask(LONG_NUMBER if trouble.is_long else 2)
+        assert fault.strikes, f"{fault} has not struck"
         proxy.remove(fault)
         if first == FOR_EVER:
             proxy.reset_all()
