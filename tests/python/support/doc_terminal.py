@@ -161,11 +161,12 @@ def listening(session: int) -> set[int]:
 
 def _session(session: int) -> list[int]:
     found: list[int] = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
+    for name in os.listdir("/proc"):
+        if name.isdigit():
             try:
-                if int((entry / "stat").read_text().rpartition(")")[2].split()[3]) == session:
-                    found.append(int(entry.name))
+                # To read each stat would take more time than most commands of the pages do.
+                if os.getsid(int(name)) == session:
+                    found.append(int(name))
             except OSError:
                 continue
     return found
