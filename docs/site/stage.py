@@ -38,7 +38,7 @@ ORDER = {
         "performance",
         "reliability",
     ),
-    "migrate": ("tutorial-script", "socat", "tcpdump", "mitmproxy", "pproxy"),
+    "migrate": ("tutorial-script", "socat", "tcpdump", "mitmproxy", "pproxy", "toxiproxy"),
 }
 LANGUAGES = {".py": "python", ".rs": "rust", ".toml": "toml", ".sh": "bash"}
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s]+)(\))")

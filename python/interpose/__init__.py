@@ -15,7 +15,7 @@ Forward('smtp.example.com:25', connect_timeout=10)
 # The module typing would cost more than the rest of this file. Type checkers take this name as True.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from . import faults, filters, framing, replay
+    from . import faults, filters, framing, replay, toxiproxy
     from ._connection import Connection, Side
     from ._exceptions import (
         AddressError,
@@ -103,6 +103,7 @@ __all__ = [
     "filters",
     "framing",
     "replay",
+    "toxiproxy",
 ]
 
 _HOMES = {
@@ -121,7 +122,7 @@ def __getattr__(name: str) -> object:
 
     if name == "__version__":
         value: object = import_module("interpose._native").version
-    elif name in ("faults", "filters", "framing", "replay"):
+    elif name in ("faults", "filters", "framing", "replay", "toxiproxy"):
         value = import_module(f"interpose.{name}")
     elif name in __all__:
         home = next((module for module, names in _HOMES.items() if name in names), "_exceptions")

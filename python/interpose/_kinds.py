@@ -277,6 +277,15 @@ class Target(Kind):
         return "none" if value is None else f"{value}"
 
 
+class ListenAddress(Target):
+    """An address to listen on, as a text, or None. A port alone is one of this machine only."""
+
+    metavar = "[HOST:]PORT"
+
+    def __init__(self, sample: str) -> None:
+        self.sample = sample
+
+
 def _address(name: str, value: object) -> str:
     """Return `value`, which must be the text of an address."""
     from . import _native

@@ -13,7 +13,7 @@ dataclasses of them that users have.
 from __future__ import annotations
 
 from ._framing_name import FramingName
-from ._kinds import Choice, Count, FileName, Seconds, Switch, Texts
+from ._kinds import Choice, Count, FileName, ListenAddress, Seconds, Switch, Texts
 from ._replacements import Replacements
 from ._rows import GROUPS, Group, Setting, group, rows_of, setting
 from ._server_settings_and_help import (
@@ -284,6 +284,15 @@ class CommandSettings:
         help="a file of listeners and settings, read again at SIGHUP",
         meaning="a file of listeners and settings, which takes the place of LISTEN and TARGET and is read again at "
         "SIGHUP",
+        in_file=False,
+    )
+    toxiproxy_api: str | None = setting(
+        default=None,
+        kind=ListenAddress("8474"),
+        flag="--toxiproxy-api",
+        others="toxiproxy api",
+        help="serve toxiproxy's HTTP API there",
+        meaning="where to serve toxiproxy's HTTP API, beside LISTEN and TARGET or without them",
         in_file=False,
     )
     on_reload: Literal["keep", "drain"] = setting(

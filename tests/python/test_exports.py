@@ -60,6 +60,7 @@ PUBLIC = {
     "filters",
     "framing",
     "replay",
+    "toxiproxy",
 }
 
 

@@ -73,7 +73,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "_hook_methods",
     ),
     "tutorial": ("_containers", "_script", "_tutorial_hooks", "_tutorial"),
-    "server": ("_ending", "_live_settings", "_listening", "_server", "_faulty", "replay", "__init__"),
+    "server": ("_ending", "_live_settings", "_listening", "_server", "_faulty", "replay", "toxiproxy", "__init__"),
     "testing": ("testing", "pytest_plugin"),
     "scripts": ("scripts",),
     "command": ("_cli", "__main__"),

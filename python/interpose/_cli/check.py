@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from .._addresses import SocketName, address_text, unix_path
 from .._exceptions import ConfigError, printable
 from .._forward import Forward
+from .._groups import Listen
 from .._service_names import numbered
 from .._settings_and_help import GROUPS, Setting, rows_of
 from .combinations import check as check_combinations
@@ -49,6 +50,14 @@ def run(words: Sequence[str]) -> int:
             found = connect(forward)
             wrong += not found.is_connected
             say(f"  {name}: {found.text}")
+    if options.command.toxiproxy_api is not None:
+        from .toxiproxy import ApiListener
+
+        ApiListener(options.command.toxiproxy_api, None)
+        say(f"{printable(options.command.toxiproxy_api)}: toxiproxy's API")
+        if why := occupied(options.command.toxiproxy_api, Listen()):
+            wrong += 1
+            say(f"  listen: {why}")
     if wrong:
         what = "1 thing is" if wrong == 1 else f"{wrong} things are"
         complain(f"check: {what} wrong with it; see the lines above")

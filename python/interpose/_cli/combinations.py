@@ -50,6 +50,8 @@ def check(listeners: Sequence[Chosen], command: CommandSettings, values: Values,
     # A variable may be there for other runs.
     if not has_file and on_reload in values and values[on_reload].rank == OPTION:
         _refuse(values, on_reload, f"{command.on_reload} is for a settings file that is read again; add --config FILE")
+    if not listeners:
+        _check_lonely(values)
     _check_set(listeners)
     captured: dict[str, Capturing] = {}
     for one in listeners:
@@ -66,6 +68,13 @@ def check(listeners: Sequence[Chosen], command: CommandSettings, values: Values,
             _refuse(one.values, row, f"standard output has what --{way} shows; add --output FILE, or write to a file")
         elif shown:
             _refuse(one.values, row, f"{path} is the file of --output, too; give another one")
+
+
+def _check_lonely(values: Values) -> None:
+    """Raise ConfigError for an option of listeners where there is none."""
+    for row, given in values.items():
+        if row.group != "command" and row.key != "faults.seed" and given.rank == OPTION:
+            _refuse(values, row, "it is for LISTEN and TARGET, which are missing; give them, or leave it out")
 
 
 def _check_set(listeners: Sequence[Chosen]) -> None:

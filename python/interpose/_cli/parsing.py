@@ -177,7 +177,8 @@ class _Parser(argparse.ArgumentParser):
 def parse(words: Sequence[str], variables: Mapping[str, str] = os.environ) -> Options:
     """Return what `words` mean, and `variables` where no option does; raise AddressError or ConfigError."""
     options = parser()
-    has_addresses = check(words, options, has_file=bool(variables.get("INTERPOSE_CONFIG")))
+    has_others = bool(variables.get("INTERPOSE_CONFIG") or variables.get("INTERPOSE_TOXIPROXY_API"))
+    has_addresses = check(words, options, has_file=has_others)
     found = options.parse_intermixed_args(words)
     if has_addresses:
         # Checked by name: an empty LISTEN is a slip of the shell's, not the library's default.
@@ -187,7 +188,8 @@ def parse(words: Sequence[str], variables: Mapping[str, str] = os.environ) -> Op
     given = settled(of_variables(variables, given), given)
     command: CommandSettings = groups_of(given)["command"]
     if has_addresses or command.config is None:
-        return Options((_listener(found.listen, found.target, given),), command, given)
+        alone = (_listener(found.listen, found.target, given),) if has_addresses else ()
+        return Options(alone, command, given)
     # tomllib is not imported without need.
     from . import config_file
 
@@ -210,7 +212,9 @@ def parse(words: Sequence[str], variables: Mapping[str, str] = os.environ) -> Op
 
 def _listener(address: str, target: str, values: Values, place: str = "") -> Listener:
     groups = groups_of(values)
-    del groups["command"]
+    if groups.pop("command").toxiproxy_api is not None and not groups["faults"].fault:
+        # The seed is for the toxics, then.
+        groups["faults"] = Misbehaving()
     connecting = groups.pop("forward")
     forward = Forward(
         target,

@@ -35,11 +35,46 @@ class Listening(Protocol):
         ...
 
 
+class Companion(Protocol):
+    """Another listener of the command, whose clients ask for servers."""
+
+    @property
+    def line(self) -> str:
+        """Return the line that says where it listens."""
+        ...
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether it answers no more."""
+        ...
+
+    def bind(self) -> None:
+        """Listen, and serve."""
+        ...
+
+    def servers(self) -> list[TheServer]:
+        """Return the servers that clients have asked for."""
+        ...
+
+    def wait(self) -> None:
+        """Return when it answers no more."""
+        ...
+
+    def begin_stop(self, drain: float) -> None:
+        """Answer no more, and begin to stop all its servers."""
+        ...
+
+    def finish(self, drain: float) -> None:
+        """Stop what is left, and return when all is closed."""
+        ...
+
+
 class Served:
     """Some listeners and their servers. A reload exchanges them; a stop ends all, and those that were taken away."""
 
-    def __init__(self, listeners: Sequence[Listening], drain: float) -> None:
+    def __init__(self, listeners: Sequence[Listening], drain: float, companion: Companion | None = None) -> None:
         self.drain = drain
+        self._companion = companion
         self._listeners = list(listeners)
         self._servers: list[TheServer] = []
         # Servers that a reload has taken away, whose connections may live on.
@@ -57,6 +92,13 @@ class Served:
     def bind(self) -> None:
         """Listen everywhere, or raise: then nothing listens."""
         self._servers = bound(self._listeners)
+        if self._companion is not None:
+            try:
+                self._companion.bind()
+            except BaseException:
+                for server in self._servers:
+                    server.stop(0.0)
+                raise
 
     def start(self) -> Iterator[str]:
         """Start each server, and yield its line."""
@@ -64,6 +106,8 @@ class Served:
             line = started(server, listener)
             self._watch(server)
             yield line
+        if self._companion is not None:
+            yield self._companion.line
         self.ready.set()
 
     def _watch(self, server: TheServer) -> None:
@@ -90,6 +134,8 @@ class Served:
             with self._lock:
                 left = [one for one in (*self._servers, *self._leaving) if one not in waited]
             if not left:
+                if self._companion is not None:
+                    self._companion.wait()
                 return
             with suppress(ServerStoppedError):
                 left[0].main_loop()
@@ -103,6 +149,8 @@ class Served:
         self.begin_stop(self.drain)
         for server in (*self._servers, *self._leaving):
             server.stop(self.drain)
+        if self._companion is not None:
+            self._companion.finish(self.drain)
 
     def begin_stop(self, drain: float) -> None:
         """Begin to stop all servers, without waiting for them."""
@@ -110,21 +158,25 @@ class Served:
             self._stopping = True
             for server in (*self._servers, *self._leaving):
                 server._native.stop(drain)  # pyright: ignore[reportPrivateUsage]
+            if self._companion is not None:
+                self._companion.begin_stop(drain)
 
     def counts(self) -> tuple[int, int]:
         """Return the connections that live, and those that were accepted since the start."""
-        with self._lock:
-            stats = [server.stats for server in (*self._servers, *self._leaving)]
+        stats = [server.stats for server in self.servers()]
         return sum(one.active for one in stats), sum(one.accepted for one in stats)
 
     def servers(self) -> list[TheServer]:
         """Return all servers, also those that were taken away and whose connections may live on."""
         with self._lock:
-            return [*self._servers, *self._leaving]
+            asked = [] if self._companion is None else self._companion.servers()
+            return [*self._servers, *self._leaving, *asked]
 
     @property
     def is_over(self) -> bool:
         """True once no server listens any more."""
+        if self._companion is not None and not self._companion.is_over:
+            return False
         return all(server._native.is_closed for server in self.servers())  # pyright: ignore[reportPrivateUsage]
 
     def pairs(self) -> list[tuple[Listening, TheServer]]:

@@ -61,7 +61,8 @@ _COMMANDS = (*(row.name for row in COMMANDS if row.name), *_WORDS)
 def check(words: Sequence[str], parser: argparse.ArgumentParser, *, has_file: bool = False) -> bool:
     """Raise ConfigError for the first slip that `words` have; return whether LISTEN and TARGET are among them.
 
-    They may be missing where a file has listeners: where --config is given, or without it if `has_file`.
+    They may be missing where a file has listeners, or an API makes them: where --config or --toxiproxy-api is given, or
+    without those if `has_file`.
     """
     known: dict[str, argparse.Action] = {}
     for action in parser._actions:  # pyright: ignore[reportPrivateUsage]
@@ -100,7 +101,7 @@ def check(words: Sequence[str], parser: argparse.ArgumentParser, *, has_file: bo
         if addresses:
             _refuse(addresses[0], "LISTEN and TARGET stand in the file, as [[listener]]; leave them or --config out")
         return False
-    if addresses or not has_file:
+    if addresses or not (has_file or "--toxiproxy-api" in given):
         _check_addresses(addresses)
         return True
     return False

@@ -5,6 +5,7 @@ The two ends of a connection:
 * `peers`: clients and upstreams as plain sockets, an echoing upstream, and how a stream ended ("eof" or "reset").
 * `addresses`: the address of a server, and how it treats a visitor.
 * `exchanges`: one exchange through a server, an upstream that keeps all it gets, and main_loop() with work beside it.
+* `toxiproxy_client`: calls of the HTTP API of toxiproxy.
 * `dialogues`: dialogues in the protocols that framings know, message by message, and two ends that hold them.
 * `connection_pairs`: one proxied connection with both its ends at hand, sides swapped or not.
 * `background_traffic`: clients that echo without end while a test stops, forks or leaves.
