@@ -38,6 +38,8 @@ ELSEWHERE = {
 PROGRAM = re.compile(r"(?:^|[|;]\s*|&&\s*)([A-Za-z][\w.-]*)(?=\s|$)")
 # Programs that a shell has, or that are ours.
 KNOWN = {"cd", "echo", "printf", "export", "sleep", "kill", "interpose", "python", "python3", "true", "exit"}
+# A reader has no other plugins of pytest. Those that are installed here take seconds to be imported.
+PYTEST = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "interpose.pytest_plugin"}
 # Programs that refuse to run as root.
 UNPRIVILEGED = ("initdb", "postgres", "createdb")
 NOBODY = 65534
@@ -155,7 +157,7 @@ class Page:
     def _open(self, one: Typed) -> Terminal:
         prefix = self._network.prefix if self._network else []
         path = f"{self._programs}:{os.environ['PATH']}"
-        env = environment({"PATH": path, "TERM": "xterm-256color", "HOME": str(self._folder)})
+        env = environment({"PATH": path, "TERM": "xterm-256color", "HOME": str(self._folder), **PYTEST})
         terminal = Terminal(one, [*prefix, "bash", "-c", one.command], self._folder, env)
         self._terminals.append(terminal)
         self._typed.append(terminal)
