@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
+from interpose import BindError, TheServer
 from interpose.toxiproxy import _proxies, _proxy
-from support.peers import Echo
-from support.toxiproxy_client import Client
+from support.peers import Echo, free_port
+from support.toxiproxy_client import Client, is_up
 
 PROXY = {"name": "two", "upstream": "127.0.0.1:6379"}
 
@@ -171,3 +174,72 @@ def test_there_are_only_so_many(client: Client, upstream: Echo, monkeypatch: pyt
     assert (found.status, "there are 2 proxies" in found.error) == (400, True)
     assert client.call("POST", "/populate", [PROXY]).status == 201
     assert client.call("POST", "/populate", [{**PROXY, "name": "three"}]).status == 400
+
+
+def test_a_system_that_cannot_keep_an_address_takes_it_again(
+    client: Client, upstream: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(_: TheServer) -> None:
+        raise BindError(0, "it cannot be kept here")
+
+    monkeypatch.setattr(TheServer, "pause_listening", cannot)
+    address = client.proxy(upstream.address, listen=f"127.0.0.1:{free_port()}")
+    assert client.done("POST", "/proxies/redis", {"enabled": False})["enabled"] is False
+    assert not is_up(address)
+    assert client.done("POST", "/proxies/redis", {"enabled": True})["listen"] == f"127.0.0.1:{address[1]}"
+    assert is_up(address)
+
+
+WORDS = (
+    "name",
+    "type",
+    "stream",
+    "toxicity",
+    "attributes",
+    "listen",
+    "upstream",
+    "enabled",
+    "toxics",
+    "latency",
+    "",
+    "x",
+)
+VALUES = (
+    None,
+    True,
+    0,
+    -1,
+    0.5,
+    1e300,
+    "",
+    "redis",
+    "latency",
+    "127.0.0.1:0",
+    "127.0.0.1:1",
+    "downstream",
+    "\0",
+    "\ud800",
+)
+
+
+def drawn(draw: random.Random, depth: int = 3) -> object:
+    """Return some JSON that is nearly right."""
+    kind = draw.randrange(6) if depth else 5
+    if kind < 4:
+        return {draw.choice(WORDS): drawn(draw, depth - 1) for _ in range(draw.randrange(5))}
+    if kind == 4:
+        return [drawn(draw, depth - 1) for _ in range(draw.randrange(3))]
+    return draw.choice(VALUES)
+
+
+def test_nothing_that_is_nearly_right_is_a_defect(client: Client, upstream: Echo) -> None:
+    draw = random.Random(7)
+    client.proxy(upstream.address)
+    paths = ("/proxies", "/populate", "/proxies/redis", "/proxies/redis/toxics", "/proxies/redis/toxics/latency")
+    statuses: set[int] = set()
+    for _ in range(400):
+        found = client.call(draw.choice(("POST", "PATCH")), draw.choice(paths), drawn(draw))
+        assert "internal error" not in found.text
+        statuses.add(found.status)
+    assert statuses >= {200, 400, 404, 405}
+    client.done("POST", "/reset")
