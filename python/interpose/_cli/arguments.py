@@ -13,10 +13,14 @@ from .commands import Command, Option
 
 @dataclass(slots=True)
 class Words:
-    """The given words: `places` in their order, and the values of `options` by flag; that of a switch is ""."""
+    """The given words: `places` in their order, and the values of `options` by flag; that of a switch is "".
+
+    `repeated` has all values of an option that may be given more than once.
+    """
 
     places: list[str] = field(default_factory=list[str])
     options: dict[str, str] = field(default_factory=dict[str, str])
+    repeated: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
 
 def read_words(command: Command, words: Sequence[str]) -> Words:
@@ -34,7 +38,7 @@ def read_words(command: Command, words: Sequence[str]) -> Words:
         else:
             name, equals, value = word.partition("=")
             option = known.get(name) or _unknown(command, word, known)
-            if option.flag in found.options:
+            if option.flag in found.options and not option.repeats:
                 _refuse(name, "it is given twice; give it once")
             if not option.metavar:
                 if equals:
@@ -42,6 +46,7 @@ def read_words(command: Command, words: Sequence[str]) -> Words:
             elif not equals:
                 value = next(left, "")
             found.options[option.flag] = _value_of(option, name, value)
+            found.repeated.setdefault(option.flag, []).append(found.options[option.flag])
     if len(found.places) > command.places:
         _too_much(command, found.places[command.places])
     return found

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class Option:
     """An option of one subcommand. `metavar` stands for its value; without one the option takes none.
 
-    `choices` are the values that it may have, `short` is another name of one letter.
+    `choices` are the values that it may have, `short` is another name of one letter. One that `repeats` may be given
+    more than once.
     """
 
     def __init__(
@@ -26,12 +27,14 @@ class Option:
         metavar: str = "",
         short: str = "",
         choices: Sequence[str] = (),
+        repeats: bool = False,
     ) -> None:
         self.flag = flag
         self.help = help
         self.metavar = metavar
         self.short = short
         self.choices = tuple(choices)
+        self.repeats = repeats
 
 
 class Command:
@@ -113,6 +116,44 @@ COMMANDS = [
             ),
         ),
         places=1,
+        takes_files=True,
+    ),
+    Command(
+        "record",
+        "LISTEN TARGET FILE [options]",
+        "forward, and record what passes into FILE, for a replay",
+        details="""\
+FILE is made anew, for you alone. Ctrl-C ends the record. It takes all options of
+interpose LISTEN TARGET, too.""",
+        settings=True,
+        places=3,
+    ),
+    Command(
+        "replay",
+        "FILE [LISTEN | TARGET] [options]",
+        "play the server of a record to a client, or its clients to a server",
+        details="""\
+As server it listens on LISTEN (any free port), and ends when all was played, or when no client has
+come for the timeout since the last one. As client it plays to TARGET. What the other side sends is
+compared: the exit code is 1, with a line for each connection, where it is not as in the record.""",
+        options=(
+            Option("--as", "the side that is played (server)", metavar="ROLE", choices=("server", "client")),
+            Option(
+                "--match",
+                "how clients get their conversation (order)",
+                metavar="HOW",
+                choices=("order", "bytes"),
+            ),
+            Option(
+                "--timing",
+                "answer at once, or as slowly as then (lockstep)",
+                metavar="WHEN",
+                choices=("lockstep", "recorded"),
+            ),
+            Option("--mask", "bytes that may differ; may be repeated", metavar="REGEX", repeats=True),
+            Option("--timeout", "how long a wait for the other side may last (10s)", metavar="SECONDS"),
+        ),
+        places=2,
         takes_files=True,
     ),
     Command("demo", "", "one request through a proxy, on this machine only"),

@@ -60,6 +60,8 @@ class Listener:
     looking: Looking = field(default_factory=Looking)
     capture: Capturing = field(default_factory=Capturing)
     faults: Misbehaving = field(default_factory=Misbehaving)
+    before: tuple[Filter, ...] = field(default=(), compare=False, repr=False)
+    """Filters before all that the settings mean."""
     values: Values = field(default_factory=dict[Setting, Given], compare=False, repr=False)
     place: str = field(default="", compare=False)
 
@@ -125,7 +127,7 @@ class Listener:
 
     def filters(self) -> list[Filter]:
         """Return its filters, made anew. Raises ConfigError."""
-        made: list[Filter] = []
+        made: list[Filter] = [*self.before]
         # Nothing of filters is imported without them. A capture is before what replaces: it has what clients have sent.
         if self.capture != Capturing():
             from .capturing import captures_of
