@@ -16,7 +16,7 @@ from ._refusal import RefusedError, bad_body, missing, no_such
 from ._toxic import Toxic, wish_of
 
 FIELDS = ("name", "listen", "upstream", "enabled", "toxics")
-MOST_TOXICS = 100
+MOST_TOXICS = 32
 
 # How long connections that are closed have to be gone. Those that hold bytes back longer are reset.
 _CLOSING_SECONDS = 0.05
