@@ -15,8 +15,10 @@ import pytest
 from interpose import BindError, ConfigError, toxiproxy
 from interpose._cli.forward import run
 from interpose._cli.parsing import parse
+from interpose._cli.served import Served
+from interpose._cli.toxiproxy import ApiListener
 from support.deadline import poll
-from support.peers import Address, Echo, connect, echo, ending
+from support.peers import Address, Echo, connect, echo, ending, free_port
 from support.processes import Child
 from support.proxies import command as words_of_command
 from support.scripts import command
@@ -82,8 +84,13 @@ def test_options_of_listeners_need_one() -> None:
 
 
 def test_an_address_that_is_taken_leaves_no_listener_behind() -> None:
-    with toxiproxy.serve(port=0) as api, pytest.raises(BindError, match="toxiproxy API: cannot listen on"):
-        run(["0", "localhost:1", "--toxiproxy-api", str(api.address.port)])
+    port = free_port()
+    (listener,) = parse([f"{port}", "localhost:1"], {}).listeners
+    with toxiproxy.serve(port=0) as api:
+        served = Served([listener], 0.0, ApiListener(f"{api.address.port}", None))
+        with pytest.raises(BindError, match="toxiproxy API: cannot listen on"):
+            served.bind()
+    assert not is_up(("127.0.0.1", port))
 
 
 @pytest.mark.parametrize(
