@@ -13,9 +13,11 @@ from typing import Any, Protocol
 from ._bridge import Bridge
 from ._callback_log import Reports
 from ._connection import KnownConnections, side_of
+from ._coroutine_functions import is_async
+from ._fault import Fault
 from ._framing_pair import Framings
 from ._groups import Callbacks
-from ._hooks import HOOKS, check, is_async, places_of, refuse_async, refuse_preread
+from ._hooks import HOOKS, check, places_of, refuse_async, refuse_preread
 from ._lanes import Lanes
 from ._native import Callbacks as Table
 from ._native import Server
@@ -181,6 +183,20 @@ class ServerCallbacks:
                 self._given, self._decorated = before, decorated
                 self._settle()
                 raise
+
+    def decide(self, faults: Iterable[Fault]) -> None:
+        """Let the functions of these faults decide for them, and those of no others."""
+        asking = [fault for fault in faults if fault._asks()]  # pyright: ignore[reportPrivateUsage]
+        deciding = [(fault._native.number, fault._decide) for fault in asking]  # pyright: ignore[reportPrivateUsage]
+        if is_patched():
+            deciding = [(number, hub_lets_go(decide)) for number, decide in deciding]
+        if not self._is_connected:
+            self.table.decide(deciding)
+            return
+        with self.lanes.lock:
+            self.table.decide(deciding)
+            if self.native.started:
+                self.lanes.follow()
 
     def follow_patches(self) -> None:
         """Publish again where the program was patched to greenlets after the callbacks were given."""

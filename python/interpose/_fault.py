@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeAlias, TypedDict, cast
 
 from . import _native
 from ._checks import MOST_COUNT, choice, count
+from ._coroutine_functions import is_async
 from ._exceptions import ArgumentTypeError, ConfigError, wrong_type
 
 if TYPE_CHECKING:
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
 Direction: TypeAlias = Literal["both", "to_upstream", "to_client"]
 """The directions that a fault concerns."""
 
-Pattern: TypeAlias = "bytes | str | re.Pattern[bytes] | re.Pattern[str]"
-"""Bytes, text, which stands for its UTF-8, or a compiled regular expression."""
+Pattern: TypeAlias = "bytes | str | re.Pattern[bytes] | re.Pattern[str] | Callable[[bytes], object]"
+"""Bytes, text, which stands for its UTF-8, a compiled regular expression, or a function of a message."""
 
 _DIRECTIONS = ("both", "to_upstream", "to_client")
 MOST_BYTES = 2**63 - 1
@@ -30,6 +32,7 @@ class Conditions(TypedDict, total=False):
     on_match: Pattern | None
     nth: int | None
     times: int | None
+    only: Callable[[Any], object] | None
 
 
 class When(Conditions, total=False):
@@ -49,11 +52,13 @@ class Fault:
     True
     """
 
-    __slots__ = ("__weakref__", "_native", "_recipe", "_shown")
+    __slots__ = ("__weakref__", "_native", "_only", "_predicate", "_recipe", "_shown")
 
     _native: NativeFault
     _shown: str
     _recipe: tuple[Any, Any, Any, Any, Any]
+    _only: Callable[[Any], object] | None
+    _predicate: Callable[[bytes], object] | None
 
     def __init__(self, *_: object, **__: object) -> None:
         raise ArgumentTypeError("Fault: give one of its kinds, such as faults.Stall()")
@@ -66,12 +71,18 @@ class Fault:
         given: dict[str, object] | None = None,
         seconds: tuple[float, float] = (0.0, 0.0),
         counts: tuple[int, int] = (0, 0),
+        schedule: list[float] | None = None,
         word: str = "",
     ) -> None:
         arguments = {**(given or {}), **when}
-        self._shown = f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
+        shown = ", ".join(f"{name}={_shown(value)}" for name, value in arguments.items())
+        self._shown = f"{type(self).__name__}({shown})"
+        self._only, self._predicate = _function("only", when.get("only")), None
+        if callable(pattern := when.get("on_match")):
+            self._predicate = _function("on_match", pattern)
         directions, condition = _condition(when)
-        self._recipe = (self._shown, (kind, word), (seconds, counts), condition, directions)
+        asks = (self._only is not None, self._predicate is not None)
+        self._recipe = (self._shown, (kind, word), (seconds, counts, schedule or []), condition, (directions, asks))
         self._native = _native.Fault(*self._recipe)
 
     def again(self) -> Self:
@@ -83,8 +94,26 @@ class Fault:
         """
         other = object.__new__(type(self))
         other._shown, other._recipe = self._shown, self._recipe
+        other._only, other._predicate = self._only, self._predicate
         other._native = _native.Fault(*self._recipe)
         return other
+
+    @property
+    def _begins(self) -> bool:
+        """True if its effect is one on the bytes of a direction."""
+        return True
+
+    def _asks(self) -> bool:
+        """Return whether functions decide for it."""
+        return self._only is not None or self._predicate is not None
+
+    def _decide(self, question: int, subject: Any, data: bytes | None) -> object:
+        """Answer what the native side asks: about the connection, or about a message."""
+        name, function = ("only", self._only) if question == 0 else ("on_match", self._predicate)
+        answer = None if function is None else cast("Any", function)(data if question else subject)
+        if hasattr(answer, "__await__"):
+            raise ArgumentTypeError(f"{name}: it has answered an awaitable; give a function that answers True or False")
+        return bool(answer)
 
     @property
     def strikes(self) -> int:
@@ -108,6 +137,22 @@ def _condition(
     nth, times = _number("nth", when.get("nth")), _number("times", when.get("times"))
     condition = (_probability(when.get("probability", 1.0)), after, _pattern(when.get("on_match")), nth, times)
     return (chosen != "to_client", chosen != "to_upstream"), condition
+
+
+def _function(name: str, value: object) -> Any:
+    if value is None:
+        return None
+    if not callable(value):
+        raise wrong_type(name, value, "a function of the connection", f"write {name}=lambda conn: ...")
+    if is_async(value):
+        raise ArgumentTypeError(f"{name}: it is async def, and bytes would wait for it; give a plain function")
+    return value
+
+
+def _shown(value: object) -> str:
+    """Return a value for people: a function by its name, not by its place in memory."""
+    name = getattr(value, "__qualname__", None) if callable(value) else None
+    return name if isinstance(name, str) else repr(value)
 
 
 def _number(name: str, value: object) -> int | None:
@@ -140,4 +185,6 @@ def _pattern(value: object) -> tuple[bytes, bool] | None:
         return value.encode(), False
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(cast("bytes", value)), False
-    raise wrong_type("on_match", value, "bytes, text or a compiled re.Pattern", 'write on_match=b"..."')
+    if callable(value):
+        return None
+    raise wrong_type("on_match", value, "bytes, text, a compiled re.Pattern or a function", 'write on_match=b"..."')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
@@ -43,12 +43,17 @@ class Faulting:
 
         def _ours(self) -> _native.Server: ...
 
+    _decide: Callable[[Iterable[Fault]], None]
     _faults: list[Fault]
     _faults_lock: threading.Lock
 
-    def _begin_faults(self, faults: object, seed: object) -> tuple[list[_native.Fault], int | None]:
+    def _begin_faults(
+        self, faults: object, seed: object, decide: Callable[[Iterable[Fault]], None]
+    ) -> tuple[list[_native.Fault], int | None]:
         """Check faults and a seed, and return them for the native side."""
         self._faults, self._faults_lock = faults_or_none(faults), threading.Lock()
+        self._decide = decide
+        decide(self._faults)
         return native_faults(self._faults), seed_or_none(seed)
 
     @property
@@ -149,8 +154,15 @@ class Faulting:
             with self._faults_lock:
                 self._put(chosen, locked=True)
             return
+        # A fault's functions are there before its first stage, and until its last is gone.
+        before = self._faults
+        asks = any(one._asks() for one in (*before, *chosen))  # pyright: ignore[reportPrivateUsage]
+        if asks:
+            self._decide(dict.fromkeys((*before, *chosen)))
         native.set_faults(native_faults(chosen))
         self._faults = chosen
+        if asks:
+            self._decide(chosen)
 
 
 def put_own_faults(native: _native.Connection, is_client: bool, value: object) -> list[Fault]:
@@ -160,6 +172,9 @@ def put_own_faults(native: _native.Connection, is_client: bool, value: object) -
     if not isinstance(value, Iterable) or isinstance(value, str):
         raise wrong_type("faults", value, "a list of faults", "give a list such as [faults.Latency(0.2)]")
     chosen = faults_or_none(list(cast("Iterable[object]", value)))
+    for one in chosen:
+        if one._asks():  # pyright: ignore[reportPrivateUsage]
+            raise ConfigError(f"faults: functions decide for {one!r}, and a side has none; use server.add_fault()")
     # What these draw follows from the connection and the direction alone.
     set_faults(native, is_client, native_faults(chosen), 0)
     return chosen

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from . import _native
 from ._connection import Connection
+from ._coroutine_functions import called_of, is_async
 from ._exceptions import ArgumentTypeError, printable, wrong_type
 from ._forward import Forward, forward_of, native_forward
 from ._outgoing import Outgoing
@@ -48,7 +49,7 @@ def check(name: str, callback: object) -> Callable[..., Any]:
     wanted = f"{name}({', '.join(arguments)})"
     if not callable(callback):
         raise wrong_type(name, callback, "a function", f"give one that can be called as {wanted}")
-    if inspect.isasyncgenfunction(callback) or inspect.isasyncgenfunction(_called(callback)):
+    if inspect.isasyncgenfunction(callback) or inspect.isasyncgenfunction(called_of(callback)):
         raise ArgumentTypeError(f"{name}: it is async def with a yield, which answers nothing; return the answer")
     try:
         inspect.signature(callback).bind(*arguments)
@@ -61,14 +62,6 @@ def check(name: str, callback: object) -> Callable[..., Any]:
         few = "" if name in WITHOUT_ARGUMENTS else f"; only {bare} may be methods without arguments"
         raise ArgumentTypeError(f"{name}: {shown} takes {takes}, and is called as {wanted}{few}") from None
     return callback
-
-
-def is_async(callback: object) -> bool:
-    """Return whether a callback is a coroutine function, also as a partial, a bound method or an object's `__call__`.
-
-    Not what a wrapper wraps: that may run the coroutine itself.
-    """
-    return inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(_called(callback))
 
 
 def refuse_async(name: str, callback: object) -> None:
@@ -87,10 +80,6 @@ def refuse_preread(callback: object) -> None:
             "on_preread: methods without arguments accept clients themselves, so there is nothing to decide; "
             "decide in on_accept, or give all methods their arguments"
         )
-
-
-def _called(callback: object) -> object:
-    return getattr(callback, "__call__", None)  # noqa: B004
 
 
 def routed(name: str, callback: Callable[..., Any]) -> Callable[..., object]:

@@ -1,5 +1,5 @@
 from asyncio import AbstractEventLoop, Task
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextvars import Context
 from typing import Any, TypeAlias, final, type_check_only
 
@@ -72,10 +72,12 @@ class Fault:
         cls,
         name: str,
         kind_and_word: tuple[str, str],
-        numbers: tuple[tuple[float, float], tuple[int, int]],
+        numbers: tuple[tuple[float, float], tuple[int, int], list[float]],
         when: tuple[float, int, tuple[bytes, bool] | None, int | None, int | None],
-        directions: tuple[bool, bool],
+        concerns: tuple[tuple[bool, bool], tuple[bool, bool]],
     ) -> Fault: ...
+    @property
+    def number(self) -> int: ...
     @property
     def strikes(self) -> int: ...
 
@@ -243,6 +245,7 @@ class Callbacks:
         max_message: int,
         unframes: bool,
     ) -> Callbacks: ...
+    def decide(self, faults: Sequence[tuple[int, Callable[[int, Any, bytes | None], object]]]) -> None: ...
     def fill(self, places: list[tuple[str, str, Callable[..., Any] | None, bool]]) -> None: ...
     @property
     def needs_lane(self) -> bool: ...

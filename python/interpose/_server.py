@@ -125,7 +125,7 @@ class TheServer(Listening, Faulting, Ending, TutorialAttributes, HookMethods, Se
         mirror = mirror_of(self.mirror_to if mirror_to is None else mirror_to, forward)
         chosen = filters_or_none(self.filters if filters is None else filters)
         config = native_config(timeouts, limits, relay, listen, callbacks)
-        targets, harm = (native_or_none(forward), native_or_none(mirror)), self._begin_faults(faults, seed)
+        targets, harm = (native_or_none(forward), native_or_none(mirror)), self._begin_faults(faults, seed, held.decide)
         native = _native.Server((host, port), targets[0], config, targets[1], (native_filters(chosen), *harm))
         self._live = LiveSettings(self, native, (forward, mirror), timeouts, limits, chosen)
         self.buffer_size, self._native = size, native

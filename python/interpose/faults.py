@@ -12,11 +12,17 @@ Every fault takes these conditions:
 * `direction`: `"both"`, `"to_upstream"` or `"to_client"`.
 * `after_bytes`: the bytes of the direction that pass before.
 * `on_match`: bytes, text or a compiled regular expression. In a stream it strikes right behind the match. Where the
-  server has a framing, it strikes the message that has the match.
+  server has a framing, it strikes the message that has the match. A function is called with each message (with each
+  read, where there is no framing), and says by true or false whether the fault strikes it.
 * `nth`, `times`: the number of the first occurrence at which it strikes, and the most strikes, over all connections:
   `nth=2` alone is the second time only.
+* `only`: a function of the connection, asked once for each: true if the fault concerns it.
 * `probability`: of a strike at an occurrence. What is drawn follows from the server's `seed`, the number of the
   connection, the direction and the fault's place in the list, and from nothing else.
+
+RefuseConnect, SlowConnect and Flap have conditions of their own. A subclass of Scripted is a fault of one's own.
+Functions (of `only`, of `on_match`, `on_data`) run where plain callbacks do, and bytes wait for them; without any, no
+Python runs.
 
 Without `on_match` and without a framing there is one occurrence in each direction of a connection: behind
 `after_bytes`.
@@ -35,31 +41,42 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias, Unpack, cast
 
+from ._actions import Actions
 from ._checks import choice, count
 from ._checks import seconds as duration
+from ._connect_faults import ConnectConditions, Down, Flap, RefuseConnect, SlowConnect
 from ._exceptions import ArgumentTypeError, wrong_type
 from ._fault import MOST_BYTES, WHEN, Conditions, Direction, Fault, Pattern, When
 from ._fault_names import FAULT_ARGUMENTS, FAULTS
+from ._message_faults import Corrupt, Drop, Duplicate, Truncate
 from ._names import names_checked, nearest
+from ._scripted import Scripted
 from ._toxics import Stream, described
 
 __all__ = [
+    "Actions",
     "Bandwidth",
     "Blackhole",
     "CloseAfter",
     "Conditions",
+    "ConnectConditions",
     "Corrupt",
     "Cut",
     "Direction",
+    "Down",
     "Drop",
     "Duplicate",
     "Fault",
+    "Flap",
     "HalfClose",
     "Latency",
     "Pattern",
+    "RefuseConnect",
     "Reset",
+    "Scripted",
     "Slicer",
     "SlowClose",
+    "SlowConnect",
     "Stall",
     "Truncate",
     "When",
@@ -254,66 +271,6 @@ class SlowClose(Fault):
         self._made("slow_close", when, given={"delay": delay}, seconds=(duration("delay", delay, zero=True), 0.0))
 
 
-class Corrupt(Fault):
-    """Flips `bits` bits, at places that are drawn: of a message, of what `on_match` matches, or of the next byte.
-
-    >>> from interpose import faults
-    >>> faults.Corrupt(on_match=b"checksum")
-    faults.Corrupt(bits=1, on_match=b'checksum')
-    """
-
-    __slots__ = ()
-
-    @names_checked(FAULT_ARGUMENTS, WHEN)
-    def __init__(self, bits: int = 1, **when: Unpack[When]) -> None:
-        self._made("corrupt", when, given={"bits": bits}, counts=(count("bits", bits, 1), 0))
-
-
-class Duplicate(Fault):
-    r"""Sends twice: a message, or what `on_match` matches. Without either it is one read, whose length is chance.
-
-    >>> from interpose import faults
-    >>> faults.Duplicate(on_match=b"INCR x\r\n")
-    faults.Duplicate(on_match=b'INCR x\r\n')
-    """
-
-    __slots__ = ()
-
-    @names_checked(FAULT_ARGUMENTS, WHEN)
-    def __init__(self, **when: Unpack[When]) -> None:
-        self._made("duplicate", when)
-
-
-class Truncate(Fault):
-    """Lets only the first `keep` bytes through: of a message, of what `on_match` matches, or of the rest of the stream.
-
-    >>> from interpose import faults
-    >>> faults.Truncate(10, nth=2)
-    faults.Truncate(keep=10, nth=2)
-    """
-
-    __slots__ = ()
-
-    @names_checked(FAULT_ARGUMENTS, WHEN)
-    def __init__(self, keep: int, **when: Unpack[When]) -> None:
-        self._made("truncate", when, given={"keep": keep}, counts=(count("keep", keep, 0, MOST_BYTES), 0))
-
-
-class Drop(Fault):
-    """Lets nothing through: of a message, of what `on_match` matches, or of the rest of the stream. The end comes.
-
-    >>> from interpose import faults
-    >>> faults.Drop(on_match=b"secret")
-    faults.Drop(on_match=b'secret')
-    """
-
-    __slots__ = ()
-
-    @names_checked(FAULT_ARGUMENTS, WHEN)
-    def __init__(self, **when: Unpack[When]) -> None:
-        self._made("drop", when)
-
-
 def toxic(type: str, stream: Stream = "downstream", toxicity: float = 1.0, **attributes: int) -> list[Fault]:  # noqa: A002
     """Return the faults that do what toxiproxy's toxic of this type does; mostly one, for `timeout` two.
 
@@ -364,7 +321,7 @@ def faults_of(value: object) -> list[Fault]:
     return found
 
 
-_KINDS = tuple(one.__name__ for one in Fault.__subclasses__())
+_KINDS = tuple(sorted(one.__name__ for one in Fault.__subclasses__()))
 
 
 def __getattr__(name: str) -> object:

@@ -12,6 +12,7 @@ use crate::{
         reads_before_relay,
         steps::Opening,
         unserved::{Unserved, unless_ended},
+        watching,
     },
     hooks::{Decision, Hooks, connection_hooks::ConnectionHooks},
     io::{
@@ -69,6 +70,9 @@ pub(super) async fn reach(departure: Departure<'_>) -> Result<Reached, Outcome> 
     let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &context.options, came };
     let hooked = hooks.as_mut().map(|hooks| (hooks, on_lane));
     let decided = unless_ended(decide(context, &way, (shared, client), hooked, reserve), shared, None).await?;
+    if !context.server.faults.is_unused() {
+        unless_ended(watching::wait_to_connect(context, shared), shared, Some(client)).await?;
+    }
     let connected = unless_ended(connect(context, way, decided), shared, Some(client)).await?;
     let connected = connected.map(|ConnectedUpstream { stream, peer, local, hop, passed_over }| {
         passed_over.into_iter().for_each(|line| context.server.note_passed_over(shared, line));

@@ -1,6 +1,8 @@
 //! The filters and faults of a connection, and the events that it reports to filters that only look.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
 
 use crate::{
     connection::context::{ConnectionContext, ServerShared},
@@ -20,7 +22,7 @@ use crate::{
     words::{
         direction::{Both, Direction},
         interest::Interest,
-        outcome::Outcome,
+        outcome::{CloseReason, Outcome},
     },
 };
 
@@ -42,6 +44,20 @@ pub(super) fn begin(context: &ConnectionContext, shared: &Arc<Shared>) {
     if let Some(names) = Connection::from(Arc::clone(shared)).upstream() {
         report(context, shared, || EventKind::Connected { upstream: names.peer.clone(), local: names.local.clone() });
     }
+}
+
+/// Waits as long as faults delay the connecting of the upstream, or fails at the limit that connecting has.
+pub(super) async fn wait_to_connect(context: &ConnectionContext, shared: &Shared) -> Result<(), Outcome> {
+    let faults = &context.server.faults;
+    let delay = shared.connect_delay(&faults.get(), faults.seed)?;
+    let limit = context.forward.as_ref().map_or(Duration::MAX, |forward| forward.connect_timeout);
+    sleep(delay.min(limit)).await;
+    if delay > limit {
+        let error =
+            format!("no answer within {} s: a fault delays the connecting by {} s", limit.as_secs_f64(), delay.as_secs_f64());
+        return Err(Outcome::explained(CloseReason::ConnectTimeout, error));
+    }
+    Ok(())
 }
 
 /// Puts other faults in force for a server and its live connections.

@@ -342,6 +342,13 @@ impl Outbox {
         self.spent.take()
     }
 
+    /// Lets nothing be due before `floor`, nor before the instant that held so far. Returns that one.
+    pub(crate) fn raise_floor(&mut self, floor: Option<Instant>) -> Option<Instant> {
+        let before = self.floor;
+        self.floor = before.max(floor);
+        before
+    }
+
     pub(crate) fn set_floor(&mut self, floor: Option<Instant>) {
         self.floor = floor;
     }

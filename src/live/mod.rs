@@ -4,6 +4,7 @@
 pub mod by_id;
 pub(crate) mod control;
 pub mod handle;
+mod harm;
 pub mod inbox;
 mod inspect_limit;
 pub mod read_requests;

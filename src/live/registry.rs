@@ -166,6 +166,10 @@ impl Registry {
         self.lock().live.values().cloned().collect()
     }
 
+    pub(crate) fn connection(&self, id: u64) -> Option<Connection> {
+        self.lock().live.get(&id).cloned().map(Connection)
+    }
+
     pub(crate) fn connections(&self) -> Vec<Connection> {
         let connections = self.lock();
         let clients = connections.live.values().filter(|shared| !shared.is_adopted);

@@ -15,7 +15,6 @@ use bytes::Bytes;
 use crate::{
     inspect::{
         Stages,
-        faults::set::{self, Fault, Place},
         framing::{Framer, FramingRules},
     },
     io::hops::Ends,
@@ -91,9 +90,9 @@ pub(super) struct Seldom {
     waits_for: Mutex<Vec<(Weak<Shared>, Direction)>>,
     is_changed: AtomicBool,
     /// The directions that have faults of their own, and not the server's.
-    own_faults: Directions,
+    pub own_faults: Directions,
     /// The witnesses of what happens.
-    witnesses: OnceLock<Witnesses>,
+    pub witnesses: OnceLock<Witnesses>,
     /// Requested changes of the stages.
     edits: Mutex<Both<Vec<Edit>>>,
     dialogues: Dialogues,
@@ -294,26 +293,6 @@ impl Shared {
     /// Keeps the witnesses of what happens to the connection, for faults. They are known when a client is accepted.
     pub(crate) fn set_witnesses(&self, witnesses: Witnesses) {
         let _ = self.seldom.get_or_init(Box::default).witnesses.set(witnesses);
-    }
-
-    /// Returns true if `direction` has faults of its own, and not the server's.
-    pub(crate) fn has_own_faults(&self, direction: Direction) -> bool {
-        self.seldom.get().is_some_and(|seldom| seldom.own_faults.has(direction))
-    }
-
-    /// Keeps the server's faults from `direction`.
-    pub(super) fn own_faults(&self, direction: Direction) {
-        self.seldom.get_or_init(Box::default).own_faults.add(direction);
-    }
-
-    /// Puts faults in the places of those before. For the connection's task.
-    pub(crate) fn put_faults(&self, direction: Direction, faults: &[Arc<Fault>], seed: u64, stages: &mut Stages) {
-        if set::want_messages(faults, direction) {
-            self.control.filtered.add(direction);
-        }
-        let read = self.meters[direction].ledger().read;
-        let witnesses = self.seldom.get().and_then(|seldom| seldom.witnesses.get()).cloned().unwrap_or_default();
-        stages.set_faults(set::stages_of(faults, &Place { seed, connection: self.id, direction, read, witnesses }));
     }
 
     /// Takes the requested changes of the stages of `direction`, in their order.

@@ -53,6 +53,8 @@ pub(super) struct Callbacks {
     pub rules: FramingRules,
     /// True if a function of the user's is among the framings.
     has_function: bool,
+    /// The functions that decide for faults, by the faults' numbers.
+    faults: Mutex<ById<Py<PyAny>>>,
     pub log: Arc<CallLog>,
     /// The time limit of asynchronous callbacks, and its effect.
     pub limit: Option<(Duration, OnTimeout)>,
@@ -64,6 +66,11 @@ impl Callbacks {
     /// Returns the current callback of a slot. No lock is held while it runs.
     pub(super) fn get<'py>(&self, py: Python<'py>, slot: Slot) -> Option<Bound<'py, PyAny>> {
         self.slots.lock().even_poisoned()[slot as usize].as_ref().map(|callback| callback.bind(py).clone())
+    }
+
+    /// Returns the function that decides for a fault. No lock is held while it runs.
+    pub(super) fn fault<'py>(&self, py: Python<'py>, number: u64) -> Option<Bound<'py, PyAny>> {
+        self.faults.lock().even_poisoned().get(&number).map(|function| function.bind(py).clone())
     }
 
     /// Returns the façade's Connection for a native one.
@@ -98,12 +105,13 @@ impl Callbacks {
             Slot::UpstreamRecv => Interest::TO_CLIENT,
             Slot::Eof => Interest::EOF,
             Slot::Close => Interest::CLOSE,
-            Slot::Framing => Interest::NONE,
+            Slot::Framing | Slot::Fault => Interest::NONE,
         };
+        let by_faults = !self.faults.lock().even_poisoned().is_empty();
         let wanted = Slot::ALL.into_iter().filter(|slot| slots[*slot as usize].is_some());
         // The function of a framing is called on the lane, and so are then the hooks that see what it has cut.
         let is_cut = |slot| self.has_function && matches!(slot, Slot::ClientRecv | Slot::UpstreamRecv | Slot::Eof);
-        wanted.fold(Interest::NONE, |all, slot| {
+        wanted.fold(if by_faults { Interest::STAGES } else { Interest::NONE }, |all, slot| {
             let hook = of(slot);
             all.with(if self.queue.is_asynchronous(slot) && !is_cut(slot) { hook.on_any_thread() } else { hook })
         })
@@ -149,6 +157,8 @@ impl Callbacks {
         log.rename(Slot::Framing, Slot::Framing.word().to_owned());
         // The function of a framing decides about every byte: its failures are not those of a mere observer.
         log.answered(Slot::Framing);
+        log.rename(Slot::Fault, Slot::Fault.word().to_owned());
+        log.answered(Slot::Fault);
         Ok(Self {
             slots: Mutex::default(),
             connection,
@@ -162,6 +172,7 @@ impl Callbacks {
             apart,
             has_function: framing::has_function(&framings),
             framings,
+            faults: Mutex::default(),
             rules: framing::rules(max_message, unframes),
             log,
             limit,
@@ -196,7 +207,15 @@ impl Callbacks {
         drop(before);
     }
 
-    /// True if any slot has a callback that is called on a lane.
+    /// Sets the functions that decide for faults, by the faults' numbers.
+    fn decide(&self, faults: Vec<(u64, Py<PyAny>)>) {
+        let faults = faults.into_iter().collect();
+        // The old functions are dropped after the lock is released: the drop may run Python.
+        let before = std::mem::replace(&mut *self.faults.lock().even_poisoned(), faults);
+        drop(before);
+    }
+
+    /// True if anything is called on a lane.
     #[getter]
     fn needs_lane(&self) -> bool {
         self.interest().on_lane() != Interest::NONE
@@ -238,6 +257,9 @@ impl Callbacks {
         if let Ok(slots) = self.slots.try_lock() {
             slots.iter().flatten().try_for_each(|callback| visit.call(callback))?;
         }
+        if let Ok(faults) = self.faults.try_lock() {
+            faults.values().try_for_each(|function| visit.call(function))?;
+        }
         // The traceback refers to the callback's frames, and so to everything.
         if let Ok(raised) = self.raised.try_lock() {
             visit.call(raised.as_ref())?;
@@ -247,7 +269,8 @@ impl Callbacks {
 
     fn __clear__(&self) {
         let before = (std::mem::take(&mut *self.slots.lock().even_poisoned()), self.raised());
-        drop(before);
+        let faults = std::mem::take(&mut *self.faults.lock().even_poisoned());
+        drop((before, faults));
     }
 }
 

@@ -32,11 +32,22 @@ pub(super) enum Slot {
     Close,
     /// The function of a custom framing; no callback.
     Framing,
+    /// The function that decides for a fault; no callback.
+    Fault,
 }
 
 impl Slot {
-    pub(super) const ALL: [Self; 8] =
-        [Self::Accept, Self::Preread, Self::Connect, Self::ClientRecv, Self::UpstreamRecv, Self::Eof, Self::Close, Self::Framing];
+    pub(super) const ALL: [Self; 9] = [
+        Self::Accept,
+        Self::Preread,
+        Self::Connect,
+        Self::ClientRecv,
+        Self::UpstreamRecv,
+        Self::Eof,
+        Self::Close,
+        Self::Framing,
+        Self::Fault,
+    ];
 
     pub(super) fn word(self) -> &'static str {
         match self {
@@ -48,6 +59,7 @@ impl Slot {
             Self::Eof => "eof",
             Self::Close => "close",
             Self::Framing => "framing",
+            Self::Fault => "fault",
         }
     }
 }

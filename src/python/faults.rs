@@ -4,13 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use pyo3::prelude::*;
 
-use super::{convert, errors::Kind, filters::Directions, handle};
+use super::{convert, deciding::OfFault, errors::Kind, fault::Fault, filters::Directions, handle};
 use crate::{
     inspect::faults::{
         bandwidth::Bandwidth,
         condition::Condition,
         cut::How,
+        decider::Questions,
         effect::Effect,
+        flap::{Down, Flap},
         latency::{Distribution, Latency},
         message::Change,
         set::{self, Faults},
@@ -21,19 +23,16 @@ use crate::{
     words::direction::Both,
 };
 
-/// A fault, which several servers may share.
-#[pyclass(frozen, module = "interpose._native")]
-pub(super) struct Fault(Arc<set::Fault>);
-
-/// The numbers of an effect: seconds, and counts.
-type Numbers = ((f64, f64), (u64, u64));
+/// The numbers of an effect: seconds, counts, and the seconds of a schedule.
+type Numbers = ((f64, f64), (u64, u64), Vec<f64>);
 
 /// Probability, bytes before it, pattern and whether that is an expression, the number of the first strike, maximum strikes.
 type When = (f64, u64, Option<(Vec<u8>, bool)>, Option<u64>, Option<u64>);
 
 #[pymethods]
 impl Fault {
-    /// Makes a fault. `word`: how a cut ends, or a distribution.
+    /// Makes a fault. `word`: how a cut ends, a distribution, or what is down. `concerns`: the directions, and whether a
+    /// function decides about connections and about messages.
     #[new]
     fn new(
         py: Python<'_>,
@@ -41,14 +40,26 @@ impl Fault {
         kind_and_word: (String, String),
         numbers: Numbers,
         when: When,
-        directions: Directions,
+        concerns: (Directions, (bool, bool)),
     ) -> PyResult<Self> {
         let effect = effect(py, &kind_and_word.0, numbers, &kind_and_word.1)?;
         let (probability, after_bytes, pattern, nth, times) = when;
         let matcher = pattern.map(|(pattern, is_expression)| matcher(py, &pattern, is_expression)).transpose()?;
         let condition = Condition { probability, after_bytes, matcher, nth, times };
-        let (to_upstream, to_client) = directions;
-        Ok(Self(Arc::new(set::Fault::new(name, effect, condition, Both { to_upstream, to_client }))))
+        let ((to_upstream, to_client), (chooses, matches)) = concerns;
+        let is_own = matches!(effect, Effect::Own);
+        let fault = set::Fault::new(name, effect, condition, Both { to_upstream, to_client });
+        if !(is_own || chooses || matches) {
+            return Ok(Self(Arc::new(fault)));
+        }
+        let deciders = Arc::new(OfFault(fault.number));
+        Ok(Self(Arc::new(fault.decided_by(deciders, Questions { chooses, matches }))))
+    }
+
+    /// Its number in this process.
+    #[getter]
+    fn number(&self) -> u64 {
+        self.0.number
     }
 
     /// How often it has struck.
@@ -67,7 +78,23 @@ fn matcher(py: Python<'_>, pattern: &[u8], is_expression: bool) -> PyResult<Arc<
     made.map(Arc::new).map_err(|error| Kind::Config.raise(py, format!("on_match: {error}")))
 }
 
-fn effect(py: Python<'_>, kind: &str, ((first, second), (count, more)): Numbers, word: &str) -> PyResult<Effect> {
+fn flap(py: Python<'_>, schedule: &[f64], word: &str) -> PyResult<Effect> {
+    let spans: PyResult<Vec<_>> = schedule
+        .iter()
+        .map(|span| convert::seconds(py, "schedule", Some(*span)).map(|time: Option<Duration>| time.unwrap_or_default()))
+        .collect();
+    let down = match word {
+        "entrance" => Down::Entrance,
+        "link" => Down::Link,
+        _ => Down::Server,
+    };
+    let flap = Flap::new(spans?, down);
+    let wrong = || Kind::Config.raise(py, "schedule: give times that it is up and down, by turns, such as [1.0, 0.5]");
+    flap.map(|flap| Effect::Flap(Arc::new(flap))).ok_or_else(wrong)
+}
+
+fn effect(py: Python<'_>, kind: &str, numbers: Numbers, word: &str) -> PyResult<Effect> {
+    let ((first, second), (count, more), schedule) = numbers;
     let seconds = |value| convert::seconds(py, "seconds", Some(value)).map(|time: Option<Duration>| time.unwrap_or_default());
     let how = match word {
         "reset" => How::Reset,
@@ -93,6 +120,10 @@ fn effect(py: Python<'_>, kind: &str, ((first, second), (count, more)): Numbers,
         "duplicate" => Effect::Message(Change::Duplicate),
         "truncate" => Effect::Message(Change::Truncate { keep: count }),
         "drop" => Effect::Message(Change::Drop),
+        "flap" => return flap(py, &schedule, word),
+        "refuse_connect" => Effect::RefuseConnect,
+        "slow_connect" => Effect::SlowConnect(seconds(first)?),
+        "own" => Effect::Own,
         _ => return Err(Kind::Config.raise(py, format!("fault: there is no {kind}"))),
     })
 }

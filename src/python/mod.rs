@@ -19,7 +19,9 @@ mod convert;
 mod coroutine;
 mod custom_framer;
 mod data;
+mod deciding;
 mod errors;
+mod fault;
 mod faults;
 mod filters;
 mod forward;
@@ -75,7 +77,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // Defined here because a frozen program has the module, and no metadata of the package.
     module.add("version", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<config::Config>()?;
-    module.add_class::<faults::Fault>()?;
+    module.add_class::<fault::Fault>()?;
     module.add_class::<filters::Filter>()?;
     module.add_class::<filters::Gate>()?;
     module.add_class::<forward::Forward>()?;

@@ -11,7 +11,8 @@ use super::{
     config::Config,
     convert::{self, Name},
     errors::{self, Kind},
-    faults::{self, Fault},
+    fault::Fault,
+    faults,
     filters::{self, Filter},
     forward::Forward,
     handle::Connection,
@@ -135,7 +136,8 @@ impl Server {
 
     /// Puts faults in force, for live connections as well.
     fn set_faults(&self, py: Python<'_>, faults: Vec<PyRef<'_, Fault>>) -> PyResult<()> {
-        self.here(py)?.set_faults(faults::list(&faults));
+        let (server, faults) = (self.here(py)?, faults::list(&faults));
+        py.detach(|| server.set_faults(faults)).map_err(|error| errors::raise(py, &error))?;
         Ok(())
     }
 

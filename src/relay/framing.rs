@@ -30,7 +30,8 @@ impl Relay<'_> {
     /// Returns true if a hook or a filter wants the messages of a direction.
     fn is_wanted(&self, direction: Direction, hooks: &ConnectionHooks) -> bool {
         let is_filtered = self.order.shared.control.filtered.has(direction);
-        hooks.interest().has(Interest::recv(direction)) || is_filtered && hooks.server.hooks.frames_anywhere()
+        hooks.interest().has(Interest::recv(direction))
+            || is_filtered && (self.order.on_lane || hooks.server.hooks.frames_anywhere())
     }
 
     #[cold]

@@ -75,7 +75,7 @@ impl Relay<'_> {
     /// Returns the hooks that may still be called.
     fn of_interest(&self) -> Interest {
         let asked = |direction: &Direction| match self.pumps[*direction].phase() {
-            Phase::Open => Interest::recv(*direction).with(Interest::EOF),
+            Phase::Open => Interest::recv(*direction).with(Interest::EOF).with(Interest::STAGES),
             _ => Interest::NONE,
         };
         Direction::ALL.iter().map(asked).fold(Interest::NONE, Interest::with)

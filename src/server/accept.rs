@@ -43,6 +43,9 @@ const BATCH: u32 = 64;
 /// handshake takes longer is reset.
 const HANDSHAKE: Duration = Duration::from_millis(1);
 
+/// Pause before a fault that could not be carried out is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// Starts the accepting task, on the worker with the fewest seats taken.
 pub(crate) fn spawn(state: Arc<ServerState>, entrance: Entrance, workers: Workers) {
     let (runtime, seat) = workers.seat();
@@ -102,10 +105,21 @@ async fn accept_until_stopped(state: &ServerState, mut entrance: Entrance, worke
                     biased;
                     () = &mut stopped => return,
                     order = next_order(&mut orders, true) => (order, Entrance::Shut(paused)),
+                    order = state.turns(true) => (order, Entrance::Shut(paused)),
                 }
             }
         };
-        entrance = state.turn(was, order.shuts, |result| order.answer(result));
+        let mut pause = None;
+        entrance = state.turn(was, order.shuts, |result| {
+            if let (Err(error), true) = (&result, order.is_of_faults()) {
+                log::warn!(target: log_target::LISTENER, "{}: a fault cannot be carried out: {error}", state.shared.address);
+                pause = Some(RETRY);
+            }
+            order.answer(result);
+        });
+        if let Some(pause) = pause {
+            sleep(pause).await;
+        }
     }
 }
 
@@ -135,6 +149,7 @@ async fn serve(
             biased;
             () = &mut stopped => None,
             order = next_order(orders, false) => Some(order),
+            order = state.turns(false) => Some(order),
             () = &mut accepting => None,
         }
     };

@@ -53,14 +53,25 @@ impl Entrance {
 #[derive(Debug)]
 pub(crate) struct Order {
     pub shuts: bool,
-    done: blocking::SyncSender<Result<(), Error>>,
+    /// `None` if the faults of the server demand it.
+    done: Option<blocking::SyncSender<Result<(), Error>>>,
 }
 
 impl Order {
+    /// Returns the order of the server's faults.
+    pub(crate) fn of_faults(shuts: bool) -> Self {
+        Self { shuts, done: None }
+    }
+
+    /// Returns true if the faults of the server demand it.
+    pub(crate) fn is_of_faults(&self) -> bool {
+        self.done.is_none()
+    }
+
     /// Lets the caller go on.
     pub(crate) fn answer(self, result: Result<(), Error>) {
-        // The caller has given up.
-        let _ = self.done.try_send(result);
+        // Without a receiver the caller has given up.
+        let _ = self.done.map(|done| done.try_send(result));
     }
 }
 
@@ -91,7 +102,7 @@ impl Orders {
             let message = format!("server: it has not carried out a pause of listening within {PATIENCE:?}; try it again");
             Error::new(ErrorKind::Runtime, message)
         };
-        self.sender.try_send(Order { shuts, done }).map_err(|error| match error {
+        self.sender.try_send(Order { shuts, done: Some(done) }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => late(),
             mpsc::error::TrySendError::Closed(_) => stopped(),
         })?;

@@ -8,7 +8,10 @@ mod state;
 mod upkeep;
 
 use std::{
-    sync::{Arc, Mutex, OnceLock, atomic::Ordering},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -77,7 +80,12 @@ impl Server {
         shared.refuse_itself("forward_to", config.forward.as_ref())?;
         shared.refuse_itself("mirror_to", config.mirror.as_ref())?;
         let state = Arc::new(ServerState::new(shared, config));
-        Ok(Self(Arc::new(Inner { state, entrance: Mutex::new(Some(Entrance::Open(listener))), workers: OnceLock::new() })))
+        let entrance = Mutex::new(Some(Entrance::Open(listener)));
+        let server = Self(Arc::new(Inner { state, entrance, workers: OnceLock::new() }));
+        if server.0.state.wants_shut().0 {
+            server.turn_entrance(|_| ())?;
+        }
+        Ok(server)
     }
 
     /// Returns the actual name of the listener's socket.
@@ -147,8 +155,16 @@ impl Server {
     }
 
     /// Puts other faults in force, for live connections as well: from their next bytes on. A fault that stays goes on as it was.
-    pub fn set_faults(&self, faults: Faults) {
-        connection::watching::set_faults(&self.0.state.shared, faults);
+    /// One that refuses clients is in force on return; an error where that cannot be leaves the faults as they were. Then it
+    /// blocks for a moment, and so must not be called on an I/O thread.
+    pub fn set_faults(&self, faults: Faults) -> Result<(), Error> {
+        let (state, before) = (&self.0.state, self.faults());
+        connection::watching::set_faults(&state.shared, faults);
+        state.faults_changed.notify_waiters();
+        if state.wants_shut().0 == state.is_shut.load(Ordering::Relaxed) || self.is_stopping() {
+            return Ok(());
+        }
+        self.turn_entrance(|_| ()).inspect_err(|_| connection::watching::set_faults(&state.shared, before))
     }
 
     /// Returns the faults in force.
@@ -181,12 +197,12 @@ impl Server {
     /// can take the address meanwhile. Clients that have connected already are served. Blocks for a moment, and so must not
     /// be called on an I/O thread. Fails for a socket that the process was started with, and once the server was stopped.
     pub fn pause_listening(&self) -> Result<(), Error> {
-        self.turn_entrance(true)
+        self.turn_entrance(|paused| paused.store(true, Ordering::Relaxed))
     }
 
     /// Listens again after [`pause_listening`](Self::pause_listening): on return a client's connect succeeds.
     pub fn resume_listening(&self) -> Result<(), Error> {
-        self.turn_entrance(false)
+        self.turn_entrance(|paused| paused.store(false, Ordering::Relaxed))
     }
 
     /// Returns true while clients can connect.
@@ -194,19 +210,24 @@ impl Server {
         !self.0.state.is_shut.load(Ordering::Relaxed) && !self.is_stopping()
     }
 
-    fn turn_entrance(&self, shut: bool) -> Result<(), Error> {
+    /// Opens the entrance or shuts it, as the user and the faults want once the user's wish has changed.
+    fn turn_entrance(&self, change: impl FnOnce(&AtomicBool)) -> Result<(), Error> {
         let (state, mut place) = (&self.0.state, self.0.entrance.lock().even_poisoned());
+        let was_paused = state.is_paused.load(Ordering::Relaxed);
+        let undo = |_: &Error| state.is_paused.store(was_paused, Ordering::Relaxed);
         if self.is_stopping() {
             let message = format!("server {}: it was stopped; make a new server", self.address());
             return Err(Error::new(ErrorKind::Stopped, message));
         }
+        change(&state.is_paused);
+        let (shut, _) = state.wants_shut();
         let Some(entrance) = place.take() else {
             drop(place);
-            return state.orders.give(shut);
+            return state.orders.give(shut).inspect_err(undo);
         };
         let mut result = Ok(());
         *place = Some(state.turn(entrance, shut, |done| result = done));
-        result
+        result.inspect_err(undo)
     }
 
     /// Begins to stop, and returns at once: clients that wait in the backlog are taken, then the listener is closed;
@@ -269,6 +290,11 @@ impl Server {
     /// Returns the live connections, oldest first.
     pub fn connections(&self) -> Vec<Connection> {
         self.0.state.shared.registry.connections()
+    }
+
+    /// Returns the live connection with this number.
+    pub fn connection(&self, id: u64) -> Option<Connection> {
+        self.0.state.shared.registry.connection(id)
     }
 
     /// Wakes every connection, because something that a stage looks at has changed.

@@ -8,13 +8,19 @@ use std::{
     time::Duration,
 };
 
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+
 use crate::{
     connection::{
         context::{ConnectionContext, ServerShared},
         permits::Permits,
     },
+    inspect::faults::entering,
     server::{
-        entrance::{Entrance, Orders},
+        entrance::{Entrance, Order, Orders},
         shutdown::Shutdown,
     },
     settings::{
@@ -32,6 +38,10 @@ pub(crate) struct ServerState {
     pub orders: Orders,
     /// True while clients are refused.
     pub is_shut: AtomicBool,
+    /// True while the user wants clients to be refused.
+    pub is_paused: AtomicBool,
+    /// Notified when the server has other faults.
+    pub faults_changed: Notify,
     pub accept_errors: AtomicU64,
     /// True while the accepting task waits after a failure before it accepts again.
     pub accept_paused: AtomicBool,
@@ -63,6 +73,8 @@ impl ServerState {
             shutdown: Shutdown::new(),
             orders: Orders::new(),
             is_shut: AtomicBool::new(false),
+            is_paused: AtomicBool::new(false),
+            faults_changed: Notify::new(),
             accept_errors: AtomicU64::new(0),
             accept_paused: AtomicBool::new(false),
             accept_log: Throttle::default(),
@@ -70,6 +82,34 @@ impl ServerState {
             full_log: Throttle::default(),
             permits: Arc::new(Permits::new(config.limits.max_connections.unwrap_or(0))),
             current: Mutex::new(Current { of_listener: config.timeouts.unacknowledged, config, context, is_started: false }),
+        }
+    }
+
+    /// Returns true if clients are to be refused now, by the user or by faults, and the instant at which that changes by itself.
+    pub(crate) fn wants_shut(&self) -> (bool, Option<Instant>) {
+        let by_user = self.is_paused.load(Relaxed);
+        if self.shared.faults.is_unused() {
+            return (by_user, None);
+        }
+        let (by_faults, next) = entering::refuses(&self.shared.faults.get(), Instant::now().into_std());
+        (by_user || by_faults, next.map(Instant::from_std))
+    }
+
+    /// Completes once the entrance is to be turned because of faults.
+    pub(crate) async fn turns(&self, is_shut: bool) -> Order {
+        loop {
+            let changed = self.faults_changed.notified();
+            let (shut, next) = self.wants_shut();
+            if shut != is_shut {
+                return Order::of_faults(shut);
+            }
+            match next {
+                Some(next) => tokio::select! {
+                    () = sleep_until(next) => {}
+                    () = changed => {}
+                },
+                None => changed.await,
+            }
         }
     }
 

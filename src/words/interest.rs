@@ -30,6 +30,9 @@ impl Interest {
     /// [`on_preread`](crate::hooks::Hooks::on_preread).
     pub const PREREAD: Self = Self(64);
 
+    /// No hook: the connection has stages that run on its lane.
+    pub const STAGES: Self = Self(128);
+
     const HOOKS: u16 = 0xff;
 
     /// Returns the union of both sets. A hook that one of them has on the lane is called there.
@@ -74,8 +77,8 @@ impl Interest {
         }
     }
 
-    /// The hooks that a relay itself calls.
-    pub(crate) const RELAYED: Self = Self(Self::TO_UPSTREAM.0 | Self::TO_CLIENT.0 | Self::EOF.0);
+    /// The hooks that a relay itself calls, and the stages that it runs on the lane.
+    pub(crate) const RELAYED: Self = Self(Self::TO_UPSTREAM.0 | Self::TO_CLIENT.0 | Self::EOF.0 | Self::STAGES.0);
 
     /// Returns true if the relay itself calls one of the hooks on the lane, and so must run there.
     pub(crate) const fn needs_lane(self) -> bool {
@@ -113,5 +116,7 @@ mod tests {
         assert_eq!(mixed.without(Interest::TO_UPSTREAM).without(Interest::CLOSE), Interest::TO_CLIENT);
         assert_eq!(later.with(Interest::TO_UPSTREAM), Interest::TO_UPSTREAM);
         assert!(!Interest::ACCEPT.with(Interest::CLOSE).needs_lane());
+        assert!(later.with(Interest::STAGES).needs_lane());
+        assert_eq!(later.with(Interest::STAGES).without(Interest::STAGES), later);
     }
 }

@@ -135,14 +135,14 @@ fn faults_come_and_go_on_live_connections() {
         let one_way = Both { to_upstream: true, to_client: false };
         let late = fault(Effect::Latency(delay), Condition::default(), one_way);
         let stall = fault(Effect::Stall, Condition::default(), one_way);
-        running.server.set_faults(list([Arc::clone(&late)]));
+        running.server.set_faults(list([Arc::clone(&late)])).unwrap();
         let begun = Instant::now();
         echoed(&mut client, b"late");
         assert!(begun.elapsed() >= Duration::from_millis(30), "{:?}", begun.elapsed());
-        running.server.set_faults(list([late, stall]));
+        running.server.set_faults(list([late, stall])).unwrap();
         client.send(b"stalled");
         assert!(client.try_receive(Duration::from_millis(60)).is_err());
-        running.server.set_faults(Faults::default());
+        running.server.set_faults(Faults::default()).unwrap();
         assert_eq!(client.receive_exactly(7), b"stalled");
         echoed(&mut client, b"after");
         let connection = running.connection_of(client.name());

@@ -31,6 +31,9 @@ _KINDS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "duplicate": (faults.Duplicate, ()),
     "truncate": (faults.Truncate, ("keep",)),
     "drop": (faults.Drop, ()),
+    "refuse-connect": (faults.RefuseConnect, ()),
+    "slow-connect": (faults.SlowConnect, ("delay",)),
+    "flap": (faults.Flap, ("schedule", "down")),
 }
 _CONDITIONS = ("direction", "after_bytes", "on_match", "nth", "times", "probability")
 _SHORT = {"after": "after_bytes", "match": "on_match", "toxicity": "probability"}
@@ -39,6 +42,12 @@ _OTHERS = {"delay": "latency", "throttle": "bandwidth", "slice": "slicer", "rst"
 
 def _rate(name: str, text: str) -> int | None:
     return (Rate() if "/" in text else Size()).read(name, text)
+
+
+def _schedule(name: str, text: str) -> list[float]:
+    """Return the times of `1s,500ms`; one alone is both."""
+    times = [_SECONDS.read(name, one) for one in text.split(",")]
+    return [float(time or 0) for time in (times * 2 if len(times) == 1 else times)]
 
 
 def _probability(name: str, text: str) -> float:
@@ -52,6 +61,7 @@ _READ: Mapping[str, Callable[[str, str], object]] = {
     "delay": _SECONDS.read,
     "jitter": _SECONDS.read,
     "seconds": _SECONDS.read,
+    "schedule": _schedule,
     "rate": _rate,
     "burst": _SIZE.read,
     "after_bytes": _SIZE.read,

@@ -1,18 +1,22 @@
 //! The effects of faults, and the stages that carry them out.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     bandwidth::{Bandwidth, Limited},
     cut::{Cut, How, Timed},
     end::SlowEnd,
+    flap::{Down, Flap, Flapped},
     latency::{Delayed, Latency},
     message::{Change, ChangedRest},
     random::Random,
     slicer::{Sliced, Slicer},
     stall::{Blackhole, Stalled},
 };
-use crate::inspect::Stage;
+use crate::inspect::{Stage, chain::Nothing};
 
 /// The effect of a fault.
 #[derive(Debug, Clone)]
@@ -37,9 +41,26 @@ pub enum Effect {
     SlowClose(Duration),
     /// A message, matched bytes or the rest of the stream is changed.
     Message(Change),
+    /// A link, or a server, goes up and down.
+    Flap(Arc<Flap>),
+    /// Clients are refused. Not of a direction.
+    RefuseConnect,
+    /// The upstream is connected later. Not of a direction.
+    SlowConnect(Duration),
+    /// The actions that the fault's decider chooses, message by message.
+    Own,
 }
 
 impl Effect {
+    /// Returns true if it is one on the bytes of a direction.
+    pub(super) fn is_of_direction(&self) -> bool {
+        match self {
+            Self::RefuseConnect | Self::SlowConnect(_) => false,
+            Self::Flap(flap) => flap.down != Down::Entrance,
+            _ => true,
+        }
+    }
+
     /// Returns the stage for the rest of a direction. `why` explains the end of the connection, if this is one.
     pub(super) fn begin(&self, random: Random, why: &str, now: Instant) -> Box<dyn Stage> {
         match self {
@@ -53,6 +74,9 @@ impl Effect {
             Self::HalfClose => Box::new(Cut::half()),
             Self::SlowClose(delay) => Box::new(SlowEnd(*delay)),
             Self::Message(change) => Box::new(ChangedRest::new(change.clone(), random)),
+            Self::Flap(flap) => Box::new(Flapped::new(Arc::clone(flap), why)),
+            // These two are of no direction. The stage of the third acts itself, and what its decider begins is another fault.
+            Self::RefuseConnect | Self::SlowConnect(_) | Self::Own => Box::new(Nothing),
         }
     }
 }

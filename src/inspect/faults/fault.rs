@@ -1,8 +1,16 @@
 //! A fault: its effect, its condition, and how often it has struck.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
-use super::{condition::Condition, effect::Effect, random::Random};
+use super::{
+    condition::Condition,
+    decider::{Deciders, Questions},
+    effect::Effect,
+    random::Random,
+};
 use crate::words::direction::{Both, Direction};
 
 /// The number of the next fault that is made.
@@ -19,6 +27,8 @@ pub struct Fault {
     pub condition: Condition,
     /// The directions that it concerns.
     pub directions: Both<bool>,
+    /// Who decides what the fault leaves open, and the questions; for [`Effect::Own`] as well.
+    pub deciders: Option<(Arc<dyn Deciders>, Questions)>,
     /// Occurrences of its condition so far, over all connections.
     occurrences: AtomicU64,
     /// How often it has struck so far, over all connections.
@@ -29,7 +39,14 @@ impl Fault {
     /// Returns a fault that has not struck.
     pub fn new(name: impl Into<String>, effect: Effect, condition: Condition, directions: Both<bool>) -> Self {
         let (number, name) = (NEXT.fetch_add(1, Relaxed), name.into());
-        Self { number, name, effect, condition, directions, occurrences: AtomicU64::new(0), strikes: AtomicU64::new(0) }
+        let (occurrences, strikes) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { number, name, effect, condition, directions, deciders: None, occurrences, strikes }
+    }
+
+    /// Returns the fault with what it leaves to others to decide.
+    #[must_use]
+    pub fn decided_by(self, deciders: Arc<dyn Deciders>, questions: Questions) -> Self {
+        Self { deciders: Some((deciders, questions)), ..self }
     }
 
     /// Returns how often it has struck.
@@ -39,7 +56,14 @@ impl Fault {
 
     /// Returns true if it wants whole messages, where the server has a framing.
     pub fn wants_messages(&self, direction: Direction) -> bool {
-        self.directions[direction] && (self.condition.matcher.is_some() || matches!(self.effect, Effect::Message(_)))
+        let asks = || self.deciders.as_ref().is_some_and(|(_, questions)| questions.matches);
+        let of_messages = matches!(self.effect, Effect::Message(_) | Effect::Own);
+        self.directions[direction] && (self.condition.matcher.is_some() || of_messages || asks())
+    }
+
+    /// Takes a strike back that came to nothing.
+    pub(super) fn withdraw(&self) {
+        self.strikes.fetch_sub(1, Relaxed);
     }
 
     /// Records an occurrence of its condition, and returns true if it strikes there.

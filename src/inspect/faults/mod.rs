@@ -7,12 +7,16 @@
 pub mod bandwidth;
 pub mod condition;
 pub mod cut;
+pub mod decider;
 pub mod effect;
 pub mod end;
+pub mod entering;
 pub mod fault;
+pub mod flap;
 pub mod latency;
 pub mod message;
 pub mod occurrence;
+mod own;
 pub mod random;
 pub mod set;
 pub mod slicer;

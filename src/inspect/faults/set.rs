@@ -35,7 +35,8 @@ pub struct Place {
 
 /// Returns the stages of faults for a direction, each with the number of its fault.
 pub fn stages_of(faults: &[Arc<Fault>], place: &Place) -> Vec<(u64, Box<dyn Stage>)> {
-    let here = faults.iter().enumerate().filter(|(_, fault)| fault.directions[place.direction]);
+    let is_here = |fault: &Fault| fault.directions[place.direction] && fault.effect.is_of_direction();
+    let here = faults.iter().enumerate().filter(|(_, fault)| is_here(fault));
     here.map(|(index, fault)| {
         let random = Random::of(&[place.seed, place.connection, place.direction as u64, index as u64]);
         let Place { connection, direction, witnesses, .. } = place;
@@ -45,7 +46,8 @@ pub fn stages_of(faults: &[Arc<Fault>], place: &Place) -> Vec<(u64, Box<dyn Stag
             direction: *direction,
             witnesses: Arc::clone(witnesses),
         };
-        (fault.number, Box::new(FaultStage::new(strikes, random, place.read)) as Box<dyn Stage>)
+        let decider = fault.deciders.as_ref().map(|(deciders, _)| deciders.of(*connection, *direction));
+        (fault.number, Box::new(FaultStage::new(strikes, random, place.read, decider)) as Box<dyn Stage>)
     })
     .collect()
 }

@@ -4,7 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use super::{effect::Effect, fault::Fault, message::Change, occurrence::Search, random::Random, strikes::Strikes};
+use super::{
+    decider::Decider, effect::Effect, fault::Fault, message::Change, occurrence::Search, own::Actions, random::Random,
+    strikes::Strikes,
+};
 use crate::{
     inspect::{
         End, Outbox, Progress, Stage,
@@ -14,7 +17,7 @@ use crate::{
         },
         framing::ReplacedMessages,
     },
-    words::{chunk::Chunk, lock::EvenPoisoned},
+    words::{chunk::Chunk, lock::EvenPoisoned, outcome::Failed},
 };
 
 /// Lets everything pass until its fault strikes; then the effect has the rest of the direction, or of the message.
@@ -27,14 +30,29 @@ pub struct FaultStage {
     /// The effect, once it has begun.
     act: Option<Box<dyn Stage>>,
     messages: Option<ReplacedMessages>,
+    decider: Option<Box<dyn Decider>>,
+    choice: Choice,
+    own: Option<Actions>,
+}
+
+/// The decision about whether the fault concerns the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    /// Its decider has still to say.
+    Open,
+    In,
+    Out,
 }
 
 impl FaultStage {
     /// Returns the stage of a direction of which `read` bytes have passed already.
-    pub fn new(strikes: Strikes, random: Random, read: u64) -> Self {
+    pub fn new(strikes: Strikes, random: Random, read: u64, decider: Option<Box<dyn Decider>>) -> Self {
         let fault = Arc::clone(&strikes.fault);
         let search = Search::new(&fault.condition, read);
-        let mut stage = Self { search, random, act: None, messages: None, fault, strikes };
+        let asks = fault.deciders.as_ref().is_some_and(|(_, questions)| questions.chooses);
+        let choice = if asks { Choice::Open } else { Choice::In };
+        let own = matches!(fault.effect, Effect::Own).then(Actions::default);
+        let mut stage = Self { search, random, act: None, messages: None, decider, choice, own, fault, strikes };
         if let (Effect::Message(change), Some(_)) = (&stage.fault.effect, &stage.fault.condition.matcher) {
             stage.act = Some(Box::new(stage.rewriting(change.clone())));
         }
@@ -58,8 +76,51 @@ impl FaultStage {
         &mut **self.act.insert(act)
     }
 
+    /// Asks the decider, once, whether the fault concerns the connection.
+    fn chooses(&mut self) -> Result<bool, Failed> {
+        if self.choice == Choice::Open {
+            let chosen = self.decider.as_mut().map_or(Ok(true), |decider| decider.chooses())?;
+            self.choice = if chosen { Choice::In } else { Choice::Out };
+        }
+        Ok(self.choice == Choice::In)
+    }
+
+    /// Returns true if a message is an occurrence.
+    fn fits(&mut self, message: &Chunk) -> Result<bool, Failed> {
+        let (fits, asks) = (self.search.message(message), self.asks_about_messages());
+        match &mut self.decider {
+            Some(decider) if fits && asks => decider.matches(message),
+            _ => Ok(fits),
+        }
+    }
+
+    fn asks_about_messages(&self) -> bool {
+        self.fault.deciders.as_ref().is_some_and(|(_, questions)| questions.matches)
+    }
+
     fn message(&mut self, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
-        if !self.search.message(&chunk) || !self.strikes.occurs(&mut self.random) {
+        match self.fits(&chunk) {
+            Ok(true) => {}
+            Ok(false) => return self.pass(chunk, end, out),
+            Err(failed) => return Progress::Failed(failed),
+        }
+        if let (Some(own), Some(decider)) = (&mut self.own, &mut self.decider) {
+            if !self.fault.occurs(&mut self.random) {
+                return own.pass(chunk, end, out);
+            }
+            return match decider.act(&chunk) {
+                Ok(acts) => {
+                    if acts.is_empty() {
+                        self.fault.withdraw();
+                    } else {
+                        self.strikes.report();
+                    }
+                    own.act(chunk, acts, end, &self.random, out)
+                }
+                Err(failed) => Progress::Failed(failed),
+            };
+        }
+        if !self.strikes.occurs(&mut self.random) {
             return pass(chunk, end, out);
         }
         let Effect::Message(change) = &self.fault.effect else {
@@ -76,6 +137,21 @@ impl FaultStage {
     }
 }
 
+impl FaultStage {
+    fn pass(&mut self, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
+        match &mut self.own {
+            Some(own) => own.pass(chunk, end, out),
+            None => pass(chunk, end, out),
+        }
+    }
+
+    /// Returns true if a chunk is a message for this fault: one that a framer has cut, or any for a fault that asks.
+    fn is_message(&self, chunk: &Chunk) -> bool {
+        let asks = self.own.is_some() || self.asks_about_messages();
+        !chunk.is_empty() && (asks || self.messages.is_some() && !chunk.is_partial())
+    }
+}
+
 fn pass(chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
     out.push(chunk);
     if end == End::Finished {
@@ -86,12 +162,19 @@ fn pass(chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
 
 impl Stage for FaultStage {
     fn feed(&mut self, mut chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
-        let is_message = self.messages.is_some() && !chunk.is_partial() && !chunk.is_empty();
-        if is_message && (self.act.is_none() || self.has_matched_bytes()) {
+        match self.chooses() {
+            Ok(true) => {}
+            Ok(false) => return pass(chunk, end, out),
+            Err(failed) => return Progress::Failed(failed),
+        }
+        if self.is_message(&chunk) && (self.act.is_none() || self.has_matched_bytes()) {
             return self.message(chunk, end, out);
         }
         if let Some(act) = &mut self.act {
             return act.feed(chunk, end, out);
+        }
+        if self.own.is_some() || self.asks_about_messages() {
+            return self.pass(chunk, end, out);
         }
         while let Some(before) = self.search.next(&chunk) {
             let first = chunk.split_to(before);
@@ -105,7 +188,16 @@ impl Stage for FaultStage {
     }
 
     fn resume(&mut self, out: &mut Outbox) -> Progress {
-        if self.act.is_none() && self.messages.is_none() && self.search.is_due() {
+        match self.chooses() {
+            Ok(true) => {}
+            Ok(false) => return Progress::Moved,
+            Err(failed) => return Progress::Failed(failed),
+        }
+        if let Some(own) = &mut self.own {
+            return own.resume(&self.random, out);
+        }
+        let by_place = self.messages.is_none() && !self.asks_about_messages();
+        if self.act.is_none() && by_place && self.search.is_due() {
             let _ = self.search.next(&[]);
             if self.strikes.occurs(&mut self.random) {
                 let now = out.now();
@@ -120,15 +212,20 @@ impl Stage for FaultStage {
     }
 
     fn release(&mut self) -> Bytes {
-        self.act.as_mut().map_or_else(Bytes::new, |act| act.release())
+        match (&mut self.act, &mut self.own) {
+            (Some(act), _) => act.release(),
+            (None, Some(own)) => own.release(),
+            (None, None) => Bytes::new(),
+        }
     }
 
     fn kept(&self) -> usize {
-        self.search.kept() + self.act.as_ref().map_or(0, |act| act.kept())
+        let own = self.own.as_ref().map_or(0, Actions::kept);
+        self.search.kept() + own + self.act.as_ref().map_or(0, |act| act.kept())
     }
 
     fn make_lasting(&mut self) -> bool {
-        self.act.as_mut().is_none_or(|act| act.make_lasting())
+        self.act.as_mut().is_none_or(|act| act.make_lasting()) && self.own.as_mut().is_none_or(Actions::make_lasting)
     }
 }
 

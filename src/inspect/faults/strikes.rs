@@ -26,12 +26,17 @@ impl Strikes {
     pub(super) fn occurs(&self, random: &mut Random) -> bool {
         let struck = self.fault.occurs(random);
         if struck {
-            let Self { fault, direction, .. } = self;
-            for witness in self.witnesses.iter() {
-                let kind = EventKind::Struck { direction: *direction, fault: fault.name.as_str().into() };
-                witness.put(Event::now(self.connection, kind));
-            }
+            self.report();
         }
         struck
+    }
+
+    /// Reports that the fault has struck.
+    pub(super) fn report(&self) {
+        let Self { fault, direction, .. } = self;
+        for witness in self.witnesses.iter() {
+            let kind = EventKind::Struck { direction: *direction, fault: fault.name.as_str().into() };
+            witness.put(Event::now(self.connection, kind));
+        }
     }
 }

@@ -225,7 +225,7 @@ SERVER: Any = TheServer
         (lambda: WRONG.Stall(after=3), "after: there is no such argument; did you mean after_bytes?"),
         (lambda: WRONG.Latncy(1), "faults: there is no Latncy; did you mean Latency?"),
         (lambda: WRONG.Bandwidth("10MBs"), "rate: '10MBs' has no unit known here"),
-        (lambda: WRONG.Reset(on_match=3), "on_match: it is int, not bytes, text or a compiled re.Pattern"),
+        (lambda: WRONG.Reset(on_match=3), "on_match: it is int, not bytes, text, a compiled re.Pattern or a function"),
         (lambda: WRONG.Reset(on_match=re.compile(b"a*")), "on_match: a\\* matches where there is nothing"),
         (lambda: WRONG.Reset(nth=0), "nth: it is below 1; give at least 1"),
         (lambda: WRONG.toxic("latencey"), "toxic: there is no 'latencey'; did you mean 'latency'?"),

@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
-from ..._hooks import HOOKS, is_async
+from ..._coroutine_functions import is_async
+from ..._hooks import HOOKS
 
 _Hook: TypeAlias = Callable[..., Any]
 # Yields what hooks answered, is sent what that is once awaited, and returns the answer of all.

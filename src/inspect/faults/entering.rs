@@ -1,0 +1,50 @@
+//! Faults that concern clients before their bytes: those that are refused, and those whose upstream is connected late.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    effect::Effect,
+    fault::Fault,
+    flap::{Down, Flap},
+    random::Random,
+    set::Place,
+    strikes::Strikes,
+};
+use crate::words::outcome::Failed;
+
+/// Returns true if faults refuse clients now, and the instant at which that changes by itself.
+pub fn refuses(faults: &[Arc<Fault>], now: Instant) -> (bool, Option<Instant>) {
+    let flaps = |fault: &Arc<Fault>| match &fault.effect {
+        Effect::Flap(flap) if flap.down != Down::Link => Some(Flap::phase(flap, now)),
+        _ => None,
+    };
+    let phases: Vec<_> = faults.iter().filter_map(flaps).collect();
+    let refuses = faults.iter().any(|fault| matches!(fault.effect, Effect::RefuseConnect));
+    let next = phases.iter().map(|(_, until)| *until).min();
+    (refuses || phases.iter().any(|(is_up, _)| !is_up), next)
+}
+
+/// Returns how long the connecting of an upstream is delayed.
+pub fn connect_delay(faults: &[Arc<Fault>], place: &Place) -> Result<Duration, Failed> {
+    let mut total = Duration::ZERO;
+    for (index, fault) in faults.iter().enumerate() {
+        let Effect::SlowConnect(delay) = fault.effect else { continue };
+        let Place { seed, connection, direction, ref witnesses, .. } = *place;
+        if let Some((deciders, questions)) = &fault.deciders
+            && questions.chooses
+            && !deciders.of(connection, direction).chooses()?
+        {
+            continue;
+        }
+        // The third word is none of a direction's.
+        let mut random = Random::of(&[seed, connection, 2, index as u64]);
+        let strikes = Strikes { fault: Arc::clone(fault), connection, direction, witnesses: Arc::clone(witnesses) };
+        if strikes.occurs(&mut random) {
+            total = total.saturating_add(delay);
+        }
+    }
+    Ok(total)
+}

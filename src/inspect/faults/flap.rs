@@ -1,0 +1,207 @@
+//! A link, or a server, that goes up and down by a schedule.
+
+use std::{
+    mem,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    inspect::{End, Outbox, Progress, Stage},
+    words::{
+        chunk::Chunk,
+        outcome::{CloseReason, Failed},
+    },
+};
+
+/// The part that is down while a schedule is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Down {
+    /// The entrance: clients are refused, and live connections go on.
+    Entrance,
+    /// The server: clients are refused, and live connections are reset.
+    Server,
+    /// The link: bytes stand still, and go on when it is up again.
+    Link,
+}
+
+/// Time for the entrance to be shut before connections are reset: clients often come back at once, and are to be refused.
+const SHUTTING: Duration = Duration::from_millis(5);
+
+/// A schedule, which all connections share.
+#[derive(Debug)]
+pub struct Flap {
+    /// Times that it is up and down, by turns, and then from the beginning again. An even number of them.
+    spans: Vec<Duration>,
+    pub down: Down,
+    /// When it was first looked at.
+    began: OnceLock<Instant>,
+}
+
+impl Flap {
+    /// Returns a schedule that begins, up, when it is looked at first. None without a time, or for an odd number of them.
+    pub fn new(spans: Vec<Duration>, down: Down) -> Option<Self> {
+        let total = spans.iter().try_fold(Duration::ZERO, |total, span| total.checked_add(*span))?;
+        (spans.len().is_multiple_of(2) && total > Duration::ZERO).then_some(Self { spans, down, began: OnceLock::new() })
+    }
+
+    /// Returns whether it is up, and until when.
+    pub fn phase(&self, now: Instant) -> (bool, Instant) {
+        let began = *self.began.get_or_init(|| now);
+        let total: u128 = self.spans.iter().map(Duration::as_nanos).sum();
+        let elapsed = now.saturating_duration_since(began).as_nanos();
+        let mut left = elapsed % total;
+        for (number, span) in self.spans.iter().enumerate() {
+            let span = span.as_nanos();
+            if left < span {
+                let rest = Duration::from_nanos(u64::try_from(span - left).unwrap_or(u64::MAX));
+                return (number % 2 == 0, now + rest);
+            }
+            left -= span;
+        }
+        (true, now)
+    }
+}
+
+/// The direction of a link that goes up and down, or of a server that resets its connections when it goes down.
+#[derive(Debug)]
+pub(super) struct Flapped {
+    flap: Arc<Flap>,
+    failed: Failed,
+    /// When the server goes down; known once it was looked at.
+    falls: Option<Instant>,
+    kept: Vec<u8>,
+    end: End,
+}
+
+impl Flapped {
+    pub(super) fn new(flap: Arc<Flap>, why: &str) -> Self {
+        let failed = Failed { reason: CloseReason::Fault, error: why.to_owned() };
+        Self { flap, failed, falls: None, kept: Vec::new(), end: End::Open }
+    }
+
+    /// Resets the connection if the server has gone down. Returns true if it has.
+    fn falls(&mut self, out: &mut Outbox) -> bool {
+        let now = out.now();
+        let (is_up, until) = self.flap.phase(now);
+        let falls = *self.falls.get_or_insert(if is_up { until + SHUTTING } else { now });
+        if falls > now {
+            out.wake_at(falls);
+            return false;
+        }
+        out.reset(self.failed.clone());
+        true
+    }
+
+    fn pass(chunk: impl Into<Chunk>, end: End, out: &mut Outbox) -> Progress {
+        out.push(chunk);
+        if end == End::Finished {
+            out.end();
+        }
+        Progress::Moved
+    }
+}
+
+impl Stage for Flapped {
+    fn feed(&mut self, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
+        let down = self.flap.down;
+        if down == Down::Server && self.falls(out) {
+            out.drop(chunk);
+            return Progress::Moved;
+        }
+        if down != Down::Link {
+            return Self::pass(chunk, end, out);
+        }
+        let (is_up, until) = self.flap.phase(out.now());
+        if is_up || end == End::Stopped {
+            return Self::pass(chunk, end, out);
+        }
+        self.kept.extend_from_slice(&chunk);
+        self.end = end;
+        out.wake_at(until);
+        Progress::Waiting
+    }
+
+    fn resume(&mut self, out: &mut Outbox) -> Progress {
+        match self.flap.down {
+            // No stage of a direction is made for it.
+            Down::Entrance => return Progress::Moved,
+            Down::Server => {
+                self.falls(out);
+                return Progress::Moved;
+            }
+            Down::Link => {}
+        }
+        if self.kept.is_empty() && self.end == End::Open {
+            return Progress::Moved;
+        }
+        let (is_up, until) = self.flap.phase(out.now());
+        if !is_up && !out.is_ending() {
+            out.wake_at(until);
+            return Progress::Waiting;
+        }
+        Self::pass(Bytes::from(mem::take(&mut self.kept)), mem::take(&mut self.end), out)
+    }
+
+    fn release(&mut self) -> Bytes {
+        mem::take(&mut self.kept).into()
+    }
+
+    fn kept(&self) -> usize {
+        self.kept.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(times: &[u64]) -> Vec<Duration> {
+        times.iter().map(|time| Duration::from_secs(*time)).collect()
+    }
+
+    #[test]
+    fn it_is_up_and_down_by_turns_from_its_first_look_on() {
+        let (start, flap) = (Instant::now(), Flap::new(seconds(&[2, 1, 0, 3]), Down::Link).unwrap());
+        let at = |second: u64| {
+            let (is_up, until) = flap.phase(start + Duration::from_secs(second));
+            (is_up, (until - start).as_secs())
+        };
+        let seen: Vec<_> = (0..8).map(at).collect();
+        assert_eq!(seen, [(true, 2), (true, 2), (false, 3), (false, 6), (false, 6), (false, 6), (true, 8), (true, 8)]);
+        for wrong in [&[][..], &[1], &[0, 0], &[1, 2, 3]] {
+            assert!(Flap::new(seconds(wrong), Down::Link).is_none(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_holds_bytes_and_the_end_while_it_is_down() {
+        let start = Instant::now();
+        let flap = Arc::new(Flap::new(seconds(&[1, 2]), Down::Link).unwrap());
+        let mut stage = Flapped::new(Arc::clone(&flap), "fault");
+        let mut out = Outbox::at(start);
+        assert!(matches!(stage.feed(Bytes::from("up").into(), End::Open, &mut out), Progress::Moved));
+        let mut out = Outbox::at(start + Duration::from_secs(1));
+        assert!(matches!(stage.feed(Bytes::from("down").into(), End::Finished, &mut out), Progress::Waiting));
+        assert!(out.bytes() == 0 && !out.has_finish());
+        assert!(matches!(stage.resume(&mut out), Progress::Waiting));
+        let mut out = Outbox::at(start + Duration::from_secs(3));
+        assert!(matches!(stage.resume(&mut out), Progress::Moved));
+        assert!(out.bytes() == 4 && out.has_finish());
+    }
+
+    #[test]
+    fn a_server_that_goes_down_resets_also_if_it_is_noticed_late() {
+        let start = Instant::now();
+        let flap = Arc::new(Flap::new(seconds(&[1, 1]), Down::Server).unwrap());
+        let mut stage = Flapped::new(flap, "fault");
+        let mut out = Outbox::at(start);
+        assert!(matches!(stage.resume(&mut out), Progress::Moved));
+        assert!(!out.has_finish());
+        let mut out = Outbox::at(start + Duration::from_millis(2500));
+        let _ = stage.resume(&mut out);
+        assert!(out.has_finish());
+    }
+}

@@ -1,0 +1,46 @@
+//! The faults of a live connection.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    inspect::{
+        Stages,
+        faults::{
+            entering,
+            set::{self, Fault, Place},
+        },
+    },
+    live::shared::Shared,
+    words::{direction::Direction, outcome::Failed},
+};
+
+impl Shared {
+    /// Returns true if `direction` has faults of its own, and not the server's.
+    pub(crate) fn has_own_faults(&self, direction: Direction) -> bool {
+        self.seldom.get().is_some_and(|seldom| seldom.own_faults.has(direction))
+    }
+
+    /// Keeps the server's faults from `direction`.
+    pub(super) fn own_faults(&self, direction: Direction) {
+        self.seldom.get_or_init(Box::default).own_faults.add(direction);
+    }
+
+    /// Puts faults in the places of those before. For the connection's task.
+    pub(crate) fn put_faults(&self, direction: Direction, faults: &[Arc<Fault>], seed: u64, stages: &mut Stages) {
+        if set::want_messages(faults, direction) {
+            self.control.filtered.add(direction);
+        }
+        stages.set_faults(set::stages_of(faults, &self.place(direction, seed)));
+    }
+
+    /// Returns how long faults delay the connecting of the upstream.
+    pub(crate) fn connect_delay(&self, faults: &[Arc<Fault>], seed: u64) -> Result<Duration, Failed> {
+        entering::connect_delay(faults, &self.place(Direction::ToUpstream, seed))
+    }
+
+    fn place(&self, direction: Direction, seed: u64) -> Place {
+        let read = self.meters[direction].ledger().read;
+        let witnesses = self.seldom.get().and_then(|seldom| seldom.witnesses.get()).cloned().unwrap_or_default();
+        Place { seed, connection: self.id, direction, read, witnesses }
+    }
+}
