@@ -21,11 +21,15 @@ The command has it as `interpose --toxiproxy-api 8474`.
 
 from __future__ import annotations
 
+from .._names import names_checked, table
 from ._api import PORT, ToxiproxyApi
 
 __all__ = ["ToxiproxyApi", "serve"]
 
+_ARGUMENTS = table({"host": "address listen bind ip interface", "port": "p", "seed": "random randomseed"})
 
+
+@names_checked(_ARGUMENTS, first=0)
 def serve(host: str = "127.0.0.1", port: int = PORT, *, seed: int | None = None) -> ToxiproxyApi:
     """Listen, serve toxiproxy's API in the background, and return it; it has no proxies at first.
 

@@ -20,6 +20,7 @@ from .._exceptions import (
     ForkError,
     ResolveError,
     printable,
+    wrong_type,
 )
 from .._faulting import seed_or_none
 from .._server import TheServer
@@ -51,6 +52,8 @@ class ToxiproxyApi:
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = PORT, *, seed: int | None = None) -> None:
+        if not isinstance(host, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise wrong_type("host", host, "a str", 'write serve("127.0.0.1", port=8474)')
         name, number = listen_address(host, port)
         if number is None or name.startswith(("unix:", "fd:")):
             raise ConfigError("host: the API has a host and a port; give such as 127.0.0.1 and 8474")

@@ -35,6 +35,10 @@ def _threads() -> set[str]:
 
 
 def test_nothing_is_left_whatever_clients_do(upstream: Echo) -> None:
+    # The core's own threads and descriptors stay for the next server.
+    with toxiproxy.serve(port=0) as warming, connect(Client(warming).proxy(upstream.address)) as sock:
+        assert echo(sock, b"hello") == b"hello"
+    poll(lambda: upstream.open() == 0 or None, 5.0, "the upstream has none of it")
     before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
     with toxiproxy.serve(port=0) as api:
         client = Client(api)
@@ -137,8 +141,12 @@ def test_addresses_that_cannot_be_had() -> None:
         toxiproxy.serve("192.0.2.1", 0)
     with pytest.raises(interpose.ConfigError, match="between 0 and 65535"):
         toxiproxy.serve(port=70000)
+    with pytest.raises(interpose.ArgumentTypeError, match="write serve"):
+        toxiproxy.serve(8474)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     with pytest.raises(interpose.ArgumentTypeError, match="port: it is str"):
         toxiproxy.serve(port="8474")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    with pytest.raises(interpose.ArgumentTypeError, match=r"address: there is no such argument; did you mean host\?"):
+        toxiproxy.serve(address="127.0.0.1")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     with pytest.raises(interpose.ConfigError, match="seed"):
         toxiproxy.serve(port=0, seed=-1)
     assert not _threads()
