@@ -99,7 +99,9 @@ def _begun(name: str, framing: Framing | None) -> int:
     if framing is not None:
         header["framing"] = framing.name
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        # A named pipe that nobody reads is refused at once.
+        flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
         descriptor = os.open(name, flags, 0o600)
         try:
             with suppress(AttributeError, PermissionError):

@@ -98,9 +98,10 @@ class Channel:
         else:
             self.sock.close()
 
-    def missing(self, why: str) -> str | None:
-        """Return the clause of what has not been played, and why; None if all was."""
-        return None if self.part.player.is_played else self.part.player.missing(why)
+    @property
+    def is_played(self) -> bool:
+        """True once everything was said and heard."""
+        return self.part.player.is_played
 
     def _say(self, step: Step, now: float) -> bool:
         """Say a step, or part of it. Return False where it has to wait, or is over."""

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from .._addresses import address_text
@@ -16,6 +17,7 @@ from .._names import names_checked
 from ._casting import Cast, Part
 from ._channel import Channel, Pace
 from ._channels import Channels
+from ._dialling import dialled
 from ._masks import Mask, masks_of
 from ._player import NO_LINE
 from ._recording import Recording, playable
@@ -122,21 +124,18 @@ def _is_next(acts: Sequence[_Act], act: _Act) -> bool:
 
 def _connected(forward: Forward, timeout: float) -> socket.socket:
     """Return a socket that is connected, or raise ConnectError."""
-    path, address = forward.unix_path, forward.address
     try:
-        if path is None:
-            return socket.create_connection(address, timeout)
-        sock = socket.socket(socket.AF_UNIX)
-        try:
-            sock.settimeout(timeout)
-            sock.connect(path)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+        if forward.unix_path is not None:
+            return dialled(socket.AF_UNIX, forward.unix_path, timeout)
+        host, port = forward.address
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for family, _, _, _, name in found[:-1]:
+            with suppress(OSError):
+                return dialled(family, name, timeout)
+        return dialled(found[-1][0], found[-1][4], timeout)
     except OSError as error:
         why = (error.strerror or str(error)).lower()
-        raise ConnectError(f"replay: {address_text(address)}: {why}; start the server first") from error
+        raise ConnectError(f"replay: {address_text(forward.address)}: {why}; start the server first") from error
 
 
 def _line(recording: Recording, channel: Channel) -> str:

@@ -89,10 +89,10 @@ class Player:
     @property
     def is_played(self) -> bool:
         """True once everything was said and heard. The end of a client, with only ends behind it, is not waited for."""
-        left = [step.act for step in self.script.steps[self._place() :]]
-        if self.script.says == "to_upstream" or not left:
-            return not left
-        return left[0] is Act.HEAR_END and Act.SAY not in left and Act.HEAR not in left
+        place = self._place()
+        step = self._step_at(place)
+        is_at_the_end = step is None or (step.act is Act.HEAR_END and place >= self.script.only_ends)
+        return step is None if self.script.says == "to_upstream" else is_at_the_end
 
     def missing(self, why: str) -> str:
         """Return the clause of what has not been said or heard, and why."""

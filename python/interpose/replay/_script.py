@@ -42,7 +42,8 @@ class Step:
 class Script:
     """The steps of one side, and the bytes that it is to hear.
 
-    `turns` are the places in those at which it says something: nothing that is heard goes on behind them.
+    `turns` are the places in those at which it says something: nothing that is heard goes on behind them. From the step
+    `only_ends` on no more bytes are said or heard.
     """
 
     conversation: Conversation
@@ -51,6 +52,7 @@ class Script:
     steps: tuple[Step, ...]
     heard: bytes
     turns: tuple[int, ...]
+    only_ends: int = 0
 
 
 def script_of(conversation: Conversation, role: Role) -> Script:
@@ -70,7 +72,8 @@ def script_of(conversation: Conversation, role: Role) -> Script:
     if (last := _last(conversation, role, steps)) is not None:
         gap = max(0.0, conversation.closed - before) if conversation.closed is not None else 0.0
         steps.append(Step(last, steps[-1].line if steps else conversation.line, gap))
-    return Script(conversation, says, hears, tuple(steps), b"".join(heard), tuple(_turns(steps)))
+    only_ends = max((place for place, step in enumerate(steps, 1) if step.act in (Act.SAY, Act.HEAR)), default=0)
+    return Script(conversation, says, hears, tuple(steps), b"".join(heard), tuple(_turns(steps)), only_ends)
 
 
 def _ways(is_server: bool) -> tuple[Direction, Direction]:

@@ -177,7 +177,7 @@ class Replay:
     @property
     def is_under_way(self) -> bool:
         """True while a connection lives on which more is to be said or heard."""
-        return any(channel.missing("") is not None for channel in self._channels.live)
+        return any(not channel.is_played for channel in self._channels.live)
 
     @property
     def idle_seconds(self) -> float:
@@ -207,8 +207,8 @@ class Replay:
             pass
         self._account()
         for channel in self._channels.live:
-            if (clause := channel.missing("the replay was left")) is not None:
-                self._left.append(self._line(channel, clause))
+            if not channel.is_played:
+                self._left.append(self._line(channel, channel.part.player.missing("the replay was left")))
             self._cast.leave(channel.part)
         names = [str(self.recording.conversations[index].number) for index in self._cast.unplayed()]
         self._left += [self._text(f"no client came for the recorded connection {name}") for name in names]
@@ -227,7 +227,7 @@ class Replay:
     def _account(self) -> None:
         """Note what was played, and whether that is all."""
         for channel in self._channels.live:
-            if channel.missing("") is None:
+            if channel.is_played:
                 self._played.add(channel.part.player.index)
         if len(self._played) + len(self.mismatches) >= len(self.recording):
             self._is_accounted.set()

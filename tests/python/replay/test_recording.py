@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +220,35 @@ def test_files_without_rights(tmp_path: Path) -> None:
         Recording.load(path)
     with pytest.raises(ConfigError, match=r"permission denied; give a file in a folder that you may write to$"):
         filters.Record(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_what_finds_no_room_is_said_in_the_record_which_is_not_replayed(echo: Echo, tmp_path: Path) -> None:
+    pipe, path = tmp_path / "pipe", tmp_path / "session.jsonl"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError, match=r"record .*pipe: no such device or address; give another file"):
+        filters.Record(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with Proxy(echo.address) as proxy:
+        record = filters.Record(pipe)
+        proxy.server.filters = [*proxy.server.filters, record]
+        with socket.create_connection(proxy.address, 10) as client:
+            # Nobody reads the record meanwhile, and the traffic goes on.
+            for _ in range(40):
+                client.sendall(b"x" * 256 * 1024)
+                left = 256 * 1024
+                while left:
+                    left -= len(client.recv(left))
+        proxy.wait_closed()
+        os.set_blocking(reader, True)
+        with path.open("wb") as file, os.fdopen(reader, "rb") as pipe_file:
+            closing = threading.Thread(target=record.close, args=(10.0,))
+            closing.start()
+            shutil.copyfileobj(pipe_file, file)
+            closing.join()
+    assert record.missed_bytes > 1_000_000
+    with pytest.raises(RecordError, match=r"events with \d+ bytes were left out here, because they came faster than"):
+        Recording.load(path)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
