@@ -189,7 +189,8 @@ fn compare(site: &Site, script: &Script) {
     let reason = wait_end(&link.connection);
     let (finished, resets) = (CloseReason::Finished, [CloseReason::ClientReset, CloseReason::UpstreamReset]);
     let was_reset = script.steps.iter().any(|step| matches!(step.action, Action::Reset | Action::Close { unread: true }));
-    assert!(reason == finished || was_reset && resets.contains(&reason), "{reason}");
+    let seen = (link.connection.error(), link.out(), link.back());
+    assert!(reason == finished || was_reset && resets.contains(&reason), "{reason}: {seen:?}");
 }
 
 pub fn hc_16_random_scripts(rig: &Rig) {
