@@ -29,6 +29,7 @@ use crate::{
     support::{
         pattern::Pattern,
         peers::{End, Peer, spawn},
+        property::rounds,
         running::{Running, to, wait_end},
         upstreams::{Echo, Upstream},
     },
@@ -91,6 +92,13 @@ fn assert_exact(start: fn(Config) -> Running, direction: Direction, how: How, by
 
 #[test]
 fn exactly_the_bytes_before_a_cut_arrive() {
+    for _ in 0..rounds() {
+        exact_cuts();
+    }
+}
+
+/// Plays a cut of each length and kind, in each direction.
+fn exact_cuts() {
     for start in [Running::start as fn(Config) -> Running, with_hooks] {
         for direction in Direction::ALL {
             for how in [How::Fin, How::Reset, How::Stall] {

@@ -47,6 +47,11 @@ fn random_numbers(thread: u32) -> TestRng {
     TestRng::from_seed(RngAlgorithm::ChaCha, &seed)
 }
 
+/// Returns how often a case without random numbers is played: `INTERPOSE_ROUNDS=200` times, or once.
+pub fn rounds() -> u32 {
+    number_from("INTERPOSE_ROUNDS").unwrap_or(1)
+}
+
 fn number_from(variable: &str) -> Option<u32> {
     std::env::var(variable).ok().map(|value| value.parse().expect("a number"))
 }
