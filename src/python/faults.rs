@@ -62,6 +62,11 @@ impl Fault {
         self.0.number
     }
 
+    /// Counts from the beginning again.
+    fn begin_anew(&self) {
+        self.0.begin_anew();
+    }
+
     /// How often it has struck.
     #[getter]
     fn strikes(&self) -> u64 {

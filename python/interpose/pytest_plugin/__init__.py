@@ -130,6 +130,8 @@ def _made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Fail the test for what callbacks have raised, and for what was not as expected."""
     __tracebackhide__ = True
+    if (desk := item.config.stash.get(_DESK, None)) is not None:
+        desk.begin(item)
     try:
         result = yield
     except (pytest.skip.Exception, pytest.exit.Exception, KeyboardInterrupt, SystemExit):

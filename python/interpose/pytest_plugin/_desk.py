@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # A name of a file; what stands for a test in it is not longer.
 _MOST_NAME = 100
+_SHARED = frozenset({"tcp_proxy_module", "tcp_proxy_session"})
 
 
 class Desk:
@@ -105,6 +106,14 @@ class Desk:
                     lines.append(f"faults draw the same again with --interpose-seed={self._seed}")
                 text = "\n".join(lines)
                 report.sections.append((f"TCP through {proxy!r}", text))
+
+    def begin(self, item: pytest.Item) -> None:
+        """Put the faults that marks of a test name in force on the shared proxies, if the test has these."""
+        if not _SHARED.isdisjoint(getattr(item, "fixturenames", ())):
+            for factory, is_shared in self._factories:
+                for proxy in factory.proxies if is_shared else ():
+                    if faults := _marked(item):
+                        proxy.add(*faults)
 
     def reset(self) -> None:
         """Have the shared proxies begin anew."""

@@ -61,9 +61,16 @@ impl Fault {
         self.directions[direction] && (self.condition.matcher.is_some() || of_messages || asks())
     }
 
+    /// Counts occurrences and strikes from the beginning again.
+    pub fn begin_anew(&self) {
+        self.occurrences.store(0, Relaxed);
+        self.strikes.store(0, Relaxed);
+    }
+
     /// Takes a strike back that came to nothing.
     pub(super) fn withdraw(&self) {
-        self.strikes.fetch_sub(1, Relaxed);
+        // It may have begun anew meanwhile.
+        let _ = self.strikes.fetch_update(Relaxed, Relaxed, |strikes| strikes.checked_sub(1));
     }
 
     /// Records an occurrence of its condition, and returns true if it strikes there.

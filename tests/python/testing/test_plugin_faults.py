@@ -50,6 +50,31 @@ def test_marks_have_faults_in_force(run: Run) -> None:
     assert re.search(r"with --interpose-seed=\d+$", other, re.MULTILINE)
 
 
+SHARED = """
+from interpose import faults
+
+@pytest.fixture(scope="module")
+def shared(tcp_proxy_module):
+    return tcp_proxy_module(UPSTREAM, faults=[faults.Reset(nth=2, direction="to_upstream")])
+
+@pytest.mark.tcp_fault(faults.Cut(after_bytes=2, direction="to_client"))
+def test_marked(shared):
+    assert [type(one).__name__ for one in shared.faults] == ["Reset", "Cut"]
+    assert ask(shared) == b"he"
+
+@pytest.mark.parametrize("number", range(2))
+def test_not_marked(shared, number):
+    assert ask(shared) == b"hello"
+    with pytest.raises(ConnectionResetError):
+        ask(shared)
+    assert shared.faults[0].strikes == 1
+"""
+
+
+def test_shared_proxies_have_faults_for_a_test_and_count_anew(run: Run) -> None:
+    run(SHARED).assert_outcomes(passed=3)
+
+
 def test_a_seed_that_is_none_is_answered(run: Run) -> None:
     result = run("", "--interpose-seed=-1")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
