@@ -165,8 +165,8 @@ class Looking:
         kind=Choice("both", "to_upstream", "to_client"),
         flag="--direction",
         others="side way only",
-        help="what is shown and replaced in",
-        meaning="the direction that is shown, and in which something is replaced",
+        help="the direction that is shown",
+        meaning="the direction that is shown; `replace_direction` is the one in which something is replaced",
     )
     grep: tuple[str, ...] = setting(
         default=(),
@@ -193,6 +193,13 @@ class Looking:
         help=r"replace what an expression matches; \1 is a group",
         meaning=r"regular expressions, and what stands in place of what they match: `PATTERN=NEW`, with `\1` for a "
         r"group and `\=` for a `=`",
+    )
+    replace_direction: Literal["both", "to_upstream", "to_client"] = setting(
+        default="both",
+        kind=Choice("both", "to_upstream", "to_client"),
+        flag="--replace-direction",
+        help="the direction in which something is replaced",
+        meaning="the direction in which something is replaced, whatever is shown",
     )
 
 

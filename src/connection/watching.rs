@@ -33,7 +33,7 @@ pub(super) fn begin(context: &ConnectionContext, shared: &Arc<Shared>) {
     }
     for direction in Direction::ALL {
         let read = shared.meters[direction].ledger().read;
-        let at = Position { connection: shared.id, direction, place: Place::In, read, changes: shared.is_changed() };
+        let at = Position { connection: shared.key(), direction, place: Place::In, read, changes: shared.is_changed() };
         let made = filters::stages_of(&context.filters, at);
         let edit = move |stages: &mut Stages| stages.set_filters(made);
         shared.control.filtered.set(direction, filters::want_messages(&context.filters, direction));
@@ -110,6 +110,6 @@ pub(super) fn closed(context: &ConnectionContext, shared: &Shared, outcome: &Out
 
 fn report(context: &ConnectionContext, shared: &Shared, kind: impl Fn() -> EventKind) {
     for witness in context.filters.iter().filter_map(|filter| filter.witness()) {
-        witness.put(Event::now(shared.id, kind()));
+        witness.put(Event::now(shared.key(), kind()));
     }
 }

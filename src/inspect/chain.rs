@@ -180,11 +180,27 @@ impl Stages {
         matches!(&self.links[..], [hook] if hook.is_at_rest())
     }
 
+    /// Shows bytes behind which more may come to the stages, up to the first that they do not pass. Returns the place from which
+    /// on they are to be fed; `None` if they pass all stages as they are.
+    pub(crate) fn pass(&mut self, hook: &mut dyn Stage, bytes: &[u8]) -> Option<usize> {
+        if self.reset.is_some() || !self.links.iter().all(Link::is_empty) {
+            return Some(0);
+        }
+        self.links.iter_mut().position(|link| match &mut link.stage {
+            Some(stage) => !stage.passes(bytes),
+            None => !hook.passes(bytes),
+        })
+    }
+
     /// Feeds all stages bytes of the source and what lies behind them. `hook` stands in its place.
     pub fn feed(&mut self, hook: &mut dyn Stage, chunk: impl Into<Chunk>, end: End, out: &mut Outbox) -> Progress {
-        let chunk = chunk.into();
+        self.feed_from(0, hook, chunk.into(), end, out)
+    }
+
+    /// Feeds the stages from a place on: bytes that those before it have let [pass](Self::pass).
+    pub(crate) fn feed_from(&mut self, first: usize, hook: &mut dyn Stage, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
         out.go_on();
-        if let Some(link) = self.links.iter_mut().find(|link| !matches!(link.state, LinkState::Ended)) {
+        if let Some(link) = self.links[first..].iter_mut().find(|link| !matches!(link.state, LinkState::Ended)) {
             if !chunk.is_empty() {
                 link.queue.push_back(Piece { bytes: chunk, due: None });
             }

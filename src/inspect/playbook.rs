@@ -67,7 +67,15 @@ impl Playbook {
     #[track_caller]
     fn feed_with(&mut self, bytes: impl Into<Bytes>, end: End) -> &mut Self {
         assert!(!self.waits, "a direction whose stages wait is not read");
-        let progress = self.stages.feed(&mut *self.hook, bytes.into(), end, &mut self.out);
+        let bytes = bytes.into();
+        // As the relay does: bytes that pass all stages are not fed, unless some wait for their time.
+        let is_short = end == End::Open && self.out.is_done();
+        let first = if is_short { self.stages.pass(&mut *self.hook, &bytes) } else { Some(0) };
+        let Some(first) = first else {
+            self.seen.push(Action::Write(bytes));
+            return self;
+        };
+        let progress = self.stages.feed_from(first, &mut *self.hook, bytes.into(), end, &mut self.out);
         self.note(progress)
     }
 

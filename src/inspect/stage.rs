@@ -54,6 +54,14 @@ pub trait Stage: Send + fmt::Debug {
     /// [`End::Stopped`] the end is written for it.
     fn feed(&mut self, chunk: Chunk, end: End, out: &mut Outbox) -> Progress;
 
+    /// Looks at bytes of the source behind which more may come. Returns true if they pass as they are and at once, and the stage
+    /// keeps nothing of them: then they are not fed, which costs less. Returns false, and has not acted on them, if they are to
+    /// be fed. Never called while the stage waits or has more to write.
+    fn passes(&mut self, bytes: &[u8]) -> bool {
+        let _ = bytes;
+        false
+    }
+
     /// Goes on after [`Progress::Waiting`] or [`Progress::Again`], or acts because of the time.
     ///
     /// Called when the instant of [`Outbox::wake_at`] has come, when the connection is woken from outside, and possibly at

@@ -197,12 +197,12 @@ impl Connection {
     /// Puts filters in the places of those before, in `direction`, from the next read on. Refused as
     /// [`edit_stages`](Self::edit_stages) is.
     pub fn set_filters(&self, direction: Direction, filters: Filters) -> Result<(), Refused> {
-        let (this, id) = (Arc::clone(&self.0), self.0.id);
+        let (this, connection) = (Arc::clone(&self.0), self.0.key());
         // Made by the connection's task: by then the number of bytes that were read stands still.
         self.edit_stages(direction, move |stages| {
             this.control.filtered.set(direction, filters::want_messages(&filters, direction));
             let (read, changes) = (this.meters[direction].ledger().read, this.is_changed());
-            let at = Position { connection: id, direction, place: Place::In, read, changes };
+            let at = Position { connection, direction, place: Place::In, read, changes };
             stages.set_filters(filters::stages_of(&filters, at));
         })
     }

@@ -41,6 +41,6 @@ impl Shared {
     fn place(&self, direction: Direction, seed: u64) -> Place {
         let read = self.meters[direction].ledger().read;
         let witnesses = self.seldom.get().and_then(|seldom| seldom.witnesses.get()).cloned().unwrap_or_default();
-        Place { seed, connection: self.id, direction, read, witnesses }
+        Place { seed, connection: self.key(), direction, read, witnesses }
     }
 }

@@ -17,6 +17,7 @@ use crate::{
         handle::Connection,
         shared::{Shared, SideNames},
     },
+    taps::event::ConnectionKey,
     words::{
         direction::{Both, Direction},
         lock::EvenPoisoned,
@@ -25,11 +26,16 @@ use crate::{
     },
 };
 
+/// The number of the next server.
+static SERVERS: AtomicU32 = AtomicU32::new(1);
+
 /// The live connections of one server, and the figures of its ended ones.
 #[derive(Debug)]
 pub(crate) struct Registry {
     connections: Mutex<Connections>,
     accepted: AtomicU64,
+    /// The number of the server, of those of this process.
+    server: u32,
     /// Number of connections entered, adopted ones included: the number of the last.
     entered: AtomicU64,
     /// Number of live connections without a client.
@@ -60,6 +66,13 @@ struct Ended {
     bytes: Both<Ledger>,
 }
 
+impl Shared {
+    /// Returns the connection among those of all servers.
+    pub(crate) fn key(&self) -> ConnectionKey {
+        ConnectionKey { number: self.id, server: self.server }
+    }
+}
+
 impl Registry {
     fn lock(&self) -> MutexGuard<'_, Connections> {
         self.connections.lock().even_poisoned()
@@ -70,6 +83,7 @@ impl Registry {
         Self {
             connections: Mutex::new(Connections { live: ById::default(), ended, kept: VecDeque::new(), most_kept: 0 }),
             accepted: AtomicU64::new(0),
+            server: SERVERS.fetch_add(1, Ordering::Relaxed),
             entered: AtomicU64::new(0),
             adopted: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
@@ -95,6 +109,7 @@ impl Registry {
         let id = self.entered.fetch_add(1, Ordering::Relaxed) + 1;
         let shared = Arc::new(Shared {
             id,
+            server: self.server,
             is_adopted,
             client: Box::new(client),
             upstream,

@@ -47,6 +47,7 @@ pub struct SideNames {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub id: u64,
+    pub server: u32,
     /// True for an upstream's socket that is carried alone, with nobody in the client's place.
     pub is_adopted: bool,
     /// The names of the client's own socket. Boxed: in an allocation of their own they lose less to the allocator's

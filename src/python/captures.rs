@@ -20,8 +20,8 @@ use crate::{
             files::{Files, Rotation, Target},
             sink,
         },
-        event::{Event, EventKind, Place},
-        sinks::{Hexdump, HexdumpStyle, JsonLines, LineStyle, Render, Text},
+        event::{ConnectionKey, Event, EventKind, Place},
+        sinks::{Hexdump, HexdumpStyle, JsonLines, LineStyle, Render, Shown, Text},
     },
     wire::{
         capture::{reader::Reader, record::Broken},
@@ -216,7 +216,8 @@ fn show(
         }
     };
     let at = UNIX_EPOCH + Duration::from_nanos(at);
-    render.render(&Event { connection: of.number, at, kind }, out);
+    let connection = ConnectionKey { number: of.number, server: 0 };
+    render.render(&Shown { event: &Event { connection, at, kind }, listener: 1 }, out);
 }
 
 fn described(one: &Conversation) -> Found {

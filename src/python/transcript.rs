@@ -128,5 +128,5 @@ fn listed<'py>(py: Python<'py>, event: &Event) -> PyResult<Listed<'py>> {
         EventKind::Closed { reason, error, .. } => ("closed", "", false, 0, text(reason.word().to_owned())?, error.clone()),
         EventKind::Missed { events, .. } => ("missed", "", false, 0, events.into_pyobject(py)?.into_any(), None),
     };
-    Ok((at, event.connection, kind, direction, behind, place, what, more))
+    Ok((at, event.connection.number, kind, direction, behind, place, what, more))
 }

@@ -122,6 +122,10 @@ impl Stage for HookStage<'_, '_> {
         self.take_answer(answer, chunk, end, out)
     }
 
+    fn passes(&mut self, _: &[u8]) -> bool {
+        !self.hook.chunks && self.framed.is_none() && matches!(self.asked, Asked::Nothing)
+    }
+
     fn resume(&mut self, out: &mut Outbox) -> Progress {
         match mem::take(self.asked) {
             Asked::Nothing => Progress::Moved,

@@ -208,7 +208,7 @@ impl Pump {
                 self.source_ended = true;
                 self.half_close.phase = Phase::Withheld;
                 if !self.stages.is_empty() {
-                    return self.feed(Bytes::new().into(), End::Finished, ends, cx);
+                    return self.feed((Bytes::new().into(), 0), End::Finished, ends, cx);
                 }
                 let answer = ends.hook.end();
                 if matches!(&answer, Ok(Answer::Now(EndVerdict::Pass(last))) if last.is_empty()) {
@@ -245,7 +245,12 @@ impl Pump {
             (Ok(bytes), Some(chunk)) if bytes > 0 => {
                 self.chunk_was_full = bytes == size;
                 if !self.stages.is_empty() || self.delivery.has_parked() {
-                    return self.feed(chunk, End::Open, ends, cx);
+                    // What waits for its time is not overtaken.
+                    let held = self.delivery.has_parked().then_some(0);
+                    if let Some(first) = held.or_else(|| self.stages.pass(&mut ends.hook, &chunk)) {
+                        return self.feed((chunk, first), End::Open, ends, cx);
+                    }
+                    return self.deliver_chunk(chunk, ends, cx);
                 }
                 let answer = ends.hook.chunk(&chunk);
                 if !matches!(answer, Ok(Answer::Now(Verdict::Pass))) {
@@ -253,20 +258,32 @@ impl Pump {
                     let progress = self.stages.take_answer(&mut ends.hook, answer, chunk, &mut out);
                     return self.let_go(progress, &mut out, ends, cx).map_ok(|_| bytes);
                 }
-                // The most frequent answer: the chunk is written from where it lies.
-                let done = self.delivery.deliver(ends, &chunk, cx, |start| chunk.rest(start));
-                scratch::recycle(chunk, |buffer| ends.hook.give_back(buffer));
-                done
+                // The most frequent answer.
+                self.deliver_chunk(chunk, ends, cx)
             }
             (nothing, _) => Poll::Ready(nothing),
         }
     }
 
-    /// Feeds the stages. Returns the number of bytes fed.
+    /// Delivers a chunk that passes: it is written from where it lies.
+    #[inline]
+    fn deliver_chunk(&mut self, chunk: Chunk, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
+        let done = self.delivery.deliver(ends, &chunk, cx, |start| chunk.rest(start));
+        scratch::recycle(chunk, |buffer| ends.hook.give_back(buffer));
+        done
+    }
+
+    /// Feeds the stages from a place on. Returns the number of bytes fed.
     #[inline(never)]
-    fn feed(&mut self, chunk: Chunk, end: End, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
+    fn feed(
+        &mut self,
+        (chunk, first): (Chunk, usize),
+        end: End,
+        ends: &mut Ends<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<usize, Fault>> {
         let (bytes, mut out) = (chunk.len(), Outbox::default());
-        let progress = self.stages.feed(&mut ends.hook, chunk, end, &mut out);
+        let progress = self.stages.feed(&mut ends.hook, (chunk, first), end, &mut out);
         self.let_go(progress, &mut out, ends, cx).map_ok(|_| bytes)
     }
 
@@ -347,7 +364,7 @@ impl Pump {
     fn go_on_ending(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
         match HalfClose::next_step(&mut self.stages, self.delivery.is_written()) {
             EndStep::Wait => Poll::Pending,
-            EndStep::StopStages => self.feed(Bytes::new().into(), End::Stopped, ends, cx),
+            EndStep::StopStages => self.feed((Bytes::new().into(), 0), End::Stopped, ends, cx),
             EndStep::PassOn => self.pass_end(ends, cx),
         }
     }

@@ -170,10 +170,22 @@ impl StageSlot {
         stages.waits = true;
     }
 
-    pub(super) fn feed(&mut self, hook: &mut Hook<'_>, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
+    /// Shows the stages bytes behind which more may come, up to the first that they do not pass as they are. Returns its place,
+    /// from which on they are to be fed; `None` if they pass all.
+    pub(super) fn pass(&mut self, hook: &mut Hook<'_>, bytes: &[u8]) -> Option<usize> {
+        match self.0.as_deref_mut() {
+            Some(DirectionStages { chain: Some(chain), asked, framed, waits: false, .. }) => {
+                chain.pass(&mut HookStage { hook, asked, framed: framed.as_ref() }, bytes)
+            }
+            _ => Some(0),
+        }
+    }
+
+    /// Feeds the stages from the place `first` on.
+    pub(super) fn feed(&mut self, hook: &mut Hook<'_>, (chunk, first): (Chunk, usize), end: End, out: &mut Outbox) -> Progress {
         if !self.is_empty() {
             return self.call(hook, out, |chain, hook, out| match chain {
-                Some(chain) => chain.feed(hook, chunk, end, out),
+                Some(chain) => chain.feed_from(first, hook, chunk, end, out),
                 None => hook.feed(chunk, end, out),
             });
         }

@@ -14,11 +14,20 @@ use crate::words::{
 /// Memory of an event beyond its bytes.
 pub(super) const EVENT: usize = 256;
 
+/// A connection among those of all servers of this process: servers may share a tap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionKey {
+    /// The connection's number: unique within its server, counted from 1. First, so that the oldest come first in order.
+    pub number: u64,
+    /// The server's number: unique within the process.
+    pub server: u32,
+}
+
 /// One thing that happened to one connection. Events of a connection come in order; those of several are mixed.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// The connection's number: unique within its server, counted from 1.
-    pub connection: u64,
+    /// The connection.
+    pub connection: ConnectionKey,
     /// The time at which it happened.
     pub at: SystemTime,
     /// The kind of event, with its data.
@@ -96,9 +105,17 @@ pub enum Place {
     Out,
 }
 
+#[cfg(test)]
+impl ConnectionKey {
+    /// Returns a connection of the only server.
+    pub(crate) fn of(number: u64) -> Self {
+        Self { number, server: 1 }
+    }
+}
+
 impl Event {
     /// Returns an event that happens now.
-    pub fn now(connection: u64, kind: EventKind) -> Self {
+    pub fn now(connection: ConnectionKey, kind: EventKind) -> Self {
         Self { connection, at: SystemTime::now(), kind }
     }
 

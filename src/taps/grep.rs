@@ -9,7 +9,7 @@ use std::{
 use crate::{
     matching::matcher::Matcher,
     taps::{
-        event::{Event, EventKind, Place},
+        event::{ConnectionKey, Event, EventKind, Place},
         queue::Missed,
         witness::Witness,
         writer::Sink,
@@ -57,7 +57,7 @@ pub struct Grep {
     /// Maximum bytes that are kept of a connection.
     most: usize,
     targets: Vec<Target>,
-    connections: BTreeMap<u64, Watched>,
+    connections: BTreeMap<ConnectionKey, Watched>,
     /// Bytes that are kept of all connections.
     kept: usize,
 }
@@ -133,7 +133,7 @@ impl Grep {
         self.targets.iter().for_each(|target| target.put(event));
     }
 
-    fn forget(&mut self, connection: u64) {
+    fn forget(&mut self, connection: ConnectionKey) {
         if let Some(Watched::Waiting(waiting)) = self.connections.remove(&connection) {
             self.kept -= waiting.bytes;
         }
@@ -279,18 +279,29 @@ mod tests {
     }
 
     fn shown_of(matchers: Vec<Matcher>, most: usize, events: Vec<(u64, EventKind)>) -> (Vec<String>, usize) {
+        shown_of_keys(matchers, most, events.into_iter().map(|(number, kind)| (ConnectionKey::of(number), kind)))
+    }
+
+    fn shown_of_keys(
+        matchers: Vec<Matcher>,
+        most: usize,
+        events: impl IntoIterator<Item = (ConnectionKey, EventKind)>,
+    ) -> (Vec<String>, usize) {
         let queue = Arc::<Queue>::default();
         let target = Target { witness: queue.clone(), directions: BOTH, places: vec![Place::In] };
         let mut grep = Grep::new(matchers, BOTH, most, vec![target]);
         for (connection, kind) in events {
             grep.event(&Event::now(connection, kind)).expect("it never fails");
         }
-        let line = |event: &Event| match &event.kind {
-            EventKind::Opened { .. } => format!("{} open", event.connection),
-            EventKind::Data { bytes, .. } => format!("{} {}", event.connection, bytes.escape_ascii()),
-            EventKind::Closed { .. } => format!("{} closed", event.connection),
-            EventKind::Missed { events, bytes } => format!("{} missed {events} {bytes}", event.connection),
-            _ => format!("{} other", event.connection),
+        let line = |event: &Event| {
+            let what = match &event.kind {
+                EventKind::Opened { .. } => "open".to_owned(),
+                EventKind::Data { bytes, .. } => bytes.escape_ascii().to_string(),
+                EventKind::Closed { .. } => "closed".to_owned(),
+                EventKind::Missed { events, bytes } => format!("missed {events} {bytes}"),
+                _ => "other".to_owned(),
+            };
+            format!("{} {what}", event.connection.number)
         };
         let events = queue.take(Some(Instant::now())).unwrap_or_default();
         (events.iter().map(line).collect(), grep.kept)
@@ -303,6 +314,15 @@ mod tests {
         let (lines, kept) = shown(literal("needle"), 100, events);
         assert_eq!(lines, ["1 open", "1 a ne", "1 edle", "1 closed"]);
         assert_eq!(kept, 0);
+    }
+
+    #[test]
+    fn connections_of_two_servers_with_one_number_are_two() {
+        let of = |server| ConnectionKey { number: 1, server };
+        let events = vec![(of(1), open()), (of(2), open()), (of(1), up("ne")), (of(2), up("edle")), (of(1), closed())];
+        assert_eq!(shown_of_keys(vec![literal("needle")], 100, events).0, [""; 0]);
+        let events = vec![(of(1), open()), (of(2), open()), (of(1), up("needle")), (of(2), up("hay")), (of(1), closed())];
+        assert_eq!(shown_of_keys(vec![literal("needle")], 100, events).0, ["1 open", "1 needle", "1 closed"]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod event;
 pub mod grep;
 pub mod output;
 pub mod queue;
+pub mod servers;
 pub mod sinks;
 pub mod transcript;
 pub mod witness;

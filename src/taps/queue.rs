@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    taps::event::{EVENT, Event, EventKind},
+    taps::event::{ConnectionKey, EVENT, Event, EventKind},
     words::lock::EvenPoisoned,
 };
 
@@ -39,7 +39,7 @@ struct State {
     waiting: usize,
     /// Events that found no room, by connection, and that the thread has not been handed as such: of at most `MOST_NAMED`
     /// connections. Those of others are counted in `all_missed` alone.
-    missed: HashMap<u64, Missed>,
+    missed: HashMap<ConnectionKey, Missed>,
     all_missed: Missed,
     /// True while the thread handles what it has taken.
     is_busy: bool,
@@ -201,7 +201,7 @@ impl Queue {
     }
 }
 
-fn missed_event(connection: u64, Missed { events, bytes }: Missed) -> Event {
+fn missed_event(connection: ConnectionKey, Missed { events, bytes }: Missed) -> Event {
     Event::now(connection, EventKind::Missed { events, bytes })
 }
 
@@ -214,14 +214,17 @@ mod tests {
 
     fn data(connection: u64, bytes: usize) -> Event {
         let (direction, place) = (Direction::ToUpstream, Place::In);
-        Event::now(connection, EventKind::Data { direction, place, offset: 0, bytes: Bytes::from(vec![0; bytes]) })
+        Event::now(
+            ConnectionKey::of(connection),
+            EventKind::Data { direction, place, offset: 0, bytes: Bytes::from(vec![0; bytes]) },
+        )
     }
 
     fn taken(queue: &Queue) -> Vec<(u64, usize, u64)> {
         let events = queue.take(Some(Instant::now())).unwrap_or_default();
         events.iter().for_each(|event| queue.done(event));
         let missed = |kind: &EventKind| if let EventKind::Missed { bytes, .. } = kind { *bytes } else { 0 };
-        events.iter().map(|event| (event.connection, event.bytes(), missed(&event.kind))).collect()
+        events.iter().map(|event| (event.connection.number, event.bytes(), missed(&event.kind))).collect()
     }
 
     #[test]
@@ -235,6 +238,20 @@ mod tests {
         queue.put(data(2, 1));
         assert_eq!(taken(&queue), [(2, 0, 5000), (2, 1, 0)]);
         assert_eq!(queue.missed(), Missed { events: 2, bytes: 5000 });
+    }
+
+    #[test]
+    fn what_was_missed_is_missed_by_the_connection_of_its_server() {
+        let queue = Queue::new(EVENT);
+        for (server, bytes) in [(1, 10), (2, 20)] {
+            let connection = ConnectionKey { number: 1, server };
+            queue.put(Event { connection, ..data(1, bytes) });
+        }
+        assert_eq!(queue.missed(), Missed { events: 2, bytes: 30 });
+        let mut missed: Vec<_> = queue.take(Some(Instant::now())).unwrap_or_default().into();
+        missed.sort_by_key(|event| event.connection);
+        let of = |event: &Event| (event.connection.server, matches!(event.kind, EventKind::Missed { events: 1, .. }));
+        assert_eq!(missed.iter().map(of).collect::<Vec<_>>(), [(1, true), (2, true)]);
     }
 
     #[test]

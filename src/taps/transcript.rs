@@ -144,13 +144,13 @@ mod tests {
 
     use super::*;
     use crate::{
-        taps::event::{EventKind, Place},
+        taps::event::{ConnectionKey, EventKind, Place},
         words::direction::Direction,
     };
 
     fn data(bytes: usize) -> Event {
         let (direction, place) = (Direction::ToUpstream, Place::In);
-        Event::now(1, EventKind::Data { direction, place, offset: 0, bytes: Bytes::from(vec![0; bytes]) })
+        Event::now(ConnectionKey::of(1), EventKind::Data { direction, place, offset: 0, bytes: Bytes::from(vec![0; bytes]) })
     }
 
     fn lengths((first, events): (u64, Vec<Event>)) -> (u64, Vec<usize>) {

@@ -156,7 +156,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
     use super::*;
-    use crate::taps::event::EventKind;
+    use crate::taps::event::{ConnectionKey, EventKind};
 
     const LONG: Duration = Duration::from_secs(20);
 
@@ -165,15 +165,15 @@ mod tests {
 
     impl Sink for Numbers {
         fn event(&mut self, event: &Event) -> io::Result<()> {
-            if event.connection == self.1 {
+            if event.connection.number == self.1 {
                 return Err(io::ErrorKind::StorageFull.into());
             }
-            self.0.send(event.connection).map_err(|_| io::ErrorKind::BrokenPipe.into())
+            self.0.send(event.connection.number).map_err(|_| io::ErrorKind::BrokenPipe.into())
         }
     }
 
     fn event(connection: u64) -> Event {
-        Event::now(connection, EventKind::Missed { events: 0, bytes: 0 })
+        Event::now(ConnectionKey::of(connection), EventKind::Missed { events: 0, bytes: 0 })
     }
 
     fn tap(fails_at: u64) -> (Tap, Receiver<u64>) {

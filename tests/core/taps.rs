@@ -126,7 +126,7 @@ fn filters_are_changed_for_the_connections_that_come() {
     client.send(b"x");
     assert_eq!(served.receive_exactly(1), b"x");
     let events = queue.take(Some(Instant::now() + Duration::from_secs(20))).expect("it is open");
-    assert!(events.iter().all(|event| event.connection == 2), "{events:?}");
+    assert!(events.iter().all(|event| event.connection.number == 2), "{events:?}");
 }
 
 /// Whoever has seen the event of an end finds the connection ended: its reason and its figures are there.

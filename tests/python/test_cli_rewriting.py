@@ -17,11 +17,22 @@ def test_bytes_are_replaced_with_escapes_on_the_way_to_the_upstream(tmp_path: Pa
     options = ["--replace", r"a\=b=c\x21", "--replace", "ping=pong", "--replace-regex", r"(\d+)\=x=<\1>"]
     with (
         Echo() as upstream,
-        ProxyCommand("0", address_text(upstream.address), tmp_path, *options, "--direction", "to_upstream") as proxy,
+        ProxyCommand("0", address_text(upstream.address), tmp_path, *options, "--replace-direction", "to_upstream") as proxy,
         connect(proxy.address) as client,
     ):
         client.sendall(b"a=b ping 12=x.")
         assert read_exactly(client, 13) == b"c! pong <12>."
+
+
+def test_a_direction_that_is_shown_alone_does_not_limit_what_is_replaced(tmp_path: Path) -> None:
+    options = ["--replace", "ping=pong", "--text", "--output", "seen", "--direction", "to_client"]
+    with (
+        Echo() as upstream,
+        ProxyCommand("0", address_text(upstream.address), tmp_path, *options) as proxy,
+        connect(proxy.address) as client,
+    ):
+        client.sendall(b"ping")
+        assert read_exactly(client, 4) == b"pong"
 
 
 def test_lengths_are_set_right_where_the_protocol_is_known(tmp_path: Path) -> None:
@@ -81,6 +92,8 @@ def test_only_connections_that_match_are_shown(tmp_path: Path) -> None:
         (["--hexdump", "--grep", "["], "unclosed character class"),
         (["--direction", "to_client"], "add --hexdump, --text or --json"),
         (["--direction", "up"], "to_upstream"),
+        (["--replace", "a=b", "--direction", "to_client"], "--hexdump, --text or --json; or write --replace-direction"),
+        (["--text", "--replace-direction", "to_client"], "nothing is replaced; add --replace OLD=NEW"),
     ],
 )
 def test_a_wrong_option_is_answered_in_one_line_with_the_right_one(

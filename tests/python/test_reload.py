@@ -180,7 +180,7 @@ def test_what_is_shown_captured_and_replaced_changes_for_the_clients_to_come(ech
         command.listens(1)
         with connect(("127.0.0.1", port)) as before:
             assert echoed(before, b"first") == b"first"
-            replacing = "replace = 'a=b', direction = 'to_upstream'"
+            replacing = "replace = 'a=b', replace_direction = 'to_upstream'"
             looking = f"looking = {{ json = true, output = 'json', {replacing} }}"
             command.reload(text(looking, "capture.file = 'c.pcapng'"), r"capture\.file: none -> c\.pcapng$")
             assert f"127.0.0.1:{port}: looking.text: yes -> no\n" in command.child.output()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import weakref
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
@@ -13,6 +15,8 @@ from .._sizes import Size
 from ..framing import Framing
 from .combinations import STANDARD_OUTPUT
 
+# What shows, by its settings.
+_open: weakref.WeakValueDictionary[Looking, filters.Filter] = weakref.WeakValueDictionary()
 _COLORS = {"auto": None, "always": True, "never": False}
 _WITH_ARGUMENT: dict[str, Callable[[str], Framing]] = {
     "length": lambda argument: framing.length_prefixed(int(argument)),
@@ -24,15 +28,33 @@ _WITH_ARGUMENT: dict[str, Callable[[str], Framing]] = {
 def filters_of(looking: Looking) -> list[filters.Filter]:
     """Return the filters that `looking` means, or raise ConfigError: what shows first, then what replaces."""
     _check(looking)
-    try:
-        shows = _shows(looking)
-    except OSError as error:
-        raise ConfigError(f"--output {looking.output}: {error.strerror}; give a file that can be written") from error
-    if shows is not None and looking.grep:
-        # Both directions are looked through: an answer may match as well as a question.
-        with _said_of("--grep"):
-            shows = filters.Grep([one.encode("utf-8", "surrogateescape") for one in looking.grep], shows)
+    shows = _shared(looking)
     return [*([shows] if shows is not None else []), *_replaces(looking)]
+
+
+def _shared(looking: Looking) -> filters.Filter | None:
+    """Return what shows: one filter for all listeners that show alike, so that it tells their connections apart."""
+    default = Looking()
+    alike = dataclasses.replace(
+        looking,
+        replace=default.replace,
+        replace_regex=default.replace_regex,
+        replace_direction=default.replace_direction,
+        framing_errors=default.framing_errors,
+    )
+    made = _open.get(alike)
+    if made is None:
+        try:
+            made = _shows(looking)
+        except OSError as error:
+            raise ConfigError(f"--output {looking.output}: {error.strerror}; give a file that can be written") from error
+        if made is not None and looking.grep:
+            # Both directions are looked through: an answer may match as well as a question.
+            with _said_of("--grep"):
+                made = filters.Grep([one.encode("utf-8", "surrogateescape") for one in looking.grep], made)
+        if made is not None:
+            _open[alike] = made
+    return made
 
 
 def server_framing(looking: Looking) -> Framing | None:
@@ -56,11 +78,11 @@ def _replaces(looking: Looking) -> Iterator[filters.Filter]:
     if looking.replace:
         with _said_of("--replace"):
             pairs = pairs_of("", looking.replace, "'old=new'")
-            yield filters.Replace(pairs, direction=looking.direction)
+            yield filters.Replace(pairs, direction=looking.replace_direction)
     for text in looking.replace_regex:
         with _said_of("--replace-regex"):
             pattern, replacement = regex_pair("", text, "'pattern=new'")
-            yield filters.ReplaceRegex(pattern, replacement, direction=looking.direction)
+            yield filters.ReplaceRegex(pattern, replacement, direction=looking.replace_direction)
 
 
 @contextmanager
@@ -79,11 +101,14 @@ def _check(looking: Looking) -> None:
     default, replaces = Looking(), looking.replace or looking.replace_regex
     if looking.framing_errors != default.framing_errors and not (replaces and looking.framing):
         raise ConfigError("--framing-errors: it is about replacing in whole messages; add --replace and --framing")
+    if looking.replace_direction != default.replace_direction and not replaces:
+        raise ConfigError("--replace-direction: nothing is replaced; add --replace OLD=NEW")
     if ways:
         return
-    for name in ("output", "width", "truncate", "grep", *(() if replaces else ("framing", "direction"))):
+    for name in ("output", "width", "truncate", "grep", "direction", *(() if replaces else ("framing",))):
         if getattr(looking, name) != getattr(default, name):
-            raise ConfigError(f"--{name}: it says how to show what passes; add --hexdump, --text or --json")
+            other = "; or write --replace-direction" if replaces and name == "direction" else ""
+            raise ConfigError(f"--{name}: it says how to show what passes; add --hexdump, --text or --json{other}")
 
 
 def _framing_of(text: str | None) -> Framing | None:

@@ -46,6 +46,11 @@ impl Link {
         Some((piece, end))
     }
 
+    /// Returns true if the stage is fed what comes next at once: it is open, and nothing lies before it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.state == LinkState::Open && self.queue.is_empty() && self.end == End::Open
+    }
+
     /// Returns true if nothing waits for the stage.
     pub(super) fn is_at_rest(&self) -> bool {
         match self.state {

@@ -1,4 +1,7 @@
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use super::*;
 use crate::inspect::playbook::Later;
@@ -53,6 +56,57 @@ impl Stage for Asks {
             None => Progress::Moved,
         }
     }
+}
+
+/// Lets bytes pass that have no `x`, and records how it got each.
+#[derive(Debug, Default)]
+struct Picks(Arc<Mutex<Vec<String>>>);
+
+impl Picks {
+    fn note(&self, how: &str, bytes: &[u8]) {
+        self.0.lock().unwrap().push(format!("{how} {}", bytes.escape_ascii()));
+    }
+}
+
+impl Stage for Picks {
+    fn feed(&mut self, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
+        self.note("fed", &chunk);
+        Nothing.feed(chunk, end, out)
+    }
+
+    fn passes(&mut self, bytes: &[u8]) -> bool {
+        let passes = !bytes.contains(&b'x');
+        if passes {
+            self.note("passes", bytes);
+        }
+        passes
+    }
+}
+
+#[test]
+fn bytes_that_pass_some_stages_are_fed_to_those_behind_them_alone() {
+    let (first, second, third) = (Picks::default(), Picks::default(), Picks::default());
+    let seen = [&first, &second, &third].map(|stage| Arc::clone(&stage.0));
+    let mut stages = Stages::default().before_hook(first).before_hook(second).after_hook(third);
+    let (mut hook, mut out) = (Picks::default(), Outbox::default());
+    assert_eq!(stages.pass(&mut hook, b"a"), None);
+    // As if the second stage had become choosy.
+    assert_eq!(stages.pass(&mut hook, b"x"), Some(0));
+    let _ = stages.feed_from(1, &mut hook, Bytes::from_static(b"x").into(), End::Open, &mut out);
+    assert_eq!(seen.map(|seen| seen.lock().unwrap().join(", ")), ["passes a", "passes a, fed x", "passes a, fed x"]);
+    assert_eq!(hook.0.lock().unwrap().join(", "), "passes a, fed x");
+    assert_eq!(pieces(&mut out), [(1, None)]);
+}
+
+#[test]
+fn nothing_passes_a_stage_that_waits_or_has_ended() {
+    let mut stages = Stages::default().before_hook(Asks::default());
+    let (mut hook, mut out) = (Picks::default(), Outbox::default());
+    let _ = stages.feed(&mut hook, Bytes::from_static(b"a"), End::Open, &mut out);
+    assert_eq!(stages.pass(&mut hook, b"b"), Some(0));
+    let mut stages = Stages::default().before_hook(Picks::default());
+    let _ = stages.feed(&mut hook, Bytes::new(), End::Finished, &mut out);
+    assert_eq!(stages.pass(&mut hook, b"b"), Some(0));
 }
 
 fn pieces(out: &mut Outbox) -> Vec<(usize, Option<Instant>)> {

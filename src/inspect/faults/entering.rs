@@ -35,12 +35,12 @@ pub fn connect_delay(faults: &[Arc<Fault>], place: &Place) -> Result<Duration, F
         let Place { seed, connection, direction, ref witnesses, .. } = *place;
         if let Some((deciders, questions)) = &fault.deciders
             && questions.chooses
-            && !deciders.of(connection, direction).chooses()?
+            && !deciders.of(connection.number, direction).chooses()?
         {
             continue;
         }
         // The third word is none of a direction's.
-        let mut random = Random::of(&[seed, connection, 2, index as u64]);
+        let mut random = Random::of(&[seed, connection.number, 2, index as u64]);
         let strikes = Strikes { fault: Arc::clone(fault), connection, direction, witnesses: Arc::clone(witnesses) };
         if strikes.occurs(&mut random) {
             total = total.saturating_add(delay);

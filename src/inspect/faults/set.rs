@@ -12,7 +12,7 @@ pub use super::fault::Fault;
 use super::{random::Random, stage::FaultStage, strikes::Strikes};
 use crate::{
     inspect::Stage,
-    taps::witness::Witnesses,
+    taps::{event::ConnectionKey, witness::Witnesses},
     words::{direction::Direction, lock::EvenPoisoned},
 };
 
@@ -24,8 +24,7 @@ pub type Faults = Arc<[Arc<Fault>]>;
 pub struct Place {
     /// The seed of the server's faults.
     pub seed: u64,
-    /// The number of the connection.
-    pub connection: u64,
+    pub connection: ConnectionKey,
     pub direction: Direction,
     /// The number of bytes of the direction that were read before.
     pub read: u64,
@@ -38,7 +37,7 @@ pub fn stages_of(faults: &[Arc<Fault>], place: &Place) -> Vec<(u64, Box<dyn Stag
     let is_here = |fault: &Fault| fault.directions[place.direction] && fault.effect.is_of_direction();
     let here = faults.iter().enumerate().filter(|(_, fault)| is_here(fault));
     here.map(|(index, fault)| {
-        let random = Random::of(&[place.seed, place.connection, place.direction as u64, index as u64]);
+        let random = Random::of(&[place.seed, place.connection.number, place.direction as u64, index as u64]);
         let Place { connection, direction, witnesses, .. } = place;
         let strikes = Strikes {
             fault: Arc::clone(fault),
@@ -46,7 +45,7 @@ pub fn stages_of(faults: &[Arc<Fault>], place: &Place) -> Vec<(u64, Box<dyn Stag
             direction: *direction,
             witnesses: Arc::clone(witnesses),
         };
-        let decider = fault.deciders.as_ref().map(|(deciders, _)| deciders.of(*connection, *direction));
+        let decider = fault.deciders.as_ref().map(|(deciders, _)| deciders.of(connection.number, *direction));
         (fault.number, Box::new(FaultStage::new(strikes, random, place.read, decider)) as Box<dyn Stage>)
     })
     .collect()

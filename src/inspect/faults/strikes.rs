@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{fault::Fault, random::Random};
 use crate::{
     taps::{
-        event::{Event, EventKind},
+        event::{ConnectionKey, Event, EventKind},
         witness::Witnesses,
     },
     words::direction::Direction,
@@ -15,8 +15,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Strikes {
     pub fault: Arc<Fault>,
-    /// The number of the connection.
-    pub connection: u64,
+    pub connection: ConnectionKey,
     pub direction: Direction,
     pub witnesses: Witnesses,
 }

@@ -21,7 +21,11 @@ use crate::{
         playbook::{Action, Later, Playbook, write},
     },
     matching::{literals::Literals, matcher::Matcher},
-    taps::{event::EventKind, transcript::Transcript, witness::Witnesses},
+    taps::{
+        event::{ConnectionKey, EventKind},
+        transcript::Transcript,
+        witness::Witnesses,
+    },
     words::{
         direction::{Both, Direction},
         outcome::CloseReason,
@@ -45,7 +49,13 @@ fn matching(literal: &str) -> Condition {
 }
 
 fn place(connection: u64) -> Place {
-    Place { seed: 7, connection, direction: Direction::ToUpstream, read: 0, witnesses: Witnesses::default() }
+    Place {
+        seed: 7,
+        connection: ConnectionKey::of(connection),
+        direction: Direction::ToUpstream,
+        read: 0,
+        witnesses: Witnesses::default(),
+    }
 }
 
 fn book(faults: &[Arc<Fault>]) -> Playbook {
@@ -231,7 +241,9 @@ fn what_is_drawn_depends_on_the_seed_the_connection_the_direction_and_the_fault_
     let draws = |seed, connection, direction| -> Vec<Vec<u8>> {
         let faults = [fault(Effect::Message(Change::Drop), Condition { probability: 0.5, ..matching("x") })];
         let mut stages = Stages::default();
-        stages.set_faults(stages_of(&faults, &Place { seed, connection, direction, read: 0, witnesses: Witnesses::default() }));
+        let connection = ConnectionKey::of(connection);
+        let place = Place { seed, connection, direction, read: 0, witnesses: Witnesses::default() };
+        stages.set_faults(stages_of(&faults, &place));
         let mut book = Playbook::of(stages);
         (0..40)
             .map(|_| {
@@ -277,7 +289,7 @@ fn each_strike_is_reported_and_nothing_else() {
     let mut stages = Stages::default();
     stages.set_faults(stages_of(&faults, &Place { witnesses, ..place(4) }));
     Playbook::of(stages).feed("axb").feed("xcxdx").expect([write(b"axb"), write(b"cdx")]);
-    let seen: Vec<_> = record.events(0).1.into_iter().map(|event| (event.connection, event.kind)).collect();
+    let seen: Vec<_> = record.events(0).1.into_iter().map(|event| (event.connection.number, event.kind)).collect();
     let [(4, EventKind::Struck { direction: Direction::ToUpstream, fault: one }), (4, EventKind::Struck { fault: two, .. })] =
         &seen[..]
     else {

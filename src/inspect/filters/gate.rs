@@ -71,6 +71,10 @@ impl Stage for GateStage {
         Self::pass(chunk, end, out)
     }
 
+    fn passes(&mut self, _: &[u8]) -> bool {
+        self.kept.is_none() && !self.gate.is_shut(self.direction)
+    }
+
     fn resume(&mut self, out: &mut Outbox) -> Progress {
         match self.kept.take() {
             Some(kept) if self.gate.is_shut(self.direction) => {

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use crate::{
     inspect::framing::{Cut, Framer, Framing, FramingPair},
     taps::{
-        event::{Event, EventKind, Place},
+        event::{ConnectionKey, Event, EventKind, Place},
         writer::Sink,
     },
     words::direction::{Both, Direction},
@@ -25,7 +25,7 @@ const MOST_OF_ALL: usize = 64 * 1024 * 1024;
 pub struct Messages<S> {
     sink: S,
     pair: FramingPair,
-    connections: HashMap<u64, Both<Option<Cutter>>>,
+    connections: HashMap<ConnectionKey, Both<Option<Cutter>>>,
     /// Bytes of all incomplete messages.
     kept: usize,
 }
@@ -172,9 +172,11 @@ mod tests {
         let (sender, receiver) = sync_channel(100);
         let mut messages = Messages::new(Shows(sender), framing);
         let name = || SocketName::Unix(String::new());
-        messages.event(&Event::now(1, EventKind::Opened { client: name(), local: name(), changes: false })).expect("it is shown");
+        messages
+            .event(&Event::now(ConnectionKey::of(1), EventKind::Opened { client: name(), local: name(), changes: false }))
+            .expect("it is shown");
         for kind in kinds {
-            messages.event(&Event::now(1, kind)).expect("it is shown");
+            messages.event(&Event::now(ConnectionKey::of(1), kind)).expect("it is shown");
         }
         let kept = messages.kept;
         drop(messages);
@@ -194,6 +196,21 @@ mod tests {
     fn messages_are_shown_whole_with_their_places_and_the_rest_at_the_end() {
         let (shown, kept) = shown_of(Arc::new(Lines), [data(b"one\ntw"), data(b"o\n\nre"), end()]);
         assert_eq!((shown, kept), (["0 one\\n", "4 two\\n", "8 \\n", "9 re", "end"].map(str::to_owned).to_vec(), 0));
+    }
+
+    #[test]
+    fn connections_of_two_servers_with_one_number_have_messages_of_their_own() {
+        let (sender, receiver) = sync_channel(100);
+        let mut messages = Messages::new(Shows(sender), Arc::new(Lines));
+        let name = || SocketName::Unix(String::new());
+        let opened = || EventKind::Opened { client: name(), local: name(), changes: false };
+        for (server, kind) in
+            [(1, opened()), (2, opened()), (1, data(b"on")), (2, data(b"tw")), (1, data(b"e\n")), (2, data(b"o\n"))]
+        {
+            messages.event(&Event::now(ConnectionKey { number: 1, server }, kind)).expect("it is shown");
+        }
+        drop(messages);
+        assert_eq!(receiver.iter().skip(2).collect::<Vec<_>>(), ["0 one\\n", "0 two\\n"]);
     }
 
     #[test]

@@ -4,7 +4,11 @@ use std::{fmt, sync::Arc};
 
 use super::{Stage, chain::FilterStages};
 use crate::{
-    taps::{event::Place, grep::Target, witness::Witness},
+    taps::{
+        event::{ConnectionKey, Place},
+        grep::Target,
+        witness::Witness,
+    },
     words::direction::Direction,
 };
 
@@ -46,8 +50,8 @@ pub trait Filter: Send + Sync + fmt::Debug {
 /// The position of a stage.
 #[derive(Debug, Clone, Copy)]
 pub struct Position {
-    /// The number of the connection.
-    pub connection: u64,
+    /// The connection.
+    pub connection: ConnectionKey,
     /// The direction.
     pub direction: Direction,
     /// Before ([`Place::In`]) or behind ([`Place::Out`]) the hook.

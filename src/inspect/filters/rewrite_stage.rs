@@ -195,6 +195,15 @@ impl Stage for RewriteStage {
         self.go_on(end != End::Open, out)
     }
 
+    fn passes(&mut self, bytes: &[u8]) -> bool {
+        if !self.held.is_empty() || self.rest.is_some() || self.messages.is_some() {
+            return false;
+        }
+        let matcher = &self.rewrite.matcher;
+        // Where the byte before matters, it is kept of what is fed.
+        self.left == 0 || !matcher.looks_behind() && matcher.undecided(bytes, 0).is_empty() && matcher.find(bytes, 0).is_none()
+    }
+
     fn resume(&mut self, out: &mut Outbox) -> Progress {
         if self.rest.is_some() {
             return self.go_on(self.end != End::Open, out);

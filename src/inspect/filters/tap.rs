@@ -8,7 +8,7 @@ use super::Position;
 use crate::{
     inspect::{End, Outbox, Progress, Stage},
     taps::{
-        event::{Event, EventKind, Place},
+        event::{ConnectionKey, Event, EventKind, Place},
         witness::Witness,
     },
     words::{chunk::Chunk, direction::Direction},
@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub struct TapStage {
     witness: Arc<dyn Witness>,
-    connection: u64,
+    connection: ConnectionKey,
     direction: Direction,
     place: Place,
     /// The number of bytes that have passed.
@@ -31,6 +31,16 @@ impl TapStage {
         Self { witness, connection, direction, place, offset: read }
     }
 
+    fn show(&mut self, bytes: &[u8]) {
+        let Self { direction, place, offset, .. } = *self;
+        if self.witness.is_given_up() {
+            self.witness.miss(bytes.len());
+        } else {
+            self.put(EventKind::Data { direction, place, offset, bytes: Bytes::copy_from_slice(bytes) });
+        }
+        self.offset += bytes.len() as u64;
+    }
+
     fn put(&self, kind: EventKind) {
         self.witness.put(Event::now(self.connection, kind));
     }
@@ -38,14 +48,9 @@ impl TapStage {
 
 impl Stage for TapStage {
     fn feed(&mut self, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
-        let Self { direction, place, offset, .. } = *self;
+        let Self { direction, place, .. } = *self;
         if !chunk.is_empty() {
-            if self.witness.is_given_up() {
-                self.witness.miss(chunk.len());
-            } else {
-                self.put(EventKind::Data { direction, place, offset, bytes: Bytes::copy_from_slice(&chunk) });
-            }
-            self.offset += chunk.len() as u64;
+            self.show(&chunk);
         }
         out.push(chunk);
         if end == End::Finished {
@@ -53,6 +58,11 @@ impl Stage for TapStage {
             out.end();
         }
         Progress::Moved
+    }
+
+    fn passes(&mut self, bytes: &[u8]) -> bool {
+        self.show(bytes);
+        true
     }
 }
 
@@ -65,8 +75,13 @@ mod tests {
     };
     use crate::taps::queue::Queue;
 
-    const POSITION: Position =
-        Position { connection: 7, direction: Direction::ToClient, place: Place::In, read: 0, changes: false };
+    const POSITION: Position = Position {
+        connection: ConnectionKey { number: 7, server: 1 },
+        direction: Direction::ToClient,
+        place: Place::In,
+        read: 0,
+        changes: false,
+    };
 
     #[test]
     fn everything_passes_and_is_seen_with_its_offset_and_its_end() {
@@ -75,7 +90,7 @@ mod tests {
         let mut book = Playbook::of(Stages::default().before_hook(stage));
         book.feed("abc").finish("de").expect([write(b"abc"), write(b"de"), Action::Fin]);
         queue.close();
-        let seen: Vec<_> = queue.take(None).into_iter().flatten().map(|event| (event.connection, event.kind)).collect();
+        let seen: Vec<_> = queue.take(None).into_iter().flatten().map(|event| (event.connection.number, event.kind)).collect();
         let [
             (7, EventKind::Data { offset: 0, bytes: first, .. }),
             (7, EventKind::Data { offset: 3, bytes: second, .. }),

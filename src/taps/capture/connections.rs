@@ -2,11 +2,16 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use crate::{
-    taps::event::{Event, EventKind, Place},
+    taps::{
+        event::{ConnectionKey, Event, EventKind, Place},
+        servers::Servers,
+    },
     wire::tcp::{
         flow::{Addresses, Flow, Sender},
         packets::{Interface, Packets},
@@ -40,10 +45,39 @@ struct Open {
     missed: u64,
 }
 
+/// Ports of stand-ins between those of one listener's connections and of the next one's.
+const BETWEEN_LISTENERS: u64 = 16_128;
+
+/// The number of a connection, and that of its listener among those of the capture.
+#[derive(Debug, Clone, Copy)]
+struct Origin {
+    number: u64,
+    listener: u64,
+}
+
+impl Origin {
+    /// Returns a number that the connections of another listener do not have for long.
+    fn spread(self) -> u64 {
+        self.number.wrapping_add((self.listener - 1).wrapping_mul(BETWEEN_LISTENERS))
+    }
+
+    fn address(self, name: &SocketName, part: Part) -> SocketAddr {
+        stand_in::address(name, part, self.spread())
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { number, listener } = self;
+        if *listener > 1 { write!(f, "connection {listener}.{number}") } else { write!(f, "connection {number}") }
+    }
+}
+
 /// The connections that are open.
 #[derive(Debug)]
 pub(super) struct Connections {
-    open: BTreeMap<u64, Open>,
+    open: BTreeMap<ConnectionKey, Open>,
+    servers: Servers,
     sides: Sides,
     /// Makes sequence numbers differ between captures.
     seed: u64,
@@ -51,36 +85,36 @@ pub(super) struct Connections {
 
 impl Connections {
     pub(super) fn new(sides: Sides) -> Self {
-        Self { open: BTreeMap::new(), sides, seed: nanoseconds(SystemTime::now()) }
+        Self { open: BTreeMap::new(), servers: Servers::default(), sides, seed: nanoseconds(SystemTime::now()) }
     }
 
     /// Writes the packets that an event means.
     pub(super) fn event(&mut self, event: &Event, out: &mut Packets) {
-        let (number, at) = (event.connection, nanoseconds(event.at));
+        let (key, at) = (event.connection, nanoseconds(event.at));
+        let origin = Origin { number: key.number, listener: self.servers.number(key.server) };
         if let EventKind::Opened { client, local, changes } = &event.kind {
-            let opener = stand_in::address(client, Part::Client, number);
-            let answerer = stand_in::address(local, Part::Listener, number);
-            let mut flow = self.flow(Interface::Client, number, Addresses { opener, answerer });
+            let (opener, answerer) = (origin.address(client, Part::Client), origin.address(local, Part::Listener));
+            let mut flow = self.flow(Interface::Client, origin, Addresses { opener, answerer });
             if let Some(text) = unix_names(client, local) {
                 flow.comment(text);
             }
             flow.open(at, out);
             let both = self.sides == Sides::Both || self.sides == Sides::Auto && *changes;
-            return self.enter(number, Open { client: flow, upstream: None, both, missed: 0 });
+            return self.enter(key, Open { client: flow, upstream: None, both, missed: 0 });
         }
         if let EventKind::Closed { reason, error, .. } = &event.kind {
-            if let Some(open) = self.open.remove(&number) {
+            if let Some(open) = self.open.remove(&key) {
                 open.close(at, *reason, error.as_deref(), out);
             }
             return;
         }
         if let EventKind::Connected { upstream, local } = &event.kind {
-            return self.connected(number, at, upstream, local, out);
+            return self.connected((key, origin), at, upstream, local, out);
         }
-        if matches!(event.kind, EventKind::Data { .. }) && !self.open.contains_key(&number) {
-            self.begin_late(number);
+        if matches!(event.kind, EventKind::Data { .. }) && !self.open.contains_key(&key) {
+            self.begin_late(key, origin);
         }
-        let Some(open) = self.open.get_mut(&number) else { return };
+        let Some(open) = self.open.get_mut(&key) else { return };
         match &event.kind {
             EventKind::Data { direction, place, offset, bytes } => {
                 if let Some((flow, sender)) = open.flows(*direction, *place) {
@@ -98,40 +132,46 @@ impl Connections {
         }
     }
 
-    fn flow(&self, interface: Interface, number: u64, addresses: Addresses) -> Flow {
-        let seed = self.seed.wrapping_add(number.wrapping_mul(2)).wrapping_add(interface as u64);
-        Flow::new(interface, addresses, format!("connection {number}"), seed)
+    fn flow(&self, interface: Interface, origin: Origin, addresses: Addresses) -> Flow {
+        let seed = self.seed.wrapping_add(origin.spread().wrapping_mul(2)).wrapping_add(interface as u64);
+        Flow::new(interface, addresses, origin.to_string(), seed)
     }
 
     /// Begins a connection whose opening was not seen, because it found no room in the queue, or was before the capture.
-    fn begin_late(&mut self, number: u64) {
+    fn begin_late(&mut self, key: ConnectionKey, origin: Origin) {
         let nameless = SocketName::Unix(String::new());
         let addresses = |opener, answerer| Addresses {
-            opener: stand_in::address(&nameless, opener, number),
-            answerer: stand_in::address(&nameless, answerer, number),
+            opener: origin.address(&nameless, opener),
+            answerer: origin.address(&nameless, answerer),
         };
-        let mut client = self.flow(Interface::Client, number, addresses(Part::Client, Part::Listener));
+        let mut client = self.flow(Interface::Client, origin, addresses(Part::Client, Part::Listener));
         client.comment("its opening was not captured, so its addresses are stand-ins");
-        let upstream = || self.flow(Interface::Upstream, number, addresses(Part::Connecting, Part::Upstream));
+        let upstream = || self.flow(Interface::Upstream, origin, addresses(Part::Connecting, Part::Upstream));
         let both = self.sides == Sides::Both;
         let upstream = both.then(upstream);
-        self.enter(number, Open { client, upstream, both, missed: 0 });
+        self.enter(key, Open { client, upstream, both, missed: 0 });
     }
 
     /// Enters a connection. Beyond the maximum the oldest is forgotten: its end, if it has none yet, is not captured.
-    fn enter(&mut self, number: u64, open: Open) {
-        self.open.insert(number, open);
+    fn enter(&mut self, key: ConnectionKey, open: Open) {
+        self.open.insert(key, open);
         if self.open.len() > MOST_OPEN {
             self.open.pop_first();
         }
     }
 
-    fn connected(&mut self, number: u64, at: u64, upstream: &SocketName, local: &SocketName, out: &mut Packets) {
-        let opener = stand_in::address(local, Part::Connecting, number);
-        let answerer = stand_in::address(upstream, Part::Upstream, number);
-        let both = self.open.get(&number).is_some_and(|open| open.both);
-        let mut flow = both.then(|| self.flow(Interface::Upstream, number, Addresses { opener, answerer }));
-        let Some(open) = self.open.get_mut(&number) else { return };
+    fn connected(
+        &mut self,
+        (key, origin): (ConnectionKey, Origin),
+        at: u64,
+        upstream: &SocketName,
+        local: &SocketName,
+        out: &mut Packets,
+    ) {
+        let (opener, answerer) = (origin.address(local, Part::Connecting), origin.address(upstream, Part::Upstream));
+        let both = self.open.get(&key).is_some_and(|open| open.both);
+        let mut flow = both.then(|| self.flow(Interface::Upstream, origin, Addresses { opener, answerer }));
+        let Some(open) = self.open.get_mut(&key) else { return };
         open.client.comment(format!("upstream {upstream}, connected from {local}"));
         if let Some(flow) = &mut flow {
             if let Some(text) = unix_names(local, upstream) {

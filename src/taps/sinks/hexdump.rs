@@ -5,12 +5,9 @@ use std::io::Write;
 use super::{
     inert,
     line::{Color, LineStyle, sign},
-    render::Render,
+    render::{Render, Shown},
 };
-use crate::{
-    taps::event::{Event, EventKind},
-    words::direction::Direction,
-};
+use crate::{taps::event::EventKind, words::direction::Direction};
 
 /// How a dump is written.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +49,7 @@ impl Hexdump {
         out.extend(b"|\n");
     }
 
-    fn data(&self, out: &mut Vec<u8>, event: &Event, direction: Direction, offset: u64, bytes: &[u8]) {
+    fn data(&self, out: &mut Vec<u8>, event: &Shown<'_>, direction: Direction, offset: u64, bytes: &[u8]) {
         let Self(HexdumpStyle { line, width, truncate }) = *self;
         line.begin(out, event);
         line.colored(out, Color::of(direction), |out| {
@@ -71,7 +68,7 @@ impl Hexdump {
 }
 
 impl Render for Hexdump {
-    fn render(&mut self, event: &Event, out: &mut Vec<u8>) {
+    fn render(&mut self, event: &Shown<'_>, out: &mut Vec<u8>) {
         match &event.kind {
             EventKind::Data { direction, offset, bytes, .. } => self.data(out, event, *direction, *offset, bytes),
             _ => self.0.line.event(out, event),
@@ -87,6 +84,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
+    use crate::taps::sinks::render::tests::{event, shown};
     use crate::{
         taps::{event::Place, sinks::inert::tests::is_inert},
         words::{direction::Both, outcome::CloseReason, stats::Ledger},
@@ -97,7 +95,7 @@ mod tests {
     fn rendered(style: HexdumpStyle, kind: EventKind) -> String {
         let mut out = Vec::new();
         let at = UNIX_EPOCH + Duration::from_micros(86_399_000_001);
-        Hexdump::new(style).render(&Event { connection: 7, at, kind }, &mut out);
+        Hexdump::new(style).render(&shown(&event(7, at, kind)), &mut out);
         String::from_utf8(out).expect("it is text")
     }
 

@@ -4,7 +4,10 @@ use std::{fmt::Display, io::Write};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::{line::since_epoch, render::Render};
+use super::{
+    line::since_epoch,
+    render::{Render, Shown},
+};
 use crate::{
     taps::event::{Event, EventKind, Place},
     words::{direction::Direction, stats::Ledger},
@@ -16,10 +19,10 @@ use crate::{
 pub struct JsonLines;
 
 impl Render for JsonLines {
-    fn render(&mut self, event: &Event, out: &mut Vec<u8>) {
+    fn render(&mut self, event: &Shown<'_>, out: &mut Vec<u8>) {
         let mut object = Object::begin(out);
         object.text("time", &utc(event));
-        object.number("connection", event.connection);
+        object.number("listener", event.listener).number("connection", event.connection.number);
         match &event.kind {
             EventKind::Opened { client, local, changes } => {
                 object.text("event", "open").text("client", &client).text("local", &local);
@@ -159,12 +162,15 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::words::{addr::SocketName, direction::Both, outcome::CloseReason};
+    use crate::{
+        taps::sinks::render::tests::{event, shown},
+        words::{addr::SocketName, direction::Both, outcome::CloseReason},
+    };
 
     fn rendered(seconds: u64, kind: EventKind) -> String {
         let mut out = Vec::new();
         let at = UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(12);
-        JsonLines.render(&Event { connection: 3, at, kind }, &mut out);
+        JsonLines.render(&shown(&event(3, at, kind)), &mut out);
         String::from_utf8(out).expect("it is text")
     }
 
@@ -175,7 +181,7 @@ mod tests {
 
     #[test]
     fn bytes_are_text_where_they_are_and_base64_elsewhere() {
-        let begin = r#"{"time": "1970-01-01T00:00:00.000012Z", "connection": 3, "event": "data", "direction": "to_upstream", "offset": 5, "#;
+        let begin = r#"{"time": "1970-01-01T00:00:00.000012Z", "listener": 1, "connection": 3, "event": "data", "direction": "to_upstream", "offset": 5, "#;
         let text = rendered(0, data("a\"\\\n\u{1b}ü🙂".as_bytes()));
         assert_eq!(text, format!("{begin}{}", "\"length\": 11, \"text\": \"a\\\"\\\\\\n\\u001b\\u00fc\\ud83d\\ude42\"}\n"));
         assert_eq!(rendered(0, data(b"\xff\x00")), format!("{begin}\"length\": 2, \"base64\": \"/wA=\"}}\n"));
@@ -189,7 +195,7 @@ mod tests {
         let none = r#"{"read": 0, "added": 0, "delivered": 0, "dropped": 0, "undeliverable": 0}"#;
         let some = r#"{"read": 1, "added": 0, "delivered": 1, "dropped": 0, "undeliverable": 0}"#;
         let expected = format!(
-            r#"{{"time": "2026-11-27T14:20:01.000012Z", "connection": 3, "event": "close", "reason": "finished", "to_upstream": {some}, "to_client": {none}}}"#
+            r#"{{"time": "2026-11-27T14:20:01.000012Z", "listener": 1, "connection": 3, "event": "close", "reason": "finished", "to_upstream": {some}, "to_client": {none}}}"#
         );
         assert_eq!(rendered(1_795_789_201, kind), expected + "\n");
     }

@@ -5,11 +5,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::inert;
-use crate::{
-    taps::event::{Event, EventKind},
-    words::direction::Direction,
-};
+use super::{inert, render::Shown};
+use crate::{taps::event::EventKind, words::direction::Direction};
 
 /// How lines are written.
 #[derive(Debug, Clone, Copy, Default)]
@@ -69,19 +66,24 @@ impl LineStyle {
         }
     }
 
-    /// Appends `14:20:01.123456 #1 `.
-    pub(super) fn begin(self, out: &mut Vec<u8>, event: &Event) {
+    /// Appends `14:20:01.123456 #1 `, or `#2.1` for the second server of the output.
+    pub(super) fn begin(self, out: &mut Vec<u8>, event: &Shown<'_>) {
         let (seconds, micros) = since_epoch(event.at);
         let of_day = (seconds + self.utc_offset).rem_euclid(86_400);
         let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
         self.colored(out, Color::Dim, |out| {
-            let _ = write!(out, "{hour:02}:{minute:02}:{second:02}.{micros:06} #{}", event.connection);
+            let _ = write!(out, "{hour:02}:{minute:02}:{second:02}.{micros:06} #");
+            // The connections of a second listener have numbers of their own.
+            if event.listener > 1 {
+                let _ = write!(out, "{}.", event.listener);
+            }
+            let _ = write!(out, "{}", event.connection.number);
         });
         out.push(b' ');
     }
 
     /// Appends the line of an event that has no bytes.
-    pub(super) fn event(self, out: &mut Vec<u8>, event: &Event) {
+    pub(super) fn event(self, out: &mut Vec<u8>, event: &Shown<'_>) {
         self.begin(out, event);
         match &event.kind {
             EventKind::Opened { client, local, .. } => {

@@ -13,10 +13,10 @@ pub use self::{
     hexdump::{Hexdump, HexdumpStyle},
     json::JsonLines,
     line::LineStyle,
-    render::Render,
+    render::{Render, Shown},
     text::Text,
 };
-use crate::taps::{event::Event, writer::Sink};
+use crate::taps::{event::Event, servers::Servers, writer::Sink};
 
 /// Bytes that are rendered before they are written.
 const ENOUGH: usize = 64 * 1024;
@@ -27,18 +27,20 @@ pub struct Rendered<R, W> {
     render: R,
     output: W,
     buffer: Vec<u8>,
+    servers: Servers,
 }
 
 impl<R, W> Rendered<R, W> {
     /// Returns the sink of an output.
     pub fn new(render: R, output: W) -> Self {
-        Self { render, output, buffer: Vec::new() }
+        Self { render, output, buffer: Vec::new(), servers: Servers::default() }
     }
 }
 
 impl<R: Render, W: Write + Send> Sink for Rendered<R, W> {
     fn event(&mut self, event: &Event) -> io::Result<()> {
-        self.render.render(event, &mut self.buffer);
+        let listener = self.servers.number(event.connection.server);
+        self.render.render(&Shown { event, listener }, &mut self.buffer);
         if self.buffer.len() < ENOUGH { Ok(()) } else { self.flush() }
     }
 

@@ -3,9 +3,9 @@
 use super::{
     inert,
     line::{Color, LineStyle, sign},
-    render::Render,
+    render::{Render, Shown},
 };
-use crate::taps::event::{Event, EventKind};
+use crate::taps::event::EventKind;
 
 /// Shows bytes as text, each line of it on a line of its own, with escapes for all that is no plain text.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ impl Text {
 }
 
 impl Render for Text {
-    fn render(&mut self, event: &Event, out: &mut Vec<u8>) {
+    fn render(&mut self, event: &Shown<'_>, out: &mut Vec<u8>) {
         let EventKind::Data { direction, bytes, .. } = &event.kind else { return self.line.event(out, event) };
         let shown = self.truncate.map_or(bytes.len(), |most| most.min(bytes.len()));
         for line in bytes[..shown].split_inclusive(|byte| *byte == b'\n') {
@@ -47,13 +47,14 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::taps::sinks::render::tests::{event, shown};
     use crate::{taps::event::Place, words::direction::Direction};
 
     fn rendered(line: LineStyle, truncate: Option<usize>, bytes: &'static [u8]) -> String {
         let (direction, place) = (Direction::ToClient, Place::In);
         let kind = EventKind::Data { direction, place, offset: 0, bytes: Bytes::from_static(bytes) };
         let mut out = Vec::new();
-        Text::new(line, truncate).render(&Event { connection: 1, at: UNIX_EPOCH, kind }, &mut out);
+        Text::new(line, truncate).render(&shown(&event(1, UNIX_EPOCH, kind)), &mut out);
         String::from_utf8(out).expect("it is text")
     }
 
@@ -67,8 +68,16 @@ mod tests {
     fn a_strike_names_its_fault_and_does_nothing_to_a_terminal() {
         let kind = EventKind::Struck { direction: Direction::ToUpstream, fault: "Cut(\x1b)".into() };
         let mut out = Vec::new();
-        Text::new(LineStyle::default(), None).render(&Event { connection: 1, at: UNIX_EPOCH, kind }, &mut out);
+        Text::new(LineStyle::default(), None).render(&shown(&event(1, UNIX_EPOCH, kind)), &mut out);
         assert_eq!(String::from_utf8_lossy(&out), "00:00:00.000000 #1 > fault Cut(\\x1b)\n");
+    }
+
+    #[test]
+    fn connections_of_a_second_listener_have_its_number() {
+        let one = event(7, UNIX_EPOCH, EventKind::End { direction: Direction::ToClient, place: Place::In });
+        let mut out = Vec::new();
+        Text::new(LineStyle::default(), None).render(&Shown { event: &one, listener: 2 }, &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), "00:00:00.000000 #2.7 < end\n");
     }
 
     #[test]

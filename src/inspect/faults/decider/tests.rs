@@ -23,7 +23,7 @@ use crate::{
         Stages,
         playbook::{Action, Playbook, write},
     },
-    taps::witness::Witnesses,
+    taps::{event::ConnectionKey, witness::Witnesses},
     words::{
         chunk::Chunk,
         direction::{Both, Direction},
@@ -72,6 +72,7 @@ fn begin(effect: Effect) -> Act {
 }
 
 fn book(fault: Fault, connection: u64) -> Playbook {
+    let connection = ConnectionKey::of(connection);
     let place = Place { seed: 7, connection, direction: Direction::ToUpstream, read: 0, witnesses: Witnesses::default() };
     let mut stages = Stages::default();
     stages.set_faults(stages_of(&[Arc::new(fault)], &place));
