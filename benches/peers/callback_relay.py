@@ -1,12 +1,13 @@
 """interpose with Python beside it: a callback on every chunk, one at the end of each connection, or work of others.
 
 `python callback_relay.py PORT TARGET_PORT HOW`, both on 127.0.0.1, with HOW one of on_recv, parts, async,
-async-uvloop, framed, lines, prefixed, passed, limit, preread, on_close, burn, burn-apart and stuck. `parts` answers
-a chunk by a list of its head and its body, `async` is an `async def` on a loop of the server's, `async-uvloop` one on
-the loop that serves. `framed`, `lines` and `prefixed` get messages of 64 bytes: by their number of bytes, their line
-feed, or a length. `passed` lets both directions pass from their first chunk on, `limit` does so by a setting, and
-`preread` looks at the first bytes before the relay. With the last three the server has no callback: a thread of the
-process computes in Python all the time, or another process does, or a callback of another server does not return.
+async-uvloop, framed, lines, prefixed, passed, limit, preread, on_close, no-faults, burn, burn-apart and stuck.
+`parts` answers a chunk by a list of its head and its body, `async` is an `async def` on a loop of the server's,
+`async-uvloop` one on the loop that serves. `framed`, `lines` and `prefixed` get messages of 64 bytes: by their number
+of bytes, their line feed, or a length. `passed` lets both directions pass from their first chunk on, `limit` does so
+by a setting, and `preread` looks at the first bytes before the relay. `no-faults` has an empty list of faults and
+nothing else. With the last three the server has no callback: a thread of the process computes in Python all the
+time, or another process does, or a callback of another server does not return.
 """
 
 import os
@@ -91,6 +92,8 @@ if __name__ == "__main__":
             server.on_recv = pass_on
         case "preread":
             server.on_preread = look
+        case "no-faults":
+            server.faults = []
         case "on_close":
             server.on_close = forget
         case "burn":

@@ -112,6 +112,12 @@ def _socat(ports: Ports, _: Path) -> list[str]:
     return ["socat", "-b", "65536", listen, f"TCP:127.0.0.1:{ports.backend},nodelay"]
 
 
+def _socat_dump(ports: Ports, directory: Path) -> list[str]:
+    # The dump goes where the one of ours goes.
+    words = " ".join(_socat(ports, directory)[1:])
+    return ["sh", "-c", f"exec socat -x -v {words} 2>/dev/null"]
+
+
 def relays() -> list[Peer]:
     """Give those that relay."""
     splice = _haproxy("tune.pipesize 262144", "option splice-request\n    option splice-response")
@@ -121,6 +127,7 @@ def relays() -> list[Peer]:
         Peer("haproxy-splice", "HAProxy with splice", splice, haproxy),
         Peer("nginx", "nginx stream, 64 KiB", _nginx(), nginx),
         Peer("socat", "socat, fork", _socat, ("socat", "-V"), most_connections=PROCESSES),
+        Peer("socat-x", "socat -x -v, to /dev/null", _socat_dump, ("socat", "-V"), most_connections=PROCESSES),
     ]
 
 

@@ -1,6 +1,7 @@
 """Every peer of the comparison."""
 
 import atexit
+from collections.abc import Callable
 from pathlib import Path
 
 from . import programs, python_programs
@@ -16,8 +17,11 @@ from .peer import (
     OURS_CALLBACK,
     OURS_CAPTURE,
     OURS_FRAMED,
+    OURS_HEXDUMP,
+    OURS_LATENCY,
     OURS_LIMIT,
     OURS_LINES,
+    OURS_NO_FAULTS,
     OURS_ON_CLOSE,
     OURS_PARTS,
     OURS_PASSED,
@@ -56,8 +60,8 @@ def capturing(ours: Command) -> Command:
     return command
 
 
-def filtering(ours: Command, version: tuple[str, ...]) -> list[Peer]:
-    """Return those of ours whose filters look at every byte."""
+def filtering(ours: Command, script: Callable[[str], Command], version: tuple[str, ...]) -> list[Peer]:
+    """Return those of ours whose filters or faults act on every byte, and one that might have some."""
 
     def options(*more: str) -> Command:
         return lambda ports, folder: [*ours(ports, folder), *more]
@@ -65,6 +69,11 @@ def filtering(ours: Command, version: tuple[str, ...]) -> list[Peer]:
     return [
         Peer(OURS_REPLACE, "**interpose**, replacing 16 bytes", options("--replace", SIXTEEN_BYTES), version),
         Peer(OURS_UNMATCHED, "**interpose**, filters that never match", options(*UNMATCHED), version),
+        Peer(
+            OURS_HEXDUMP, "**interpose**, hexdump to /dev/null", options("--hexdump", "--output", "/dev/null"), version
+        ),
+        Peer(OURS_LATENCY, "**interpose**, 50 ms late", options("--fault", "latency 50ms"), version),
+        Peer(OURS_NO_FAULTS, "**interpose**, an empty list of faults", script("no-faults"), version),
     ]
 
 
@@ -124,7 +133,7 @@ def all_peers(interpose: Path, environment: Path, tokio_copy: Path) -> list[Peer
         Peer(OURS_PASSED, "**interpose**, passed through from the first chunk on", script("passed"), version),
         Peer(OURS_LIMIT, "**interpose**, native behind inspect_limit", script("limit"), version),
         Peer(OURS_PREREAD, "**interpose**, native behind on_preread", script("preread"), version),
-        *filtering(ours, version),
+        *filtering(ours, script, version),
         *programs.callbacks(),
         *python_programs.callbacks(environment),
     ]

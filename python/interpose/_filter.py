@@ -42,6 +42,8 @@ class Filter:
     _defaults: ClassVar[dict[str, object]] = {}
     # False for filters that change what passes, and show nothing.
     _looks: ClassVar[bool] = True
+    # True for outputs that end with something of their own.
+    _has_end: ClassVar[bool] = False
 
     def __init__(self, *_: object, **__: object) -> None:
         raise ArgumentTypeError("Filter: give one of its kinds, such as filters.Hexdump()")
@@ -93,4 +95,12 @@ def _settle_all(limit: float) -> bool:
     return all(settled)
 
 
-register(_settle_all)
+def _finish_all(limit: float) -> None:
+    """End the outputs that have something to write behind everything, within `limit` seconds together."""
+    end = time.monotonic() + limit
+    for one in list(_LOOKING):
+        if one._has_end:  # pyright: ignore[reportPrivateUsage]
+            one._native.finish(max(0.0, end - time.monotonic()))  # pyright: ignore[reportPrivateUsage]
+
+
+register(_settle_all, _finish_all)

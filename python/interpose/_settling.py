@@ -11,6 +11,8 @@ from collections.abc import Callable
 # How long outputs may hold up an end.
 _SECONDS = 0.5
 _STEP_SECONDS = 0.005
+# How long the last writes may take at the process's end, behind that.
+_FINISH_SECONDS = 0.2
 # How long it is not said again that some is left, and when it was said last.
 _SAID_SECONDS = 5.0
 _said = [-_SAID_SECONDS]
@@ -20,10 +22,20 @@ _said = [-_SAID_SECONDS]
 _settle_all: list[tuple[int, Callable[[float], bool]]] = []
 
 
-def register(settle_all: Callable[[float], bool]) -> None:
-    """Have `settle_all` wait for outputs at each end; it takes seconds, and returns whether they have everything."""
-    _settle_all.append((os.getpid(), settle_all))
-    atexit.register(settle)
+def register(settle_all: Callable[[float], bool], finish_all: Callable[[float], None]) -> None:
+    """Have `settle_all` wait for outputs at each end; it takes seconds, and returns whether they have everything.
+
+    At the process's end `finish_all` then ends those that have something to write behind everything.
+    """
+    process = os.getpid()
+    _settle_all.append((process, settle_all))
+
+    def end() -> None:
+        settle()
+        if process == os.getpid():
+            finish_all(_FINISH_SECONDS)
+
+    atexit.register(end)
 
 
 def _ours() -> list[Callable[[float], bool]]:

@@ -191,6 +191,7 @@ class Capture(Filter):
     __slots__ = ()
 
     _defaults = {"snaplen": 262144, "sides": "auto"}  # noqa: RUF012 (never changed)
+    _has_end = True
 
     @names_checked(CAPTURE_ARGUMENTS, first=1)
     def __init__(

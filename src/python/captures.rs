@@ -201,9 +201,14 @@ fn show(
             EventKind::Data { direction: *direction, place, offset: *offset, bytes: bytes.clone() }
         }
         Seen::Missing(_, _, bytes) => EventKind::Missed { events: 1, bytes: *bytes },
-        Seen::End(direction) => EventKind::End { direction: *direction, place },
+        Seen::End(direction) => {
+            EventKind::End { direction: *direction, place, offset: of.bytes[*direction] + of.missing[*direction] }
+        }
         Seen::Closed => {
+            let (said, error) = of.close_comment().map(said).unwrap_or_default();
             let reason = match of.ending {
+                // What interpose has written about it says more than the packets.
+                _ if let Some(said) = said => said,
                 // Nothing is known of its end.
                 Ending::Open => return,
                 Ending::Finished => CloseReason::Finished,
@@ -212,12 +217,19 @@ fn show(
             };
             let ledger = |bytes| Ledger { read: bytes, delivered: bytes, ..Ledger::default() };
             let ledgers = Both { to_upstream: ledger(of.bytes.to_upstream), to_client: ledger(of.bytes.to_client) };
-            EventKind::Closed { reason, error: None, ledgers }
+            EventKind::Closed { reason, error: error.map(str::to_owned), ledgers }
         }
     };
     let at = UNIX_EPOCH + Duration::from_nanos(at);
     let connection = ConnectionKey { number: of.number, server: 0 };
     render.render(&Shown { event: &Event { connection, at, kind }, listener: 1 }, out);
+}
+
+/// Returns the close reason of a comment, if it begins with one, and what is said behind that.
+fn said(comment: &str) -> (Option<CloseReason>, Option<&str>) {
+    let (word, error) = comment.split_once(": ").map_or((comment, None), |(word, error)| (word, Some(error)));
+    let reason = CloseReason::ALL.iter().copied().find(|reason| reason.word() == word);
+    (reason, error.filter(|_| reason.is_some()))
 }
 
 fn described(one: &Conversation) -> Found {

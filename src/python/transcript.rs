@@ -108,7 +108,7 @@ fn write(path: PathBuf, events: &[Event]) -> Result<(), Error> {
     let unwritten = |error| Error::from_io(ErrorKind::Config, format!("capture {name}: it cannot be written"), error);
     let mut capture = Capture::new(Files::open(Target::Path(path), Rotation::default())?, WHOLE, Sides::Both)?;
     events.iter().try_for_each(|event| capture.event(event)).map_err(unwritten)?;
-    capture.flush().map_err(unwritten)
+    capture.finish().map_err(unwritten)
 }
 
 fn listed<'py>(py: Python<'py>, event: &Event) -> PyResult<Listed<'py>> {
@@ -123,7 +123,7 @@ fn listed<'py>(py: Python<'py>, event: &Event) -> PyResult<Listed<'py>> {
         EventKind::Data { direction, place, offset, bytes } => {
             ("data", direction.word(), *place == Place::Out, *offset, PyBytes::new(py, bytes).into_any(), None)
         }
-        EventKind::End { direction, place } => ("end", direction.word(), *place == Place::Out, 0, nothing(), None),
+        EventKind::End { direction, place, .. } => ("end", direction.word(), *place == Place::Out, 0, nothing(), None),
         EventKind::Struck { direction, fault } => ("fault", direction.word(), false, 0, text(fault.to_string())?, None),
         EventKind::Closed { reason, error, .. } => ("closed", "", false, 0, text(reason.word().to_owned())?, error.clone()),
         EventKind::Missed { events, .. } => ("missed", "", false, 0, events.into_pyobject(py)?.into_any(), None),

@@ -70,6 +70,8 @@ pub enum EventKind {
         direction: Direction,
         /// Before or behind the hooks.
         place: Place,
+        /// The number of bytes of this direction and place before it, also of those that were missed.
+        offset: u64,
     },
     /// A fault has struck a direction.
     Struck {

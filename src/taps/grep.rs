@@ -37,7 +37,7 @@ pub struct Target {
 impl Target {
     fn put(&self, event: &Event) {
         let wants = match &event.kind {
-            EventKind::Data { direction, place, .. } | EventKind::End { direction, place } => {
+            EventKind::Data { direction, place, .. } | EventKind::End { direction, place, .. } => {
                 self.directions[*direction] && self.places.contains(place)
             }
             _ => true,
@@ -101,7 +101,7 @@ impl Grep {
             EventKind::Data { direction, place: Place::In, bytes, .. } if self.directions[*direction] => {
                 pairs.any(|(matcher, tails)| tails[*direction].take(matcher, bytes))
             }
-            EventKind::End { direction, place: Place::In } if self.directions[*direction] => pairs.any(|(matcher, tails)| {
+            EventKind::End { direction, place: Place::In, .. } if self.directions[*direction] => pairs.any(|(matcher, tails)| {
                 let Tail { bytes, from } = &tails[*direction];
                 matcher.find(bytes, *from).is_some()
             }),
@@ -265,7 +265,7 @@ mod tests {
     }
 
     fn end() -> EventKind {
-        EventKind::End { direction: Direction::ToUpstream, place: Place::In }
+        EventKind::End { direction: Direction::ToUpstream, place: Place::In, offset: 0 }
     }
 
     fn closed() -> EventKind {

@@ -21,9 +21,14 @@ pub trait Sink: Send {
     /// Takes an event.
     fn event(&mut self, event: &Event) -> io::Result<()>;
 
-    /// Writes what is buffered. Called when no more events wait for now, and at the end.
+    /// Writes what is buffered. Called when no more events wait for now.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+
+    /// Writes what is buffered, and what stands behind everything. Called at the end, if nothing has failed.
+    fn finish(&mut self) -> io::Result<()> {
+        self.flush()
     }
 
     /// Returns the instant at which [`Sink::flush`] is to be called though nothing has come, such as for a rotation.
@@ -76,7 +81,8 @@ impl Tap {
         self.queue.settle(limit)
     }
 
-    /// Takes no more events, and waits for the sink to write those that wait: at most `limit`. Returns true if it has.
+    /// Takes no more events, and waits for the sink to write those that wait, and to finish: at most `limit`. Returns true if it
+    /// has.
     pub fn finish(&self, limit: Duration) -> bool {
         self.queue.close();
         let is_over = self.done.is_over.lock().even_poisoned();
@@ -148,7 +154,7 @@ fn pump(queue: &Queue, sink: &mut impl Sink) -> io::Result<()> {
         }
         sink.flush()?;
     }
-    sink.flush()
+    sink.finish()
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Captures of connections: what is in the file is what was sent.
 
-use std::fs;
+use std::{fs, net::SocketAddr};
 
+use bytes::Bytes;
 use interpose::{
     settings::config::Config,
     taps::{
@@ -10,15 +11,20 @@ use interpose::{
             files::{Files, Rotation, Target},
             sink::{Capture, WHOLE},
         },
-        event::Place,
+        event::{ConnectionKey, Event, EventKind, Place},
         queue::Queue,
-        writer::Tap,
+        writer::{Sink, Tap},
     },
     wire::{
         capture::record::Packet,
         tcp::conversation::{Conversations, Ending, Seen},
     },
-    words::{direction::Direction, outcome::CloseReason},
+    words::{
+        addr::SocketName,
+        direction::{Both, Direction},
+        outcome::CloseReason,
+        stats::Ledger,
+    },
 };
 
 use crate::{
@@ -166,4 +172,45 @@ fn a_reset_is_a_reset_by_the_side_that_made_it() {
     let (from_us, from_upstream) = (Ending::Reset(Direction::ToClient), Ending::Reset(Direction::ToClient));
     assert_eq!([only(&found, 0).0, only(&found, 1).0], [from_us, from_upstream]);
     assert!(only(&found, 1).1.is_some_and(|text| text.starts_with("upstream_reset")));
+}
+
+#[test]
+fn bytes_that_were_missed_before_an_end_are_a_gap_before_it() {
+    let connection = ConnectionKey { number: 1, server: 1 };
+    let name = |port| SocketName::Inet(SocketAddr::from(([127, 0, 0, 1], port)));
+    for direction in Direction::ALL {
+        // Of the end of the direction, either is known: its own event, or only the figures at the close.
+        for has_end in [true, false] {
+            let folder = Folder::new();
+            let files = Files::open(Target::Path(folder.path("a.pcapng")), Rotation::default()).expect("a file");
+            let mut capture = Capture::new(files, WHOLE, Sides::Client).expect("room");
+            let all = Ledger { read: 1005, delivered: 1005, ..Ledger::default() };
+            let mut ledgers = Both { to_upstream: Ledger::default(), to_client: Ledger::default() };
+            ledgers[direction] = all;
+            let place = Place::In;
+            let mut kinds = vec![
+                EventKind::Opened { client: name(4000), local: name(80), changes: false },
+                EventKind::Data { direction, place, offset: 0, bytes: Bytes::from_static(b"first") },
+                EventKind::Missed { events: 1, bytes: 1000 },
+                EventKind::End { direction, place, offset: 1005 },
+                EventKind::Closed { reason: CloseReason::Finished, error: None, ledgers },
+            ];
+            if !has_end {
+                kinds.remove(3);
+            }
+            kinds.into_iter().for_each(|kind| capture.event(&Event::now(connection, kind)).expect("room"));
+            capture.finish().expect("room");
+            let (packets, broken) = properties::packets(&fs::read(folder.path("a.pcapng")).unwrap(), &[1 << 20]);
+            assert_eq!(broken, None);
+            let (events, found) = properties::events(&packets);
+            let of_direction: Vec<_> = events
+                .into_iter()
+                .map(|(_, seen)| seen)
+                .filter(|seen| matches!(seen, Seen::Bytes(..) | Seen::Missing(..)) || *seen == Seen::End(direction))
+                .collect();
+            let bytes = Seen::Bytes(direction, 0, Bytes::from_static(b"first"));
+            assert_eq!(of_direction, [bytes, Seen::Missing(direction, 5, 1000), Seen::End(direction)], "{has_end}");
+            assert_eq!(only(&found, 0).0, Ending::Finished);
+        }
+    }
 }

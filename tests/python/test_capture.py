@@ -15,7 +15,7 @@ from interpose import ConfigError, Side, filters
 from support.addresses import address_of
 from support.deadline import poll
 from support.exchanges import wait_until_idle
-from support.peers import Address, Echo, connect, ending, reset
+from support.peers import Address, Echo, connect, ending, free_port, reset
 from support.peers import echo as echoed
 from support.processes import Child, program
 from support.proxies import ProxyCommand
@@ -146,7 +146,7 @@ def test_what_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
     ("options", "said"),
     [
         (["--capture-keep", "2"], "add --capture FILE"),
-        (["--capture", "a", "--capture-keep", "2"], "give rotate_size or rotate_seconds too"),
+        (["--capture", "a", "--capture-keep", "2"], "add --capture-rotate-size or --capture-rotate-after"),
         (["--capture", "a", "--capture-snaplen", "0"], "--capture-snaplen: it is below 1"),
         (["--capture", "-", "--capture-rotate-size", "1MB"], "it cannot begin anew"),
         (["--capture", "a", "--capture-sides", "clients"], "--capture-sides"),
@@ -179,3 +179,27 @@ def test_standard_output_is_followed_while_the_connection_lives(echo: Echo, tmp_
                 assert echoed(client, b"hello") == b"hello"
                 poll(lambda: (tmp_path / "said").read_text().count(b"hello".hex()) == 2, 20.0, "tshark has both")
             assert proxy.stop() == 0
+
+
+def test_a_file_ends_with_the_figures_of_its_interfaces(echo: Echo, tmp_path: Path) -> None:
+    capinfos = program("capinfos", "wireshark-common")
+    with ProxyCommand("0", "{}:{}".format(*echo.address), tmp_path, "--capture", "a.pcapng") as proxy:
+        talk(proxy.address)
+        proxy.stop()
+    shown = subprocess.run([capinfos, "a.pcapng"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert shown.count("Number of stat entries = 1") == 2, shown
+    assert len(rows(tmp_path / "a.pcapng")) == 1
+
+
+@pytest.mark.parametrize("way", ["--text", "--json"])
+def test_a_client_that_nobody_served_is_shown_with_the_reason(tmp_path: Path, way: str) -> None:
+    target = f"127.0.0.1:{free_port()}"
+    with ProxyCommand("0", target, tmp_path, "--capture", "a.pcapng") as proxy:
+        with connect(proxy.address) as client:
+            assert ending(client)[0] == "reset"
+        proxy.stop()
+    ended = command(tmp_path, "inspect", "a.pcapng", way)
+    assert ended.code == 0
+    said = "closed refused" if way == "--text" else '"reason": "refused", "error": "'
+    assert said in ended.out
+    assert target in ended.out

@@ -17,7 +17,9 @@ def test_bytes_are_replaced_with_escapes_on_the_way_to_the_upstream(tmp_path: Pa
     options = ["--replace", r"a\=b=c\x21", "--replace", "ping=pong", "--replace-regex", r"(\d+)\=x=<\1>"]
     with (
         Echo() as upstream,
-        ProxyCommand("0", address_text(upstream.address), tmp_path, *options, "--replace-direction", "to_upstream") as proxy,
+        ProxyCommand(
+            "0", address_text(upstream.address), tmp_path, *options, "--replace-direction", "to_upstream"
+        ) as proxy,
         connect(proxy.address) as client,
     ):
         client.sendall(b"a=b ping 12=x.")

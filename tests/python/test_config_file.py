@@ -99,6 +99,23 @@ WRONG: dict[str, tuple[str, int, str, str]] = {
 }
 
 
+# Settings of a listener that do not do together, or cannot be used; what is said of the fourth line.
+UNUSABLE: dict[str, str] = {
+    "looking = { hexdump = true, json = true }": "looking.json: it is not allowed with looking.hexdump; give one",
+    "looking.width = 9": "looking.width: it says how to show what passes; add looking.hexdump, looking.text or",
+    'looking.direction = "to_client"': "looking.direction: it says how to show what passes; add looking.hexdump",
+    'looking = { replace = "a=b", direction = "to_client" }': "or write looking.replace_direction",
+    'looking.replace_direction = "to_client"': "looking.replace_direction: nothing is replaced; add looking.replace",
+    'looking.replace_regex = "(=b"': "looking.replace_regex: pattern: at character 1: unclosed group",
+    'looking = { text = true, grep = "(" }': "looking.grep: pattern: at character 1: unclosed group",
+    'looking = { text = true, output = "/no/such/x" }': "looking.output /no/such/x: ",
+    'capture.file = "/no/such/x.pcapng"': "capture.file /no/such/x.pcapng: ",
+    'capture.snaplen = "1KiB"': "capture.snaplen: it is about a capture, and there is none; add capture.file FILE",
+    'capture = { file = "/no/such/a", rotate_keep = 2 }': "add capture.rotate_size or capture.rotate_seconds",
+    'faults.fault = "latncy 1s"': "faults.fault: there is no latncy; did you mean latency?",
+}
+
+
 def written(folder: Path, text: str) -> str:
     file = folder / "proxy.toml"
     file.write_bytes(text.encode("utf-8", "surrogateescape"))
@@ -124,6 +141,19 @@ def test_a_wrong_file_is_answered_with_the_line_and_the_fix(
         assert shown[begin : begin + len(caret.strip())] == under, excerpt
     else:
         assert excerpt == []
+
+
+@pytest.mark.parametrize("text", UNUSABLE)
+@pytest.mark.parametrize("command", ["check", ""], ids=["check", "serve"])
+def test_what_cannot_be_used_is_answered_with_the_line_and_the_fix(
+    text: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path, f'[[listener]]\nlisten = "0"\nforward_to = "127.0.0.1:9"\n{text}\n')
+    assert _cli.main([*command.split(), "--config", file]) == _cli.USAGE
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"interpose: {file}:4: ")
+    assert UNUSABLE[text] in err
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,9 @@ import weakref
 from .. import filters
 from .._exceptions import ConfigError
 from .._groups import Capturing
+from .._settings_and_help import rows_of
+from .combinations import STANDARD_OUTPUT
+from .looking import refuse_unwritable
 
 # A listener that is bound anew goes on in the file that it has.
 _open: weakref.WeakValueDictionary[Capturing, filters.Capture] = weakref.WeakValueDictionary()
@@ -15,15 +18,14 @@ _open: weakref.WeakValueDictionary[Capturing, filters.Capture] = weakref.WeakVal
 
 def captures_of(capture: Capturing) -> list[filters.Filter]:
     """Return the filter that `capture` means, or raise ConfigError."""
-    if capture.file is None:
-        raise ConfigError("--capture: the file is missing, and other options of it are given; add --capture FILE")
-    if capture.file == "-" and sys.stdout is not None and sys.stdout.isatty():
+    file = _checked(capture)
+    if file == "-" and sys.stdout is not None and sys.stdout.isatty():
         raise ConfigError("--capture -: standard output is a terminal; write interpose ... | wireshark -k -i -")
     made = _open.get(capture)
     if made is None:
         try:
             made = filters.Capture(
-                capture.file,
+                file,
                 snaplen=capture.snaplen,
                 rotate_size=capture.rotate_size,
                 rotate_seconds=capture.rotate_seconds,
@@ -34,3 +36,21 @@ def captures_of(capture: Capturing) -> list[filters.Filter]:
             raise ConfigError(f"--{error}") from error
         _open[capture] = made
     return [made]
+
+
+def check_capture(capture: Capturing) -> None:
+    """Raise ConfigError where captures_of() would, and open no file."""
+    file = _checked(capture)
+    if file != STANDARD_OUTPUT:
+        refuse_unwritable("--capture", file)
+
+
+def _checked(capture: Capturing) -> str:
+    """Return the file, or raise ConfigError."""
+    if capture.file is None:
+        default = Capturing()
+        given = [row.flag for row in rows_of("capture") if getattr(capture, row.name) != getattr(default, row.name)]
+        raise ConfigError(f"{given[0]}: it is about a capture, and there is none; add --capture FILE")
+    if capture.rotate_keep is not None and capture.rotate_size is None and capture.rotate_seconds is None:
+        raise ConfigError("--capture-keep: no file is begun anew; add --capture-rotate-size or --capture-rotate-after")
+    return capture.file

@@ -40,6 +40,7 @@ def run(words: Sequence[str]) -> int:
     for listener in options.listeners:
         check_scripts(listener.scripts)
         listener.misbehaving()
+        listener.check_filters()
     wrong = 0
     for listener in options.listeners:
         say(f"{printable(listener.address)} -> {address_text(listener.forward.address)}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -71,6 +73,24 @@ def groups_of(values: Values) -> dict[str, Any]:
         group.name: group.kind(**{row.name: values[row].value for row in group.rows if row in values})
         for group in GROUPS
     }
+
+
+@contextmanager
+def placed(values: Values) -> Generator[None]:
+    """Let a ConfigError about an option name the place where the setting was given, if that is not an option."""
+    try:
+        yield
+    except ConfigError as error:
+        if type(error) is not ConfigError:
+            raise
+        flags = {row.flag: row for row in rows_of() if row.flag}
+        found = re.match(r"(--[a-z-]+)[ :]", f"{error}")
+        given = values.get(flags[found[1]]) if found and found[1] in flags else None
+        if given is None or given.place == given.name:
+            raise
+        # The others that it names are meant by their keys, too.
+        text = re.sub(r"--[a-z-]+", lambda flag: flags[flag[0]].key if flag[0] in flags else flag[0], f"{error}")
+        raise ConfigError(f"{given.place}: {text}") from error
 
 
 def _written(row: Setting, value: object) -> str:

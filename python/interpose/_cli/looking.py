@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import weakref
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from .. import filters, framing
-from .._exceptions import ConfigError
+from .._exceptions import ConfigError, printable
 from .._groups import Looking
 from .._replacements import pairs_of, regex_pair
 from .._sizes import Size
@@ -32,6 +34,35 @@ def filters_of(looking: Looking) -> list[filters.Filter]:
     return [*([shows] if shows is not None else []), *_replaces(looking)]
 
 
+def check_looking(looking: Looking) -> None:
+    """Raise ConfigError where filters_of() would, and open no file."""
+    _check(looking)
+    if looking.output not in (None, STANDARD_OUTPUT):
+        refuse_unwritable("--output", looking.output)
+    if looking.grep:
+        with _said_of("--grep"), Path(os.devnull).open("w", encoding="ascii") as nowhere:
+            _grep(looking, filters.Text(nowhere))
+    list(_replaces(looking))
+
+
+def refuse_unwritable(option: str, path: str) -> None:
+    """Raise ConfigError if a file could not be made, or written."""
+    file = Path(path)
+    if file.is_dir():
+        why = "it is a folder; give a file"
+    elif not file.parent.is_dir():
+        why = f"there is no folder {file.parent}; make it first"
+    elif not os.access(file if file.exists() else file.parent, os.W_OK):
+        why = "it may not be written; give a file in a folder that you may write to"
+    else:
+        return
+    raise ConfigError(printable(f"{option} {path}: {why}"))
+
+
+def _grep(looking: Looking, shows: filters.Filter) -> filters.Grep:
+    return filters.Grep([one.encode("utf-8", "surrogateescape") for one in looking.grep], shows)
+
+
 def _shared(looking: Looking) -> filters.Filter | None:
     """Return what shows: one filter for all listeners that show alike, so that it tells their connections apart."""
     default = Looking()
@@ -47,11 +78,13 @@ def _shared(looking: Looking) -> filters.Filter | None:
         try:
             made = _shows(looking)
         except OSError as error:
-            raise ConfigError(f"--output {looking.output}: {error.strerror}; give a file that can be written") from error
+            raise ConfigError(
+                f"--output {looking.output}: {error.strerror}; give a file that can be written"
+            ) from error
         if made is not None and looking.grep:
             # Both directions are looked through: an answer may match as well as a question.
             with _said_of("--grep"):
-                made = filters.Grep([one.encode("utf-8", "surrogateescape") for one in looking.grep], made)
+                made = _grep(looking, made)
         if made is not None:
             _open[alike] = made
     return made

@@ -31,7 +31,7 @@ from .._server import TheServer
 from .._service_names import numbered
 from .._settings_and_help import Setting, rows_of
 from . import combinations
-from .given import Given, Values, groups_of, of_options, of_variables, settled
+from .given import Given, Values, groups_of, of_options, of_variables, placed, settled
 from .scripting.server import bind
 from .service_manager import listen_address
 from .slips import check
@@ -116,7 +116,8 @@ class Listener:
             return {}
         from .misbehaving import faults_of
 
-        return {"faults": faults_of(self.faults), "seed": self.faults.seed}
+        with placed(self.values):
+            return {"faults": faults_of(self.faults), "seed": self.faults.seed}
 
     @property
     def cuts(self) -> tuple[object, ...]:
@@ -129,15 +130,28 @@ class Listener:
         """Return its filters, made anew. Raises ConfigError."""
         made: list[Filter] = [*self.before]
         # Nothing of filters is imported without them. A capture is before what replaces: it has what clients have sent.
-        if self.capture != Capturing():
-            from .capturing import captures_of
+        with placed(self.values):
+            if self.capture != Capturing():
+                from .capturing import captures_of
 
-            made += captures_of(self.capture)
-        if self.looking != Looking():
-            from .looking import filters_of
+                made += captures_of(self.capture)
+            if self.looking != Looking():
+                from .looking import filters_of
 
-            made += filters_of(self.looking)
+                made += filters_of(self.looking)
         return made
+
+    def check_filters(self) -> None:
+        """Raise ConfigError where filters() would, and open no file."""
+        with placed(self.values):
+            if self.capture != Capturing():
+                from .capturing import check_capture
+
+                check_capture(self.capture)
+            if self.looking != Looking():
+                from .looking import check_looking
+
+                check_looking(self.looking)
 
     def _relay(self) -> Relay:
         """Return how bytes are moved. A framing that is there for replacing ends no connection, unless asked to."""

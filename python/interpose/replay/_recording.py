@@ -98,7 +98,8 @@ class _Reader:
     def __init__(self, name: str, data: bytes) -> None:
         self._name, self._data = name, data
         self._line = 1
-        self._open: dict[int, _Open] = {}
+        # By the number of the listener as well, if the record has one.
+        self._open: dict[tuple[int, int], _Open] = {}
         self._found: list[_Open] = []
         self._at = 0.0
 
@@ -140,6 +141,7 @@ class _Reader:
 
     def _take(self, line: dict[str, Any]) -> None:
         event, number = self._value(line, "event", str), self._value(line, "connection", int)
+        key = (self._value({"listener": 1, **line}, "listener", int), number)
         self._at = self._time(line)
         if event == "missed":
             events, size = line.get("events", "some"), line.get("bytes", "some")
@@ -148,16 +150,16 @@ class _Reader:
                 "written; record again, onto a faster disk, or less at once"
             )
         if event == "open":
-            if number in self._open:
+            if key in self._open:
                 self._refuse(f"connection {number} is opened twice; record it again")
             client, changed = line.get("client"), line.get("changed") is True
             made = _Open(number, {"client": client, "line": self._line, "began": self._at, "changed": changed})
-            self._open[number] = made
+            self._open[key] = made
             self._found.append(made)
             return
-        if number not in self._open:
+        if key not in self._open:
             self._refuse(f"connection {number} has no open before its {printable(event)}; record it again")
-        self._follow(self._open[number], event, line)
+        self._follow(self._open[key], event, line)
 
     def _follow(self, one: _Open, event: str, line: dict[str, Any]) -> None:
         """Take an event of a connection that was opened before."""

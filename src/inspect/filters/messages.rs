@@ -137,6 +137,10 @@ impl<S: Sink> Sink for Messages<S> {
         self.sink.flush()
     }
 
+    fn finish(&mut self) -> io::Result<()> {
+        self.sink.finish()
+    }
+
     fn wake_at(&self) -> Option<Instant> {
         self.sink.wake_at()
     }
@@ -189,7 +193,7 @@ mod tests {
     }
 
     fn end() -> EventKind {
-        EventKind::End { direction: Direction::ToClient, place: Place::In }
+        EventKind::End { direction: Direction::ToClient, place: Place::In, offset: 0 }
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Stage for TapStage {
         }
         out.push(chunk);
         if end == End::Finished {
-            self.put(EventKind::End { direction, place });
+            self.put(EventKind::End { direction, place, offset: self.offset });
             out.end();
         }
         Progress::Moved

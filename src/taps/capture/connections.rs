@@ -17,7 +17,12 @@ use crate::{
         packets::{Interface, Packets},
         stand_in::{self, Part},
     },
-    words::{addr::SocketName, direction::Direction, outcome::CloseReason},
+    words::{
+        addr::SocketName,
+        direction::{Both, Direction},
+        outcome::CloseReason,
+        stats::Ledger,
+    },
 };
 
 /// The sides of a connection that are captured.
@@ -102,8 +107,9 @@ impl Connections {
             let both = self.sides == Sides::Both || self.sides == Sides::Auto && *changes;
             return self.enter(key, Open { client: flow, upstream: None, both, missed: 0 });
         }
-        if let EventKind::Closed { reason, error, .. } = &event.kind {
-            if let Some(open) = self.open.remove(&key) {
+        if let EventKind::Closed { reason, error, ledgers } = &event.kind {
+            if let Some(mut open) = self.open.remove(&key) {
+                open.skip_to_ends(ledgers);
                 open.close(at, *reason, error.as_deref(), out);
             }
             return;
@@ -121,12 +127,16 @@ impl Connections {
                     flow.data(at, sender, *offset, bytes.clone(), out);
                 }
             }
-            EventKind::End { direction, place } => {
+            EventKind::End { direction, place, offset } => {
                 if let Some((flow, sender)) = open.flows(*direction, *place) {
+                    flow.skip_to(sender, *offset);
                     flow.finish(at, sender, out);
                 }
             }
-            EventKind::Missed { bytes, .. } => open.missed += bytes,
+            EventKind::Missed { events, bytes } => {
+                out.lose(*events);
+                open.missed += bytes;
+            }
             EventKind::Struck { direction, fault } => open.client.comment(format!("fault {}: {fault}", direction.word())),
             EventKind::Opened { .. } | EventKind::Connected { .. } | EventKind::Closed { .. } => {}
         }
@@ -199,6 +209,21 @@ impl Open {
             // Towards the upstream, interpose is the one that has connected.
             (Direction::ToUpstream, Place::Out) | (Direction::ToClient, Place::In) => {
                 self.upstream.as_mut().map(|flow| (flow, of_client))
+            }
+        }
+    }
+
+    /// Leaves gaps for bytes behind the last that were captured, so that no stream seems to be whole that is not.
+    fn skip_to_ends(&mut self, ledgers: &Both<Ledger>) {
+        if self.missed == 0 {
+            return;
+        }
+        for direction in Direction::ALL {
+            let Ledger { read, delivered, .. } = ledgers[direction];
+            for (place, bytes) in [(Place::In, read), (Place::Out, delivered)] {
+                if let Some((flow, sender)) = self.flows(direction, place) {
+                    flow.skip_to(sender, bytes);
+                }
             }
         }
     }

@@ -1,11 +1,11 @@
 //! Events written as packets.
 
-use std::io;
+use std::{io, time::SystemTime};
 
 use crate::{
     taps::{
         capture::{
-            connections::{Connections, Sides},
+            connections::{Connections, Sides, nanoseconds},
             files::Files,
         },
         event::Event,
@@ -49,10 +49,17 @@ impl Capture {
     }
 }
 
+impl Capture {
+    fn end_file(&mut self) -> io::Result<()> {
+        self.packets.end_file(nanoseconds(SystemTime::now()));
+        self.files.write(self.packets.batch())
+    }
+}
+
 impl Sink for Capture {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         if self.has_packets && self.files.is_full(self.packets.batch().len()) {
-            self.files.write(self.packets.batch())?;
+            self.end_file()?;
             self.files.begin_next()?;
             self.packets.begin_file();
         }
@@ -67,5 +74,9 @@ impl Sink for Capture {
 
     fn flush(&mut self) -> io::Result<()> {
         self.files.write(self.packets.batch())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.end_file()
     }
 }

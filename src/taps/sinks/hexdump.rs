@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn ends_and_reasons_have_a_line_of_their_own() {
         let (direction, place) = (Direction::ToClient, Place::In);
-        assert_eq!(rendered(STYLE, EventKind::End { direction, place }), "00:59:59.000001 #7 < end\n");
+        assert_eq!(rendered(STYLE, EventKind::End { direction, place, offset: 0 }), "00:59:59.000001 #7 < end\n");
         let ledgers = Both { to_upstream: Ledger { delivered: 3, ..Ledger::default() }, to_client: Ledger::default() };
         let error = Some("bad\x1b[2J".to_owned());
         let closed = EventKind::Closed { reason: CloseReason::Refused, error, ledgers };

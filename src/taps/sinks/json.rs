@@ -42,7 +42,7 @@ impl Render for JsonLines {
                     Err(_) => object.text("base64", &STANDARD.encode(bytes)),
                 };
             }
-            EventKind::End { direction, place } => {
+            EventKind::End { direction, place, .. } => {
                 object.text("event", "end");
                 way(&mut object, *direction, *place);
             }

@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn connections_of_a_second_listener_have_its_number() {
-        let one = event(7, UNIX_EPOCH, EventKind::End { direction: Direction::ToClient, place: Place::In });
+        let one = event(7, UNIX_EPOCH, EventKind::End { direction: Direction::ToClient, place: Place::In, offset: 0 });
         let mut out = Vec::new();
         Text::new(LineStyle::default(), None).render(&Shown { event: &one, listener: 2 }, &mut out);
         assert_eq!(String::from_utf8_lossy(&out), "00:00:00.000000 #2.7 < end\n");

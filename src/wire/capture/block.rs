@@ -1,4 +1,5 @@
-//! The blocks of a pcapng file that are written: section header, interface description, packet, secrets.
+//! The blocks of a pcapng file that are written: section header, interface description, packet, statistics,
+//! secrets.
 //!
 //! All numbers are little-endian; a reader takes the order from the section header. Times are in nanoseconds.
 
@@ -8,6 +9,7 @@ pub mod kind {
     pub const INTERFACE: u32 = 1;
     pub const OLD_PACKET: u32 = 2;
     pub const SIMPLE_PACKET: u32 = 3;
+    pub const STATISTICS: u32 = 5;
     pub const PACKET: u32 = 6;
     pub const SECRETS: u32 = 10;
 }
@@ -20,6 +22,9 @@ pub mod option {
     pub const APPLICATION: u16 = 4;
     pub const INTERFACE_NAME: u16 = 2;
     pub const INTERFACE_DESCRIPTION: u16 = 3;
+    /// Of statistics: packets that were seen, and those of them that were left out.
+    pub const RECEIVED: u16 = 4;
+    pub const DROPPED: u16 = 5;
     pub const TIME_RESOLUTION: u16 = 9;
     pub const TIME_OFFSET: u16 = 14;
     /// Of a packet: its way, in the lowest two bits.
@@ -88,6 +93,12 @@ fn put_option(out: &mut Vec<u8>, code: u16, value: &[u8]) {
     pad(out, usize::from(length));
 }
 
+/// Writes a time: its upper half, then its lower one.
+fn put_time(out: &mut Vec<u8>, at: u64) {
+    out.extend(u32::try_from(at >> 32).unwrap_or(u32::MAX).to_le_bytes());
+    out.extend(u32::try_from(at & u64::from(u32::MAX)).unwrap_or(u32::MAX).to_le_bytes());
+}
+
 fn end_options(out: &mut Vec<u8>) {
     out.extend([0; 4]);
 }
@@ -123,6 +134,17 @@ pub fn interface(out: &mut Vec<u8>, link: u16, snap_length: u32, name: &str, des
     put_option(out, option::INTERFACE_NAME, shortened(name).as_bytes());
     put_option(out, option::INTERFACE_DESCRIPTION, shortened(description).as_bytes());
     put_option(out, option::TIME_RESOLUTION, &[9]);
+    end_options(out);
+    block.close(out);
+}
+
+/// Writes the figures of an interface: the packets that were seen at it, and those of them that were left out.
+pub fn statistics(out: &mut Vec<u8>, interface: u32, at: u64, seen: u64, left_out: u64) {
+    let block = Open::block(out, kind::STATISTICS);
+    out.extend(interface.to_le_bytes());
+    put_time(out, at);
+    put_option(out, option::RECEIVED, &seen.to_le_bytes());
+    put_option(out, option::DROPPED, &left_out.to_le_bytes());
     end_options(out);
     block.close(out);
 }
@@ -167,8 +189,7 @@ impl PacketFields<'_> {
         out.extend(kind::PACKET.to_le_bytes());
         out.extend(length);
         out.extend(self.interface.to_le_bytes());
-        out.extend(u32::try_from(self.at >> 32).unwrap_or(u32::MAX).to_le_bytes());
-        out.extend(u32::try_from(self.at & u64::from(u32::MAX)).unwrap_or(u32::MAX).to_le_bytes());
+        put_time(out, self.at);
         out.extend(self::length(self.captured));
         out.extend(self::length(self.original));
     }

@@ -111,13 +111,7 @@ impl Flow {
         if self.is_reset {
             return;
         }
-        let end = self.end_mut(sender);
-        if offset > end.offset {
-            let missing = offset - end.offset;
-            end.next = end.next.wrapping_add(low_bits(missing));
-            end.offset = offset;
-            self.comment(format!("{missing} bytes before this were not captured"));
-        }
+        self.skip_to(sender, offset);
         while !bytes.is_empty() {
             let payload = bytes.split_to(bytes.len().min(MOST_PAYLOAD));
             let push = if bytes.is_empty() { flag::PSH } else { 0 };
@@ -126,6 +120,18 @@ impl Flow {
         let end = self.end_mut(sender);
         if end.next.wrapping_sub(end.acknowledged) >= UNACKNOWLEDGED {
             self.packet(at, sender.opposite(), flag::ACK, Bytes::new(), out);
+        }
+    }
+
+    /// Leaves a gap up to the place `offset` of what `sender` sends, if there is one: bytes that did not come are missing.
+    pub fn skip_to(&mut self, sender: Sender, offset: u64) {
+        let is_over = self.is_reset;
+        let end = self.end_mut(sender);
+        if offset > end.offset && !end.has_finished && !is_over {
+            let missing = offset - end.offset;
+            end.next = end.next.wrapping_add(low_bits(missing));
+            end.offset = offset;
+            self.comment(format!("{missing} bytes before this were not captured"));
         }
     }
 

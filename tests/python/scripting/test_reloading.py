@@ -214,6 +214,27 @@ def test_one_script_of_two_listeners_is_reported_once(
     assert said(caplog) == [f"script {path}: loaded again", wrong, wrong]
 
 
+def test_a_reload_that_is_asked_for_says_what_is_unchanged(
+    folder: Folder, scripted: Scripted, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = [folder.write("one.py", UPPER), folder.write("two.py", UPPER)]
+    servers = [scripted(path)[0] for path in paths]
+    watch = ScriptWatch(Several(servers))
+    watch.look()
+    folder.write("two.py", "on_client_recv = lambda side, data: b'!'")
+    watch.load_all()
+    watch.load_all()
+    same = "unchanged; loaded again all the same"
+    assert said(caplog) == [
+        f"script {paths[0]}: {same}",
+        f"script {paths[1]}: loaded again",
+        f"script {paths[0]}: {same}",
+        f"script {paths[1]}: {same}",
+    ]
+    with connect(address_of(servers[1])) as client:
+        assert echoed(client, b"a") == b"!"
+
+
 class Several:
     """Servers as the command has them."""
 

@@ -76,6 +76,10 @@ class Scripts:
         """Return the names of the scripts, for a line of the log."""
         return ", ".join(script.source.name for script in self._loaded)
 
+    def names_of(self, files: set[Path]) -> list[str]:
+        """Return the names of the scripts that one of these files belongs to."""
+        return [script.source.name for script in self._loaded if script.files & files]
+
     def reload(self, changed: set[Path] | None = None) -> list[str]:
         """Load the scripts of the `changed` files again; all without that. Return their names.
 

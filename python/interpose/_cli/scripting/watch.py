@@ -46,17 +46,24 @@ class Watch:
         if gone and not asked:
             stamps.say(logging.WARNING, f"script {', '.join(gone)}: the file is gone; what was loaded of it goes on")
             return
-        self._reload(None if asked else changed, stamps)
+        # What is loaded may be older than the last look.
+        loaded = self._scripts.stamps()
+        fresh = self._scripts.names_of({file for file, stamp in now.items() if stamp != loaded.get(file, stamp)})
+        self._reload(None if asked else changed, fresh if asked else None, stamps)
         self._stamps = stamps.of(self._scripts.files()) | self._stamps
 
-    def _reload(self, changed: set[Path] | None, stamps: _Stamps) -> None:
+    def _reload(self, changed: set[Path] | None, fresh: list[str] | None, stamps: _Stamps) -> None:
         try:
             names = self._scripts.reload(changed)
         except InterposeError as error:
             stamps.say(logging.ERROR, f"{error}; what was loaded before goes on")
-        else:
-            if names:
-                stamps.say(logging.INFO, f"script {', '.join(names)}: loaded again")
+            return
+        again = names if fresh is None else [name for name in names if name in fresh]
+        same = [name for name in names if name not in again]
+        if again:
+            stamps.say(logging.INFO, f"script {', '.join(again)}: loaded again")
+        if same:
+            stamps.say(logging.INFO, f"script {', '.join(same)}: unchanged; loaded again all the same")
 
 
 class _Stamps:
