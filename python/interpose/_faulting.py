@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, cast
 
 from ._checks import count
 from ._exceptions import ArgumentTypeError, ConfigError, wrong_type
+from ._threads import ReentrantLock
 
 if TYPE_CHECKING:
     from . import _native
@@ -23,7 +23,11 @@ def faults_or_none(value: object) -> list[Fault]:
         return []
     from .faults import faults_of
 
-    return faults_of(value)
+    found = faults_of(value)
+    for number, one in enumerate(found):
+        if one in found[:number]:
+            raise ConfigError(f"faults: {one!r} is there twice; make another one with again()")
+    return found
 
 
 def native_faults(chosen: Iterable[Fault]) -> list[_native.Fault]:
@@ -45,13 +49,13 @@ class Faulting:
 
     _decide: Callable[[Iterable[Fault]], None]
     _faults: list[Fault]
-    _faults_lock: threading.Lock
+    _faults_lock: AbstractContextManager[Any]
 
     def _begin_faults(
         self, faults: object, seed: object, decide: Callable[[Iterable[Fault]], None]
     ) -> tuple[list[_native.Fault], int | None]:
         """Check faults and a seed, and return them for the native side."""
-        self._faults, self._faults_lock = faults_or_none(faults), threading.Lock()
+        self._faults, self._faults_lock = faults_or_none(faults), ReentrantLock()
         self._decide = decide
         decide(self._faults)
         return native_faults(self._faults), seed_or_none(seed)

@@ -34,6 +34,7 @@ def faulty(forward_to: ForwardTo, *faults: Fault, seed: int | None = None, **set
 
     if "faults" in settings:
         raise ArgumentTypeError('faults: give them behind the target; write faulty("db:5432", faults.Latency(0.2))')
-    server = TheServer("", 0, forward_to, faults=list(faults), seed=seed, drain=0.0, **settings)
+    settings.setdefault("drain", 0.0)
+    server = TheServer("", 0, forward_to, faults=list(faults), seed=seed, **settings)
     with server:
         yield Address(*server.address)

@@ -16,7 +16,7 @@ Every fault takes these conditions:
   read, where there is no framing), and says by true or false whether the fault strikes it.
 * `nth`, `times`: the number of the first occurrence at which it strikes, and the most strikes, over all connections:
   `nth=2` alone is the second time only.
-* `only`: a function of the connection, asked once for each: true if the fault concerns it.
+* `only`: a function of the connection, asked once for each direction: true if the fault concerns it.
 * `probability`: of a strike at an occurrence. What is drawn follows from the server's `seed`, the number of the
   connection, the direction and the fault's place in the list, and from nothing else.
 
@@ -24,8 +24,8 @@ RefuseConnect, SlowConnect and Flap have conditions of their own. A subclass of 
 Functions (of `only`, of `on_match`, `on_data`) run where plain callbacks do, and bytes wait for them; without any, no
 Python runs.
 
-Without `on_match` and without a framing there is one occurrence in each direction of a connection: behind
-`after_bytes`.
+Without `on_match` there is one occurrence in each direction of a connection: exactly behind `after_bytes`. With `nth`
+and a framing each message is one.
 
 >>> import socket
 >>> from interpose import Forward, TheServer, faults

@@ -118,7 +118,11 @@ async fn accept_until_stopped(state: &ServerState, mut entrance: Entrance, worke
             order.answer(result);
         });
         if let Some(pause) = pause {
-            sleep(pause).await;
+            tokio::select! {
+                biased;
+                () = state.shutdown.begins() => {}
+                () = sleep(pause) => {}
+            }
         }
     }
 }

@@ -97,7 +97,7 @@ def fault_of(text: str) -> faults.Fault:
         raise ConfigError(f"--fault: {text!r} has a quote without its end; close it") from None
     if not words:
         raise ConfigError("--fault: it is empty; write --fault 'latency 200ms'")
-    word, *rest = words
+    word, rest = words[0].lower().replace("_", "-"), words[1:]
     kind, own = _kind_of(word)
     arguments: dict[str, Any] = {}
     for number, value in enumerate(rest):

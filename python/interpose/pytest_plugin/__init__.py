@@ -134,7 +134,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         desk.begin(item)
     try:
         result = yield
-    except (pytest.skip.Exception, pytest.exit.Exception, KeyboardInterrupt, SystemExit):
+    except (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception, KeyboardInterrupt, SystemExit):
         raise
     except BaseException:
         # What a callback has raised is the cause, and comes with this.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .._exceptions import ConfigError
 from .._faulting import faults_or_none
 from ..replay import ReplayFactory
 from ..testing import Proxy, ProxyFactory
@@ -31,6 +33,8 @@ class Desk:
         self._when = str(config.getoption("--tcp-trace"))
         self._folder: Any = config.getoption("--tcp-trace-dir")
         self._folders = folders
+        # The names of files, by the test that has each.
+        self._names: dict[str, str] = {}
         self._factories: list[tuple[ProxyFactory, bool]] = []
         self._replays: list[ReplayFactory] = []
 
@@ -77,7 +81,7 @@ class Desk:
         for factory, _ in self._factories:
             for proxy in factory.proxies:
                 try:
-                    proxy.check()
+                    proxy.check(expects=not has_failed)
                 except BaseException as error:  # noqa: BLE001 (a callback may call pytest.fail)
                     raised.append(error)
         if len(raised) > 1:
@@ -99,10 +103,12 @@ class Desk:
         is_wanted = self._when == "always" and report.when == "call"
         for number, proxy in enumerate(proxies, 1):
             writes = proxy.transcript and (is_wanted or (report.failed and self._when == "fail"))
-            paths = self._written(item, number, proxy) if writes else []
+            written = self._written(item, number, proxy) if writes else []
             if report.failed:
-                lines = [str(proxy.transcript), *(f"written: {path}" for path in paths)]
-                if any(event.kind == "fault" for event in proxy.transcript) or proxy.faults:
+                lines = [str(proxy.transcript), *written]
+                if (
+                    not proxy.serves_several and any(event.kind == "fault" for event in proxy.transcript)
+                ) or proxy.faults:
                     lines.append(f"faults draw the same again with --interpose-seed={self._seed}")
                 text = "\n".join(lines)
                 report.sections.append((f"TCP through {proxy!r}", text))
@@ -121,19 +127,28 @@ class Desk:
             for proxy in factory.proxies if is_shared else ():
                 proxy.reset()
 
-    def _written(self, item: pytest.Item, number: int, proxy: Proxy) -> list[Path]:
-        """Write what has passed, and return the paths; an error is one of the test's environment, and is said."""
-        name = re.sub(r"[^\w.-]+", "-", item.nodeid.rpartition("/")[2]).strip("-")[-_MOST_NAME:]
+    def _written(self, item: pytest.Item, number: int, proxy: Proxy) -> list[str]:
+        """Write what has passed. Return lines about the paths, or about what went wrong: no test fails for that."""
+        plain = item.nodeid.rpartition("/")[2].replace("::", "-")
+        name = re.sub(r"[^\w.-]+", "-", plain).strip("-")[-_MOST_NAME:]
+        if name != plain or self._names.setdefault(name, item.nodeid) != item.nodeid:
+            # Other tests may have a name that reads the same.
+            name = f"{name}-{hashlib.sha256(item.nodeid.encode()).hexdigest()[:6]}"
         folder = self._folders.getbasetemp() / "tcp-trace" if self._folder is None else Path(self._folder)
-        folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{name}-{number}.{ending}" for ending in ("pcapng", "svg")]
-        proxy.transcript.write_capture(paths[0])
-        proxy.transcript.write_svg(paths[1])
-        return paths
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            proxy.transcript.write_capture(paths[0])
+            proxy.transcript.write_svg(paths[1])
+        except (OSError, ConfigError) as error:
+            return [f"not written: {error}"]
+        return [f"written: {path}" for path in paths]
 
 
 def _marked(node: pytest.Item) -> list[Fault]:
     """Return the faults that marks of a test name, those of its module first: others than in the test before."""
-    marks = reversed(list(node.iter_markers("tcp_fault")))
+    marks = list(reversed(list(node.iter_markers("tcp_fault"))))
+    for name in (name for mark in marks for name in mark.kwargs):
+        raise ConfigError(f"tcp_fault: there is no {name}; give the faults themselves: tcp_fault(faults.Latency(0.2))")
     found = [fault for mark in marks for fault in faults_or_none(list(mark.args))]
     return [fault.again() for fault in found]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Unpack
 
+from .._faulting import faults_or_none
 from .._forward import ForwardTo
 from ._keywords import ServerKeywords
 from ._proxy import KEEP, Proxy, stop_all
@@ -49,13 +50,14 @@ class ProxyFactory:
     ) -> Proxy:
         """Return a new proxy, which serves already. The arguments are those of Proxy."""
         if before := self._faults():
-            settings["faults"] = [*before, *settings.get("faults", ())]
+            settings["faults"] = [*before, *faults_or_none(settings.get("faults"))]
         if settings.get("seed") is None:
             settings["seed"] = self._seed(len(self.proxies))
         proxy = Proxy(forward_to, host=host, port=port, keep=keep, **settings)
         self.proxies.append(proxy)
         # The loop of one test is gone in the next.
         proxy._takes_loop = not self._is_shared  # pyright: ignore[reportPrivateUsage]
+        proxy.serves_several = self._is_shared
         return proxy.start()
 
     def close(self) -> None:

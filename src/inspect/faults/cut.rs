@@ -2,6 +2,9 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
+
+use super::stall::Stalled;
 use crate::{
     inspect::{End, Outbox, Progress, Stage},
     words::{
@@ -75,11 +78,12 @@ pub struct Timed {
     at: Instant,
     how: How,
     cut: Cut,
+    stalled: Stalled,
 }
 
 impl Timed {
     pub(super) fn new(at: Instant, how: How, why: &str) -> Self {
-        Self { at, how, cut: Cut::new(how, why) }
+        Self { at, how, cut: Cut::new(how, why), stalled: Stalled::default() }
     }
 
     /// Returns what becomes of the direction, if it is time.
@@ -89,7 +93,7 @@ impl Timed {
             return None;
         }
         if self.how == How::Stall {
-            return Some(if out.is_ending() { Progress::Moved } else { Progress::Waiting });
+            return Some(self.stalled.resume(out));
         }
         self.cut.strike(out);
         Some(Progress::Moved)
@@ -99,6 +103,9 @@ impl Timed {
 impl Stage for Timed {
     fn feed(&mut self, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
         if out.now() >= self.at {
+            if self.how == How::Stall {
+                return self.stalled.feed(chunk, end, out);
+            }
             out.drop(chunk);
         } else {
             out.push(chunk);
@@ -111,5 +118,13 @@ impl Stage for Timed {
 
     fn resume(&mut self, out: &mut Outbox) -> Progress {
         self.look(out).unwrap_or(Progress::Moved)
+    }
+
+    fn release(&mut self) -> Bytes {
+        self.stalled.release()
+    }
+
+    fn kept(&self) -> usize {
+        self.stalled.kept()
     }
 }

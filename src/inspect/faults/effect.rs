@@ -70,7 +70,7 @@ impl Effect {
             Self::Cut(How::Stall) | Self::Stall => Box::<Stalled>::default(),
             Self::Cut(how) => Box::new(Cut::new(*how, why)),
             Self::CloseAfter(time, how) => Box::new(Timed::new(now + *time, *how, why)),
-            Self::Blackhole => Box::new(Blackhole),
+            Self::Blackhole => Box::<Blackhole>::default(),
             Self::HalfClose => Box::new(Cut::half()),
             Self::SlowClose(delay) => Box::new(SlowEnd(*delay)),
             Self::Message(change) => Box::new(ChangedRest::new(change.clone(), random)),

@@ -2,7 +2,7 @@
 
 use std::{
     mem,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -12,6 +12,7 @@ use crate::{
     inspect::{End, Outbox, Progress, Stage},
     words::{
         chunk::Chunk,
+        lock::EvenPoisoned,
         outcome::{CloseReason, Failed},
     },
 };
@@ -36,20 +37,25 @@ pub struct Flap {
     /// Times that it is up and down, by turns, and then from the beginning again. An even number of them.
     spans: Vec<Duration>,
     pub down: Down,
-    /// When it was first looked at.
-    began: OnceLock<Instant>,
+    /// When it was put in force, or was looked at first.
+    began: Mutex<Option<Instant>>,
 }
 
 impl Flap {
-    /// Returns a schedule that begins, up, when it is looked at first. None without a time, or for an odd number of them.
+    /// Returns a schedule that begins, up, when it is put in force. None without a time, or for an odd number of them.
     pub fn new(spans: Vec<Duration>, down: Down) -> Option<Self> {
         let total = spans.iter().try_fold(Duration::ZERO, |total, span| total.checked_add(*span))?;
-        (spans.len().is_multiple_of(2) && total > Duration::ZERO).then_some(Self { spans, down, began: OnceLock::new() })
+        (spans.len().is_multiple_of(2) && total > Duration::ZERO).then_some(Self { spans, down, began: Mutex::new(None) })
+    }
+
+    /// Begins the schedule, because it is put in force.
+    pub fn begin(&self, now: Instant) {
+        *self.began.lock().even_poisoned() = Some(now);
     }
 
     /// Returns whether it is up, and until when.
     pub fn phase(&self, now: Instant) -> (bool, Instant) {
-        let began = *self.began.get_or_init(|| now);
+        let began = *self.began.lock().even_poisoned().get_or_insert(now);
         let total: u128 = self.spans.iter().map(Duration::as_nanos).sum();
         let elapsed = now.saturating_duration_since(began).as_nanos();
         let mut left = elapsed % total;

@@ -1,5 +1,7 @@
 //! Changes of a message, of matched bytes, or of the rest of a stream.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 
 use super::random::Random;
@@ -26,11 +28,15 @@ impl Change {
     pub(super) fn of(&self, bytes: &[u8], random: &mut Random) -> Vec<u8> {
         match self {
             Self::Corrupt { bits } => {
-                let mut changed = bytes.to_vec();
-                for _ in 0..if changed.is_empty() { 0 } else { *bits } {
-                    let at = random.below(8 * changed.len() as u64);
-                    // Below the length, which is a usize.
-                    changed[usize::try_from(at / 8).unwrap_or(0)] ^= 1 << (at % 8);
+                // Draws an order of all bits as far as it is needed (Fisher and Yates, 1938), so that no bit is flipped twice.
+                let (mut changed, all) = (bytes.to_vec(), 8 * bytes.len());
+                let most = usize::try_from(*bits).unwrap_or(usize::MAX).min(all);
+                let mut places: HashMap<usize, usize> = HashMap::new();
+                for number in 0..most {
+                    let drawn = number + usize::try_from(random.below((all - number) as u64)).unwrap_or(0);
+                    let place = places.get(&drawn).copied().unwrap_or(drawn);
+                    places.insert(drawn, places.get(&number).copied().unwrap_or(number));
+                    changed[place / 8] ^= 1 << (place % 8);
                 }
                 changed
             }

@@ -6,10 +6,11 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Instant,
 };
 
 pub use super::fault::Fault;
-use super::{random::Random, stage::FaultStage, strikes::Strikes};
+use super::{effect::Effect, random::Random, stage::FaultStage, strikes::Strikes};
 use crate::{
     inspect::Stage,
     taps::{event::ConnectionKey, witness::Witnesses},
@@ -72,6 +73,7 @@ impl FaultSet {
     pub fn new(faults: Faults, seed: Option<u64>) -> Self {
         // A seed that a person has to type again is short.
         let draw = || RandomState::new().hash_one(0) >> 32;
+        begin_new(&faults, &[]);
         let is_used = AtomicBool::new(!faults.is_empty());
         Self { seed: seed.unwrap_or_else(draw), current: Mutex::new(faults), is_used }
     }
@@ -89,7 +91,18 @@ impl FaultSet {
     /// Puts other faults in force.
     pub fn set(&self, faults: Faults) {
         self.is_used.store(true, Relaxed);
-        *self.current.lock().even_poisoned() = faults;
+        let mut current = self.current.lock().even_poisoned();
+        begin_new(&faults, &current);
+        *current = faults;
+    }
+}
+
+/// Begins the schedules of faults that were not in force `before`.
+fn begin_new(faults: &[Arc<Fault>], before: &[Arc<Fault>]) {
+    for fault in faults.iter().filter(|fault| !before.iter().any(|other| Arc::ptr_eq(fault, other))) {
+        if let Effect::Flap(flap) = &fault.effect {
+            flap.begin(Instant::now());
+        }
     }
 }
 

@@ -148,7 +148,15 @@ impl FaultStage {
     /// Returns true if a chunk is a message for this fault: one that a framer has cut, or any for a fault that asks.
     fn is_message(&self, chunk: &Chunk) -> bool {
         let asks = self.own.is_some() || self.asks_about_messages();
-        !chunk.is_empty() && (asks || self.messages.is_some() && !chunk.is_partial())
+        !chunk.is_empty() && (asks || self.messages.is_some() && !chunk.is_partial() && !self.is_of_a_place())
+    }
+
+    /// Returns true if the fault strikes at a place of the stream, wherever the borders of messages are: exactly behind its
+    /// first bytes.
+    fn is_of_a_place(&self) -> bool {
+        let condition = &self.fault.condition;
+        let counts = condition.matcher.is_some() || condition.nth.is_some() || matches!(self.fault.effect, Effect::Message(_));
+        !counts && (condition.after_bytes > 0 || condition.probability >= 1.0)
     }
 }
 
@@ -196,7 +204,7 @@ impl Stage for FaultStage {
         if let Some(own) = &mut self.own {
             return own.resume(&self.random, out);
         }
-        let by_place = self.messages.is_none() && !self.asks_about_messages();
+        let by_place = (self.messages.is_none() || self.is_of_a_place()) && !self.asks_about_messages();
         if self.act.is_none() && by_place && self.search.is_due() {
             let _ = self.search.next(&[]);
             if self.strikes.occurs(&mut self.random) {

@@ -43,13 +43,21 @@ impl Stage for Stalled {
     }
 }
 
-/// Takes everything, and sends nothing: neither bytes nor the end.
-#[derive(Debug)]
-pub struct Blackhole;
+/// Takes everything, and sends nothing: neither bytes nor the end. The end comes if it is taken away.
+#[derive(Debug, Default)]
+pub struct Blackhole {
+    has_ended: bool,
+}
 
 impl Stage for Blackhole {
-    fn feed(&mut self, chunk: Chunk, _: End, out: &mut Outbox) -> Progress {
+    fn feed(&mut self, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
         out.drop(chunk);
-        Progress::Moved
+        self.has_ended = end == End::Finished;
+        self.resume(out)
+    }
+
+    fn resume(&mut self, out: &mut Outbox) -> Progress {
+        // Nothing is read behind an end, so waiting holds nobody up.
+        if self.has_ended && !out.is_ending() { Progress::Waiting } else { Progress::Moved }
     }
 }

@@ -92,6 +92,32 @@ fn a_cut_lets_exactly_the_bytes_before_it_through() {
 }
 
 #[test]
+fn a_stall_after_a_time_keeps_what_comes_behind_it() {
+    let mut book = book(&[fault(Effect::CloseAfter(Duration::ZERO, How::Stall), matching("x"))]);
+    book.feed("axb").expect([write(b"ax")]).expect_waiting(true);
+    book.edit(|stages| stages.set_faults(Vec::new())).expect([write(b"b")]);
+}
+
+#[test]
+fn an_end_that_a_black_hole_has_taken_comes_once_it_is_gone() {
+    let mut book = book(&[fault(Effect::Blackhole, after(0))]);
+    book.feed("a").finish("b").expect([]);
+    book.edit(|stages| stages.set_faults(Vec::new())).expect([Action::Fin]);
+}
+
+#[test]
+fn corruption_flips_as_many_bits_as_it_says() {
+    for connection in 1..50 {
+        for bits in [1, 2, 5, 8, 9, 1 << 31] {
+            let mut book = book_of(&[fault(Effect::Message(Change::Corrupt { bits }), matching("x"))], connection);
+            book.feed("x");
+            let flipped = bytes(&mut book)[0] ^ b'x';
+            assert_eq!(u64::from(flipped.count_ones()), bits.min(8));
+        }
+    }
+}
+
+#[test]
 fn a_cut_behind_a_delay_waits_for_the_bytes_before_it() {
     let latency = Latency { delay: 5 * MS, jitter: Duration::ZERO, distribution: Distribution::Uniform };
     let faults = [fault(Effect::Latency(latency), after(0)), cut(How::Reset, after(2))];
@@ -113,7 +139,7 @@ fn a_stall_takes_nothing_more_until_it_is_taken_away_or_the_direction_is_ended()
 #[test]
 fn a_black_hole_takes_everything_and_gives_neither_bytes_nor_an_end() {
     let mut book = book(&[fault(Effect::Blackhole, after(1))]);
-    book.feed("ab").feed("c").finish("").pass(1000 * MS).expect([write(b"a")]).expect_waiting(false);
+    book.feed("ab").feed("c").expect_waiting(false).finish("").pass(1000 * MS).expect([write(b"a")]);
 }
 
 #[test]

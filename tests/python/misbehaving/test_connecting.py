@@ -121,6 +121,23 @@ def test_a_link_goes_down_and_loses_nothing(upstream: Echo) -> None:
         assert not is_refused(server.address)
 
 
+def test_a_schedule_begins_when_it_is_put_in_force(upstream: Echo) -> None:
+    flap = faults.Flap([0.3, 30], down="entrance")
+    with TheServer("", 0, upstream.address) as server:
+        with server.fault(flap):
+            assert not is_refused(server.address)
+            until(lambda: is_refused(server.address))
+        with server.fault(flap):
+            assert not is_refused(server.address)
+    link = faults.Flap([0.1, 30], down="link")
+    with TheServer("", 0, upstream.address, faults=[link], drain=0) as server, connect(server.address) as client:
+        time.sleep(0.15)  # the length of a part of the schedule
+        client.sendall(b"x")
+        client.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+
+
 def test_wrong_arguments_are_named() -> None:
     for make, kind, wanted in (
         (lambda: faults.RefuseConnect(nth=2), ArgumentTypeError, "nth"),  # type: ignore[call-arg]

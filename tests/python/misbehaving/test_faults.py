@@ -60,6 +60,28 @@ def test_a_cut_lets_exactly_its_bytes_through(
 
 
 @paths
+@pytest.mark.parametrize("size", [1, 155, 167])
+def test_a_cut_is_exact_in_the_middle_of_a_message(upstream: Echo, path: dict[str, Any], size: int) -> None:
+    harm = [faults.Drop(on_match=b"none", direction="to_client"), faults.Cut(size, direction="to_client")]
+    with TheServer("", 0, upstream.address, faults=harm, **path) as server, connect(server.address) as client:
+        client.sendall(LINE * 20)
+        assert ending(client) == ("eof", (LINE * 20)[:size])
+
+
+def test_a_fault_twice_is_refused(upstream: Echo) -> None:
+    stall = faults.Stall()
+    with pytest.raises(ConfigError, match="is there twice"):
+        TheServer("", 0, upstream.address, faults=[stall, stall])
+    with TheServer("", 0, upstream.address) as server, pytest.raises(ConfigError, match="is there twice"):
+        server.add_fault(stall, stall)
+
+
+def test_a_faulty_way_takes_a_drain(upstream: Echo) -> None:
+    with interpose.faulty(upstream.address, drain=1.0) as address, connect(address) as client:
+        assert echo(client, b"x") == b"x"
+
+
+@paths
 def test_latency_is_there_and_order_stays(upstream: Echo, path: dict[str, Any]) -> None:
     late = faults.Latency(0.03, jitter=0.02)
     with TheServer("", 0, upstream.address, faults=[late], **path) as server, connect(server.address) as client:

@@ -71,6 +71,39 @@ def test_not_marked(shared, number):
 """
 
 
+OUTCOMES = """
+from interpose import faults
+
+def test_expected_failure(tcp_proxy):
+    tcp_proxy(UPSTREAM).expect.connections(5)
+    pytest.xfail("known")
+
+def test_own_failure(tcp_proxy):
+    tcp_proxy(UPSTREAM).expect.connections(5)
+    assert 1 == 2
+
+@pytest.mark.tcp_fault(fault=faults.Stall())
+def test_slip(tcp_proxy):
+    tcp_proxy(UPSTREAM)
+
+def test_stopped(tcp_proxy_module):
+    tcp_proxy_module(UPSTREAM).stop()
+
+def test_after(tcp_proxy_module):
+    assert ask(tcp_proxy_module(UPSTREAM)) == b"hello"
+"""
+
+
+def test_a_test_keeps_its_own_outcome(run: Run) -> None:
+    result = run(OUTCOMES, "--tcp-trace-dir=/dev/null/x")
+    result.assert_outcomes(passed=2, xfailed=1, failed=2)
+    text = output_of(result)
+    assert "assert 1 == 2" in text
+    assert "ExpectationError" not in text
+    assert "tcp_fault: there is no fault; give the faults themselves" in text
+    assert "INTERNALERROR" not in text
+
+
 def test_shared_proxies_have_faults_for_a_test_and_count_anew(run: Run) -> None:
     run(SHARED).assert_outcomes(passed=3)
 
