@@ -180,6 +180,8 @@ def _pattern(value: object) -> tuple[bytes, bool] | None:
             for letter, flag in (("i", re.IGNORECASE), ("m", re.MULTILINE), ("s", re.DOTALL), ("x", re.VERBOSE))
             if compiled.flags & flag
         )
+        # Text is matched by characters, bytes by bytes. The core folds the cases of ASCII alone.
+        flags += "u" if isinstance(compiled.pattern, str) and not compiled.flags & re.IGNORECASE else ""
         return (f"(?{flags})".encode() + source if flags else source), True
     if isinstance(value, str):
         return value.encode(), False

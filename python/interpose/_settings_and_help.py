@@ -198,7 +198,7 @@ class Looking:
         default="both",
         kind=Choice("both", "to_upstream", "to_client"),
         flag="--replace-direction",
-        help="the direction in which something is replaced",
+        help="where something is replaced",
         meaning="the direction in which something is replaced, whatever is shown",
     )
 

@@ -39,7 +39,9 @@ impl Shared {
     }
 
     fn place(&self, direction: Direction, seed: u64) -> Place {
-        let read = self.meters[direction].ledger().read;
+        // What hooks and filters have added and dropped counts: faults stand behind them.
+        let ledger = self.meters[direction].ledger();
+        let read = (ledger.read + ledger.added).saturating_sub(ledger.dropped);
         let witnesses = self.seldom.get().and_then(|seldom| seldom.witnesses.get()).cloned().unwrap_or_default();
         Place { seed, connection: self.key(), direction, read, witnesses }
     }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from .._checks import choice
 from .._exceptions import ConfigError, wrong_type
+from .._threads import ReentrantLock
 from ._events import Event, events_of
 
 if TYPE_CHECKING:
@@ -90,9 +92,8 @@ class _Stream:
                 return None
             end, found, groups = at + len(wanted), wanted, tuple[bytes | None, ...]()
         else:
-            match = wanted.search(bytes(self.data))
-            # An empty match would be found for ever.
-            if match is None or match.end() == match.start():
+            match = _match(wanted, bytes(self.data))
+            if match is None:
                 return None
             at, end, found, groups = match.start(), match.end(), match.group(), match.groups()
         place = self.begin + at
@@ -115,6 +116,8 @@ class Search:
 
     def __init__(self, native: NativeTranscript) -> None:
         self._native = native
+        # Several threads may wait.
+        self._lock: AbstractContextManager[Any] = ReentrantLock()
         self._streams: dict[tuple[int, str], _Stream] = {}
         self._next = 0
         self.opened: list[int] = []
@@ -124,37 +127,44 @@ class Search:
 
     def take(self) -> None:
         """Take what has come since the last call."""
-        first, events = events_of(self._native, self._next)
-        self._next = first + len(events)
-        for event in events:
-            self._see(event)
+        with self._lock:
+            first, events = events_of(self._native, self._next)
+            self._next = first + len(events)
+            for event in events:
+                self._see(event)
 
     def forget(self, live: Iterable[int]) -> None:
         """Forget what was seen so far; the connections `live` are not accepted anew."""
-        self.take()
-        kept = set(live)
-        self.opened, self.closed = [], set()
-        self._streams = {key: stream for key, stream in self._streams.items() if key[0] in kept}
-        for stream in self._streams.values():
-            stream.begin, stream.passed = stream.begin + len(stream.data), b""
-            stream.data.clear()
+        with self._lock:
+            self.take()
+            kept = set(live)
+            self.opened, self.closed = [], set()
+            self._streams = {key: stream for key, stream in self._streams.items() if key[0] in kept}
+            for stream in self._streams.values():
+                stream.begin, stream.passed = stream.begin + len(stream.data), b""
+                stream.data.clear()
 
     def find(
         self, wanted: Wanted, direction: str, connection: int | None, from_: dict[tuple[int, str], int]
     ) -> Found | None:
         """Return the first match behind those that were returned before. `from_` has where to look on, by stream."""
-        self.take()
-        for key, stream in self._of(direction, connection):
-            found = stream.find(wanted, from_.get(key, 0))
-            if found is not None:
-                offset, data, groups = found
-                return Found(*key, offset, data, groups)
-            if isinstance(wanted, bytes):
-                from_[key] = stream.begin + max(0, len(stream.data) - len(wanted) + 1)
+        with self._lock:
+            self.take()
+            for key, stream in self._of(direction, connection):
+                found = stream.find(wanted, from_.get(key, 0))
+                if found is not None:
+                    offset, data, groups = found
+                    return Found(*key, offset, data, groups)
+                if isinstance(wanted, bytes):
+                    from_[key] = stream.begin + max(0, len(stream.data) - len(wanted) + 1)
         return None
 
     def described(self, wanted: Wanted, direction: str, connection: int | None) -> str:
         """Say in one line what was seen instead."""
+        with self._lock:
+            return self._described(wanted, direction, connection)
+
+    def _described(self, wanted: Wanted, direction: str, connection: int | None) -> str:
         seen = [f"#{key[0]} {key[1]} {stream.described()}" for key, stream in self._of(direction, connection)]
         streams = "; ".join(seen[:8]) + (f"; and {len(seen) - 8} more" if len(seen) > 8 else "")
         of = "" if connection is None else f" of connection {connection}"
@@ -183,8 +193,13 @@ class Search:
             )
 
 
+def _match(wanted: re.Pattern[bytes], data: bytes) -> re.Match[bytes] | None:
+    """Return the first match that is not empty: one that is would be found for ever."""
+    return next((match for match in wanted.finditer(data) if match.end() > match.start()), None)
+
+
 def _is_in(wanted: Wanted, data: bytes) -> bool:
-    return wanted in data if isinstance(wanted, bytes) else wanted.search(data) is not None
+    return wanted in data if isinstance(wanted, bytes) else _match(wanted, data) is not None
 
 
 def connections_text(number: int) -> str:

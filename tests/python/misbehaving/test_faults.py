@@ -68,6 +68,27 @@ def test_a_cut_is_exact_in_the_middle_of_a_message(upstream: Echo, path: dict[st
         assert ending(client) == ("eof", (LINE * 20)[:size])
 
 
+@pytest.mark.parametrize("pattern", [re.compile("a.b"), re.compile(rb"a..b"), re.compile("A..B", re.IGNORECASE)])
+def test_an_expression_of_text_is_of_characters(upstream: Echo, pattern: Any) -> None:
+    drop = faults.Drop(on_match=pattern, direction="to_upstream")
+    with TheServer("", 0, upstream.address, faults=[drop]) as server, connect(server.address) as client:
+        client.sendall("a\u00e9b-".encode())
+        assert read_exactly(client, 1) == b"-"
+    assert drop.strikes == 1
+
+
+def test_what_callbacks_add_counts_for_a_fault_that_comes_later(upstream: Echo) -> None:
+    def thrice(side: object, data: bytes) -> bytes:
+        return data * 3
+
+    with TheServer("", 0, upstream.address, on_upstream_recv=thrice) as server, connect(server.address) as client:
+        client.sendall(b"0123456789")
+        assert read_exactly(client, 30) == b"0123456789" * 3
+        server.add_fault(faults.Cut(40, direction="to_client"))
+        client.sendall(b"0123456789")
+        assert ending(client) == ("eof", b"0123456789")
+
+
 def test_a_fault_twice_is_refused(upstream: Echo) -> None:
     stall = faults.Stall()
     with pytest.raises(ConfigError, match="is there twice"):
