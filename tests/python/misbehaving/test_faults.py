@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import socket
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import interpose
@@ -13,20 +12,7 @@ import pytest
 from interpose import ConfigError, ConnectionClosedError, TheServer, faults, framing
 from support.peers import Echo, Served, connect, echo, ending, read_exactly
 
-
-@pytest.fixture
-def upstream() -> Iterator[Echo]:
-    with Echo() as upstream:
-        yield upstream
-
-
-def nothing(side: object, data: bytes) -> None:
-    """Show chunks to Python, and change nothing."""
-
-
-async def nothing_later(side: object, data: bytes) -> None:
-    """Show chunks to an event loop, and change nothing."""
-
+from .conftest import nothing, nothing_later
 
 PATHS: dict[str, dict[str, Any]] = {
     "native": {},

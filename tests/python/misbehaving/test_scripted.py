@@ -6,7 +6,6 @@ from __future__ import annotations
 import gc
 import time
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,20 +13,7 @@ from interpose import ArgumentTypeError, CloseReason, ConfigError, ConnectionClo
 from interpose.testing import Proxy
 from support.peers import Echo, connect, echo, ending, read_exactly
 
-
-@pytest.fixture
-def upstream() -> Iterator[Echo]:
-    with Echo() as upstream:
-        yield upstream
-
-
-def nothing(side: object, data: bytes) -> None:
-    """Show chunks to Python, and change nothing."""
-
-
-async def nothing_later(side: object, data: bytes) -> None:
-    """Show chunks to an event loop, and change nothing."""
-
+from .conftest import nothing, nothing_later
 
 LINES = framing.lines()
 PATHS: dict[str, dict[str, Any]] = {

@@ -39,7 +39,7 @@ def serving(*serves: Serves) -> Generator[Address]:
 
 
 def upper(*sizes: int) -> Serves:
-    """Serve by reading so many bytes each time, and answering with capital letters; then wait for the end."""
+    """Read as many bytes as each size says, answer each time in capital letters, then wait for the end."""
 
     def serve(connection: socket.socket) -> None:
         for size in sizes:
