@@ -38,7 +38,7 @@ ORDER = {
         "performance",
         "reliability",
     ),
-    "migrate": ("tutorial-script", "socat", "tcpdump", "mitmproxy", "pproxy", "toxiproxy"),
+    "migrate": ("tutorial-script", "socat", "tcpdump", "mitmproxy", "pproxy", "toxiproxy", "hand-made"),
 }
 LANGUAGES = {".py": "python", ".rs": "rust", ".toml": "toml", ".sh": "bash"}
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s]+)(\))")
