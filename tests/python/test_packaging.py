@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import tomllib
 from importlib.metadata import metadata
 from pathlib import Path
@@ -55,3 +56,18 @@ def test_a_wheel_is_tried_on_the_interpreters_it_is_for(
     wheel: str, version: tuple[int, int], without_gil: bool, fits: bool
 ) -> None:
     assert smoke().fits(Path(wheel), version, without_gil) is fits
+
+
+@pytest.mark.parametrize(("size", "status", "said"), [(6_000_000, 0, "6000000 bytes"), (6_000_001, 1, "may have")])
+def test_a_wheel_that_is_too_big_is_not_let_through(tmp_path: Path, size: int, status: int, said: str) -> None:
+    wheel = tmp_path / SHIPPED
+    with wheel.open("wb") as file:
+        file.truncate(size)
+    done = subprocess.run([ROOT / ".ci/wheel-size", wheel], capture_output=True, text=True)
+    assert (done.returncode, said in done.stdout + done.stderr) == (status, True), done
+
+
+def test_where_no_wheel_is_none_is_let_through(tmp_path: Path) -> None:
+    done = subprocess.run([ROOT / ".ci/wheel-size"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "there is no wheel" in done.stderr
