@@ -15,6 +15,7 @@ from support.peers import Address, Echo, connect, ending
 from support.peers import echo as echoed
 from support.processes import Child
 from support.proxies import command as command_argv
+from support.rounds import rounds
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
@@ -103,7 +104,7 @@ def test_many_signals(echo: Echo, tmp_path: Path) -> None:
 
 def test_two_signals_at_the_same_moment_are_two(echo: Echo, tmp_path: Path) -> None:
     """Python runs the handlers of signals that came together one after the other: the first must not block."""
-    for _ in range(10):
+    for _ in range(rounds(4)):
         child, address = proxy(tmp_path, echo.address)
         with child, connect(address) as client:
             echoed(client, b"x")
@@ -119,7 +120,7 @@ def test_two_signals_at_the_same_moment_are_two(echo: Echo, tmp_path: Path) -> N
 def test_a_signal_just_after_the_first_line_is_never_lost(echo: Echo, tmp_path: Path) -> None:
     """Whoever waits for the line may signal in the moment before the command begins to wait."""
     argv = [*command_argv(), "0", f"127.0.0.1:{echo.address[1]}"]
-    for _ in range(30):
+    for _ in range(rounds(8)):
         with Child(argv, tmp_path, name="interpose", stdout=subprocess.PIPE) as child:
             assert child.popen.stdout is not None
             assert child.popen.stdout.readline().startswith(b"interpose: listening")

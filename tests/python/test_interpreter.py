@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from support.processes import Child
+from support.rounds import rounds
 from support.scripts import Ended, passes, python, python_argv
 
-RUNS = 20
+RUNS = rounds(4)
 # Together with the others on a busy machine; alone it takes a fraction of a second.
 SECONDS = 30.0
 
@@ -41,7 +42,7 @@ def assert_left(ended: Ended, code: int, last: str) -> None:
 
 @pytest.mark.parametrize(("leave", "code", "last"), LEAVES.values(), ids=LEAVES)
 def test_exit_with_traffic_running(leave: str, code: int, last: str, tmp_path: Path) -> None:
-    """20 times for each of the five ways."""
+    """Several times for each of the five ways, two at once."""
     if sys.platform == "win32" and "signal" in leave:
         pytest.skip("POSIX signals")
     with ThreadPoolExecutor(2) as pool:
@@ -86,7 +87,7 @@ def test_exit_while_threads_use_the_api(tmp_path: Path) -> None:
     traffic.flow()
     """
     )
-    for _ in range(5):
+    for _ in range(rounds(2)):
         assert_left(python(tmp_path, text, seconds=SECONDS), 0, "")
 
 

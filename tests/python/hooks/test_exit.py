@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from support.processes import Child
 from support.repeated_exits import TIMES, exit_many_times
+from support.rounds import rounds
 from support.scripts import python, python_argv
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="fork")
@@ -73,9 +74,9 @@ def test_py_01_leaving_with_callbacks_running(way: str, code: int, last: str, tm
 STUCK = {
     "time.sleep": ("time.sleep(60)", TIMES, 10),
     # Busy ones have the machine's cores for themselves.
-    "pure Python": ("while True: pass", 12, 3),
-    "a lock": ("lock.acquire()", 10, 10),
-    "sends without end": ("while True: side.send(b'x' * 1000)", 10, 10),
+    "pure Python": ("while True: pass", rounds(3), 3),
+    "a lock": ("lock.acquire()", TIMES, 10),
+    "sends without end": ("while True: side.send(b'x' * 1000)", TIMES, 10),
 }
 
 

@@ -181,8 +181,8 @@ def test_nowhere_and_forwards_of_callbacks_are_let_go(echo: Echo) -> None:
     assert all(collected(one) for one in forwards)
 
 
-def test_py_15_three_hundred_thousand_callbacks_leave_memory_and_references_flat(tmp_path: Path) -> None:
-    """PY-15: Memory and references stay flat over hundreds of thousands of callbacks.
+def test_py_15_many_callbacks_leave_memory_and_references_flat(tmp_path: Path) -> None:
+    """PY-15: Memory and references stay flat over a hundred thousand callbacks.
 
     Every kind of answer in turn, one byte a chunk.
     """
@@ -194,6 +194,7 @@ def test_py_15_three_hundred_thousand_callbacks_leave_memory_and_references_flat
         from support.deadline import poll
         from interpose import Forward
         from support.peers import connect
+        from support.rounds import rounds
         def pour(count):
             with connect(server.address, 60.0) as client:
                 client.sendall(bytes(count))
@@ -219,7 +220,7 @@ def test_py_15_three_hundred_thousand_callbacks_leave_memory_and_references_flat
         def on_accept(conn):
             return Forward.NOWHERE
         with TheServer("", 0, on_accept=on_accept, on_client_recv=on_recv, relay=Relay(buffer_size=1)) as server:
-            pour(30_000)
+            pour(20_000)
             before, memory = counts(), resident()
             tracemalloc.start()
             pour(1)
@@ -227,8 +228,8 @@ def test_py_15_three_hundred_thousand_callbacks_leave_memory_and_references_flat
             pour(10_000)
             grown = tracemalloc.get_traced_memory()[0] - traced
             tracemalloc.stop()
-            pour(280_000)
-            assert calls == 320_001
+            pour(rounds(70_000))
+            assert calls == 30_001 + rounds(70_000)
             print(counts() == before, grown < 50_000, resident() - memory < 8 << 20, server.stats.callback_errors)
     """
     assert passes(tmp_path, text, seconds=100.0) == "True True True 0\n"
@@ -240,6 +241,7 @@ def test_py_15_connections_and_exceptions_leave_memory_flat(tmp_path: Path) -> N
         from pathlib import Path
         from interpose import TheServer
         from support.peers import Echo, connect, ending
+        from support.rounds import rounds
         import logging
         logging.disable()
         class Blunder(Exception):
@@ -270,21 +272,23 @@ def test_py_15_connections_and_exceptions_leave_memory_flat(tmp_path: Path) -> N
         ) as server:
             load(200)
             memory = resident()
-            load(1500)
+            load(rounds(600))
             grown = resident() - memory
         gc.collect()
-        print(ends, server.stats.callback_errors, grown < 6 << 20, living() <= 1)
+        expected = 200 + rounds(600)
+        print(ends == expected, server.stats.callback_errors == expected // 2, grown < 6 << 20, living() <= 1)
     """
-    assert passes(tmp_path, text, seconds=60.0) == "1700 850 True True\n"
+    assert passes(tmp_path, text, seconds=60.0) == "True True True True\n"
 
 
-def test_a_thousand_servers_leave_no_thread_and_no_descriptor(tmp_path: Path) -> None:
+def test_many_servers_leave_no_thread_and_no_descriptor(tmp_path: Path) -> None:
     text = """
         import gc, logging, os, threading
         logging.disable()
         from support.deadline import poll
         from interpose import Callbacks, TheServer
         from support.peers import Echo, connect, echo
+        from support.rounds import rounds
         def baseline():
             gc.collect()
             return threading.active_count(), len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
@@ -299,7 +303,7 @@ def test_a_thousand_servers_leave_no_thread_and_no_descriptor(tmp_path: Path) ->
             for number in range(20):
                 cycle(number)
             before = baseline()
-            for number in range(1000):
+            for number in range(rounds(250)):
                 cycle(number)
             poll(lambda: all(now <= then for now, then in zip(baseline(), before)), 10, f"{before}, not {baseline()}")
             print("back to the baseline")

@@ -15,7 +15,7 @@ from .test_redis import Redis
 
 pytestmark = pytest.mark.xdist_group("redis")
 
-REQUESTS, PIPELINE = 3200, 16
+REQUESTS, PIPELINE = 800, 16
 SCRIPT = b"""SET a 1
 INCR a
 RPUSH l x y z

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from interpose.testing import Proxy
 from support.peers import Echo
-from support.pytest_runs import BEGIN, output_of
+from support.pytest_runs import APART, BEGIN, output_of
 
 TESTS = f"RECORD = {{record!r}}\n{BEGIN}"
 
@@ -117,7 +117,7 @@ def test_it(tcp_replay, number):
     assert ask(r) == ask(r) == b"hello"
 """
     pytester.makepyfile(TESTS.format(record=str(record), address=None) + test)
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n", "2", timeout=60)
+    result = pytester.runpytest_subprocess(*APART, "-n", "2", timeout=60)
     result.assert_outcomes(passed=20)
 
 

@@ -23,8 +23,12 @@ def ask(proxy, data=b"hello"):
 """
 
 
+# Of the plugins that are found by themselves, those that take seconds in each process and have no part here.
+APART = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:anyio")
+
+
 class Run(Protocol):
-    """Runs tests of pytest; `apart` in a process of their own, with everything that is installed."""
+    """Runs tests of pytest; `apart` in a process of their own, which finds its plugins by itself."""
 
     def __call__(self, tests: str, *options: str, apart: bool = False) -> pytest.RunResult: ...
 

@@ -7,9 +7,10 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
+from .rounds import rounds
 from .scripts import python
 
-TIMES = 30
+TIMES = rounds(6)
 
 # The parent only forks and counts; what follows in the script runs in each child, which leaves as a script does.
 _BEGIN = """

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from interpose.testing import Proxy
 from support.peers import Echo
-from support.pytest_runs import BEGIN, Run
+from support.pytest_runs import APART, BEGIN, Run
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, echo: Echo) 
             "[pytest]\nasyncio_mode = auto\nfilterwarnings =\n    error\n    ignore:Unknown config option\n"
         )
         if apart:
-            return pytester.runpytest_subprocess("-p", "no:cacheprovider", *options, timeout=60)
+            return pytester.runpytest_subprocess(*APART, *options, timeout=60)
         # Without the others that are installed, which take their time to be imported.
         monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
         return pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "interpose.pytest_plugin", *options)

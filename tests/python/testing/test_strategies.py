@@ -85,8 +85,9 @@ def test_redis_py_answers_right_or_says_that_it_cannot(redis_port: int, script: 
 
 
 def test_examples_of_docstrings_run() -> None:
-    assert doctest.testmod(strategies).failed == 0
-    assert doctest.testmod(strategies).attempted >= 10
+    result = doctest.testmod(strategies)
+    assert result.failed == 0
+    assert result.attempted >= 10
 
 
 def test_wrong_arguments_are_named() -> None:
