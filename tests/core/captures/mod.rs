@@ -184,7 +184,7 @@ fn play(acts: &[Act]) {
 
 #[test]
 fn what_is_written_is_read_again() {
-    Property { cases: 60, threads: 1 }.holds(acts, |acts| play(&acts));
+    Property { cases: 40, threads: 1 }.holds(acts, |acts| play(&acts));
 }
 
 /// A short try of what the fuzzer tries for long.

@@ -15,9 +15,9 @@ use crate::support::{
 
 const MIB: u64 = 1024 * 1024;
 
-/// Bytes each way: 64 MiB, and 1 GiB when INTERPOSE_LONG=1 is set.
+/// Bytes each way: 16 MiB, and 1 GiB when INTERPOSE_LONG=1 is set.
 fn long_transfer() -> u64 {
-    if std::env::var("INTERPOSE_LONG").is_ok_and(|value| value == "1") { 1024 * MIB } else { 64 * MIB }
+    if std::env::var("INTERPOSE_LONG").is_ok_and(|value| value == "1") { 1024 * MIB } else { 16 * MIB }
 }
 
 /// Sends one pattern and checks another, both at once, up to the end of both.

@@ -68,9 +68,9 @@ impl Path {
     /// their beginning or beside something else, tries fewer: the others are tried there.
     pub const fn random_cases(self) -> u32 {
         match self {
-            Path::Native | Path::Spliced | Path::Coalesced | Path::Inspected | Path::Later | Path::FramedLater => 300,
-            Path::Staged | Path::StagedOnLane | Path::Framed | Path::Replaced => 120,
-            Path::Preread | Path::LetGo | Path::LetGoLater | Path::LetGoFramed | Path::Mirrored | Path::Tapped => 80,
+            Path::Native | Path::Spliced | Path::Coalesced | Path::Inspected | Path::Later | Path::FramedLater => 150,
+            Path::Staged | Path::StagedOnLane | Path::Framed | Path::Replaced => 80,
+            Path::Preread | Path::LetGo | Path::LetGoLater | Path::LetGoFramed | Path::Mirrored | Path::Tapped => 60,
         }
     }
 
