@@ -33,8 +33,6 @@ class Desk:
         self._when = str(config.getoption("--tcp-trace"))
         self._folder: Any = config.getoption("--tcp-trace-dir")
         self._folders = folders
-        # The names of files, by the test that has each.
-        self._names: dict[str, str] = {}
         self._factories: list[tuple[ProxyFactory, bool]] = []
         self._replays: list[ReplayFactory] = []
 
@@ -129,11 +127,7 @@ class Desk:
 
     def _written(self, item: pytest.Item, number: int, proxy: Proxy) -> list[str]:
         """Write what has passed. Return lines about the paths, or about what went wrong: no test fails for that."""
-        plain = item.nodeid.rpartition("/")[2].replace("::", "-")
-        name = re.sub(r"[^\w.-]+", "-", plain).strip("-")[-_MOST_NAME:]
-        if name != plain or self._names.setdefault(name, item.nodeid) != item.nodeid:
-            # Other tests may have a name that reads the same.
-            name = f"{name}-{hashlib.sha256(item.nodeid.encode()).hexdigest()[:6]}"
+        name = _file_name(item.nodeid)
         folder = self._folders.getbasetemp() / "tcp-trace" if self._folder is None else Path(self._folder)
         paths = [folder / f"{name}-{number}.{ending}" for ending in ("pcapng", "svg")]
         try:
@@ -143,6 +137,17 @@ class Desk:
         except (OSError, ConfigError) as error:
             return [f"not written: {error}"]
         return [f"written: {path}" for path in paths]
+
+
+def _file_name(test: str) -> str:
+    """Return a name for files of a test that no other test has, in other processes neither."""
+    folder, _, last = test.rpartition("/")
+    plain = test.replace("::", "-").replace("/", "-")
+    name = re.sub(r"[^\w.-]+", "-", plain, flags=re.ASCII).strip("-")[-_MOST_NAME:]
+    if name != plain or "-" in folder or "-" in last.partition("::")[0]:
+        # Other tests may have a name that reads alike.
+        name = f"{name}-{hashlib.sha256(test.encode()).hexdigest()[:6]}"
+    return name
 
 
 def _marked(node: pytest.Item) -> list[Fault]:

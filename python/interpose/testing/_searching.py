@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
@@ -25,7 +25,7 @@ Wanted: TypeAlias = bytes | re.Pattern[bytes]
 DIRECTIONS = ("both", "to_upstream", "to_client")
 # The most bytes of one stream in which something is looked for: the last ones.
 _MOST = 8 * 1024 * 1024
-# Of those that a match has passed.
+# Of those that a match has passed, to be named in an error.
 _PASSED = 64 * 1024
 _SHOWN = 40
 
@@ -64,15 +64,17 @@ class Found:
 
 @dataclass(slots=True)
 class _Stream:
-    """The bytes of one side of one connection that no match has passed yet."""
+    """The last bytes of one side of one connection."""
 
     data: bytearray = field(default_factory=bytearray)
     """Those from `begin` on."""
     begin: int = 0
     total: int = 0
     """The number of bytes that the side has sent."""
-    passed: bytes = b""
-    """The last ones that a match has passed, to be named in an error."""
+    passed: int = 0
+    """The place behind the last match: a wait that begins looks from there on."""
+    taken: set[tuple[Wanted, int]] = field(default_factory=set["tuple[Wanted, int]"])
+    """The matches that were returned: what was looked for, and where it was."""
 
     def add(self, offset: int, data: bytes) -> None:
         if offset != self.begin + len(self.data):
@@ -82,33 +84,56 @@ class _Stream:
         self.data += data
         self.total = offset + len(data)
         if (more := len(self.data) - _MOST) > 0:
-            self._drop(more)
+            del self.data[:more]
+            self.begin += more
+            self.taken = {one for one in self.taken if one[1] >= self.begin}
 
-    def find(self, wanted: Wanted, start: int) -> tuple[int, bytes, tuple[bytes | None, ...]] | None:
-        """Return the place of the first match, its bytes and its groups, and pass it; `start` is where it may begin."""
+    def find(self, wanted: Wanted, begun: int, start: int) -> tuple[int, bytes, tuple[bytes | None, ...]] | None:
+        """Return the place of the first match that no wait has had, its bytes and its groups, and pass it.
+
+        `begun` is where the wait has begun to look; from there to `start` there is no match.
+        """
+        for place, found, groups in self._matches(wanted, begun, start):
+            if (wanted, place) not in self.taken:
+                self.taken.add((wanted, place))
+                self.passed = max(self.passed, place + len(found))
+                return place, found, groups
+        return None
+
+    def _matches(self, wanted: Wanted, begun: int, start: int) -> Iterator[tuple[int, bytes, tuple[bytes | None, ...]]]:
         if isinstance(wanted, bytes):
             at = self.data.find(wanted, max(0, start - self.begin))
-            if at < 0:
-                return None
-            end, found, groups = at + len(wanted), wanted, tuple[bytes | None, ...]()
-        else:
-            match = _match(wanted, bytes(self.data))
-            if match is None:
-                return None
-            at, end, found, groups = match.start(), match.end(), match.group(), match.groups()
-        place = self.begin + at
-        self._drop(end)
-        return place, found, groups
+            while at >= 0:
+                yield self.begin + at, wanted, ()
+                at = self.data.find(wanted, at + len(wanted))
+            return
+        # An expression sees the bytes from the wait's beginning on, and no others.
+        before = max(0, begun - self.begin)
+        for match in _matches(wanted, bytes(self.data[before:])):
+            yield self.begin + before + match.start(), match.group(), match.groups()
 
-    def _drop(self, length: int) -> None:
-        self.passed = (self.passed + bytes(self.data[max(0, length - _PASSED) : length]))[-_PASSED:]
-        del self.data[:length]
-        self.begin += length
+    def forget(self) -> None:
+        """Forget the bytes so far."""
+        self.begin = self.passed = self.begin + len(self.data)
+        self.data.clear()
+        self.taken.clear()
+
+    def has_passed(self, wanted: Wanted) -> bool:
+        """Return whether it was there before the last match."""
+        before = self.data[max(0, self.passed - _PASSED - self.begin) : max(0, self.passed - self.begin)]
+        return wanted in before if isinstance(wanted, bytes) else any(_matches(wanted, bytes(before)))
 
     def described(self) -> str:
-        rest = bytes(self.data[-_SHOWN:]) or self.passed[-_SHOWN:]
-        shown = f", ending in {rest!r}" if rest else ""
+        shown = f", ending in {bytes(self.data[-_SHOWN:])!r}" if self.data else ""
         return f"{self.total:,} B{shown}"
+
+
+@dataclass(slots=True)
+class Looked:
+    """How far one wait has looked, by stream: from where, and up to where it has found nothing."""
+
+    begun: dict[tuple[int, str], int]
+    upto: dict[tuple[int, str], int] = field(default_factory=dict["tuple[int, str]", int])
 
 
 class Search:
@@ -141,22 +166,28 @@ class Search:
             self.opened, self.closed = [], set()
             self._streams = {key: stream for key, stream in self._streams.items() if key[0] in kept}
             for stream in self._streams.values():
-                stream.begin, stream.passed = stream.begin + len(stream.data), b""
-                stream.data.clear()
+                stream.forget()
 
-    def find(
-        self, wanted: Wanted, direction: str, connection: int | None, from_: dict[tuple[int, str], int]
-    ) -> Found | None:
-        """Return the first match behind those that were returned before. `from_` has where to look on, by stream."""
+    def begun(self) -> dict[tuple[int, str], int]:
+        """Return where a wait that begins now looks from, by stream; in others it looks from their beginning.
+
+        Matches of other waits that are under way take nothing away from it.
+        """
+        with self._lock:
+            return {key: stream.passed for key, stream in self._streams.items()}
+
+    def find(self, wanted: Wanted, direction: str, connection: int | None, looked: Looked) -> Found | None:
+        """Return the first match of a wait: none that another wait for the same has had."""
         with self._lock:
             self.take()
             for key, stream in self._of(direction, connection):
-                found = stream.find(wanted, from_.get(key, 0))
+                begun = looked.begun.get(key, 0)
+                found = stream.find(wanted, begun, max(begun, looked.upto.get(key, 0)))
                 if found is not None:
                     offset, data, groups = found
                     return Found(*key, offset, data, groups)
                 if isinstance(wanted, bytes):
-                    from_[key] = stream.begin + max(0, len(stream.data) - len(wanted) + 1)
+                    looked.upto[key] = stream.begin + max(0, len(stream.data) - len(wanted) + 1)
         return None
 
     def described(self, wanted: Wanted, direction: str, connection: int | None) -> str:
@@ -172,7 +203,7 @@ class Search:
         text += f"; seen{of}: {streams}" if seen else f", and no byte{of} was seen"
         if (missed := self._native.missed[0]) > 0:
             text += f"; {missed:,} events before are not kept, for which keep= is too small"
-        passed = any(_is_in(wanted, stream.passed) for _, stream in self._of(direction, connection))
+        passed = any(stream.has_passed(wanted) for _, stream in self._of(direction, connection))
         return text + ("; it was there before, and an earlier wait_for() has passed it" if passed else "")
 
     def _of(self, direction: str, connection: int | None) -> list[tuple[tuple[int, str], _Stream]]:
@@ -193,13 +224,9 @@ class Search:
             )
 
 
-def _match(wanted: re.Pattern[bytes], data: bytes) -> re.Match[bytes] | None:
-    """Return the first match that is not empty: one that is would be found for ever."""
-    return next((match for match in wanted.finditer(data) if match.end() > match.start()), None)
-
-
-def _is_in(wanted: Wanted, data: bytes) -> bool:
-    return wanted in data if isinstance(wanted, bytes) else _match(wanted, data) is not None
+def _matches(wanted: re.Pattern[bytes], data: bytes) -> Iterator[re.Match[bytes]]:
+    """Return the matches that are not empty: one that is would be found for ever."""
+    return (match for match in wanted.finditer(data) if match.end() > match.start())
 
 
 def connections_text(number: int) -> str:

@@ -78,8 +78,10 @@ class Waits:
         """Wait until one side has sent these bytes, however they were cut; return where they were seen.
 
         A compiled regular expression of bytes is searched for. What was sent before the call counts as well, from the
-        beginning of the test on, but not what an earlier call has returned: so the second call for the same bytes waits
-        for the second time that they come on a connection. Raises WaitTimeoutError, whose text has what was seen
+        beginning of the test on, but not what an earlier call has returned, nor what was before it in the same
+        direction of its connection: so the second call for the same bytes waits for the second time that they come.
+        Calls that wait at once, in threads or tasks, take nothing from each other; of several for the same bytes, each
+        gets its own. Raises WaitTimeoutError, whose text has what was seen
         instead, ArgumentTypeError and ConfigError, and RuntimeStartError on an event loop: use `aio` there.
         """
         __tracebackhide__ = True
@@ -100,7 +102,7 @@ class Waits:
     ) -> list[Connection]:
         """Wait until the connection has ended, without one until all have; return those that were waited for.
 
-        Callbacks for their ends have returned by then. Raises what wait_for() raises.
+        Callbacks for their ends have returned by then, or have had a second. Raises what wait_for() raises.
         """
         __tracebackhide__ = True
         return self._watch.block(self._watch.for_closed(connection, timeout))

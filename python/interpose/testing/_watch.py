@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from .._checks import count, seconds
 from .._connection import Connection
 from .._exceptions import WaitTimeoutError, wrong_type
-from ._searching import Search, Seen, connections_text, direction_of, wanted_of
+from ._searching import Looked, Search, Seen, connections_text, direction_of, wanted_of
 from ._waiting import refuse_loop, wait, wait_async
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Watch:
         """Return the wait for bytes that one side sends."""
         wanted, way, limit = wanted_of(data), direction_of(direction), seconds("timeout", timeout, zero=True)
         number = None if connection is None else _number_of(connection)
-        looked: dict[tuple[int, str], int] = {}
+        looked = Looked(self._search.begun())
 
         def look() -> Seen | None:
             found = self._search.find(wanted, way, number, looked)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.pytest_runs import Run, output_of
+from support.peers import Echo
+from support.pytest_runs import BEGIN, Run, output_of
 
 
 def test_a_failing_test_shows_what_has_passed(run: Run, pytester: pytest.Pytester) -> None:
@@ -69,3 +70,47 @@ def test_a_worker_shows_what_has_passed(run: Run) -> None:
     result = run("def test_it(tcp_proxy):\n    ask(tcp_proxy(UPSTREAM))\n    assert False\n", "-n1", apart=True)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*1  |----- 5 B -------+---------------->|  'hello'", "written: *.pcapng"])
+
+
+SAME = """
+class TestIt:
+    def test_it(self, tcp_proxy):
+        ask(tcp_proxy(UPSTREAM))
+        assert False
+
+def test_it(tcp_proxy):
+    TestIt().test_it(tcp_proxy)
+"""
+ODD = f"""
+@pytest.mark.parametrize("odd", ["a/b", "a b", "../up", "a::b", r"a\\b", "größe", ""])
+def test_odd(tcp_proxy, odd):
+    TestIt().test_it(tcp_proxy)
+
+def test_{"long" * 60}_a(tcp_proxy):
+    TestIt().test_it(tcp_proxy)
+
+def test_{"long" * 60}_b(tcp_proxy):
+    TestIt().test_it(tcp_proxy)
+
+def test_{"ö" * 90}(tcp_proxy):
+    TestIt().test_it(tcp_proxy)
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("-n2", "--dist=load")], ids=["one process", "workers"])
+def test_each_test_has_files_of_its_own(
+    run: Run, pytester: pytest.Pytester, tmp_path: Path, echo: Echo, options: tuple[str, ...]
+) -> None:
+    # Modules of the same name in two folders, and others whose path reads alike.
+    for place in ("a/test_same.py", "b/test_same.py", "a/test_b-test_same.py", "a-test_b/test_same.py"):
+        file = pytester.path / place
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(BEGIN.format(address=echo.address) + SAME, encoding="utf-8")
+    traces = tmp_path / "traces"
+    result = run(SAME + ODD, *options, f"--tcp-trace-dir={traces}", "--import-mode=importlib", apart=bool(options))
+    result.assert_outcomes(failed=20)
+    written = [line.partition("written: ")[2] for line in result.outlines if line.startswith("written: ")]
+    assert "not written" not in output_of(result)
+    assert len(set(written)) == len(written) == 40
+    assert {Path(path) for path in written} == set(traces.iterdir())
+    assert all(path.name.isascii() and len(path.name) <= 130 for path in traces.iterdir())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -234,3 +236,73 @@ def test_many_waits_at_once_all_end(make: Callable[..., Proxy], echo: Echo) -> N
         return len(found)
 
     assert asyncio.run(test()) == 200
+
+
+def test_several_threads_wait_on_one_proxy_and_each_gets_its_own(make: Callable[..., Proxy], echo: Echo) -> None:
+    def told(conn: Connection) -> None:
+        conn.state = "told"
+
+    proxy = make(echo.address, on_close=told)
+    words = [b"<%d>" % number for number in range(16)]
+    waiting = threading.Barrier(3 * len(words) + 1)
+
+    def wait(call: Callable[[], Any]) -> Any:
+        waiting.wait(20)
+        return call()
+
+    with ThreadPoolExecutor(3 * len(words)) as pool:
+        # Some for bytes of their own, as many for the same bytes, and some for connections and their ends.
+        own = [
+            pool.submit(wait, functools.partial(proxy.wait_for, word, direction="to_upstream", timeout=20))
+            for word in words
+        ]
+        same = [
+            pool.submit(wait, functools.partial(proxy.wait_for, b"same", direction="to_client", timeout=20))
+            for _ in words
+        ]
+        ends = [
+            pool.submit(wait, lambda: (proxy.wait_for_connections(4, timeout=20), proxy.wait_closed(timeout=20)))
+            for _ in words
+        ]
+        waiting.wait(20)
+        clients = [connect(proxy.address) for _ in range(4)]
+        for number, word in enumerate(words):
+            clients[number % 4].sendall(b"same" + word)
+        for client in clients:
+            assert read_exactly(client, 4 * 4 + sum(map(len, words[clients.index(client) :: 4])))
+            client.close()
+        assert [one.result(20).data for one in own] == words
+        # Each occurrence is one thread's.
+        places = sorted((one.result(20).connection.id, one.result(20).offset) for one in same)
+        assert len(set(places)) == len(words)
+        for one in ends:
+            accepted, ended = one.result(20)
+            assert len(accepted) == len(ended) == 4
+            assert all(conn.state == "told" for conn in ended)
+
+
+def test_a_thread_whose_wait_is_over_leaves_the_others_waiting(proxy: Proxy) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        late = pool.submit(proxy.wait_for, b"late", timeout=20)
+        with pytest.raises(WaitTimeoutError, match="b'never' was not seen within 0.05 s"):
+            pool.submit(proxy.wait_for, b"never", timeout=0.05).result(20)
+        assert not late.done()
+        with connect(proxy.address) as client:
+            client.sendall(b"late")
+            assert late.result(20).offset == 0
+
+
+def test_waits_that_are_under_way_take_nothing_from_each_other(proxy: Proxy) -> None:
+    async def test() -> list[tuple[bytes, int]]:
+        wanted: list[bytes | re.Pattern[bytes]] = [b"second", b"first", re.compile(rb"fi\w+"), b"first"]
+        waits = [asyncio.create_task(proxy.aio.wait_for(one, direction="to_upstream", timeout=20)) for one in wanted]
+        await asyncio.sleep(0)
+        _, writer = await asyncio.open_connection(*proxy.address)
+        writer.write(b"first second first")
+        found = await asyncio.gather(*waits)
+        with pytest.raises(WaitTimeoutError, match="an earlier wait_for\\(\\) has passed it"):
+            await proxy.aio.wait_for(b"first", direction="to_upstream", timeout=0)
+        writer.close()
+        return [(seen.data, seen.offset) for seen in found]
+
+    assert asyncio.run(test()) == [(b"second", 6), (b"first", 0), (b"first", 0), (b"first", 13)]
