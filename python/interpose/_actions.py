@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from ._checks import seconds as duration
 from ._exceptions import ArgumentTypeError, ConfigError, wrong_type
 from ._fault import Fault
+from ._names import nearest, no_such, table
 
 if TYPE_CHECKING:
     from ._native import Fault as NativeFault
 
 _MOST = 4096
+_NAMES = table(
+    {
+        "send()": "write sendall forward replace emit push",
+        "drop()": "discard skip swallow",
+        "wait()": "sleep delay pause",
+        "begin()": "start fault add apply",
+        "reset()": "abort rst kill",
+        "close()": "cut end fin disconnect",
+        "half_close()": "shutdown eof",
+        "stall()": "hang freeze block",
+    }
+)
 
 
 class Actions:
@@ -84,6 +97,13 @@ class Actions:
     def blackhole(self) -> None:
         """Read everything that follows, and pass on nothing."""
         self._effect("blackhole", "")
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            public = [one for one in dir(type(self)) if not one.startswith("_")]
+            meant = None if name.startswith("_") else nearest(name, public, _NAMES)
+            raise AttributeError(no_such(name, "'Actions' object", meant))
 
     def _effect(self, kind: str, word: str) -> None:
         from ._native import Fault as NativeFault

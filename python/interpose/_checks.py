@@ -56,8 +56,15 @@ def choice(name: str, value: object, words: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in words:
         *others, last = (f'"{word}"' for word in words)
         listed = f"neither {others[0]} nor {last}" if len(others) == 1 else f"none of {', '.join(others)} and {last}"
-        raise ConfigError(f"{name}: it is {listed}; give one of them")
+        raise ConfigError(f"{name}: it is {listed}; {_advice(value, words)}")
     return value
+
+
+def _advice(value: object, words: tuple[str, ...]) -> str:
+    import difflib  # which takes its time to be loaded, and a word that is right does not need it
+
+    near = difflib.get_close_matches(value.lower(), words, 1, 0.75) if isinstance(value, str) else []
+    return f'did you mean "{near[0]}"?' if near else "give one of them"
 
 
 def instance(name: str, value: object, kind: type[_Kind]) -> _Kind:

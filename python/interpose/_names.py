@@ -1,7 +1,4 @@
-"""Names that are nearly ours, and the right one for each, in the errors that they end in.
-
-Nothing here is on the way of a name that is right.
-"""
+"""Names that are nearly ours, and the right one for each, in errors. Nothing here is on the way of a right name."""
 
 from __future__ import annotations
 
@@ -239,15 +236,15 @@ def names_checked(
 ) -> Callable[[Callable[_Parameters, _Result]], Callable[_Parameters, _Result]]:
     """Return a decorator: a keyword that the function does not know is answered with the one that is meant.
 
-    `old`: keywords that it still takes, and that no answer names. `first`: the place of its first argument that has a
-    name, which in a method is behind `self`. With a `sample` of its call, arguments that are missing or too many are
-    answered with that.
+    `old`: other keywords that it takes; answers name those that `others` lead to. `first`: the place of its first
+    argument that has a name, which in a method is behind `self`. With a `sample` of its call, arguments that are
+    missing or too many are answered with that.
     """
 
     def decorate(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
         code = function.__code__
         known = code.co_varnames[first : code.co_argcount + code.co_kwonlyargcount]
-        keywords = old.union(known)
+        keywords, named_ones = old.union(known), (*known, *sorted(old.intersection(others.values())))
         needed = known[: len(known) - len(function.__defaults__ or ())]
 
         @functools.wraps(function)
@@ -258,8 +255,9 @@ def names_checked(
             if not named.keys() <= keywords:
                 wrong = next(name for name in named if name not in keywords)
                 # A slip of another's name for it is answered as well.
-                meant = nearest(wrong, known, others) or others.get(nearest(wrong, others, {}) or "")
-                advice = f"did you mean {meant}?" if meant else f"there are {', '.join(known)}"
+                meant = nearest(wrong, named_ones, others) or others.get(nearest(wrong, others, {}) or "")
+                listed = f"there are {', '.join(named_ones)}" if named_ones else "it takes none"
+                advice = f"did you mean {meant}?" if meant in keywords or "(" in str(meant) else listed
                 raise ArgumentTypeError(f"{printable(wrong)}: there is no such argument; {advice}")
             return function(*arguments, **named)
 

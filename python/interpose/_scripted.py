@@ -41,6 +41,10 @@ class Scripted(Fault):
         self._given = (arguments, keywords)
         if cls is Scripted:
             raise ArgumentTypeError("Scripted: derive a class with on_data(self, side, data, actions) from it")
+        if cls.on_data is Scripted.on_data:
+            other = next((name for name in vars(cls) if name.startswith("on")), None)
+            advice = f"is it meant by {other}?" if other else "write on_data(self, side, data, actions)"
+            raise ArgumentTypeError(f"{cls.__name__}: it has no on_data, so it would do nothing; {advice}")
         if is_async(cls.on_data):
             raise ArgumentTypeError("on_data: it is async def, and bytes would wait for it; write a plain function")
         self._made("own", {})

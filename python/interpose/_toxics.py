@@ -47,6 +47,9 @@ def described(kind: str, stream: str, toxicity: float, attributes: dict[str, int
             advice = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
             raise ArgumentTypeError(f"{name}: toxic {kind} has no such attribute; {advice}")
     of = {**known, **{name: count(name, value, 0) for name, value in attributes.items()}}
+    given: object = toxicity
+    if isinstance(given, (int, float)) and not 0 <= given <= 1:
+        raise ConfigError(f"toxicity: {toxicity} is not between 0 and 1; give one such as 0.1")
     is_down = choice("stream", stream, ("downstream", "upstream")) == "downstream"
     return _faults(kind, of, {"direction": "to_client" if is_down else "to_upstream", "probability": toxicity})
 

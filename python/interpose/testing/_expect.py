@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from .._checks import MOST_COUNT, count
 from .._exceptions import ArgumentTypeError, ConfigError, ExpectationError
+from .._names import names_checked, nearest, no_such, table
 
 if TYPE_CHECKING:
     from .._native import Transcript as NativeTranscript
@@ -17,6 +18,23 @@ if TYPE_CHECKING:
 _GRACE_SECONDS = 0.25
 _STEP_SECONDS = 0.005
 _MOST = 2**63 - 1
+_BOUNDS = table(
+    {
+        "exactly": "number equal equals eq count n",
+        "ge": "min minimum least atleast gte",
+        "le": "max maximum most atmost lte",
+        "gt": "above over morethan",
+        "lt": "below under lessthan",
+    }
+)
+_NAMES = table(
+    {
+        "connections()": "connection clients accepted count",
+        "bytes_to_upstream()": "bytessent sent upstream toupstream bytesupstream",
+        "bytes_to_client()": "bytesreceived received client toclient bytesclient",
+        "check()": "verify assert",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +85,7 @@ class Expect:
         self._figures = figures
         self._expected: list[_Expectation] = []
 
+    @names_checked(_BOUNDS)
     def connections(
         self,
         exactly: int | None = None,
@@ -79,6 +98,7 @@ class Expect:
         """Expect a number of connections that were accepted."""
         self._add("connections", 0, exactly, gt, ge, lt, le)
 
+    @names_checked(_BOUNDS)
     def bytes_to_upstream(
         self,
         exactly: int | None = None,
@@ -91,6 +111,7 @@ class Expect:
         """Expect a number of bytes that were delivered to upstreams."""
         self._add("bytes_to_upstream", 1, exactly, gt, ge, lt, le)
 
+    @names_checked(_BOUNDS)
     def bytes_to_client(
         self,
         exactly: int | None = None,
@@ -110,6 +131,13 @@ class Expect:
             self._native.wait(self._native.count, _STEP_SECONDS)
         if unmet:
             raise ExpectationError(f"expect: {'; '.join(unmet)}")
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            public = [one for one in dir(type(self)) if not one.startswith("_")]
+            meant = None if name.startswith("_") else nearest(name, public, _NAMES)
+            raise AttributeError(no_such(name, "'Expect' object", meant))
 
     def _add(self, name: str, place: int, exactly: int | None, *bounds: int | None) -> None:
         given = [

@@ -280,6 +280,9 @@ def test_a_subclass_needs_no_super_and_begins_anew() -> None:
         def __init__(self, start: int) -> None:
             self.count = start
 
+        def on_data(self, side: object, data: bytes, actions: faults.Actions) -> None:
+            self.count += 1
+
     one = Counting(3)
     one.count = 9
     assert repr(one) == "faults.Counting()"
@@ -289,6 +292,9 @@ def test_a_subclass_needs_no_super_and_begins_anew() -> None:
 def test_a_server_with_functions_is_collected(upstream: Echo) -> None:
     class Own(faults.Scripted):
         server: TheServer | None = None
+
+        def on_data(self, side: object, data: bytes, actions: faults.Actions) -> None:
+            actions.send(data)
 
     def make() -> weakref.ref[TheServer]:
         fault = Own()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from interpose import Callbacks, CloseReason, ConfigError, ExpectationError, Side, TheServer, framing
+from interpose import Callbacks, CloseReason, ConfigError, ExpectationError, InterposeError, Side, TheServer, framing
 from interpose.testing import Proxy
 from interpose.testing._keywords import ServerKeywords
 from support.peers import Echo, connect, read_exactly
@@ -229,6 +229,21 @@ def test_expectations_are_checked_at_the_end(echo: Echo) -> None:
         proxy.expect.connections(2)
         proxy.expect.bytes_to_upstream(lt=1)
         proxy.expect.bytes_to_client(gt=0, ge=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "bounds", "answer"),
+    [
+        ("connections", {"min": 2}, "min: there is no such argument; did you mean ge\\?"),
+        ("bytes_to_client", {"atmost": 2}, "atmost: there is no such argument; did you mean le\\?"),
+        ("connection", {"ge": 2}, "'Expect' object has no attribute .*; did you mean connections"),
+        ("sent", {"ge": 2}, "did you mean bytes_to_upstream\\(\\)\\?"),
+        ("connections", {"ge": -1}, "expect.connections: it is below 0"),
+    ],
+)
+def test_slips_of_expectations_are_answered(proxy: Proxy, name: str, bounds: dict[str, int], answer: str) -> None:
+    with pytest.raises((InterposeError, AttributeError), match=answer):
+        getattr(proxy.expect, name)(**bounds)
 
 
 def test_an_expectation_without_a_number_is_refused(proxy: Proxy) -> None:
