@@ -15,6 +15,7 @@
 //! | [`matching`] | literals and regular expressions, found in a stream that comes in pieces |
 //! | [`taps`] | what looks at connections: events, a bounded queue, the thread of a sink |
 //! | [`inspect`] | stages that bytes pass between being read and being written; no socket, no clock |
+//! | [`tls`] | TLS without a socket: certificates, trust, the session of one side |
 //! | [`settings`] | the choices of a user, and where to connect |
 //! | `io` | sockets: listen, connect, resolve, the stream of either kind, pipes, timers |
 //! | [`threads`] | the I/O threads, and lanes: runtimes that threads of the program drive |
@@ -35,6 +36,7 @@ pub mod server;
 pub mod settings;
 pub mod taps;
 pub mod threads;
+pub mod tls;
 pub mod wire;
 pub mod words;
 

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from ._preread import MORE, More
     from ._server import TheServer
     from ._stats import CloseReason, ConnectionPhase, Ledger, Stats
+    from ._tls import Tls, TlsInfo, TlsUpstream
+    from ._tls_exceptions import TlsError, TlsFileError
 
     __version__: str
 
@@ -97,6 +99,11 @@ __all__ = [
     "Stats",
     "TheServer",
     "Timeouts",
+    "Tls",
+    "TlsError",
+    "TlsFileError",
+    "TlsInfo",
+    "TlsUpstream",
     "WaitTimeoutError",
     "faults",
     "faulty",
@@ -114,6 +121,8 @@ _HOMES = {
     "_groups": ("Callbacks", "Limits", "Listen", "Relay", "Timeouts"),
     "_preread": ("MORE", "More"),
     "_server": ("TheServer",),
+    "_tls": ("Tls", "TlsInfo", "TlsUpstream"),
+    "_tls_exceptions": ("TlsError", "TlsFileError"),
 }
 
 

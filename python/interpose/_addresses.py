@@ -43,6 +43,15 @@ def unix_path(name: SocketName) -> str | None:
     return name.removeprefix("unix:") if isinstance(name, str) else None
 
 
+def without_tls(text: str) -> tuple[str, bool]:
+    """Return the address of a target without `tls://`, and whether it began with that.
+
+    >>> without_tls("tls://db:5432"), without_tls("db:5432")
+    (('db:5432', True), ('db:5432', False))
+    """
+    return text.removeprefix("tls://"), text.startswith("tls://")
+
+
 def address_text(name: SocketName) -> str:
     """Write a socket's name as a person would, and inert on a terminal.
 

@@ -16,6 +16,7 @@ from ._framing_pair import Framings, framing_of, native_framing
 from ._names import ConnectionNames
 from ._side import SideMethods
 from ._stats import CloseReason, ConnectionPhase, Ledger
+from ._tls import TlsInfo, info_of
 from .framing import Framing
 
 if TYPE_CHECKING:
@@ -53,6 +54,11 @@ class Side(SideMethods):
         `Forward.NOWHERE`. So type checkers do not insist on asking; `Connection.upstream` is the one that they do.
         """
         return self._connection.upstream if self._client else self._connection.client
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        """The properties of the TLS that this side speaks; None without TLS, and before its handshake is done."""
+        return info_of(self._native, self._client)
 
     @property
     def framing(self) -> Framing | None:

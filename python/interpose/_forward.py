@@ -6,11 +6,22 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, cast
 
 from . import _native
-from ._addresses import SocketName, address_text, host_port, host_text, named, port_number, port_text, unix_path
+from ._addresses import (
+    SocketName,
+    address_text,
+    host_port,
+    host_text,
+    named,
+    port_number,
+    port_text,
+    unix_path,
+    without_tls,
+)
 from ._checks import seconds
 from ._exceptions import ConfigError, InterposeError, wrong_type
 from ._names import FORWARD_ARGUMENTS, names_checked
 from ._service_names import numbered
+from ._tls import TlsUpstream, native_tls_upstream
 
 if TYPE_CHECKING:
     from ._outgoing import Outgoing
@@ -20,13 +31,14 @@ class Forward:
     """Where to connect, and how.
 
     * `host`: a name or an IP address. Without a `port` it is a whole address: `"host:25"`, `"[::1]:25"`,
-      `"unix:/path"`. A name is looked up for each connection.
+      `"unix:/path"`. A name is looked up for each connection. `"tls://host:25"` is `tls=TlsUpstream()` as well.
     * `port`: 1 to 65535.
     * `connect_timeout`: seconds that name lookup and connecting may take together.
     * `source`: the local IP address to connect from; None lets the kernel choose.
     * `fallback`: targets that are tried in this order when the one before cannot be connected: refused, unreachable,
       too late, or a name without an address. Addresses as `forward_to` has them, with this one's `connect_timeout` and
       `source`, or Forwards, with their own; 15 at most. `Connection.error` says which were passed over, and why.
+    * `tls`: a TlsUpstream, to speak TLS with the upstream; None to not. Addresses in `fallback` have it as well.
     * `retry`: seconds in which all targets are tried again while none can be connected, with pauses that grow from
       50 ms to a second; the client waits meanwhile. None tries each once.
 
@@ -58,22 +70,26 @@ class Forward:
         source: str | None = None,
         fallback: Sequence[ForwardTo] = (),
         retry: float | None = None,
+        tls: TlsUpstream | None = None,
     ) -> None:
         limit = seconds("connect_timeout", connect_timeout)
         if source is not None:
             source = host_text("source", source)
         if retry is not None:
             retry = seconds("retry", retry)
-        others = tuple(_fallback_of(item, limit, source) for item in _items(fallback))
+        if host is not None:
+            host, is_secure = without_tls(host_text("host", host))
+            tls = TlsUpstream() if is_secure and tls is None else tls
+        native = native_tls_upstream(tls)
+        others = tuple(_fallback_of(item, limit, source, tls) for item in _items(fallback))
         # Those of a fallback follow it; the native side has the same list.
         flat = tuple(one for other in others for one in (other._alone(), *other.fallback))
-        self._settings = (limit, source, flat, retry)
+        self._settings = (limit, source, flat, retry, tls)
         self._native: _native.Forward | None = None
         if host is None:
             if port is not None:
                 raise ConfigError('host: it is missing, and the port is not; give both, as in Forward("host", 80)')
             return
-        host = host_text("host", host)
         if port is None:
             host = numbered(host)
         else:
@@ -83,6 +99,8 @@ class Forward:
             if port == 0:
                 raise ConfigError("port: 0 is not a port to connect to; give the one the upstream listens on")
         self._native = _native.Forward(host, port, connect_timeout=limit, source=source)
+        if native is not None:
+            self._native = self._native.with_tls(native)
         if others or retry is not None:
             self._native = self._native.or_else([native_forward(other, "fallback") for other in others], retry)
 
@@ -124,12 +142,17 @@ class Forward:
         """Seconds in which all targets are tried again while none can be connected, or None."""
         return self._settings[3]
 
+    @property
+    def tls(self) -> TlsUpstream | None:
+        """The TLS that is spoken with the upstream, or None."""
+        return self._settings[4]
+
     def _alone(self) -> Forward:
         """Return this target without its fallbacks."""
         if not self.fallback:
             return self
-        timeout, source, _, retry = self._settings
-        return _rebuild(native_forward(self).address, timeout, source, (), retry)
+        timeout, source, _, retry, tls = self._settings
+        return _rebuild(native_forward(self).address, timeout, source, (), retry, tls)
 
     def start(self, host: str | None = None, port: int | None = None) -> Outgoing | Literal[False]:
         """Connect now, and return the connected side, or False if that fails; the log says why.
@@ -144,7 +167,9 @@ class Forward:
         """
         from ._outgoing import connected
 
-        timeout, source, others, retry = self._settings
+        timeout, source, others, retry, tls = self._settings
+        if tls is not None:
+            raise ConfigError("tls: start() gives a plain socket; return the Forward from on_accept instead")
         target = self
         if host is not None:
             target = Forward(host, port, connect_timeout=timeout, source=source, fallback=others, retry=retry)
@@ -153,18 +178,20 @@ class Forward:
     def __repr__(self) -> str:
         if self._native is None:
             return "Forward.NOWHERE" if self is Forward.NOWHERE else "Forward()"
-        limit, source, others, retry = self._settings
+        limit, source, others, retry, tls = self._settings
         parts = [repr(address_text(self.address)), f"connect_timeout={limit:g}"]
         if source is not None:
             parts.append(f"source={source!r}")
         if others:
             # One with this one's settings is shown as it may be written.
-            likes = (one._settings == (limit, _fitting(source, one), (), None) for one in others)
+            likes = (one._settings == (limit, _fitting(source, one), (), None, tls) for one in others)
             pairs = zip(others, likes, strict=True)
             shown = [repr(address_text(one.address)) if like else repr(one) for one, like in pairs]
             parts.append(f"fallback=[{', '.join(shown)}]")
         if retry is not None:
             parts.append(f"retry={retry:g}")
+        if tls is not None:
+            parts.append(f"tls={tls!r}")
         return f"Forward({', '.join(parts)})"
 
     def __eq__(self, other: object) -> bool:
@@ -189,9 +216,17 @@ def _rebuild(
     source: str | None,
     fallback: tuple[Forward, ...] = (),
     retry: float | None = None,
+    tls: TlsUpstream | None = None,
 ) -> Forward:
     host, port = address if isinstance(address, tuple) else (address, None)
-    return Forward(host, port, connect_timeout=connect_timeout, source=source, fallback=fallback, retry=retry)
+    return Forward(host, port, connect_timeout=connect_timeout, source=source, fallback=fallback, retry=retry, tls=tls)
+
+
+def over_tls(forward: Forward, tls: TlsUpstream) -> Forward:
+    """Return `forward` and its fallbacks with this TLS."""
+    timeout, source, others, retry, _ = forward._settings  # pyright: ignore[reportPrivateUsage]
+    secure = tuple(over_tls(one, tls) for one in others)
+    return _rebuild(native_forward(forward).address, timeout, source, secure, retry, tls)
 
 
 def _items(value: object) -> list[object]:
@@ -204,13 +239,13 @@ def _items(value: object) -> list[object]:
     return items
 
 
-def _fallback_of(item: object, limit: float, source: str | None) -> Forward:
+def _fallback_of(item: object, limit: float, source: str | None, tls: TlsUpstream | None) -> Forward:
     """Return the target that an item of `fallback` means; an address has the settings of its Forward."""
     forward = forward_of(item, "fallback")
     if isinstance(item, Forward):
         return forward
     try:
-        return _rebuild(native_forward(forward).address, limit, _fitting(source, forward))
+        return _rebuild(native_forward(forward).address, limit, _fitting(source, forward), tls=tls)
     except InterposeError as error:
         raise named("fallback", error) from None
 

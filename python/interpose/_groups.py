@@ -19,10 +19,12 @@ from ._settings_and_help import (
     Listen,
     Looking,
     Misbehaving,
+    Originating,
     Relay,
     ScriptSettings,
     ServerSettings,
     Setting,
+    Terminating,
     Timeouts,
 )
 
@@ -35,9 +37,11 @@ __all__ = [
     "Listen",
     "Looking",
     "Misbehaving",
+    "Originating",
     "Relay",
     "ScriptSettings",
     "ServerSettings",
+    "Terminating",
     "Timeouts",
     "native_config",
 ]

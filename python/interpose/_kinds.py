@@ -263,10 +263,12 @@ class Target(Kind):
 
     metavar = "ADDRESS"
     sample = "shadow:80"
+    # True if it may begin with tls://.
+    may_have_tls = True
 
     def check(self, name: str, value: object) -> str | None:
         """Return `value`, which must be the text of an address, or None."""
-        return None if value is None else _address(name, value)
+        return None if value is None else _address(name, value, may_have_tls=self.may_have_tls)
 
     def read(self, name: str, text: str) -> str | None:
         """Return the text as it stands."""
@@ -281,25 +283,27 @@ class ListenAddress(Target):
     """An address to listen on, as a text, or None. A port alone is one of this machine only."""
 
     metavar = "[HOST:]PORT"
+    may_have_tls = False
 
     def __init__(self, sample: str) -> None:
         self.sample = sample
 
 
-def _address(name: str, value: object) -> str:
+def _address(name: str, value: object, *, may_have_tls: bool = True) -> str:
     """Return `value`, which must be the text of an address."""
     from . import _native
-    from ._addresses import host_text, named
+    from ._addresses import host_text, named, without_tls
     from ._exceptions import AddressError
     from ._service_names import numbered
 
     text = host_text(name, value)
+    plain, is_secure = without_tls(text) if may_have_tls else (text, False)
     try:
-        text = numbered(text)
-        _native.parse_address(text)
+        plain = numbered(plain)
+        _native.parse_address(plain)
     except AddressError as error:
         raise named(name, error) from None
-    return text
+    return f"tls://{plain}" if is_secure else plain
 
 
 class FileName(Kind):
@@ -329,6 +333,15 @@ class FileName(Kind):
     def show(self, value: object) -> str:
         """Return the name, or that there is none."""
         return "none" if value is None else f"{value}"
+
+
+class ServerName(FileName):
+    """The name that a certificate is for, or None."""
+
+    metavar = "NAME"
+
+    def __init__(self) -> None:
+        super().__init__("db.example.com")
 
 
 def refuse(name: str, why: str) -> NoReturn:

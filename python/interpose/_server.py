@@ -31,6 +31,7 @@ from ._old_keywords import OLD_KEYWORDS, OldKeywords, group_of
 from ._shadowable import shadowable
 from ._signals import handled_signals
 from ._stats import Stats, stats_of
+from ._tls import Tls, native_tls
 from ._tutorial import Tutorial, TutorialAttributes
 
 if TYPE_CHECKING:
@@ -54,19 +55,16 @@ class TheServer(Listening, Faulting, Ending, TutorialAttributes, HookMethods, Se
       that every machine can reach (`"0.0.0.0"`, `"::"`) is warned about once without `Listen(public=True)`.
     * `forward_to`: `(host, port)`, `"host:port"`, `"unix:/path"` or a Forward. None takes the class attribute
       `forward_to`, for subclasses; without that, `on_accept` or `on_preread` has to say where each client goes.
-    * `mirror_to`: a second target, which gets a copy of what each client sends. Its answers are dropped, it holds up
-      nothing, and what it misses is counted in `stats`. None takes the class attribute.
-    * `on_accept` to `on_close`: callbacks, for the hooks of these names. They may be assigned and deleted later as
-      well, also while it runs (`server.on_recv = f`), or be methods of a subclass; HookMethods says what each is
-      called with and what its answer means.
+    * `mirror_to`: a second target, which gets a copy of what clients send and holds up nothing; `stats` counts misses.
+    * `on_accept` to `on_close`: callbacks, for the hooks of these names. They may be assigned and deleted while it
+      runs as well (`server.on_recv = f`), or be methods of a subclass; HookMethods has their arguments and answers.
     * `timeouts`, `limits`, `relay`, `listen`, `callbacks`: a Timeouts, a Limits, a Relay, a Listen, a Callbacks. The
       keywords that these took the place of (`backlog`, `callback_errors` and so on) are accepted for one more release.
-    * `framing`: a Framing, for both directions, or a pair `(of_client, of_upstream)`: then `on_recv` is called with
-      whole messages. None takes the class attribute `framing`, for subclasses.
+    * `framing`: a Framing for both directions, or a pair `(of_client, of_upstream)`: `on_recv` gets whole messages.
     * `filters`: native stages that watch or change what passes, in order. None takes the class attribute.
     * `faults`: what harms connections, such as `[faults.Latency(0.2)]`; `seed` fixes what they draw.
-    * `drain`: seconds that connections in which something is under way may go on for when `with` is left, or
-      stop() is called without a drain of its own.
+    * `tls`: a Tls, to speak TLS with the clients: callbacks, filters and faults get what is inside.
+    * `drain`: seconds for busy connections to go on when `with` is left, or stop() is called without a drain.
 
     Raises AddressError, ConfigError and ArgumentTypeError for arguments, BindError, BindPermissionError and
     ResolveError when the listener cannot be had.
@@ -103,6 +101,7 @@ class TheServer(Listening, Faulting, Ending, TutorialAttributes, HookMethods, Se
         filters: Sequence[Filter] | None = None,
         faults: Sequence[Fault] = (),
         seed: int | None = None,
+        tls: Tls | None = None,
         drain: float = _DRAIN_SECONDS,
         **old: Unpack[OldKeywords],
     ) -> None:
@@ -125,8 +124,9 @@ class TheServer(Listening, Faulting, Ending, TutorialAttributes, HookMethods, Se
         mirror = mirror_of(self.mirror_to if mirror_to is None else mirror_to, forward)
         chosen = filters_or_none(self.filters if filters is None else filters)
         config = native_config(timeouts, limits, relay, listen, callbacks)
-        targets, harm = (native_or_none(forward), native_or_none(mirror)), self._begin_faults(faults, seed, held.decide)
-        native = _native.Server((host, port), targets[0], config, targets[1], (native_filters(chosen), *harm))
+        stages = (native_filters(chosen), *self._begin_faults(faults, seed, held.decide))
+        beside = (native_or_none(mirror), native_tls(tls))
+        native = _native.Server((host, port), native_or_none(forward), config, beside, stages)
         self._live = LiveSettings(self, native, (forward, mirror), timeouts, limits, chosen)
         self.buffer_size, self._native = size, native
         held.connect(native, callbacks.threads)

@@ -1,6 +1,7 @@
 """The table of settings, with the text of every one: one row each, in the group that users write it in.
 
-The groups of a Forward and of a server are in `_server_settings_and_help`, those of the command alone here.
+The groups of a Forward and of a server are in `_server_settings_and_help`, those of TLS in `_tls_settings_and_help`,
+those of the command alone here.
 
 From a row come the group's field with its default, its check and its place in the docstring; the command's option, its
 line of `--help`, its environment variable; the key of a settings file; the row of docs/reference; and what the native
@@ -26,6 +27,7 @@ from ._server_settings_and_help import (
     Timeouts,
 )
 from ._sizes import Size
+from ._tls_settings_and_help import Originating, Terminating
 
 # Type checkers take this as True.
 TYPE_CHECKING = False
@@ -43,10 +45,12 @@ __all__ = [
     "Listen",
     "Looking",
     "Misbehaving",
+    "Originating",
     "Relay",
     "ScriptSettings",
     "ServerSettings",
     "Setting",
+    "Terminating",
     "Timeouts",
     "rows_of",
 ]

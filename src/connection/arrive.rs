@@ -1,4 +1,6 @@
 //! The arrival of a client: from accept until `on_accept` may be called.
+//!
+//! Its steps come first, because they read what stands before everything else, then its TLS handshake.
 
 use crate::{
     connection::{
@@ -6,17 +8,40 @@ use crate::{
         steps::Opening,
         unserved::{Unserved, unless_ended},
     },
-    words::outcome::Outcome,
+    io::{deadline, stream::Stream},
+    tls::terminate::Tls,
+    words::{
+        direction::Side,
+        outcome::{CloseReason, Outcome},
+    },
 };
 
 /// Lets the client pass the steps of arrival, unless the outside ends the connection first.
 pub(super) async fn arrive(entry: &Entry, client: &mut Unserved) -> Result<(), Outcome> {
-    let (Some(steps), Some(stream)) = (&entry.context.arrival, &mut client.0) else { return Ok(()) };
-    let shared = &entry.shared;
-    let mut names = (*shared.client).clone();
-    // Boxed, so that connections without steps have no memory for them.
-    let passing = Box::pin(steps.pass(Opening { stream, names: &mut names }));
-    unless_ended(passing, shared, None).await?;
-    shared.name_client(names);
+    let (context, shared) = (&entry.context, &entry.shared);
+    if let (Some(steps), Some(stream)) = (&context.arrival, &mut client.0) {
+        let mut names = (*shared.client).clone();
+        // Boxed, so that connections without steps have no memory for them.
+        let passing = Box::pin(steps.pass(Opening { stream, names: &mut names }));
+        unless_ended(passing, shared, None).await?;
+        shared.name_client(names);
+    }
+    if let (Some(tls), Some(stream)) = (&context.tls, &mut client.0) {
+        unless_ended(Box::pin(terminate(tls, stream)), shared, None).await?;
+        shared.keep_tls(Side::Client, stream.tls());
+    }
     Ok(())
+}
+
+/// Lets the client finish its TLS handshake. What is relayed from then on is what it says under it.
+async fn terminate(tls: &Tls, stream: &mut Stream) -> Result<(), Outcome> {
+    let limit = tls.settings().handshake_timeout;
+    let session = tls.session().map_err(|failure| Outcome::from_handshake(Side::Client, &failure.into()))?;
+    match deadline::within(limit, stream.start_tls(session)).await {
+        Some(done) => done.map_err(|error| Outcome::from_handshake(Side::Client, &error)),
+        None => {
+            let why = format!("the client had not finished its TLS handshake within {limit:?}; see handshake_timeout");
+            Err(Outcome::explained(CloseReason::HandshakeTimeout, why))
+        }
+    }
 }

@@ -17,6 +17,7 @@ use crate::{
         forward::Forward,
     },
     threads::lane::Lanes,
+    tls::terminate::Tls,
     words::{
         addr::{Address, SocketName},
         error::{Error, ErrorKind},
@@ -69,6 +70,8 @@ pub(crate) struct ConnectionContext {
     /// True if the connection's end is logged in one line.
     pub log_connections: bool,
     pub filters: Filters,
+    /// The TLS that is spoken with the client.
+    pub tls: Option<Arc<Tls>>,
     /// The steps of a client before `on_accept`.
     pub arrival: Option<Arc<Steps>>,
     /// The steps of an upstream once it is connected.
@@ -183,6 +186,7 @@ impl ConnectionContext {
             preread: config.preread.clone(),
             log_connections: config.listening.log_connections,
             filters: config.filters.clone(),
+            tls: config.tls.clone(),
             arrival: None,
             outbound: None,
         }

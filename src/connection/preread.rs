@@ -11,7 +11,7 @@ use crate::{
     live::{handle::Connection, shared::Shared},
     settings::config::{Preread, Undecided},
     words::{
-        error::reason_text,
+        direction::Side,
         interest::Interest,
         outcome::{CloseReason, Outcome},
     },
@@ -87,7 +87,7 @@ impl Prereading<'_> {
             loop {
                 match poll_fn(|cx| stream.poll_read(cx, &mut buffer)).await {
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    Err(error) => return Err(Outcome::explained(CloseReason::ClientGone, reason_text(&error))),
+                    Err(error) => return Err(Outcome::from_handshake(Side::Client, &error)),
                     Ok(bytes) => return Ok(bytes),
                 }
             }

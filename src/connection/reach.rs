@@ -29,7 +29,7 @@ use crate::{
     },
     threads::workers::Workers,
     words::{
-        direction::Sides,
+        direction::{Side, Sides},
         error::reason_text,
         interest::Interest,
         outcome::{CloseReason, Outcome},
@@ -99,6 +99,7 @@ pub(super) async fn reach(departure: Departure<'_>) -> Result<Reached, Outcome> 
         unless_ended(passing, shared, Some(client)).await?;
     }
     let _ = shared.upstream.set(Some(names));
+    shared.keep_tls(Side::Upstream, upstream.0.as_ref().and_then(Stream::tls));
     if is_apart {
         return part((entry, workers, on_lane), client, upstream, hop).await;
     }
@@ -124,8 +125,10 @@ async fn part(
         return Err(Outcome::plain(CloseReason::InternalError));
     };
     hooks.known = true;
+    let tls = upstream.tls();
     let upstream = upstream.detach().map_err(|error| Outcome::explained(CloseReason::InternalError, reason_text(&error)))?;
     let apart = Apart::new(Arc::clone(context), workers, (upstream, *names), hop, shared.passed.load(Relaxed));
+    apart.entry.shared.keep_tls(Side::Upstream, tls);
     let adopted = apart.connection();
     let question = move |hooks: &dyn Hooks, connection: &Connection| hooks.on_connect_apart(connection, &adopted);
     let asked = hooks.ask(Interest::CONNECT, on_lane, question);

@@ -16,6 +16,7 @@ use crate::{
     hooks::Failed,
     io::stream::Stream,
     live::shared::Shared,
+    tls::failure::Failure,
     words::{
         direction::{Direction, Side, Sides},
         error::reason_text,
@@ -182,6 +183,9 @@ impl Drop for Dialogue<'_> {
 
 /// Returns the end of a connection one of whose sides has failed before there was a relay.
 fn failed(side: Side, error: &io::Error) -> Outcome {
+    if Failure::of(error).is_some() {
+        return Outcome::from_side(side, error);
+    }
     let reason = match side {
         Side::Client => CloseReason::ClientGone,
         Side::Upstream => CloseReason::UpstreamReset,

@@ -20,8 +20,10 @@ use super::{
 use crate::{
     io::hops::{Came, Hop, Hops},
     settings::forward::Forward,
+    tls::originate::TlsUpstream,
     words::{
         addr::{Address, SocketName},
+        direction::Side,
         error::reason_text,
         outcome::{CloseReason, Outcome},
     },
@@ -81,11 +83,36 @@ pub(super) async fn connect_once(
         race(&order(&found, port, forward.source), forward.source, way).await
     };
     near_timer::set();
-    match deadline::within(forward.connect_timeout, attempt).await {
-        Some(done) => done,
+    let Some(connected) = deadline::within(forward.connect_timeout, attempt).await else {
+        let seconds = forward.connect_timeout.as_secs_f64();
+        return Err(Outcome::explained(CloseReason::ConnectTimeout, format!("no answer within {seconds} s")));
+    };
+    match &forward.tls {
+        None => connected,
+        // Boxed, so that connections without TLS have no memory for it.
+        Some(tls) => Box::pin(originate(tls, forward.address.host(), connected?)).await,
+    }
+}
+
+/// Finishes a TLS handshake with the upstream, which was just connected.
+async fn originate(
+    tls: &TlsUpstream,
+    host: Option<&str>,
+    mut connected: ConnectedUpstream,
+) -> Result<ConnectedUpstream, Outcome> {
+    let failed = |error: &io::Error| Outcome::from_handshake(Side::Upstream, error);
+    let limit = tls.settings().handshake_timeout;
+    let session = tls.session(host).map_err(|failure| failed(&failure.into()))?;
+    match deadline::within(limit, connected.stream.start_tls(session)).await {
+        Some(Ok(())) => Ok(connected),
+        Some(Err(error)) => {
+            connected.stream.abort_on_close();
+            Err(failed(&error))
+        }
         None => {
-            let seconds = forward.connect_timeout.as_secs_f64();
-            Err(Outcome::explained(CloseReason::ConnectTimeout, format!("no answer within {seconds} s")))
+            connected.stream.abort_on_close();
+            let why = format!("the upstream had not finished its TLS handshake within {limit:?}; see handshake_timeout");
+            Err(Outcome::explained(CloseReason::HandshakeTimeout, why))
         }
     }
 }

@@ -2,9 +2,13 @@
 
 use std::io;
 
-use crate::words::{
-    error::reason_text,
-    outcome::{CloseReason, Outcome},
+use crate::{
+    tls::failure::Failure,
+    words::{
+        direction::Side,
+        error::reason_text,
+        outcome::{CloseReason, Outcome},
+    },
 };
 
 /// Returns true if the system is out of descriptors or memory: a temporary state that no peer has caused.
@@ -150,6 +154,35 @@ impl Outcome {
         };
         let what = if reason == CloseReason::FdExhausted { "no descriptor is left: " } else { "" };
         Self::explained(reason, format!("{what}{}{hint}", reason_text(&error)))
+    }
+
+    /// Returns the outcome of a connection whose `side` has failed with `error`.
+    pub(crate) fn from_side(side: Side, error: &io::Error) -> Self {
+        use CloseReason as Reason;
+        let (reset, lost, truncated, tls, name) = match side {
+            Side::Client => (Reason::ClientReset, Reason::ClientLost, Reason::ClientTruncated, Reason::ClientTlsFailed, "client"),
+            Side::Upstream => {
+                (Reason::UpstreamReset, Reason::UpstreamLost, Reason::UpstreamTruncated, Reason::UpstreamTlsFailed, "upstream")
+            }
+        };
+        match Failure::of(error) {
+            Some(failure @ Failure::Truncated) => Self::explained(truncated, format!("the {name} {failure}")),
+            Some(failure @ Failure::Broken(_)) => Self::explained(tls, format!("the {name} {failure}")),
+            None if is_reset(error) => Self::explained(reset, format!("the {name} reset the connection")),
+            None if is_gone(error) => Self::explained(lost, format!("the {name} is gone: {}", reason_text(error))),
+            None => Self::explained(lost, format!("the socket of the {name} failed: {}", reason_text(error))),
+        }
+    }
+
+    /// Returns the outcome of a side whose TLS handshake has failed with `error`.
+    pub(crate) fn from_handshake(side: Side, error: &io::Error) -> Self {
+        match Self::from_side(side, error) {
+            // A client that leaves before it is served has done so before.
+            outcome if side == Side::Client && Failure::of(error).is_none() => {
+                Self { reason: CloseReason::ClientGone, ..outcome }
+            }
+            outcome => outcome,
+        }
     }
 
     /// Returns the outcome for a thread that could not take over a connection's sockets.

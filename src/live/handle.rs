@@ -23,8 +23,9 @@ use crate::{
     },
     taps::event::Place,
     threads::workers::Origin,
+    tls::description::Description,
     words::{
-        direction::{Both, Direction},
+        direction::{Both, Direction, Side},
         interest::Interest,
         outcome::{CloseReason, Outcome},
         stats::Ledger,
@@ -113,6 +114,11 @@ impl Connection {
     /// Returns the names of the upstream's socket, once connected.
     pub fn upstream(&self) -> Option<SideNames> {
         self.0.upstream.get()?.as_deref().cloned()
+    }
+
+    /// Returns the properties of the TLS that the client's side, or the upstream's, speaks; `None` without.
+    pub fn tls(&self, is_client: bool) -> Option<Description> {
+        self.0.tls(if is_client { Side::Client } else { Side::Upstream }).cloned()
     }
 
     /// Returns true once the upstream is connected, also after its end.

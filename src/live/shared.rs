@@ -25,9 +25,10 @@ use crate::{
         read_requests::{Answered, Dialogues, Left, Unread, Wish},
     },
     taps::witness::Witnesses,
+    tls::description::Description,
     words::{
         addr::SocketName,
-        direction::{Both, Direction},
+        direction::{Both, Direction, Side, Sides},
         lock::EvenPoisoned,
         outcome::Outcome,
         stats::{Ledger, Meter},
@@ -103,6 +104,8 @@ pub(super) struct Seldom {
     cause: OnceLock<Outcome>,
     /// One line about the targets that could not be connected before the one that was.
     passed_over: OnceLock<Box<str>>,
+    /// The TLS of each side that has some.
+    tls: Sides<OnceLock<Box<Description>>>,
     /// The client's names, if a step of arrival has set others than those of its socket.
     client: OnceLock<SideNames>,
 }
@@ -163,6 +166,18 @@ impl Shared {
         if names != *self.client {
             let _ = self.seldom.get_or_init(Box::default).client.set(names);
         }
+    }
+
+    /// Keeps the properties of a side's TLS, once.
+    pub(crate) fn keep_tls(&self, side: Side, description: Option<Description>) {
+        if let Some(description) = description {
+            let _ = self.seldom.get_or_init(Box::default).tls[side].set(Box::new(description));
+        }
+    }
+
+    /// Returns the properties of a side's TLS, if it has some.
+    pub(super) fn tls(&self, side: Side) -> Option<&Description> {
+        self.seldom.get()?.tls[side].get().map(Box::as_ref)
     }
 
     /// Keeps one line about targets that could not be connected, once.

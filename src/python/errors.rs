@@ -53,13 +53,17 @@ pub(super) fn raise(py: Python<'_>, error: &Error) -> PyErr {
         ErrorKind::Resolve => ("ResolveError", Some(error.os_error().unwrap_or(0))),
         ErrorKind::Connect => ("ConnectError", None),
         ErrorKind::Stopped => ("ServerStoppedError", None),
+        ErrorKind::Tls => ("TlsError", None),
+        ErrorKind::TlsFile => ("TlsFileError", Some(error.os_error().unwrap_or(0))),
         ErrorKind::Runtime => ("RuntimeStartError", None),
     };
     make(py, class, number, error.to_string())
 }
 
 fn make(py: Python<'_>, class: &str, number: Option<i32>, message: String) -> PyErr {
-    let made = py.import("interpose._exceptions").and_then(|module| module.getattr(class)).and_then(|class| match number {
+    // A module of its own, because it needs another that takes long to load.
+    let module = if class.starts_with("Tls") { "interpose._tls_exceptions" } else { "interpose._exceptions" };
+    let made = py.import(module).and_then(|module| module.getattr(class)).and_then(|class| match number {
         Some(number) => class.call1((number, &message)),
         None => class.call1((&message,)),
     });

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use super::{
     convert::{self, Name},
     errors,
+    tls::TlsUpstream,
 };
 use crate::{
     settings::forward,
@@ -34,6 +35,14 @@ impl Forward {
         Ok(Self(target))
     }
 
+    /// Returns this target with TLS.
+    fn with_tls(&self, py: Python<'_>, tls: &TlsUpstream) -> PyResult<Self> {
+        tls.0.check(self.0.address.host()).map_err(|error| errors::raise(py, &error))?;
+        let mut target = self.0.clone();
+        target.tls = Some(tls.0.clone());
+        Ok(Self(target))
+    }
+
     /// Returns this target with others that take its place, and with the seconds in which all are tried again.
     fn or_else(&self, py: Python<'_>, fallback: Vec<PyRef<'_, Self>>, retry: Option<f64>) -> PyResult<Self> {
         let mut target = fallback.into_iter().fold(self.0.clone(), |target, other| target.or_else(other.0.clone()));
@@ -45,16 +54,6 @@ impl Forward {
     #[getter]
     fn address(&self) -> Name {
         Name::of_address(&self.0.address)
-    }
-
-    #[getter]
-    fn connect_timeout(&self) -> f64 {
-        self.0.connect_timeout.as_secs_f64()
-    }
-
-    #[getter]
-    fn source(&self) -> Option<String> {
-        self.0.source.map(|source| source.to_string())
     }
 
     fn __repr__(&self) -> String {

@@ -43,6 +43,7 @@ mod reading;
 mod rewriting;
 mod runtime;
 mod server;
+mod tls;
 mod transcript;
 mod view;
 mod worker;
@@ -91,6 +92,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<outgoing::Outgoing>()?;
     module.add_class::<reading::Reading>()?;
     module.add_class::<server::Server>()?;
+    module.add_class::<tls::Tls>()?;
+    module.add_class::<tls::TlsUpstream>()?;
     module.add_class::<transcript::Transcript>()?;
     module.add_class::<worker::Worker>()?;
     module.add_function(wrap_pyfunction!(captures::capture, module)?)?;
@@ -108,6 +111,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(logging::logs_flushed, module)?)?;
     module.add_function(wrap_pyfunction!(logging::log_held_up, module)?)?;
     module.add_function(wrap_pyfunction!(loop_turn::answer_questions, module)?)?;
+    module.add_function(wrap_pyfunction!(tls::tls_of, module)?)?;
     module.add_function(wrap_pyfunction!(stuck_callbacks, module)?)?;
     module.add_function(wrap_pyfunction!(on_lane, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::prepare, module)?)?;

@@ -1,6 +1,6 @@
 //! A server, for Python.
 
-use std::{ffi::c_int, time::Duration};
+use std::{ffi::c_int, sync::Arc, time::Duration};
 
 use pyo3::{prelude::*, types::PyDict};
 use tokio::time::timeout;
@@ -20,6 +20,7 @@ use super::{
     lane::Lane,
     outgoing::{self, Outgoing},
     runtime,
+    tls::Tls,
 };
 use crate::{server, settings::config};
 
@@ -48,18 +49,20 @@ impl Server {
 #[pymethods]
 impl Server {
     #[new]
-    #[pyo3(signature = (listen, forward, config, mirror=None, stages=(Vec::new(), Vec::new(), None)))]
+    #[pyo3(signature = (listen, forward, config, beside=(None, None), stages=(Vec::new(), Vec::new(), None)))]
     fn new(
         py: Python<'_>,
         listen: (String, Option<u16>),
         forward: Option<&Forward>,
         config: &Config,
-        mirror: Option<&Forward>,
+        beside: (Option<PyRef<'_, Forward>>, Option<PyRef<'_, Tls>>),
         stages: (Vec<PyRef<'_, Filter>>, Vec<PyRef<'_, Fault>>, Option<u64>),
     ) -> PyResult<Self> {
         let (host, port) = listen;
         let listen = convert::address(py, &host, port)?;
         let mut config = config.over(config::Config::new(listen, forward.map(|forward| forward.0.clone())));
+        let (mirror, tls) = beside;
+        config.tls = tls.map(|tls| Arc::clone(&tls.0));
         config.mirror = mirror.map(|mirror| mirror.0.clone());
         let (filters, faults, seed) = stages;
         (config.filters, config.faults, config.seed) = (filters::list(&filters), faults::list(&faults), seed);

@@ -12,14 +12,12 @@ use super::{
 use crate::{
     io::{
         deadline::{self, Deadline},
-        errno::{is_gone, is_reset},
         stream::{Socket, Stream},
     },
     live::shared::Shared,
     settings::config::Timeouts,
     words::{
         direction::{Direction, Side},
-        error::reason_text,
         outcome::{CloseReason, Outcome},
         stats::Meter,
     },
@@ -196,14 +194,8 @@ fn failure(relay: &Relay<'_>) -> Outcome {
     if let Some(cause) = relay.order.shared.cause() {
         return cause.clone();
     }
-    let (reset, lost, side) = match relay.failed_first {
-        Side::Client => (CloseReason::ClientReset, CloseReason::ClientLost, "client"),
-        Side::Upstream => (CloseReason::UpstreamReset, CloseReason::UpstreamLost, "upstream"),
-    };
     match &relay.failures[relay.failed_first] {
-        Some(error) if is_reset(error) => Outcome::explained(reset, format!("the {side} reset the connection")),
-        Some(error) if is_gone(error) => Outcome::explained(lost, format!("the {side} is gone: {}", reason_text(error))),
-        Some(error) => Outcome::explained(lost, format!("the socket of the {side} failed: {}", reason_text(error))),
+        Some(error) => Outcome::from_side(relay.failed_first, error),
         None => Outcome::plain(CloseReason::InternalError),
     }
 }

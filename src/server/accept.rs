@@ -50,7 +50,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) fn spawn(state: Arc<ServerState>, entrance: Entrance, workers: Workers) {
     let (runtime, seat) = workers.seat();
     let announce = AnnounceOnDrop(Arc::clone(&state));
-    let upkeep = state.config(|config| config.upkeep);
+    let (upkeep, tls) = state.config(|config| (config.upkeep, config.tls.clone()));
     let listening = workers.commons().hops.listen(&state.shared.address);
     runtime.spawn(async move {
         let _announce = announce;
@@ -63,7 +63,7 @@ pub(crate) fn spawn(state: Arc<ServerState>, entrance: Entrance, workers: Worker
         tokio::select! {
             biased;
             () = life => {}
-            () = upkeep::run(&state.shared.registry, upkeep) => {}
+            () = upkeep::run(&state.shared, tls, upkeep) => {}
         }
         log::info!(target: log_target::LISTENER, "{}: closed", state.shared.address);
         drop(seat);

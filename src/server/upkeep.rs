@@ -1,14 +1,15 @@
-//! Periodic work of a server: checks of its connections, and memory after a burst.
+//! Periodic work of a server: checks of its connections, certificates that were renewed, and memory after a burst.
 
-use std::time::Duration;
+use std::{sync::Arc, thread, time::Duration};
 
-use tokio::time::sleep;
+use tokio::{sync::oneshot, time::sleep};
 
-use crate::{io::sys::Ticks, live::registry::Registry, threads::reclaim::Burst};
+use crate::{connection::context::ServerShared, io::sys::Ticks, threads::reclaim::Burst, tls::terminate::Tls, words::log_target};
 
-/// Every `interval`, asks each connection to check its peers, and returns memory to the system after a burst. Never
-/// completes. Where the system has no such clock there is nothing to check.
-pub(crate) async fn run(registry: &Registry, interval: Duration) {
+/// Every `interval`, asks each connection to check its peers, reads certificates again that have changed, and returns memory
+/// to the system after a burst. Never completes. Where the system has no such clock there is nothing to check.
+pub(crate) async fn run(shared: &ServerShared, tls: Option<Arc<Tls>>, interval: Duration) {
+    let registry = &shared.registry;
     let ticks = Ticks::every(interval).ok();
     let mut burst = Burst::default();
     loop {
@@ -18,7 +19,29 @@ pub(crate) async fn run(registry: &Registry, interval: Duration) {
             _ => sleep(interval).await,
         }
         registry.check_peers();
+        if let Some(tls) = &tls {
+            reload(shared, tls).await;
+        }
         let (live, peak) = registry.live_and_peak();
         burst.look(live, peak);
+    }
+}
+
+/// Reads certificates again that have changed, on a thread of its own: a file may have to be waited for. Where the system
+/// refuses the thread, the next round tries again.
+async fn reload(shared: &ServerShared, tls: &Arc<Tls>) {
+    let (tls, (done, reloaded)) = (Arc::clone(tls), oneshot::channel());
+    let read = move || drop(done.send(tls.reload_if_changed()));
+    if thread::Builder::new().name("interpose-certs".to_owned()).spawn(read).is_err() {
+        return;
+    }
+    match reloaded.await {
+        Ok(Some(Ok(()))) => {
+            log::info!(target: log_target::LISTENER, "{}: the certificates have changed; new clients get the new ones", shared.address);
+        }
+        Ok(Some(Err(error))) => {
+            log::error!(target: log_target::LISTENER, "{}: the changed certificates are not used, and the old ones stay: {error}", shared.address);
+        }
+        Ok(None) | Err(_) => {}
     }
 }

@@ -1,13 +1,15 @@
 //! A server's settings and their defaults.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     inspect::{faults::set::Faults, filters::Filters},
-    settings::forward::{Forward, check_limit},
+    settings::forward::Forward,
+    tls::terminate::Tls,
     words::{
         addr::Address,
         error::{Error, ErrorKind},
+        time_limit,
     },
 };
 
@@ -157,6 +159,8 @@ pub struct Config {
     pub relay: Relay,
     /// The bounds of `on_preread`.
     pub preread: Preread,
+    /// The TLS that is spoken with the clients; none if `None`.
+    pub tls: Option<Arc<Tls>>,
     /// Native stages that watch or change what passes, in their order.
     pub filters: Filters,
     /// Faults, the last stages, in their order.
@@ -196,6 +200,7 @@ impl Config {
             listening: Listen::default(),
             relay: Relay::default(),
             preread: Preread::default(),
+            tls: None,
             filters: Filters::default(),
             faults: Faults::default(),
             seed: None,
@@ -240,7 +245,7 @@ impl Config {
         if self.relay.inspect_limit == Some(0) {
             return wrong("inspect_limit: 0 would show nothing; give at least 1, or None for no limit");
         }
-        timeouts.iter().try_for_each(|(name, value)| value.map_or(Ok(()), |value| check_limit(name, value)))?;
+        timeouts.iter().try_for_each(|(name, value)| value.map_or(Ok(()), |value| time_limit::check(name, value)))?;
         if !(1..=MOST_CHUNK).contains(&self.relay.chunk) {
             return wrong("buffer_size: it is not between 1 and 262,144 bytes; give 262,144 unless there is a reason");
         }

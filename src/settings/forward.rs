@@ -2,13 +2,14 @@
 
 use std::{iter, mem, net::IpAddr, time::Duration};
 
-use crate::words::{
-    addr::Address,
-    error::{Error, ErrorKind},
+use crate::{
+    tls::originate::TlsUpstream,
+    words::{
+        addr::Address,
+        error::{Error, ErrorKind},
+        time_limit::{self, LONGEST},
+    },
 };
-
-/// The longest limit that any clock can add to its current time.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Maximum number of targets of one forward, the first included: a round of attempts has an end.
 pub const MOST_TARGETS: usize = 16;
@@ -25,6 +26,8 @@ pub struct Forward {
     /// Targets that are tried in this order when the first cannot be connected, each within its own limits. They have no
     /// fallback and no retry of their own; [`or_else`](Self::or_else) flattens them.
     pub fallback: Vec<Forward>,
+    /// The TLS that is spoken with the upstream; none if `None`.
+    pub tls: Option<TlsUpstream>,
     /// How long all targets are tried again, with growing pauses, when none can be connected. `None` tries each once.
     pub retry: Option<Duration>,
 }
@@ -33,7 +36,7 @@ impl Forward {
     /// Returns a target with the default settings: 10 seconds to connect, from any address, tried once.
     pub fn to(address: impl Into<Address>) -> Self {
         let (connect_timeout, fallback) = (Duration::from_secs(10), Vec::new());
-        Self { address: address.into(), connect_timeout, source: None, fallback, retry: None }
+        Self { address: address.into(), connect_timeout, source: None, fallback, tls: None, retry: None }
     }
 
     /// Adds a target that is tried when those before it cannot be connected; its own fallbacks follow it.
@@ -74,7 +77,10 @@ impl Forward {
             if let Address::Descriptor(_) = address {
                 return wrong(format!("{name} {address}: a descriptor is for listening; give the address of the upstream"));
             }
-            check_limit("connect_timeout", target.connect_timeout)?;
+            time_limit::check("connect_timeout", target.connect_timeout)?;
+            if let Some(tls) = &target.tls {
+                tls.check(address.host())?;
+            }
             if self.targets().take(at).any(|other| (&other.address, other.source) == (address, target.source)) {
                 return wrong(format!("fallback: {address} is a target already; each is tried once a round, so leave one out"));
             }
@@ -92,15 +98,5 @@ impl Forward {
             }
             _ => Ok(()),
         }
-    }
-}
-
-/// Refuses a time limit that would end everything at once, or that no clock can represent.
-pub(crate) fn check_limit(name: &str, limit: Duration) -> Result<(), Error> {
-    let wrong = |why: &str| Err(Error::new(ErrorKind::Config, format!("{name}: {why}, or None for no limit")));
-    match limit {
-        limit if limit > LONGEST => wrong("more than 100 years cannot be counted; give less"),
-        Duration::ZERO => wrong("0 seconds would end every connection; give more"),
-        _ => Ok(()),
     }
 }

@@ -48,6 +48,14 @@ pub enum Address {
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 impl Address {
+    /// Returns the host, as it was given; `None` for a Unix socket and a descriptor.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Inet { host, .. } => Some(host),
+            Self::Unix(_) | Self::Descriptor(_) => None,
+        }
+    }
+
     /// Returns the IP address, if the host is one.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {

@@ -20,6 +20,10 @@ pub enum ErrorKind {
     Stopped,
     /// The upstream cannot be connected.
     Connect,
+    /// A certificate, a key or a setting of TLS cannot be used.
+    Tls,
+    /// A file of TLS cannot be read or written.
+    TlsFile,
     /// The machine refused a thread, a descriptor or memory for the runtime.
     Runtime,
 }

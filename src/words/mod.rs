@@ -11,3 +11,4 @@ pub mod outcome;
 pub mod pieces;
 pub mod stats;
 pub(crate) mod throttle;
+pub(crate) mod time_limit;

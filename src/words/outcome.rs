@@ -30,6 +30,16 @@ close_reasons! {
     ClientLost = "client_lost",
     /// The kernel gave the upstream up: keepalive or retransmission ran out, or the route went away.
     UpstreamLost = "upstream_lost",
+    /// The client ended its TLS stream without the notice of its end (close_notify): the rest may be missing.
+    ClientTruncated = "client_truncated",
+    /// The upstream ended its TLS stream without the notice of its end (close_notify): the rest may be missing.
+    UpstreamTruncated = "upstream_truncated",
+    /// TLS with the client failed; the connection's error names the alert, or says what was wrong.
+    ClientTlsFailed = "client_tls_failed",
+    /// TLS with the upstream failed; the connection's error names the alert, or says what was wrong.
+    UpstreamTlsFailed = "upstream_tls_failed",
+    /// A side had not finished its TLS handshake within its limit.
+    HandshakeTimeout = "handshake_timeout",
     /// One direction had ended and nothing moved in the other for `Timeouts::half_close`.
     HalfCloseTimeout = "half_close_timeout",
     /// Nothing moved in either direction for `Timeouts::idle`.

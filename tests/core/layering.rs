@@ -17,7 +17,7 @@ mod use_graph;
 /// A folder is a layer. From the lowest to the highest; a file may use its own layer and lower ones.
 #[rustfmt::skip]
 const LAYERS: &[&str] = &[
-    "words", "wire", "matching", "taps", "inspect", "settings", "io", "threads", "live", "hooks", "relay", "connection",
+    "words", "wire", "matching", "taps", "inspect", "tls", "settings", "io", "threads", "live", "hooks", "relay", "connection",
     "server", "python",
 ];
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import errno
 import pickle
+import ssl
 
 import interpose
 import pytest
@@ -36,6 +37,8 @@ BASES: dict[str, type[BaseException]] = {
     "SendBufferFullError": BlockingIOError,
     "SendTimeoutError": TimeoutError,
     "ServerStoppedError": RuntimeError,
+    "TlsError": ssl.SSLError,
+    "TlsFileError": OSError,
     "WaitTimeoutError": TimeoutError,
 }
 

@@ -47,6 +47,7 @@ OTHERS: dict[str, tuple[object, str]] = {
     "Size": (77, "77B"),
     "FileName": ("x.toml", "x.toml"),
     "LocalAddress": ("192.0.2.9", "192.0.2.9"),
+    "ServerName": ("a.example", "a.example"),
     "Target": ("192.0.2.9:9", "192.0.2.9:9"),
     "Targets": (("192.0.2.9:9",), "192.0.2.9:9"),
     "Texts": (("a=1",), "a=1"),

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 
-from .._addresses import SocketName, address_text, unix_path
+from .._addresses import SocketName, address_text, unix_path, without_tls
 from .._exceptions import ConfigError, printable
 from .._forward import Forward
 from .._groups import Listen
@@ -41,9 +41,10 @@ def run(words: Sequence[str]) -> int:
         check_scripts(listener.scripts)
         listener.misbehaving()
         listener.check_filters()
+        listener.check_tls()
     wrong = 0
     for listener in options.listeners:
-        say(f"{printable(listener.address)} -> {address_text(listener.forward.address)}")
+        say(f"{printable(listener.address)} -> {listener.target_text}")
         for line, is_wrong in (*_occupied(listener, options.command.config), *_looked_up(listener)):
             wrong += is_wrong
             say(f"  {line}")
@@ -83,7 +84,7 @@ def _looked_up(listener: Listener) -> Iterator[tuple[str, bool]]:
     targets: list[tuple[str, SocketName]] = [("forward_to", listener.forward.address)]
     targets += [("fallback", one.address) for one in listener.forward.fallback]
     if listener.server.mirror_to is not None:
-        targets.append(("mirror_to", _split(listener.server.mirror_to)))
+        targets.append(("mirror_to", _split(without_tls(listener.server.mirror_to)[0])))
     if isinstance(own, str):
         yield f"listen: {own}", True
     for name, address in targets:
@@ -105,7 +106,7 @@ def _targets(listener: Listener) -> Iterator[tuple[str, Forward]]:
     for one in listener.forward.fallback:
         yield f"fallback {address_text(one.address)}", one
     if listener.server.mirror_to is not None:
-        yield "mirror_to", Forward(listener.server.mirror_to)
+        yield "mirror_to", Forward(without_tls(listener.server.mirror_to)[0])
 
 
 def _check_own(words: Sequence[str]) -> None:
@@ -146,7 +147,7 @@ def _explained(options: Options) -> Iterator[str]:
     yield from _lines("the command", options.values, ["command"])
     groups = [group.name for group in GROUPS if group.name != "command"]
     for listener in options.listeners:
-        title = f"{printable(listener.address)} -> {address_text(listener.forward.address)}"
+        title = f"{printable(listener.address)} -> {listener.target_text}"
         yield from _lines(
             f"{title}{f', {printable(listener.place)}' if listener.place else ''}", listener.values, groups
         )

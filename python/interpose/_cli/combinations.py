@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn, Protocol
 
 from .._exceptions import ConfigError, printable
-from .._groups import Capturing, CommandSettings, Looking, ScriptSettings
+from .._groups import Capturing, CommandSettings, Looking, Originating, ScriptSettings, ServerSettings, Terminating
 from .._settings_and_help import Setting, rows_of
-from .given import OPTION, Values
+from .given import LISTENER, OPTION, VARIABLE, Values
 
 STANDARD_OUTPUT = "-"
 """The file name that stands for it."""
@@ -38,6 +38,31 @@ class Chosen(Protocol):
         """Return where its packets go."""
         ...
 
+    @property
+    def server(self) -> ServerSettings:
+        """Return where the copy of what clients send goes."""
+        ...
+
+    @property
+    def tls(self) -> Terminating:
+        """Return the TLS with clients."""
+        ...
+
+    @property
+    def upstream(self) -> Originating:
+        """Return the TLS with its targets."""
+        ...
+
+    @property
+    def is_secure(self) -> bool:
+        """Return whether TLS is spoken with TARGET."""
+        ...
+
+    @property
+    def target_text(self) -> str:
+        """Return TARGET."""
+        ...
+
 
 def shows_on_standard_output(looking: Looking) -> bool:
     """Return whether standard output has what passes."""
@@ -53,6 +78,8 @@ def check(listeners: Sequence[Chosen], command: CommandSettings, values: Values,
     if not listeners:
         _check_lonely(values)
     _check_set(listeners)
+    for one in listeners:
+        _check_tls(one)
     captured: dict[str, Capturing] = {}
     for one in listeners:
         path = one.capture.file
@@ -83,6 +110,30 @@ def _check_set(listeners: Sequence[Chosen]) -> None:
     for one in listeners:
         if one.scripts.set:
             _refuse(one.values, _row("scripts", "set"), "there is no script that has options; add --script FILE")
+
+
+def _check_tls(one: Chosen) -> None:
+    """Raise ConfigError for settings of TLS that say nothing, or contradict each other."""
+    given = [row for row, value in one.values.items() if value.rank in (LISTENER, OPTION)]
+    keylog = _row("tls", "keylog")
+    if keylog in one.values and one.values[keylog].rank == VARIABLE:
+        _refuse(one.values, keylog, "secrets are not written for a variable alone; give --keylog FILE, or unset it")
+    has_upstream = one.is_secure or (one.server.mirror_to or "").startswith("tls://")
+    for row in given:
+        if row is keylog and not (one.tls.cert or has_upstream):
+            _refuse(one.values, row, "nothing here speaks TLS; add --tls-cert FILE, or write tls:// before TARGET")
+        if row.group == "tls" and row is not keylog and not one.tls.cert:
+            _refuse(one.values, row, "there is no certificate; add --tls-cert FILE")
+        if row.group == "upstream" and not has_upstream:
+            _refuse(one.values, row, f"TLS is not spoken with TARGET; write tls://{one.target_text}")
+    certs, keys = len(one.tls.cert), len(one.tls.key)
+    if certs and keys not in (0, certs):
+        why = f"there are {keys} keys for {certs} certificates; give one for each, in their order, or none"
+        _refuse(one.values, _row("tls", "key"), why)
+    if one.upstream.key is not None and one.upstream.cert is None:
+        _refuse(one.values, _row("upstream", "key"), "there is no certificate for it; add --upstream-cert FILE")
+    if one.upstream.insecure and one.upstream.ca is not None:
+        _refuse(one.values, _row("upstream", "insecure"), "--upstream-ca is not looked at then; leave one of them out")
 
 
 def _shows_in(looking: Looking, path: str) -> bool:

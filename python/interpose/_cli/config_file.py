@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
 from .. import _native
-from .._addresses import host_text
+from .._addresses import host_text, without_tls
 from .._exceptions import InterposeError, printable
 from .._kinds import Switch
 from .._names import SERVER_ARGUMENTS, nearest
@@ -84,7 +84,7 @@ def _address(text: FileText, name: str, value: object, path: Keys) -> str | None
         address = host_text(name, value)
         if name == "listen":
             address = listen_address(address)
-        _native.parse_address(numbered(address))
+        _native.parse_address(numbered(without_tls(address)[0] if name == "forward_to" else address))
     except InterposeError as error:
         words = str(error)
         text.refuse((*path, name), words if words.startswith(name) else f"{name}: {words}", of_value=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import _native
-from .._addresses import address_text, host_text
+from .._addresses import address_text, host_text, without_tls
 from .._exceptions import BindError, ConfigError, InterposeError, ResolveError, printable
 from .._forward import Forward
 from .._groups import (
@@ -21,9 +21,11 @@ from .._groups import (
     Listen,
     Looking,
     Misbehaving,
+    Originating,
     Relay,
     ScriptSettings,
     ServerSettings,
+    Terminating,
     Timeouts,
 )
 from .._kinds import Switch
@@ -60,6 +62,10 @@ class Listener:
     looking: Looking = field(default_factory=Looking)
     capture: Capturing = field(default_factory=Capturing)
     faults: Misbehaving = field(default_factory=Misbehaving)
+    tls: Terminating = field(default_factory=Terminating)
+    upstream: Originating = field(default_factory=Originating)
+    is_secure: bool = False
+    """True if TLS is spoken with TARGET."""
     before: tuple[Filter, ...] = field(default=(), compare=False, repr=False)
     """Filters before all that the settings mean."""
     values: Values = field(default_factory=dict[Setting, Given], compare=False, repr=False)
@@ -68,7 +74,12 @@ class Listener:
     @property
     def what(self) -> str:
         """Return the words for the first line, behind the address."""
-        return f"forwarding to {address_text(self.forward.address)}"
+        return f"{'with TLS, ' if self.tls.cert else ''}forwarding to {self.target_text}"
+
+    @property
+    def target_text(self) -> str:
+        """Return TARGET as one writes it."""
+        return f"{'tls://' if self.is_secure else ''}{address_text(self.forward.address)}"
 
     @property
     def shows(self) -> bool:
@@ -97,8 +108,8 @@ class Listener:
         return bind(
             self.scripts,
             self.address,
-            forward_to=self.forward,
-            mirror_to=self.server.mirror_to,
+            forward_to=self.target(),
+            mirror_to=self.mirror(),
             timeouts=self.timeouts,
             limits=self.limits,
             listen=self.listen,
@@ -106,8 +117,39 @@ class Listener:
             callbacks=self.callbacks,
             filters=self.filters(),
             framing=self._framing(),
+            **self._tls(),
             **self.misbehaving(),
         )
+
+    def _tls(self) -> dict[str, Any]:
+        """Return the TLS with clients, made of its files; or raise ConfigError."""
+        if not self.tls.cert:
+            return {}
+        from .tls import tls_of
+
+        with placed(self.values):
+            return {"tls": tls_of(self.tls)}
+
+    def target(self) -> Forward:
+        """Return where clients go, with the TLS that is spoken there. Raises ConfigError."""
+        return self._secured(self.forward) if self.is_secure else self.forward
+
+    def mirror(self) -> Forward | str | None:
+        """Return where a copy of what clients send goes, as target() does."""
+        address, is_secure = without_tls(self.server.mirror_to or "")
+        return self._secured(Forward(address)) if is_secure else self.server.mirror_to
+
+    def _secured(self, forward: Forward) -> Forward:
+        from .tls import secured
+
+        with placed(self.values):
+            return secured(forward, self.upstream, self.tls.keylog)
+
+    def check_tls(self) -> None:
+        """Raise ConfigError where the files of TLS will not do."""
+        self._tls()
+        self.target()
+        self.mirror()
 
     def misbehaving(self) -> dict[str, Any]:
         """Return the faults of the server and their seed, or raise ConfigError."""
@@ -232,16 +274,22 @@ def _listener(address: str, target: str, values: Values, place: str = "") -> Lis
         # The seed is for the toxics, then.
         groups["faults"] = Misbehaving()
     connecting = groups.pop("forward")
+    plain, is_secure = without_tls(target)
+    fallback = [without_tls(one) for one in connecting.fallback]
+    if alone := [one for one, has_tls in fallback if has_tls and not is_secure]:
+        raise ConfigError(
+            f"--fallback: tls://{alone[0]} has TLS and TARGET has none; write tls:// before TARGET, which is for all"
+        )
     forward = Forward(
-        target,
+        plain,
         connect_timeout=connecting.connect_timeout,
         source=connecting.source,
-        fallback=connecting.fallback,
+        fallback=[one for one, _ in fallback],
         retry=connecting.retry,
     )
     if forward.address[1] == 0:
         raise ConfigError(f"TARGET: {target!r} has port 0, which no one listens on; give the port of the upstream")
-    return Listener(address=address, forward=forward, values=values, place=place, **groups)
+    return Listener(address=address, forward=forward, is_secure=is_secure, values=values, place=place, **groups)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .._filter import Filter
 
 # The groups that a server takes while it runs; the others are fixed once it listens.
-_LIVE = ("forward", "server", "timeouts", "limits")
+_LIVE = ("forward", "server", "upstream", "timeouts", "limits")
 _SHOWING = ("looking", "capture")
 _LIVE_OF_COMMAND = ("on_reload", "drain", "verbose", "quiet")
 _FIXED = "; that is fixed while it listens: start again for it"
@@ -125,8 +125,8 @@ def _names(listeners: Sequence[Listener]) -> list[tuple[str, int]]:
 def _compared(before: Listener, server: TheServer, after: Listener) -> _Change:
     where = address_text(server.address)
     lines: list[str] = []
-    if before.forward.address != after.forward.address:
-        lines.append(f"{where}: forward_to: {before.what} -> {after.what}".replace("forwarding to ", ""))
+    if before.target_text != after.target_text:
+        lines.append(f"{where}: forward_to: {before.target_text} -> {after.target_text}")
     lines += _differences(f"{where}: ", before.values, after.values, _LIVE)
     late = {group.name: _FIXED for group in GROUPS if group.name not in (*_LIVE, *_SHOWING, "command")}
     if before.cuts != after.cuts:
@@ -193,8 +193,8 @@ def _put_in_force(changes: Sequence[_Change]) -> None:
 def _set(server: TheServer, listener: Listener, filters: list[Filter] | None) -> None:
     if filters is not None:
         put_filters(server, filters)
-    server.forward_to = listener.forward
-    server.mirror_to = listener.server.mirror_to
+    server.forward_to = listener.target()
+    server.mirror_to = listener.mirror()
     server.timeouts = listener.timeouts
     server.limits = listener.limits
 

@@ -42,6 +42,11 @@ _ELSEWHERE = {
     **dict.fromkeys(
         ("--conf", "--configuration", "--config-file", "--settings", "-f", "--file"), "write --config FILE"
     ),
+    **dict.fromkeys(("--tls", "--ssl", "--cert", "--certificate", "--pem"), "write --tls-cert FILE"),
+    **dict.fromkeys(("--key", "--private-key"), "write --tls-key FILE, or --upstream-key FILE"),
+    **dict.fromkeys(("--ca", "--cafile", "--cacert"), "write --upstream-ca FILE, or --tls-client-ca FILE for clients"),
+    **dict.fromkeys(("-k", "--insecure", "--no-verify"), "write --upstream-insecure"),
+    "--alpn": "write --tls-alpn NAME, or --upstream-alpn NAME",
     "--timeout": "write " + " or ".join(row.flag for row in rows_of() if row.flag.endswith("-timeout")),
 }
 _WORDS = {

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `socket` | a connected socket, TCP or Unix; `fault` and `traffic` say whose its errors are, and how much is under way |
 //! | `prefixed` | a socket behind bytes that were read from it before |
+//! | `tls` | TLS over a socket |
 //! | `nowhere` | no socket: takes everything |
 //! | `unregistered` | a stream of any kind between two threads |
 //!
@@ -19,6 +20,7 @@ mod nowhere;
 pub(crate) mod pair;
 mod prefixed;
 mod socket;
+mod tls;
 mod traffic;
 mod unregistered;
 
@@ -30,10 +32,11 @@ use std::{
 
 use bytes::{BufMut, Bytes};
 
-use self::{nowhere::Nowhere, prefixed::Prefixed, unregistered::Bare};
+use self::{nowhere::Nowhere, prefixed::Prefixed, tls::Tls, unregistered::Bare};
 pub(crate) use self::{socket::Socket, unregistered::Unregistered};
 use super::registered::Registered;
 pub(crate) use super::sys::splice_pipe;
+use crate::tls::{description::Description, session::Session};
 
 /// One side of a connection, registered with the runtime of the thread that made it. The drop closes it: with FIN, or with
 /// RST after [`abort_on_close`](Self::abort_on_close).
@@ -45,6 +48,8 @@ enum Kind {
     Socket(Socket),
     /// Boxed: few connections have a prefix, and not for long.
     Prefixed(Box<Prefixed>),
+    /// Boxed, so that a stream without TLS has no memory for it.
+    Tls(Box<Tls>),
     Nowhere(Nowhere),
 }
 
@@ -69,6 +74,9 @@ impl Unregistered {
             Bare::Socket { socket, is_tcp } => Kind::Socket(Registered::new(socket, is_tcp)?.into()),
             Bare::Prefixed { socket, is_tcp, prefix } => {
                 Kind::Prefixed(Box::new(Prefixed::new(*prefix, Registered::new(socket, is_tcp)?.into())))
+            }
+            Bare::Tls { socket, is_tcp, inner } => {
+                Kind::Tls(Box::new(Tls::from_parts(Registered::new(socket, is_tcp)?.into(), *inner)))
             }
             Bare::Nowhere(nowhere) => Kind::Nowhere(nowhere),
         }))
@@ -97,8 +105,43 @@ impl Stream {
                 prefixed.unread(&bytes);
                 self.0 = Kind::Prefixed(prefixed);
             }
+            Kind::Tls(mut tls) => {
+                tls.unread(&bytes);
+                self.0 = Kind::Tls(tls);
+            }
             // Nothing is ever read from it.
             nowhere @ Kind::Nowhere(_) => self.0 = nowhere,
+        }
+    }
+
+    /// Puts TLS over the socket, and completes once the handshake is done: what is read and written from then on is what the
+    /// session protects. After a failure the stream is of no use but to be aborted.
+    pub(crate) async fn start_tls(&mut self, mut session: Session) -> io::Result<()> {
+        let socket = match mem::replace(&mut self.0, Kind::Nowhere(Nowhere::Open)) {
+            Kind::Socket(socket) => socket,
+            Kind::Prefixed(prefixed) => {
+                let (prefix, socket) = prefixed.into_parts();
+                session.begin_with(prefix);
+                socket
+            }
+            other @ (Kind::Tls(_) | Kind::Nowhere(_)) => {
+                self.0 = other;
+                return Err(io::ErrorKind::Unsupported.into());
+            }
+        };
+        let tls = Box::new(Tls::new(socket, session));
+        self.0 = Kind::Tls(tls);
+        match &mut self.0 {
+            Kind::Tls(tls) => tls.handshake().await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the properties of the stream's TLS; `None` without.
+    pub(crate) fn tls(&self) -> Option<Description> {
+        match &self.0 {
+            Kind::Tls(tls) => Some(tls.session().description()),
+            _ => None,
         }
     }
 
@@ -112,6 +155,7 @@ impl Stream {
         match &mut self.0 {
             Kind::Socket(socket) => socket.poll_read(cx, buf),
             Kind::Nowhere(nowhere) => nowhere.poll_read(),
+            Kind::Tls(tls) => tls.poll_receive(cx, &mut &mut *buf),
             Kind::Prefixed(prefixed) => {
                 let read = prefixed.take(buf);
                 self.drop_empty_prefix();
@@ -125,6 +169,7 @@ impl Stream {
         match &mut self.0 {
             Kind::Socket(socket) => socket.poll_receive(cx, buf),
             Kind::Nowhere(nowhere) => nowhere.poll_read(),
+            Kind::Tls(tls) => tls.poll_receive(cx, buf),
             Kind::Prefixed(prefixed) => {
                 let read = prefixed.put(buf);
                 self.drop_empty_prefix();
@@ -138,10 +183,13 @@ impl Stream {
     ///
     /// Pending while there is no room; the task is woken once there is, or once the connection has failed. A write to a
     /// closed connection is an error, never a signal.
+    ///
+    /// After a pending write the next begins with the same bytes: a part of them may be encrypted already.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.0 {
             Kind::Socket(socket) => socket.poll_write(cx, data),
             Kind::Prefixed(prefixed) => prefixed.socket.poll_write(cx, data),
+            Kind::Tls(tls) => tls.poll_write_pieces(cx, &[IoSlice::new(data)]),
             Kind::Nowhere(_) => Poll::Ready(Ok(data.len())),
         }
     }
@@ -151,6 +199,7 @@ impl Stream {
         match &mut self.0 {
             Kind::Socket(socket) => socket.poll_write_pieces(cx, pieces),
             Kind::Prefixed(prefixed) => prefixed.socket.poll_write_pieces(cx, pieces),
+            Kind::Tls(tls) => tls.poll_write_pieces(cx, pieces),
             Kind::Nowhere(_) => Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum())),
         }
     }
@@ -159,10 +208,11 @@ impl Stream {
     /// is ready: an end may be bytes of its own, for which there must be room. Nothing is written from the first call on.
     ///
     /// An error is the failure of the connection. After [`abort_on_close`](Self::abort_on_close) there is no orderly end.
-    pub(crate) fn poll_end(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.0 {
             Kind::Socket(socket) => Poll::Ready(socket.end()),
             Kind::Prefixed(prefixed) => Poll::Ready(prefixed.socket.end()),
+            Kind::Tls(tls) => tls.poll_end(cx),
             Kind::Nowhere(nowhere) => {
                 nowhere.end();
                 Poll::Ready(Ok(()))
@@ -176,7 +226,12 @@ impl Stream {
     /// An end in order both ways is no failure, and bytes may be left to be read after one. Pending while a write waits for
     /// room: that write finds the failure.
     pub(crate) fn poll_failure(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        self.transport().map_or(Poll::Pending, |socket| socket.poll_failure(cx))
+        match &self.0 {
+            Kind::Socket(socket) => socket.poll_failure(cx),
+            Kind::Prefixed(prefixed) => prefixed.socket.poll_failure(cx),
+            Kind::Tls(tls) => tls.poll_failure(cx),
+            Kind::Nowhere(_) => Poll::Pending,
+        }
     }
 
     /// Makes the coming close an abort: RST, and bytes that the kernel still holds are dropped. A Unix socket has no RST;
@@ -201,6 +256,11 @@ impl Stream {
                 let (socket, is_tcp) = socket.detach()?;
                 Bare::Prefixed { socket, is_tcp, prefix: Box::new(prefix) }
             }
+            Kind::Tls(tls) => {
+                let (socket, inner) = tls.into_parts();
+                let (socket, is_tcp) = socket.detach()?;
+                Bare::Tls { socket, is_tcp, inner: Box::new(inner) }
+            }
             Kind::Nowhere(nowhere) => Bare::Nowhere(nowhere),
         };
         Ok(bare.into())
@@ -224,6 +284,7 @@ impl Stream {
         match &self.0 {
             Kind::Socket(socket) => socket.has_unread(),
             Kind::Prefixed(_) => true,
+            Kind::Tls(tls) => tls.has_unread(),
             Kind::Nowhere(_) => false,
         }
     }
@@ -234,6 +295,7 @@ impl Stream {
         match &self.0 {
             Kind::Socket(socket) => socket.has_unread_bytes(),
             Kind::Prefixed(prefixed) => !prefixed.is_empty() || prefixed.socket.has_unread_bytes(),
+            Kind::Tls(tls) => tls.has_unread_bytes(),
             Kind::Nowhere(_) => false,
         }
     }
@@ -244,11 +306,11 @@ impl Stream {
     }
 
     /// Returns the socket if the bytes on it are the bytes of the stream, so that they may be moved past the stream. `None`
-    /// without a socket, and while bytes wait in front of it.
+    /// without a socket, while bytes wait in front of it, and with TLS.
     pub(crate) fn raw(&mut self) -> Option<&mut Socket> {
         match &mut self.0 {
             Kind::Socket(socket) => Some(socket),
-            Kind::Prefixed(_) | Kind::Nowhere(_) => None,
+            Kind::Prefixed(_) | Kind::Tls(_) | Kind::Nowhere(_) => None,
         }
     }
 
@@ -258,6 +320,7 @@ impl Stream {
         match &self.0 {
             Kind::Socket(socket) => Some(socket),
             Kind::Prefixed(prefixed) => Some(&prefixed.socket),
+            Kind::Tls(tls) => Some(&tls.socket),
             Kind::Nowhere(_) => None,
         }
     }
@@ -266,6 +329,7 @@ impl Stream {
         match &mut self.0 {
             Kind::Socket(socket) => Some(socket),
             Kind::Prefixed(prefixed) => Some(&mut prefixed.socket),
+            Kind::Tls(tls) => Some(&mut tls.socket),
             Kind::Nowhere(_) => None,
         }
     }

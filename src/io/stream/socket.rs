@@ -187,6 +187,15 @@ impl Socket {
         (self.must_poll_kernel, self.blocked) = (true, false);
     }
 
+    /// Records that nobody waits for room any more: then [`poll_failure`](Self::poll_failure) reports a failure.
+    pub(super) fn forget_blocked_write(&mut self) {
+        self.blocked = false;
+    }
+
+    pub(super) fn is_aborted(&self) -> bool {
+        self.aborted
+    }
+
     /// Sends FIN. The kernel sends it after everything that was written.
     pub(super) fn end(&self) -> io::Result<()> {
         if self.aborted && self.is_tcp() {

@@ -5,7 +5,7 @@ use std::io;
 use bytes::Bytes;
 use socket2::Socket;
 
-use super::nowhere::Nowhere;
+use super::{nowhere::Nowhere, tls};
 use crate::io::last_close;
 
 /// A stream between two runtimes. Dropped in between, it is aborted.
@@ -17,6 +17,7 @@ pub(crate) struct Unregistered(Option<Bare>);
 pub(super) enum Bare {
     Socket { socket: Socket, is_tcp: bool },
     Prefixed { socket: Socket, is_tcp: bool, prefix: Box<Bytes> },
+    Tls { socket: Socket, is_tcp: bool, inner: Box<tls::Inner> },
     Nowhere(Nowhere),
 }
 
@@ -46,8 +47,8 @@ impl Unregistered {
     pub(super) fn into_socket(mut self) -> io::Result<Socket> {
         match self.take()? {
             Bare::Socket { socket, .. } => Ok(socket),
-            // The bytes that were read from the socket would be missing.
-            bare @ Bare::Prefixed { .. } => {
+            // The bytes that were read from the socket would be missing, and the session of one with TLS.
+            bare @ (Bare::Prefixed { .. } | Bare::Tls { .. }) => {
                 self.0 = Some(bare);
                 Err(io::ErrorKind::Unsupported.into())
             }
@@ -58,7 +59,9 @@ impl Unregistered {
 
 impl Drop for Unregistered {
     fn drop(&mut self) {
-        if let Some(Bare::Socket { socket, is_tcp } | Bare::Prefixed { socket, is_tcp, .. }) = &self.0 {
+        if let Some(Bare::Socket { socket, is_tcp } | Bare::Prefixed { socket, is_tcp, .. } | Bare::Tls { socket, is_tcp, .. }) =
+            &self.0
+        {
             last_close::reset(socket, *is_tcp);
         }
     }

@@ -134,10 +134,17 @@ impl Site {
         let _alone = self.pairing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut client = Peer::connect_with(self.running.address(), client_buffers);
         let connection = self.running.connection_of(client.name());
+        let (client_has_tls, upstream_has_tls) = self.rig.path.tls();
+        if client_has_tls {
+            client = client.with_tls();
+        }
         if self.rig.path == Path::Preread {
             client.send(PROLOGUE);
         }
         let mut upstream = self.upstream.accept();
+        if upstream_has_tls {
+            upstream = upstream.serving_tls();
+        }
         clamp(&upstream.socket(), upstream_buffers);
         until("the connection is open", || connection.state() == State::Open);
         if self.rig.path == Path::Preread {
@@ -303,6 +310,9 @@ path!(preread Path::Preread);
 path!(let_go Path::LetGo);
 path!(let_go_later Path::LetGoLater);
 path!(let_go_framed Path::LetGoFramed);
+path!(tls_client Path::TlsClient);
+path!(tls_upstream Path::TlsUpstream);
+path!(tls_both Path::TlsBoth);
 
 fn run(name: &str, path: Path, acting: Acting) {
     let case = CASES.iter().find(|case| case.name == name).unwrap();

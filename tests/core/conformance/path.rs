@@ -12,7 +12,7 @@ use interpose::{
 };
 
 use super::watching::{Later, LettingGo, WATCHING, Watching};
-use crate::support::{running::Running, tapped::tap_filters, upstreams::Echo};
+use crate::support::{running::Running, sessions::made, tapped::tap_filters, upstreams::Echo};
 
 /// How a server relays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,12 @@ pub enum Path {
     Mirrored,
     /// Nobody looks but a tap, before and behind the hook's place.
     Tapped,
+    /// Nobody looks, and the client speaks TLS with us.
+    TlsClient,
+    /// Nobody looks, and the upstream speaks TLS with us.
+    TlsUpstream,
+    /// Hooks on a lane see every chunk and every end, and both sides speak TLS with us: each session changes its thread.
+    TlsBoth,
 }
 
 /// The bytes that a client sends before each case, for the hook that decides by them. No case sees or counts them.
@@ -60,7 +66,15 @@ impl Path {
     pub const fn calls_hooks(self) -> bool {
         !matches!(
             self,
-            Path::Native | Path::Spliced | Path::Coalesced | Path::Staged | Path::Preread | Path::Mirrored | Path::Tapped
+            Path::Native
+                | Path::Spliced
+                | Path::Coalesced
+                | Path::Staged
+                | Path::Preread
+                | Path::Mirrored
+                | Path::Tapped
+                | Path::TlsClient
+                | Path::TlsUpstream
         )
     }
 
@@ -71,13 +85,26 @@ impl Path {
             Path::Native | Path::Spliced | Path::Coalesced | Path::Inspected | Path::Later | Path::FramedLater => 150,
             Path::Staged | Path::StagedOnLane | Path::Framed | Path::Replaced => 80,
             Path::Preread | Path::LetGo | Path::LetGoLater | Path::LetGoFramed | Path::Mirrored | Path::Tapped => 60,
+            Path::TlsClient | Path::TlsUpstream | Path::TlsBoth => 60,
         }
+    }
+
+    /// Returns true if the client speaks TLS, and true if the upstream does.
+    pub const fn tls(self) -> (bool, bool) {
+        (matches!(self, Path::TlsClient | Path::TlsBoth), matches!(self, Path::TlsUpstream | Path::TlsBoth))
     }
 
     /// Starts a server that relays in this way.
     pub fn start(self, mut config: Config) -> Running {
+        let (of_client, of_upstream) = self.tls();
+        if of_client {
+            config.tls = Some(Arc::clone(&made().tls));
+        }
+        if let Some(forward) = config.forward.as_mut().filter(|_| of_upstream) {
+            forward.tls = Some(made().upstream.clone());
+        }
         match self {
-            Path::Native => Running::start(config),
+            Path::Native | Path::TlsClient | Path::TlsUpstream => Running::start(config),
             Path::Spliced => {
                 config.relay.splice = Splice::Always;
                 Running::start(config)
@@ -86,7 +113,7 @@ impl Path {
                 (config.relay.splice, config.relay.coalesce) = (Splice::Always, Coalesce::Always);
                 Running::start(config)
             }
-            Path::Inspected => Running::start_hooked(config, Arc::new(Watching::default()), WATCHING),
+            Path::Inspected | Path::TlsBoth => Running::start_hooked(config, Arc::new(Watching::default()), WATCHING),
             Path::Mirrored => {
                 static ECHO: OnceLock<Echo> = OnceLock::new();
                 config.mirror = Some(Forward::to(ECHO.get_or_init(Echo::start).address()));

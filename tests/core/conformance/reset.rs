@@ -126,7 +126,9 @@ pub fn rs_03_reset_with_both_ways_full(rig: &Rig) {
     let (received, end) = far.receive_to_end(&mut Pattern::new(3));
     assert_eq!(end, End::Reset);
     assert!(received >= read, "{received} bytes arrived of {read} that were read before the reset");
-    assert!(received >= taken, "{received} bytes arrived of {taken} that our kernel had acknowledged");
+    // With TLS the count has heads of records in it, and the beginning of a record is of no use without its end.
+    let slack = if rig.path.tls() == (false, false) { 0 } else { 40_000 };
+    assert!(received + slack >= taken, "{received} bytes arrived of {taken} that our kernel had acknowledged");
     link.ends_with(CloseReason::ClientReset);
     assert_eq!(link.out(), whole(received));
     let back = link.back();

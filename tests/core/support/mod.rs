@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `peers` | `Peer`: a client or an upstream on a blocking socket; `until`, which waits for a condition; `DEADLINE` |
+//! | `sessions` | certificates made for one run, and the TLS of a peer |
 //! | `upstreams` | where a server forwards to: one that is accepted by hand, that echoes, refuses, or keeps silent |
 //! | `running` | a server that runs while a test does, its I/O threads and lanes, and how a connection has ended |
 //! | `pattern` | bytes that are known by their position, and random numbers from a seed |
@@ -23,5 +24,6 @@ pub mod pattern;
 pub mod peers;
 pub mod property;
 pub mod running;
+pub mod sessions;
 pub mod tapped;
 pub mod upstreams;

@@ -4,13 +4,14 @@ use std::{
     io::{self, ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
     os::{fd::OwnedFd, unix::net::UnixStream},
+    sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use super::{kernel, pattern::Pattern};
+use super::{kernel, pattern::Pattern, sessions::PeerSession};
 
 /// No wait of a test is longer. Far above what anything takes, because the machine may be busy.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -55,6 +56,7 @@ pub fn is_reset(error: &io::Error) -> bool {
 #[derive(Debug)]
 pub struct Peer {
     stream: TcpStream,
+    tls: Option<Arc<PeerSession>>,
 }
 
 impl Peer {
@@ -62,14 +64,40 @@ impl Peer {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream }
+        Self { stream, tls: None }
     }
 
     /// A Unix socket in a TCP socket's clothes: reading, writing, ending and timing out are the same calls.
     pub fn unix(stream: UnixStream) -> Self {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
-        Self { stream: OwnedFd::from(stream).into() }
+        Self { stream: OwnedFd::from(stream).into(), tls: None }
+    }
+
+    /// Shakes hands as a client, and speaks TLS from then on.
+    pub fn with_tls(self) -> Self {
+        let tls = Some(Arc::new(PeerSession::client(&self.stream).unwrap()));
+        Self { tls, ..self }
+    }
+
+    /// Shakes hands as a server, and speaks TLS from then on.
+    pub fn serving_tls(self) -> Self {
+        let tls = Some(Arc::new(PeerSession::server(&self.stream).unwrap()));
+        Self { tls, ..self }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &self.tls {
+            Some(tls) => tls.read(&self.stream, buffer),
+            None => self.stream.read(buffer),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.tls {
+            Some(tls) => tls.write(&self.stream, bytes),
+            None => self.stream.write(bytes),
+        }
     }
 
     pub fn connect(to: SocketAddr) -> Self {
@@ -97,7 +125,7 @@ impl Peer {
     }
 
     pub fn try_clone(&self) -> Self {
-        Self { stream: self.stream.try_clone().unwrap() }
+        Self { stream: self.stream.try_clone().unwrap(), tls: self.tls.clone() }
     }
 
     pub fn name(&self) -> SocketAddr {
@@ -117,11 +145,23 @@ impl Peer {
     }
 
     pub fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match self.write(rest) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(taken) => rest = &rest[taken..],
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// FIN. A peer that was reset meanwhile has nothing left to end.
     pub fn half_close(&self) {
+        if let Some(tls) = &self.tls {
+            return tls.half_close(&self.stream);
+        }
         match self.stream.shutdown(Shutdown::Write) {
             Err(error) if error.kind() != ErrorKind::NotConnected => panic!("shutdown: {error}"),
             _ => {}
@@ -130,6 +170,7 @@ impl Peer {
 
     /// RST, whatever is still queued.
     pub fn reset(self) {
+        self.tls.iter().for_each(|tls| tls.be_silent());
         self.socket().set_linger(Some(Duration::ZERO)).unwrap();
     }
 
@@ -149,7 +190,9 @@ impl Peer {
 
     /// Waits until there is something to read (or the end), and reads nothing.
     pub fn wait_readable(&self) {
-        self.stream.peek(&mut [0]).unwrap();
+        if !self.tls.as_ref().is_some_and(|tls| tls.has_bytes()) {
+            self.stream.peek(&mut [0]).unwrap();
+        }
     }
 
     /// Sends the next `length` bytes of a pattern, cut as `cut` says.
@@ -169,7 +212,7 @@ impl Peer {
         let mut sent = 0;
         while sent < most {
             pattern.peek(&mut buffer);
-            match self.stream.write(&buffer) {
+            match self.write(&buffer) {
                 Ok(taken) => {
                     pattern.advance(taken);
                     sent += taken as u64;
@@ -185,7 +228,7 @@ impl Peer {
     /// One read: what came, or how the stream ended.
     pub fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, End> {
         loop {
-            match self.stream.read(buffer) {
+            match self.read(buffer) {
                 Ok(0) => return Err(End::Eof),
                 Ok(got) => return Ok(got),
                 Err(error) if is_reset(&error) => return Err(End::Reset),
@@ -199,7 +242,7 @@ impl Peer {
     pub fn try_receive(&mut self, limit: Duration) -> io::Result<Vec<u8>> {
         self.stream.set_read_timeout(Some(limit)).unwrap();
         let mut buffer = vec![0; 64 * 1024];
-        let read = self.stream.read(&mut buffer).map(|got| buffer[..got].to_vec());
+        let read = self.read(&mut buffer).map(|got| buffer[..got].to_vec());
         self.stream.set_read_timeout(Some(DEADLINE)).unwrap();
         read
     }

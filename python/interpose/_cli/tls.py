@@ -1,0 +1,73 @@
+"""The TLS of the command: its settings, made a Tls for a listener and a TlsUpstream for its targets."""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from .._addresses import address_text
+from .._exceptions import ConfigError, InterposeError
+from .._forward import Forward, over_tls
+from .._groups import Originating, Terminating
+from .._settings_and_help import rows_of
+from .._tls import Tls, TlsUpstream
+
+_logger = logging.getLogger("interpose.listener")
+
+
+def tls_of(given: Terminating) -> Tls | None:
+    """Return the TLS of a listener, or None; raise ConfigError for files and values that will not do."""
+    if not given.cert:
+        return None
+    (cert, key), *more = zip(given.cert, given.key or given.cert, strict=True)
+    with _by_option("tls"):
+        return Tls(
+            cert,
+            key,
+            more=more,
+            client_ca=given.client_ca,
+            alpn=given.alpn,
+            truncation=given.truncation,
+            handshake_timeout=given.handshake_timeout,
+            keylog=given.keylog,
+        )
+
+
+def secured(forward: Forward, given: Originating, keylog: str | None) -> Forward:
+    """Return a target with the TLS that is spoken there, or raise as tls_of() does."""
+    with _by_option("upstream"), warnings.catch_warnings():
+        # It is said below, as the command says things.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        tls = TlsUpstream(
+            given.ca,
+            given.server_name,
+            given.cert,
+            given.key,
+            alpn=given.alpn,
+            verify=not given.insecure,
+            truncation=given.truncation,
+            handshake_timeout=given.handshake_timeout,
+            keylog=keylog,
+        )
+        made = over_tls(forward, tls)
+    if given.insecure:
+        _logger.warning(
+            "%s: its certificate is not checked (--upstream-insecure): whoever is in between reads and changes "
+            "everything; give the certificate as --upstream-ca instead",
+            address_text(forward.address),
+        )
+    return made
+
+
+@contextmanager
+def _by_option(group: str) -> Generator[None]:
+    """Let an error begin with the option in the place of the argument that it is about."""
+    options = {row.name: row.flag for row in (*rows_of("tls"), *rows_of(group)) if row.flag}
+    try:
+        yield
+    except InterposeError as error:
+        text = re.sub(r"^\w+(?=[ :])", lambda name: options.get(name[0], name[0]), f"{error}")
+        raise ConfigError(text) from error

@@ -1,0 +1,76 @@
+//! The TLS of a listener and of a target, for Python.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use pyo3::{prelude::*, types::PyBytes};
+
+use super::{convert, errors, handle::Connection};
+use crate::tls::{
+    Truncation,
+    description::Description,
+    originate::{self, UpstreamSettings},
+    terminate::{self, Pair, TlsSettings},
+};
+
+/// The settings that both ends have: protocols, whether a missing notice of the end is an end, a time limit, a file.
+type Common = (Vec<Vec<u8>>, bool, f64, Option<PathBuf>);
+
+#[pyclass(frozen, module = "interpose._native")]
+pub(super) struct Tls(pub(super) Arc<terminate::Tls>);
+
+#[pymethods]
+impl Tls {
+    #[new]
+    fn new(py: Python<'_>, pairs: Vec<(PathBuf, PathBuf)>, client_ca: Option<PathBuf>, common: Common) -> PyResult<Self> {
+        let (alpn, allows_truncation, handshake_timeout, keylog) = common;
+        let pairs = pairs.into_iter().map(|(certificate, key)| Pair { certificate, key }).collect();
+        let mut settings = TlsSettings { client_ca, alpn, keylog, ..TlsSettings::new(pairs) };
+        settings.truncation = truncation(allows_truncation);
+        settings.handshake_timeout = limit(py, handshake_timeout)?.unwrap_or(settings.handshake_timeout);
+        // Detached, because files are read.
+        let tls = py.detach(|| terminate::Tls::load(settings)).map_err(|error| errors::raise(py, &error))?;
+        Ok(Self(Arc::new(tls)))
+    }
+}
+
+#[pyclass(frozen, module = "interpose._native")]
+pub(super) struct TlsUpstream(pub(super) originate::TlsUpstream);
+
+#[pymethods]
+impl TlsUpstream {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        trust: (Option<PathBuf>, Option<String>, bool),
+        pair: Option<(PathBuf, PathBuf)>,
+        common: Common,
+    ) -> PyResult<Self> {
+        let (alpn, allows_truncation, handshake_timeout, keylog) = common;
+        let (ca, server_name, verify) = trust;
+        let pair = pair.map(|(certificate, key)| Pair { certificate, key });
+        let mut settings = UpstreamSettings { ca, server_name, verify, pair, alpn, keylog, ..UpstreamSettings::default() };
+        settings.truncation = truncation(allows_truncation);
+        settings.handshake_timeout = limit(py, handshake_timeout)?.unwrap_or(settings.handshake_timeout);
+        let tls = py.detach(|| originate::TlsUpstream::load(settings)).map_err(|error| errors::raise(py, &error))?;
+        Ok(Self(tls))
+    }
+}
+
+fn truncation(is_allowed: bool) -> Truncation {
+    if is_allowed { Truncation::Allow } else { Truncation::Reset }
+}
+
+fn limit(py: Python<'_>, seconds: f64) -> PyResult<Option<Duration>> {
+    convert::seconds(py, "handshake_timeout", Some(seconds))
+}
+
+/// The properties of a side's TLS: version, cipher, name, protocol, certificate, and whether it was resumed.
+type Described<'py> = (&'static str, String, Option<String>, Option<Bound<'py, PyBytes>>, Option<String>, bool);
+
+/// Returns the properties of the TLS of a side, if it has some.
+#[pyfunction]
+pub(super) fn tls_of<'py>(py: Python<'py>, connection: &Connection, is_client: bool) -> Option<Described<'py>> {
+    let Description { version, cipher, server_name, alpn, peer_certificate, resumed } = connection.0.tls(is_client)?;
+    let alpn = alpn.map(|name| PyBytes::new(py, &name));
+    Some((version, cipher, server_name, alpn, peer_certificate, resumed))
+}

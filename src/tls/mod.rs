@@ -1,0 +1,55 @@
+//! TLS without a socket: certificates and keys, trust, the session of one side, and the words for failures.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `files` | certificates and keys, read from PEM files |
+//! | `terminate` | the settings of a listener that speaks TLS to its clients, and their reload |
+//! | `originate` | the settings of a target that speaks TLS |
+//! | `trust` | the checks of an upstream's certificate |
+//! | `session` | the TLS of one side: bytes in, bytes out |
+//! | `failure` | the ways a session fails, in one line each |
+//! | `description` | the properties of an established session |
+//! | `key_log` | the file of session secrets, for programs that decrypt captures |
+//!
+//! rustls with ring does the cryptography and the protocol. TLS 1.2 and 1.3; no renegotiation, no early data.
+
+pub mod description;
+pub(crate) mod failure;
+pub(crate) mod files;
+pub(crate) mod key_log;
+pub mod originate;
+pub(crate) mod session;
+pub mod terminate;
+mod trust;
+
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, ring};
+
+use crate::words::error::{Error, ErrorKind};
+
+/// How a stream of TLS that ends without the notice of its end (close_notify) is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Truncation {
+    /// As a reset: nobody knows whether the rest was cut off.
+    #[default]
+    Reset,
+    /// As an orderly end, for programs that never send the notice.
+    Allow,
+}
+
+/// Returns the cryptography that every session uses.
+fn provider() -> Arc<CryptoProvider> {
+    use std::sync::OnceLock;
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    Arc::clone(PROVIDER.get_or_init(|| Arc::new(ring::default_provider())))
+}
+
+/// Checks names of protocols (ALPN) before a handshake is to carry them.
+fn check_alpn(alpn: &[Vec<u8>]) -> Result<(), Error> {
+    if alpn.iter().all(|name| (1..=255).contains(&name.len())) {
+        return Ok(());
+    }
+    let message = "alpn: a name is empty or longer than 255 bytes; give names such as \"h2\" and \"http/1.1\"";
+    Err(Error::new(ErrorKind::Config, message))
+}

@@ -1,0 +1,158 @@
+//! The checks of an upstream's certificate.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
+    },
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    server::ParsedCertificate,
+};
+
+use super::provider;
+use crate::words::error::{Error, ErrorKind, reason_text};
+
+/// How an upstream's certificate is checked.
+#[derive(Debug)]
+pub(super) enum Trust {
+    /// It has to lead to one of these, or be one of these itself.
+    Given(RootCertStore, Vec<CertificateDer<'static>>),
+    /// It has to lead to an issuer that this machine trusts.
+    System,
+    /// It is not checked.
+    Anyone,
+}
+
+impl Trust {
+    /// Returns what checks certificates in this way.
+    pub(super) fn verifier(self) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+        let (roots, given) = match self {
+            Self::Given(roots, given) => (Arc::new(roots), given),
+            Self::System => (system()?, Vec::new()),
+            Self::Anyone => return Ok(Arc::new(Unchecked)),
+        };
+        let inner = WebPkiServerVerifier::builder_with_provider(roots, provider()).build();
+        let inner = inner.map_err(|error| Error::new(ErrorKind::Tls, format!("ca: {error}; give other issuers")))?;
+        Ok(Arc::new(Checked { inner, given }))
+    }
+}
+
+/// Returns the issuers that this machine trusts. Read once for the process.
+fn system() -> Result<Arc<RootCertStore>, Error> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    if let Some(roots) = ROOTS.get() {
+        return Ok(Arc::clone(roots));
+    }
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let why = found
+            .errors
+            .first()
+            .map_or_else(|| "none was found".to_owned(), |error| reason_text(&std::io::Error::other(error.to_string())));
+        let message = format!("ca: this machine has no trusted issuers ({why}); install ca-certificates, or give a file as ca");
+        return Err(Error::new(ErrorKind::Tls, message));
+    }
+    Ok(Arc::clone(ROOTS.get_or_init(|| Arc::new(roots))))
+}
+
+/// Checks as the web does, and accepts a certificate that was given itself.
+#[derive(Debug)]
+struct Checked {
+    inner: Arc<WebPkiServerVerifier>,
+    given: Vec<CertificateDer<'static>>,
+}
+
+/// Returns true if a certificate was refused only because it may issue others as well: the tools that make self-signed ones
+/// set that. It was found valid at this time before.
+fn is_of_issuer(error: &TlsError) -> bool {
+    let TlsError::InvalidCertificate(CertificateError::Other(other)) = error else { return false };
+    matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+}
+
+impl ServerCertVerifier for Checked {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        match self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp, now) {
+            Err(error) if is_of_issuer(&error) && !self.given.contains(end_entity) => Err(CertificateError::UnknownIssuer.into()),
+            // One that was given is trusted itself.
+            Err(error) if is_of_issuer(&error) => {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            checked => checked,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        self.inner.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        self.inner.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
+/// Accepts every certificate whose key the upstream has.
+#[derive(Debug)]
+struct Unchecked;
+
+impl ServerCertVerifier for Unchecked {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, &provider().signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &provider().signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
