@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from ._checks import choice, count
 from ._exceptions import ArgumentTypeError, ConfigError
@@ -33,7 +33,7 @@ TOXICS: dict[str, dict[str, int]] = {
 }
 
 
-def described(kind: str, stream: str, toxicity: float, attributes: dict[str, int]) -> list[Described]:
+def described(kind: str, stream: str, toxicity: Any, attributes: dict[str, int]) -> list[Described]:
     """Return the faults that a toxic stands for: the class of each, its arguments, and the conditions."""
     if kind not in TOXICS:
         near = nearest(kind, tuple(TOXICS), {})
@@ -47,8 +47,7 @@ def described(kind: str, stream: str, toxicity: float, attributes: dict[str, int
             advice = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
             raise ArgumentTypeError(f"{name}: toxic {kind} has no such attribute; {advice}")
     of = {**known, **{name: count(name, value, 0) for name, value in attributes.items()}}
-    given: object = toxicity
-    if isinstance(given, (int, float)) and not 0 <= given <= 1:
+    if isinstance(toxicity, (int, float)) and not 0 <= toxicity <= 1:
         raise ConfigError(f"toxicity: {toxicity} is not between 0 and 1; give one such as 0.1")
     is_down = choice("stream", stream, ("downstream", "upstream")) == "downstream"
     return _faults(kind, of, {"direction": "to_client" if is_down else "to_upstream", "probability": toxicity})

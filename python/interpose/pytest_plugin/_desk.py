@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .._exceptions import ConfigError
+from .._exceptions import ArgumentTypeError, ConfigError, printable
+from .._fault_names import FAULTS
 from .._faulting import faults_or_none
+from .._names import nearest
 from ..replay import ReplayFactory
 from ..testing import Proxy, ProxyFactory
 from ._seed import seed_of
@@ -35,6 +37,8 @@ class Desk:
         self._folders = folders
         self._factories: list[tuple[ProxyFactory, bool]] = []
         self._replays: list[ReplayFactory] = []
+        # The test whose body runs.
+        self._running: pytest.Item | None = None
 
     @contextmanager
     def factory(self, node: pytest.Item, *, is_shared: bool) -> Generator[ProxyFactory]:
@@ -44,6 +48,8 @@ class Desk:
             return seed_of(self._seed, node.nodeid, number)
 
         factory = ProxyFactory(is_shared=is_shared, faults=list if is_shared else lambda: _marked(node), seed=seed)
+        if is_shared:
+            factory.on_made = self._mark
         entry = (factory, is_shared)
         self._factories.append(entry)
         try:
@@ -114,13 +120,20 @@ class Desk:
     def begin(self, item: pytest.Item) -> None:
         """Put the faults that marks of a test name in force on the shared proxies, if the test has these."""
         if not _SHARED.isdisjoint(getattr(item, "fixturenames", ())):
+            self._running = item
+            _marked(item)
             for factory, is_shared in self._factories:
                 for proxy in factory.proxies if is_shared else ():
-                    if faults := _marked(item):
-                        proxy.add(*faults)
+                    self._mark(proxy)
+
+    def _mark(self, proxy: Proxy) -> None:
+        """Put the faults that marks of the running test name in force on a shared proxy, until it is reset."""
+        if self._running is not None and (faults := _marked(self._running)):
+            proxy.add(*faults)
 
     def reset(self) -> None:
         """Have the shared proxies begin anew."""
+        self._running = None
         for factory, is_shared in self._factories:
             for proxy in factory.proxies if is_shared else ():
                 proxy.reset()
@@ -152,8 +165,28 @@ def _file_name(test: str) -> str:
 
 def _marked(node: pytest.Item) -> list[Fault]:
     """Return the faults that marks of a test name, those of its module first: others than in the test before."""
-    marks = list(reversed(list(node.iter_markers("tcp_fault"))))
-    for name in (name for mark in marks for name in mark.kwargs):
-        raise ConfigError(f"tcp_fault: there is no {name}; give the faults themselves: tcp_fault(faults.Latency(0.2))")
-    found = [fault for mark in marks for fault in faults_or_none(list(mark.args))]
+    found: list[Fault] = []
+    for mark in reversed(list(node.iter_markers("tcp_fault"))):
+        advice = "give the faults themselves: tcp_fault(faults.Latency(0.2))"
+        for name in mark.kwargs:
+            raise ConfigError(f"tcp_fault: there is no {printable(name)}; {advice}")
+        for one in mark.args:
+            _check_mark(one)
+        try:
+            found.extend(faults_or_none(list(mark.args)))
+        except (ArgumentTypeError, ConfigError) as error:
+            raise type(error)(f"tcp_fault{str(error).removeprefix('faults')}") from None
     return [fault.again() for fault in found]
+
+
+def _check_mark(given: object) -> None:
+    """Raise ArgumentTypeError for what is no fault."""
+    from .. import faults
+
+    if isinstance(given, faults.Fault) or (isinstance(given, type) and issubclass(given, faults.Fault)):
+        return
+    sample = "*[...]" if isinstance(given, (list, tuple)) else "faults.Latency(0.2)"
+    if isinstance(given, str):
+        near = nearest(given.partition(" ")[0], faults._KINDS, FAULTS)  # pyright: ignore[reportPrivateUsage]
+        sample = f"faults.{near}(...)" if near else sample
+    raise ArgumentTypeError(f"tcp_fault: it is {type(given).__name__}, not a fault; write tcp_fault({sample})")

@@ -36,6 +36,8 @@ class ProxyFactory:
     ) -> None:
         self._faults, self._seed = faults, seed
         self._is_shared = is_shared
+        self.on_made: Callable[[Proxy], None] | None = None
+        """Called with each proxy once it serves."""
         self.proxies: list[Proxy] = []
         """The proxies that were made, in order."""
 
@@ -58,7 +60,10 @@ class ProxyFactory:
         # The loop of one test is gone in the next.
         proxy._takes_loop = not self._is_shared  # pyright: ignore[reportPrivateUsage]
         proxy.serves_several = self._is_shared
-        return proxy.start()
+        proxy.start()
+        if self.on_made is not None:
+            self.on_made(proxy)
+        return proxy
 
     def close(self) -> None:
         """Stop all proxies, within 20 ms."""

@@ -62,6 +62,13 @@ def test_marked(shared):
     assert [type(one).__name__ for one in shared.faults] == ["Reset", "Cut"]
     assert ask(shared) == b"he"
 
+@pytest.mark.tcp_fault(faults.Cut(after_bytes=3, direction="to_client"))
+def test_made_within(tcp_proxy_module):
+    p = tcp_proxy_module(UPSTREAM)
+    assert ask(p) == b"hel"
+    p.reset()
+    assert p.faults == ()
+
 @pytest.mark.parametrize("number", range(2))
 def test_not_marked(shared, number):
     assert ask(shared) == b"hello"
@@ -105,7 +112,38 @@ def test_a_test_keeps_its_own_outcome(run: Run) -> None:
 
 
 def test_shared_proxies_have_faults_for_a_test_and_count_anew(run: Run) -> None:
-    run(SHARED).assert_outcomes(passed=3)
+    run(SHARED).assert_outcomes(passed=4)
+
+
+@pytest.mark.parametrize(
+    ("mark", "answer"),
+    [
+        ("tcp_fault(0.2)", "tcp_fault: it is float, not a fault; write tcp_fault(faults.Latency(0.2))"),
+        ("tcp_fault('latencyy')", "tcp_fault: it is str, not a fault; write tcp_fault(faults.Latency(...))"),
+        ("tcp_fault('stall after=3')", "tcp_fault: it is str, not a fault; write tcp_fault(faults.Stall(...))"),
+        ("tcp_fault([faults.Stall()])", "tcp_fault: it is list, not a fault; write tcp_fault(*[...])"),
+        ("tcp_fault(faults.Stall(), faults.Reset)", "tcp_fault: Reset is the class; write faults.Reset(...)"),
+        ("tcp_fault(ONE, ONE)", "tcp_fault: faults.Drop() is there twice; make another one with again()"),
+        (
+            "tcp_fault(delay=1)",
+            "tcp_fault: there is no delay; give the faults themselves: tcp_fault(faults.Latency(0.2))",
+        ),
+    ],
+)
+def test_marks_that_are_wrong_are_answered_in_one_line(run: Run, mark: str, answer: str) -> None:
+    tests = f"""
+from interpose import faults
+
+ONE = faults.Drop()
+
+@pytest.mark.{mark}
+@pytest.mark.parametrize("fixture", ["tcp_proxy", "tcp_proxy_module"])
+def test_it(request, tcp_proxy, tcp_proxy_module, fixture):
+    request.getfixturevalue(fixture)(UPSTREAM)
+"""
+    result = run(tests)
+    result.assert_outcomes(failed=2)
+    assert output_of(result).count(f"Error: {answer}\n") == 2
 
 
 def test_a_seed_that_is_none_is_answered(run: Run) -> None:
