@@ -183,10 +183,11 @@ def _check_mark(given: object) -> None:
     """Raise ArgumentTypeError for what is no fault."""
     from .. import faults
 
+    kind = type(given).__name__
     if isinstance(given, faults.Fault) or (isinstance(given, type) and issubclass(given, faults.Fault)):
         return
     sample = "*[...]" if isinstance(given, (list, tuple)) else "faults.Latency(0.2)"
     if isinstance(given, str):
         near = nearest(given.partition(" ")[0], faults._KINDS, FAULTS)  # pyright: ignore[reportPrivateUsage]
         sample = f"faults.{near}(...)" if near else sample
-    raise ArgumentTypeError(f"tcp_fault: it is {type(given).__name__}, not a fault; write tcp_fault({sample})")
+    raise ArgumentTypeError(f"tcp_fault: it is {kind}, not a fault; write tcp_fault({sample})")
