@@ -14,7 +14,7 @@ use regex_automata::{
 };
 use regex_syntax::{ParserBuilder, hir::Hir};
 
-use super::beginnings::beginnings;
+use super::{beginnings::beginnings, last_bytes::LastBytes};
 
 /// Maximum bytes of a match that comes in several pieces.
 pub const WINDOW: usize = 64 * 1024;
@@ -36,6 +36,7 @@ pub struct Expression {
     follower: DFA,
     caches: Pool<Caches, Box<dyn Fn() -> Caches + Send + Sync>>,
     has_assertions: bool,
+    ends: LastBytes,
 }
 
 impl fmt::Debug for Expression {
@@ -65,7 +66,8 @@ impl Expression {
         let made = (beginnings.clone(), follower.clone());
         let caches: Box<dyn Fn() -> Caches + Send + Sync> = Box::new(move || (made.0.create_cache(), made.1.create_cache()));
         let has_assertions = !hir.properties().look_set().is_empty();
-        Ok(Self { regex, beginnings, follower, caches: Pool::new(caches), has_assertions })
+        let ends = last_bytes(&beginnings).unwrap_or_else(|| LastBytes::of(|_| true));
+        Ok(Self { regex, beginnings, follower, caches: Pool::new(caches), has_assertions, ends })
     }
 
     /// Returns true if a match may depend on the byte before it.
@@ -92,6 +94,9 @@ impl Expression {
     /// the last first. One pass, which ends where nothing more can be one.
     pub fn undecided(&self, hay: &[u8], from: usize) -> Vec<usize> {
         let mut places = Vec::new();
+        if !self.ends.may_end(&hay[from..]) {
+            return places;
+        }
         if self.walk_back(hay, from, &mut places).is_none() {
             places.push(from);
         }
@@ -179,6 +184,19 @@ impl Expression {
     fn bytes(&self) -> impl Iterator<Item = u8> {
         self.follower.byte_classes().representatives(0..=255).filter_map(|unit| unit.as_u8())
     }
+}
+
+/// Returns the bytes that may be the last of a beginning. `None` if the states do not tell.
+fn last_bytes(beginnings: &DFA) -> Option<LastBytes> {
+    let mut cache = beginnings.create_cache();
+    let mut may_end = [false; 256];
+    for byte in 0..=u8::MAX {
+        let hay = [byte];
+        let start = beginnings.start_state_reverse(&mut cache, &Input::new(&hay).anchored(Anchored::Yes)).ok()?;
+        let state = beginnings.next_state(&mut cache, start, byte).ok()?;
+        may_end[usize::from(byte)] = !state.is_dead();
+    }
+    Some(LastBytes::of(|byte| may_end[usize::from(byte)]))
 }
 
 fn dfa_of(hir: &Hir, reverse: bool) -> Result<DFA, String> {

@@ -5,6 +5,8 @@ use std::{fmt, ops::Range};
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, Input, MatchKind};
 use memchr::memmem;
 
+use super::last_bytes::LastBytes;
+
 /// Maximum length of all literals of a matcher together.
 pub const MOST_LITERAL: usize = 64 * 1024;
 
@@ -13,6 +15,7 @@ pub const MOST_LITERAL: usize = 64 * 1024;
 pub struct Literals {
     search: Search,
     beginnings: Vec<Beginnings>,
+    ends: LastBytes,
 }
 
 enum Search {
@@ -56,7 +59,8 @@ impl Literals {
                 Search::Several(built.map_err(|error| format!("too many byte strings: {error}"))?)
             }
         };
-        Ok(Self { search, beginnings: literals.into_iter().map(Beginnings::of).collect() })
+        let ends = LastBytes::of(|byte| literals.iter().any(|literal| literal[..literal.len() - 1].contains(&byte)));
+        Ok(Self { search, beginnings: literals.into_iter().map(Beginnings::of).collect(), ends })
     }
 
     /// Returns the first match that begins at `from` or later, and the number of its literal.
@@ -77,6 +81,9 @@ impl Literals {
     /// the last first.
     pub fn undecided(&self, hay: &[u8], from: usize) -> Vec<usize> {
         let mut places: Vec<usize> = Vec::new();
+        if !self.ends.may_end(&hay[from..]) {
+            return places;
+        }
         for beginnings in &self.beginnings {
             beginnings.all_at_end(&hay[from..], |length| places.push(hay.len() - length));
         }

@@ -5,6 +5,7 @@
 
 pub mod beginnings;
 pub mod expression;
+mod last_bytes;
 pub mod literals;
 pub mod matcher;
 pub mod template;

@@ -107,6 +107,7 @@ fn group(name: &str, expression: &Expression) -> Result<usize, String> {
         let known = names.iter().flatten().map(|name| format!(", {name}")).collect::<String>();
         match names.len() - 1 {
             0 => format!("group {name}: the expression has none; put the part to keep in parentheses"),
+            1 => format!("group {name}: the expression has group 1 alone{known}"),
             most => format!("group {name}: the expression has 1 to {most}{known}"),
         }
     })
@@ -141,6 +142,7 @@ mod tests {
             ("a", r"\1", "group 1: the expression has none"),
             ("(a)(?P<b>b)", r"\g<c>", "group c: the expression has 1 to 2, b"),
             ("(a)(?P<b>b)", r"\3", "group 3"),
+            ("(a)", r"\2", "group 2: the expression has group 1 alone"),
             ("(a)", r"\g<1", "has no >"),
             ("(a)", r"\q", "\\q means nothing"),
             ("(a)", r"\x4", "\\x means nothing"),

@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
+    scratch,
     splice::{Emptied, Splicer},
     turn::{Ends, Fault},
     waiting_bytes::{Next, Parked},
@@ -19,6 +20,7 @@ use crate::{
         Outbox,
         outbox::{Finish, SLICES},
     },
+    words::chunk::Chunk,
 };
 
 /// The bytes that a direction has taken and its destination has not.
@@ -82,6 +84,40 @@ impl Delivery {
 
     fn park(&mut self, bytes: Bytes) {
         self.parked.get_or_insert_default().push(bytes);
+    }
+
+    /// Delivers a chunk that passes: it is written from where it lies.
+    #[inline]
+    pub(super) fn deliver_chunk(
+        &mut self,
+        chunk: Chunk,
+        ends: &mut Ends<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<usize, Fault>> {
+        let done = self.deliver(ends, &chunk, cx, |start| chunk.rest(start));
+        scratch::recycle(chunk, |buffer| ends.hook.give_back(buffer));
+        done
+    }
+
+    /// Delivers the bytes of a chunk behind its beginning, which is in the pipe.
+    pub(super) fn deliver_rest(
+        &mut self,
+        chunk: Chunk,
+        spliced: usize,
+        ends: &mut Ends<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<usize, Fault>> {
+        if spliced == 0 {
+            return self.deliver_chunk(chunk, ends, cx);
+        }
+        if spliced < chunk.len() {
+            match chunk.rest(spliced) {
+                Some(rest) => self.park(rest),
+                None => return Poll::Ready(Err(Fault::no_memory(chunk.len() - spliced))),
+            }
+        }
+        scratch::recycle(chunk, |buffer| ends.hook.give_back(buffer));
+        Poll::Ready(Ok(0))
     }
 
     /// Delivers the output of stages. Parks pieces that the destination does not take, or that are delayed.

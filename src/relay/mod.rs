@@ -12,6 +12,7 @@ mod framing;
 mod half_close;
 mod hook;
 mod hook_stage;
+mod look_ahead;
 mod peer_timeout;
 mod progress_timeout;
 mod pump;

@@ -12,6 +12,7 @@ use super::{
     delivery::Delivery,
     half_close::{EndStep, HalfClose, Phase},
     hook::TIME,
+    look_ahead::{self, Seen},
     scratch,
     splice::Filled,
     stages::{Framing, StageSlot},
@@ -41,10 +42,6 @@ pub(super) struct Pump {
 }
 
 impl Pump {
-    pub(super) fn new() -> Self {
-        Self::default()
-    }
-
     pub(super) fn phase(&self) -> Phase {
         self.half_close.phase
     }
@@ -55,7 +52,7 @@ impl Pump {
 
     #[cfg(test)]
     pub(super) fn holding(splicer: super::splice::Splicer) -> Self {
-        Self { delivery: Delivery::holding(splicer), ..Self::new() }
+        Self { delivery: Delivery::holding(splicer), ..Self::default() }
     }
 
     /// Returns true if the source is being read, so that a read would meet its failure.
@@ -182,14 +179,17 @@ impl Pump {
             Phase::Withheld | Phase::Ended | Phase::Cut => return Poll::Pending,
         }
         // Also behind what is for later: nothing overtakes that.
-        let by_outbox = self.stages.has_chain() || self.delivery.has_parked();
-        if !by_outbox && self.delivery.splicer.wants(ends.hook.splice, ends.source, ends.destination) {
-            match ready!(self.delivery.splicer.poll_fill(ends.source, cx)) {
+        let (is_staged, has_parked) = (self.stages.has_chain(), self.delivery.has_parked());
+        if !has_parked && self.delivery.splicer.wants(ends.hook.splice, ends.source, ends.destination) {
+            if is_staged {
+                return self.look_ahead(ends, cx);
+            }
+            match ready!(self.delivery.splicer.poll_fill(ends.source, usize::MAX, cx)) {
                 Ok(Filled::Copy) => {}
                 filled => return self.took(filled.map(Filled::bytes), ends, cx).map_ok(|_| 0),
             }
         }
-        if by_outbox || ends.hook.chunks {
+        if is_staged || has_parked || ends.hook.chunks {
             return self.feed_chunk(ends, cx);
         }
         let size = most().min(buffer.len());
@@ -225,6 +225,9 @@ impl Pump {
                 Poll::Ready(Ok(bytes))
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Poll::Ready(Ok(0)),
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+                Poll::Ready(Err(Fault::no_memory(ends.hook.chunk_size())))
+            }
             Err(error) => {
                 self.source_ended = true;
                 self.half_close.phase = Phase::Ending;
@@ -238,9 +241,6 @@ impl Pump {
         let size = ends.hook.chunk_size();
         let buffer = if self.chunk_was_full { ends.hook.chunk_buffer(size) } else { None };
         let (read, chunk) = ready!(scratch::read_chunk(ends.source, size, buffer, |buffer| ends.hook.give_back(buffer), cx));
-        if matches!(&read, Err(error) if error.kind() == io::ErrorKind::OutOfMemory) {
-            return Poll::Ready(Err(Fault::no_memory(size)));
-        }
         match (ready!(self.took(read, ends, cx)), chunk) {
             (Ok(bytes), Some(chunk)) if bytes > 0 => {
                 self.chunk_was_full = bytes == size;
@@ -250,7 +250,7 @@ impl Pump {
                     if let Some(first) = held.or_else(|| self.stages.pass(&mut ends.hook, &chunk)) {
                         return self.feed((chunk, first), End::Open, ends, cx);
                     }
-                    return self.deliver_chunk(chunk, ends, cx);
+                    return self.delivery.deliver_chunk(chunk, ends, cx);
                 }
                 let answer = ends.hook.chunk(&chunk);
                 if !matches!(answer, Ok(Answer::Now(Verdict::Pass))) {
@@ -259,18 +259,22 @@ impl Pump {
                     return self.let_go(progress, &mut out, ends, cx).map_ok(|_| bytes);
                 }
                 // The most frequent answer.
-                self.deliver_chunk(chunk, ends, cx)
+                self.delivery.deliver_chunk(chunk, ends, cx)
             }
             (nothing, _) => Poll::Ready(nothing),
         }
     }
 
-    /// Delivers a chunk that passes: it is written from where it lies.
-    #[inline]
-    fn deliver_chunk(&mut self, chunk: Chunk, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
-        let done = self.delivery.deliver(ends, &chunk, cx, |start| chunk.rest(start));
-        scratch::recycle(chunk, |buffer| ends.hook.give_back(buffer));
-        done
+    /// Shows bytes to the stages that are still in the socket: those that pass are spliced.
+    fn look_ahead(&mut self, ends: &mut Ends<'_>, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
+        let size = ends.hook.chunk_size();
+        let pass = |bytes: &[u8]| self.stages.pass(&mut ends.hook, bytes);
+        let (read, seen) = ready!(look_ahead::poll((ends.source, &mut self.delivery.splicer), size, pass, cx));
+        match (ready!(self.took(read, ends, cx)), seen) {
+            (Ok(_), Some(Seen { chunk, first: Some(first), .. })) => self.feed((chunk, first), End::Open, ends, cx),
+            (Ok(_), Some(Seen { chunk, spliced, .. })) => self.delivery.deliver_rest(chunk, spliced, ends, cx),
+            (nothing, _) => Poll::Ready(nothing),
+        }
     }
 
     /// Feeds the stages from a place on. Returns the number of bytes fed.
@@ -306,12 +310,7 @@ impl Pump {
         ends: &mut Ends<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<usize, Fault>> {
-        let (added, dropped) = out.take_figures();
-        if added + dropped > 0 {
-            // In this order: at no time has a reader's ledger more added in the place of dropped bytes than dropped.
-            ends.meter().dropped(dropped);
-            ends.meter().added(added);
-        }
+        ends.changed(out.take_figures());
         if let Progress::Failed(failed) = progress {
             return Poll::Ready(Err(Fault::Hook(failed)));
         }

@@ -38,7 +38,7 @@ pub(super) fn with_buffer<T>(f: impl FnOnce(&mut [u8]) -> T) -> T {
 }
 
 /// Returns a buffer of this size with no other owner, or `None` if there is no memory for one.
-fn take_chunk(size: usize) -> Option<Arc<[u8]>> {
+pub(super) fn take_chunk(size: usize) -> Option<Arc<[u8]>> {
     let kept = CHUNK.take().filter(|buffer| buffer.len() == size);
     // Reserved first by a call that can fail: allocating an Arc of a slice cannot. In an Arc of a Vec the bytes would lie 16
     // bytes behind the start of a page, where the kernel's copies of 16 KiB take a tenth longer.
@@ -56,7 +56,7 @@ fn reserved(size: usize) -> Option<Vec<u8>> {
 }
 
 /// Keeps a buffer for the next chunk, unless a clone of its chunk is left.
-fn put_back(mut buffer: Arc<[u8]>) {
+pub(super) fn put_back(mut buffer: Arc<[u8]>) {
     if Arc::get_mut(&mut buffer).is_some() {
         CHUNK.set(Some(buffer));
     }

@@ -123,7 +123,8 @@ impl Splicer {
         Ok(Some(bytes))
     }
 
-    pub(super) fn poll_fill(&mut self, source: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<Filled>> {
+    /// Moves up to `most` bytes of the source into a pipe.
+    pub(super) fn poll_fill(&mut self, source: &mut Stream, most: usize, cx: &mut Context<'_>) -> Poll<io::Result<Filled>> {
         if self.held.is_none() {
             let Some(pipe) = Pipe::take() else {
                 // Another streak before the next try.
@@ -134,7 +135,7 @@ impl Splicer {
         }
         let Some(held) = &mut self.held else { return Poll::Ready(Ok(Filled::Copy)) };
         let Some(source) = source.raw() else { return Poll::Ready(Ok(Filled::Copy)) };
-        match source.poll_fill(cx, &held.pipe) {
+        match source.poll_fill(cx, &held.pipe, most) {
             Poll::Ready(Ok(bytes)) => {
                 held.bytes = bytes;
                 Poll::Ready(Ok(Filled::Bytes(bytes)))
@@ -230,7 +231,7 @@ mod tests {
         let (mut source, mut peer) = pair();
         peer.write_all(b"sent").unwrap();
         let mut splicer = holding(b"");
-        let filled = poll_fn(|cx| splicer.poll_fill(&mut source, cx)).await.unwrap();
+        let filled = poll_fn(|cx| splicer.poll_fill(&mut source, usize::MAX, cx)).await.unwrap();
         assert!(matches!(filled, Filled::Copy));
         let mut buffer = [0; 10];
         assert_eq!(poll_fn(|cx| source.poll_read(cx, &mut buffer)).await.unwrap(), 4);

@@ -101,7 +101,7 @@ impl Relay<'_> {
         self.settle();
         Ok(Box::new(Detached {
             streams,
-            pumps: mem::replace(&mut self.pumps, Both { to_upstream: Pump::new(), to_client: Pump::new() }),
+            pumps: mem::replace(&mut self.pumps, Both { to_upstream: Pump::default(), to_client: Pump::default() }),
             failures: mem::take(&mut self.failures),
             failed_first: self.failed_first,
             closing: self.closing,

@@ -42,6 +42,15 @@ impl Ends<'_> {
         &self.shared.meters[self.direction]
     }
 
+    /// Counts bytes that stages have added and dropped.
+    pub(super) fn changed(&self, (added, dropped): (usize, usize)) {
+        if added + dropped > 0 {
+            // In this order: at no time has a reader's ledger more added in the place of dropped bytes than dropped.
+            self.meter().dropped(dropped);
+            self.meter().added(added);
+        }
+    }
+
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let polled = self.destination.poll_write(cx, data);
         self.written(polled)

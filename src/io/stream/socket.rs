@@ -132,10 +132,23 @@ impl Socket {
         !self.registered.may_stop_short()
     }
 
-    /// Moves bytes that have come into an empty pipe, without copying them. 0 is the end.
-    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<io::Result<usize>> {
+    /// Moves up to `most` bytes that have come into an empty pipe, without copying them. 0 is the end.
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, pipe: &Pipe, most: usize) -> Poll<io::Result<usize>> {
         let must_poll_kernel = std::mem::take(&mut self.must_poll_kernel);
-        self.registered.poll_take(cx, must_poll_kernel, |socket| pipe.fill(socket))
+        self.registered.poll_take(cx, must_poll_kernel, |socket| pipe.fill(socket, most))
+    }
+
+    /// Copies bytes that have come into `buf`, as a read does, and leaves them where they are. 0 is the end.
+    pub(crate) fn poll_peek(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let must_poll_kernel = std::mem::take(&mut self.must_poll_kernel);
+        let done = self.registered.poll_take(cx, must_poll_kernel, |socket| sys::peek(socket, buf));
+        self.unless_passing(done, cx)
+    }
+
+    /// Removes bytes that were peeked at, without copying them again. They lie in `peeked`, which is left as it is. Returns
+    /// their number.
+    pub(crate) fn consume(&self, peeked: &mut [u8]) -> io::Result<usize> {
+        sys::consume(&self.socket(), peeked)
     }
 
     /// Moves up to `bytes` bytes from a pipe to the peer, without copying them. Bytes that were moved just before a failure

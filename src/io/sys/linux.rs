@@ -53,6 +53,17 @@ pub(crate) fn may_have_urgent_byte(socket: &AsyncFd<Socket>) -> bool {
     socket.try_io(Interest::PRIORITY, |_| Ok(())).is_ok()
 }
 
+/// Copies bytes that have come into `buffer`, and leaves them in the socket (MSG_PEEK of recv(2)).
+pub(crate) fn peek(socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::net::recv(socket, buffer, rustix::net::RecvFlags::PEEK)?.1)
+}
+
+/// Removes bytes from a TCP socket without copying them (MSG_TRUNC of tcp(7)): as many as the buffer has, which stays as it
+/// is. Returns their number.
+pub(crate) fn consume(socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::net::recv(socket, buffer, rustix::net::RecvFlags::TRUNC)?.1)
+}
+
 /// Disconnects a connected TCP socket, which resets it at once, without waiting for the last close. Returns whether the
 /// kernel did.
 pub(crate) fn disconnect(socket: &Socket) -> bool {

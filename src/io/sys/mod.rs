@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `linux` | Linux, Android | socket calls and options that other systems do not have |
 //! | `other` | the others | stand-ins for those: an option that is left off, a figure that is not known |
-//! | `pipe`, `timer`, `port_owner`, `unix_peer` | Linux, Android | splice(2), timerfd(2), the tables of `/proc`, sock_diag(7) |
+//! | `splice_pipe`, `timer`, `port_owner`, `unix_peer` | Linux, Android | splice(2), timerfd(2), the tables of `/proc`, sock_diag(7) |
 //! | `unix` | every Unix | signals, forks, readiness of any descriptor |
 //! | `windows` | the others | stand-ins for those |
 
@@ -45,4 +45,4 @@ pub(crate) use self::{
     unix_peer::{inode, inode_of_client},
 };
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) use self::{other::pipe, other::*};
+pub(crate) use self::{other::splice_pipe, other::*};

@@ -135,6 +135,16 @@ impl Ticks {
     }
 }
 
+/// Fails: bytes are looked at in a socket only where they can be spliced from there.
+pub(crate) fn peek(_: &Socket, _: &mut [u8]) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Fails, as [`peek`] does.
+pub(crate) fn consume(_: &Socket, _: &mut [u8]) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// No pipes: bytes are copied on this system.
 pub(crate) mod splice_pipe {
     use std::io;
@@ -155,7 +165,7 @@ pub(crate) mod splice_pipe {
             match self {}
         }
 
-        pub(crate) fn fill(&self, _: &Socket) -> io::Result<usize> {
+        pub(crate) fn fill(&self, _: &Socket, _: usize) -> io::Result<usize> {
             match *self {}
         }
 

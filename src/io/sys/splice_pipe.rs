@@ -117,9 +117,9 @@ impl Pipe {
         });
     }
 
-    /// Moves bytes from `source` into the pipe, which is empty, up to the pipe's size.
-    pub(crate) fn fill(&self, source: &Socket) -> io::Result<usize> {
-        move_bytes(source.as_fd(), self.writer.as_fd(), self.size)
+    /// Moves up to `most` bytes from `source` into the pipe, which is empty, and no more than the pipe's size.
+    pub(crate) fn fill(&self, source: &Socket, most: usize) -> io::Result<usize> {
+        move_bytes(source.as_fd(), self.writer.as_fd(), self.size.min(most))
     }
 
     /// Moves up to `bytes` bytes from the pipe to `destination`. The thread has SIGPIPE blocked: I/O threads block all

@@ -48,7 +48,8 @@ pub enum Path {
     LetGoFramed,
     /// Nobody looks, and a second target is sent a copy of what the client sends. It sends that back, to nobody.
     Mirrored,
-    /// Nobody looks but a tap, before and behind the hook's place.
+    /// Nobody looks but a tap, before and behind the hook's place. What it has seen in the socket goes through a pipe, where the
+    /// system has that.
     Tapped,
     /// Nobody looks, and the client speaks TLS with us.
     TlsClient,
@@ -120,6 +121,7 @@ impl Path {
                 Running::start(config)
             }
             Path::Tapped => {
+                config.relay.splice = Splice::Always;
                 config.filters = tap_filters(&Arc::default(), &[Place::In, Place::Out]);
                 Running::start(config)
             }
