@@ -103,4 +103,9 @@ def _finish_all(limit: float) -> None:
             one._native.finish(max(0.0, end - time.monotonic()))  # pyright: ignore[reportPrivateUsage]
 
 
-register(_settle_all, _finish_all)
+def _missed_of_all() -> tuple[int, int]:
+    """Return the number of the events that outputs have missed so far, and of their bytes."""
+    return sum(one.missed_events for one in _LOOKING), sum(one.missed_bytes for one in _LOOKING)
+
+
+register(_settle_all, _finish_all, _missed_of_all)

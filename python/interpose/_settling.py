@@ -20,15 +20,22 @@ _said = [-_SAID_SECONDS]
 # The one that waits for all filters, once there are some, with the process that has their threads: nothing is imported
 # for programs without them, and a forked child, which has no such thread, waits for nothing.
 _settle_all: list[tuple[int, Callable[[float], bool]]] = []
+_missed_of_all: list[Callable[[], tuple[int, int]]] = []
 
 
-def register(settle_all: Callable[[float], bool], finish_all: Callable[[float], None]) -> None:
+def register(
+    settle_all: Callable[[float], bool],
+    finish_all: Callable[[float], None],
+    missed_of_all: Callable[[], tuple[int, int]],
+) -> None:
     """Have `settle_all` wait for outputs at each end; it takes seconds, and returns whether they have everything.
 
-    At the process's end `finish_all` then ends those that have something to write behind everything.
+    At the process's end `finish_all` then ends those that have something to write behind everything. `missed_of_all`
+    returns the number of the events that outputs have missed so far, and of their bytes.
     """
     process = os.getpid()
     _settle_all.append((process, settle_all))
+    _missed_of_all.append(missed_of_all)
 
     def end() -> None:
         settle()
@@ -69,6 +76,10 @@ def _say_that_some_is_left() -> None:
     if now - _said[-1] < _SAID_SECONDS:
         return
     _said[:] = [now]
+    events, size = (sum(figures) for figures in zip(*(missed() for missed in _missed_of_all), strict=True))
+    before = f"; {events} events with {size} bytes were left out before" if events else ""
     logging.getLogger("interpose.tap").warning(
-        "filters: an output is too slow: what passed last is not yet written there, and is lost if the process ends now"
+        "filters: an output is too slow: what passed last is not yet written there, and is lost if the process ends "
+        "now%s",
+        before,
     )

@@ -13,7 +13,7 @@ use crate::{
         queue::{Missed, Queue},
         witness::Witness,
     },
-    words::{lock::EvenPoisoned, log_target},
+    words::{error::reason_text, lock::EvenPoisoned, log_target},
 };
 
 /// Takes events one by one: renders them, and writes them. May block as long as it likes.
@@ -130,7 +130,7 @@ fn run(name: &str, queue: &Queue, mut sink: impl Sink) {
     if let Err(error) = pump(queue, &mut sink) {
         let why = match error.kind() {
             io::ErrorKind::BrokenPipe => "its reader has gone".to_owned(),
-            _ => error.to_string(),
+            _ => reason_text(&error),
         };
         log::warn!(target: log_target::TAP, "{name}: {why}; nothing more is written there, and the connections go on");
         return;

@@ -214,6 +214,29 @@ def test_an_output_that_is_too_slow_is_said_once_at_an_end(tmp_path: Path) -> No
     assert python(tmp_path, text).err.count("an output is too slow") == 1
 
 
+def test_an_output_that_is_too_slow_is_said_with_what_it_has_missed(tmp_path: Path) -> None:
+    text = """
+        import logging, os
+        from interpose import TheServer, filters
+        from support.peers import Echo, connect, echo
+        logging.basicConfig(format="%(message)s")
+        reader, writer = os.pipe()
+        shows = filters.Hexdump(writer, direction="to_upstream")
+        with Echo() as upstream, TheServer("", 0, upstream.address, filters=[shows]) as server:
+            with connect(server.address) as client:
+                for _ in range(20):
+                    echo(client, b"x" * 1_000_000)
+        print(shows.missed_events, shows.missed_bytes)
+    """
+    ended = python(tmp_path, text)
+    events, size = ended.out.split()
+    assert int(size) > 8_000_000
+    assert f"too slow: what passed last is not yet written there, and is lost if the process ends now; {events} " in (
+        ended.err
+    )
+    assert f"{events} events with {size} bytes were left out before" in ended.err
+
+
 def test_an_object_that_blocks_holds_up_no_flush() -> None:
     entered, gate = threading.Event(), threading.Event()
 

@@ -132,6 +132,21 @@ def test_strikes_of_faults_are_shown_with_their_own_connection(echo: Echo) -> No
     assert any("fault" in line for line in lines["#2.1"])
 
 
+def test_listeners_that_show_differently_on_one_output_are_told_apart(echo: Echo, tmp_path: Path) -> None:
+    target = "{}:{}".format(*echo.address)
+    listeners = [
+        f'[[listener]]\nlisten = "127.0.0.1:0"\nforward_to = "{target}"\nlooking = {{ {way} = true }}\n'
+        for way in ("text", "hexdump")
+    ]
+    (tmp_path / "proxy.toml").write_text("".join(listeners), encoding="utf-8")
+    with Child([*command_argv(), "--config", "proxy.toml"], tmp_path, name="interpose") as child:
+        found = child.wait_for(r"listening on 127\.0\.0\.1:(\d+)(?s:.)*listening on 127\.0\.0\.1:(\d+)")
+        first, second = (("127.0.0.1", int(port)) for port in found.groups())
+        talk_at_once(first, second)
+        child.wait_for("#2.1 closed")
+        child.wait_for("#1 closed")
+
+
 def test_listeners_of_a_file_that_show_alike_share_an_output(echo: Echo, tmp_path: Path) -> None:
     target = "{}:{}".format(*echo.address)
     one = f'[[listener]]\nlisten = "127.0.0.1:0"\nforward_to = "{target}"\n[listener.looking]\ntext = true\n'

@@ -7,7 +7,7 @@ mod line;
 mod render;
 mod text;
 
-use std::io::{self, Write};
+use std::io;
 
 pub use self::{
     hexdump::{Hexdump, HexdumpStyle},
@@ -16,38 +16,36 @@ pub use self::{
     render::{Render, Shown},
     text::Text,
 };
-use crate::taps::{event::Event, servers::Servers, writer::Sink};
+use crate::taps::{event::Event, output::Output, writer::Sink};
 
 /// Bytes that are rendered before they are written.
 const ENOUGH: usize = 64 * 1024;
 
 /// Writes what events are rendered as.
 #[derive(Debug)]
-pub struct Rendered<R, W> {
+pub struct Rendered<R> {
     render: R,
-    output: W,
+    output: Output,
     buffer: Vec<u8>,
-    servers: Servers,
 }
 
-impl<R, W> Rendered<R, W> {
+impl<R> Rendered<R> {
     /// Returns the sink of an output.
-    pub fn new(render: R, output: W) -> Self {
-        Self { render, output, buffer: Vec::new(), servers: Servers::default() }
+    pub fn new(render: R, output: Output) -> Self {
+        Self { render, output, buffer: Vec::new() }
     }
 }
 
-impl<R: Render, W: Write + Send> Sink for Rendered<R, W> {
+impl<R: Render> Sink for Rendered<R> {
     fn event(&mut self, event: &Event) -> io::Result<()> {
-        let listener = self.servers.number(event.connection.server);
+        let listener = self.output.number(event.connection.server);
         self.render.render(&Shown { event, listener }, &mut self.buffer);
         if self.buffer.len() < ENOUGH { Ok(()) } else { self.flush() }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let written = self.output.write_all(&self.buffer);
+        let written = self.output.write_lines(&self.buffer);
         self.buffer.clear();
-        written?;
-        self.output.flush()
+        written
     }
 }
