@@ -92,12 +92,12 @@ def _shared(looking: Looking) -> filters.Filter | None:
 
 def server_framing(looking: Looking) -> Framing | None:
     """Return the framing of the server: whole messages are replaced in, with their lengths set right."""
-    return _framing_of(looking.framing) if looking.replace or looking.replace_regex else None
+    return framing_of(looking.framing) if looking.replace or looking.replace_regex else None
 
 
 def _shows(looking: Looking) -> filters.Filter | None:
     output = None if looking.output == STANDARD_OUTPUT else looking.output
-    direction, frames = looking.direction, _framing_of(looking.framing)
+    direction, frames = looking.direction, framing_of(looking.framing)
     truncate, color = looking.truncate, _COLORS[looking.color]
     if looking.hexdump:
         width = looking.width
@@ -109,12 +109,12 @@ def _shows(looking: Looking) -> filters.Filter | None:
 
 def _replaces(looking: Looking) -> Iterator[filters.Filter]:
     if looking.replace:
+        pairs = pairs_of("--replace", looking.replace, "'old=new'")
         with _said_of("--replace"):
-            pairs = pairs_of("", looking.replace, "'old=new'")
             yield filters.Replace(pairs, direction=looking.replace_direction)
     for text in looking.replace_regex:
+        pattern, replacement = regex_pair("--replace-regex", text, "'pattern=new'")
         with _said_of("--replace-regex"):
-            pattern, replacement = regex_pair("", text, "'pattern=new'")
             yield filters.ReplaceRegex(pattern, replacement, direction=looking.replace_direction)
 
 
@@ -144,7 +144,8 @@ def _check(looking: Looking) -> None:
             raise ConfigError(f"--{name}: it says how to show what passes; add --hexdump, --text or --json{other}")
 
 
-def _framing_of(text: str | None) -> Framing | None:
+def framing_of(text: str | None) -> Framing | None:
+    """Return the framing that `--framing` names."""
     if text is None:
         return None
     word, _, argument = text.partition(":")

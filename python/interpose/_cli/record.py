@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .._exceptions import ConfigError, printable
+from .._groups import Looking
 from ..filters import Record
 from .combinations import check as check_combinations
 from .console import FAILED, complain
+from .looking import framing_of
 from .parsing import parse
 from .served import Served
 from .serving import serve
@@ -27,8 +29,9 @@ def run(words: Sequence[str]) -> int:
     listen, target, file = places
     options = parse([listen, target, *words[3:]])
     check_combinations(options.listeners, options.command, options.values, has_file=False)
-    record = Record(file)
-    listeners = [replace(one, before=(record,)) for one in options.listeners]
+    (listener,) = options.listeners
+    record = Record(file, framing=framing_of(listener.looking.framing))
+    listeners = [replace(listener, before=(record,), looking=_beside_record(listener.looking))]
     code = serve(Served(listeners, options.command.drain), options.command)
     if not record.close(_LAST_SECONDS):
         complain(f"record {printable(file)}: it is not yet written; what passed last is lost")
@@ -40,3 +43,9 @@ def run(words: Sequence[str]) -> int:
         )
         return FAILED
     return code
+
+
+def _beside_record(looking: Looking) -> Looking:
+    """Return how it shows and replaces: a framing may be there for the record alone."""
+    is_used = any((looking.hexdump, looking.text, looking.json, looking.replace, looking.replace_regex))
+    return looking if is_used else replace(looking, framing=None)

@@ -68,6 +68,26 @@ def test_what_was_recorded_is_played_without_the_server(record: Path, echo: Echo
     assert (ended.code, ended.out, ended.err) == (0, "interpose: 2 connections were replayed\n", "")
 
 
+@pytest.mark.parametrize("more", [(), ("--text", "--output", "shown.txt"), ("--replace", "one=1ne")])
+def test_a_record_of_a_framing_has_whole_messages(echo: Echo, tmp_path: Path, more: tuple[str, ...]) -> None:
+    path = tmp_path / "session.jsonl"
+    target = f"{echo.address[0]}:{echo.address[1]}"
+    with (
+        started(tmp_path, "record", "127.0.0.1:0", target, str(path), "--framing", "lines", *more) as (child, address),
+        socket.create_connection(address, 10) as client,
+    ):
+        for piece in (b"tw", b"o\nand ten\n"):
+            client.sendall(piece)
+        assert read_exactly(client, 12) == b"two\nand ten\n"
+        client.close()
+        assert child.stop() == 0
+    found = Recording.load(path)
+    assert found.framing == "lines"
+    (one,) = found
+    sent = [event.data for event in one.events if event.direction == "to_upstream" and event.data and not event.sent_on]
+    assert sent == [b"two\n", b"and ten\n"]
+
+
 def test_another_order_and_what_changes_are_options(record: Path, tmp_path: Path) -> None:
     words = ("replay", str(record), "--match=bytes", "--mask", r"t\w+", "--mask", r"x\d+", "--as=server")
     with started(tmp_path, *words) as (child, address):
