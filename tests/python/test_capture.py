@@ -149,6 +149,7 @@ def test_what_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
         (["--capture", "a", "--capture-keep", "2"], "add --capture-rotate-size or --capture-rotate-after"),
         (["--capture", "a", "--capture-snaplen", "0"], "--capture-snaplen: it is below 1"),
         (["--capture", "-", "--capture-rotate-size", "1MB"], "it cannot begin anew"),
+        (["--capture", "a", "--capture-rotate-size", "10"], "--capture-rotate-size: it is below 1024"),
         (["--capture", "a", "--capture-sides", "clients"], "--capture-sides"),
     ],
 )

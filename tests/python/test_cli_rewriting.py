@@ -85,8 +85,9 @@ def test_only_connections_that_match_are_shown(tmp_path: Path) -> None:
     [
         (["--replace", "secret"], "has no =; write 'old=new'"),
         (["--replace", "=x"], "has nothing before the ="),
+        (["--replace", "a=b", "--replace", "a=c"], "--replace: 'a=c': something else is to stand in its place"),
+        (["--replace-regex", r"a(b)=\2"], "--replace-regex: replacement: group 2: the expression has group 1 alone"),
         (["--replace", r"a\q=x"], r"\q means nothing"),
-        (["--replace", "a=b", "--replace", "a=c"], "give one of them"),
         (["--replace-regex", "a(=b"], "at character 2: unclosed group"),
         (["--replace-regex", r"a=\1"], "group 1: the expression has none"),
         (["--replace-regex", "a*=b"], "write + in place of *"),

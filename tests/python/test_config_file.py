@@ -93,6 +93,7 @@ WRONG: dict[str, tuple[str, int, str, str]] = {
     "no quotes": ("[[listener]]\nlisten = localhost:9090\n", 2, "l", "a text stands in quotes"),
     "no value": ("[[listener]]\nlisten\n", 2, "n", "write key = value"),
     "a key twice": (f'{LISTENER}listen = "9091"\n', 4, '"', "the key is given twice; give it once"),
+    "a table twice": (f"{LISTENER}[listener]\n", 4, "]", "cannot declare listener twice"),
     "an open quote": ('[[listener]]\nlisten = "9090\n', 2, "0", "close the quote"),
     "not UTF-8": ("[[listener]]\nlisten = '\udcff'\n", 2, "", "it is not UTF-8"),
     "a control byte": ("[[listener]]\nlisten = '\x1b[31m'\n", 2, "\\x1b", "mend it as TOML has it"),

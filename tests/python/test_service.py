@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from interpose import ConfigError
+from interpose._cli.parsing import parse
 from interpose._cli.service_manager import Notifier, listen_address, passed, unused
 from support.deadline import poll
 from support.doc_blocks import blocks_of
@@ -176,6 +177,19 @@ def test_systemd_accepts_the_units_of_the_page(tmp_path: Path) -> None:
     done = finish([analyze, "verify", "--man=no", *(str(tmp_path / name) for name in names)], tmp_path)
     complaints = [line for line in done.err.splitlines() if "interpose." in line]
     assert complaints == []
+
+
+def test_the_container_of_the_page_runs_a_command_that_serves() -> None:
+    (text,) = [block.text for block in blocks_of(PAGE) if block.language == "dockerfile"]
+    instructions = dict(line.split(" ", 1) for line in text.splitlines())
+    assert sorted(instructions) == ["CMD", "ENTRYPOINT", "EXPOSE", "FROM", "RUN", "STOPSIGNAL", "USER"]
+    name, *words = [*json.loads(instructions["ENTRYPOINT"]), *json.loads(instructions["CMD"])]
+    options = parse(words, {})
+    assert name == "interpose"
+    (listener,) = options.listeners
+    assert (listener.address, listener.listen.public) == (f"0.0.0.0:{instructions['EXPOSE']}", True)
+    assert listener.forward.address == ("db", 5432)
+    assert getattr(signal, instructions["STOPSIGNAL"]) == signal.SIGTERM
 
 
 def test_a_socket_that_nobody_takes_is_warned_about(echo: Echo, tmp_path: Path) -> None:

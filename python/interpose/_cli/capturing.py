@@ -33,9 +33,15 @@ def captures_of(capture: Capturing) -> list[filters.Filter]:
                 sides=capture.sides,
             )
         except ConfigError as error:
-            raise ConfigError(f"--{error}") from error
+            raise ConfigError(_as_option(f"{error}")) from error
         _open[capture] = made
     return [made]
+
+
+def _as_option(error: str) -> str:
+    """Return an error of Capture() with the option of the argument that it begins with."""
+    name, _, rest = error.partition(":")
+    return next((f"{row.flag}:{rest}" for row in rows_of("capture") if row.name == name), f"--{error}")
 
 
 def check_capture(capture: Capturing) -> None:

@@ -86,6 +86,8 @@ class FileText:
     def _refuse_syntax(self, words: str) -> NoReturn:
         found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", words)
         what = (found[1] if found else words.removesuffix(" (at end of document)")).rstrip(".")
+        # The names of a key are a tuple there.
+        what = re.sub(r"\('[^()]*\)", lambda names: ".".join(re.findall(r"'([^']*)'", names[0])), what)
         advice = next((advice for begin, advice in _SLIPS if what.startswith(begin)), "mend it as TOML has it")
         begin = len(self.text.rstrip())
         if found:

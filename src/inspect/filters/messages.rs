@@ -1,6 +1,6 @@
 //! Events of chunks made events of messages, on the thread of a tap: the connections do not wait for it.
 
-use std::{collections::HashMap, io, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, io, sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 
@@ -20,12 +20,16 @@ const MOST: usize = 16 * 1024 * 1024;
 /// Maximum bytes of all incomplete messages of one tap.
 const MOST_OF_ALL: usize = 64 * 1024 * 1024;
 
+/// Maximum number of connections that are cut into messages. The ends of some may have found no room in the queue: beyond it
+/// the oldest are shown in chunks.
+const MOST_CONNECTIONS: usize = 65_536;
+
 /// Hands a sink whole messages.
 #[derive(Debug)]
 pub struct Messages<S> {
     sink: S,
     pair: FramingPair,
-    connections: HashMap<ConnectionKey, Both<Option<Cutter>>>,
+    connections: BTreeMap<ConnectionKey, Both<Option<Cutter>>>,
     /// Bytes of all incomplete messages.
     kept: usize,
 }
@@ -76,7 +80,7 @@ impl Cutter {
 impl<S: Sink> Messages<S> {
     /// Returns a sink that hands on the messages of `framing`. Each connection has a state of its own.
     pub fn new(sink: S, framing: Arc<dyn Framing>) -> Self {
-        Self { sink, pair: FramingPair::both(framing), connections: HashMap::new(), kept: 0 }
+        Self { sink, pair: FramingPair::both(framing), connections: BTreeMap::new(), kept: 0 }
     }
 
     fn data(&mut self, event: &Event, direction: Direction, bytes: &Bytes) -> io::Result<()> {
@@ -105,6 +109,14 @@ impl<S: Sink> Messages<S> {
             None => Ok(()),
         }
     }
+
+    /// Shows what is left of the connection of an event, and chunks from there on.
+    fn forget(&mut self, event: &Event) -> io::Result<()> {
+        self.unframe(event, Direction::ToUpstream)?;
+        self.unframe(event, Direction::ToClient)?;
+        self.connections.remove(&event.connection);
+        Ok(())
+    }
 }
 
 fn shown(event: &Event, direction: Direction, offset: u64, bytes: Bytes) -> Event {
@@ -119,15 +131,16 @@ impl<S: Sink> Sink for Messages<S> {
                 let Both { to_upstream, to_client } = self.pair.framers();
                 let cutters = Both { to_upstream: to_upstream.map(Cutter::new), to_client: to_client.map(Cutter::new) };
                 self.connections.insert(event.connection, cutters);
+                if self.connections.len() > MOST_CONNECTIONS
+                    && let Some(connection) = self.connections.keys().next().copied()
+                {
+                    self.forget(&Event { connection, ..event.clone() })?;
+                }
             }
             EventKind::Data { direction, place: Place::In, bytes, .. } => return self.data(event, *direction, bytes),
             EventKind::End { direction, .. } => self.unframe(event, *direction)?,
             // Behind a gap it is not known where a message begins.
-            EventKind::Missed { .. } | EventKind::Closed { .. } => {
-                self.unframe(event, Direction::ToUpstream)?;
-                self.unframe(event, Direction::ToClient)?;
-                self.connections.remove(&event.connection);
-            }
+            EventKind::Missed { .. } | EventKind::Closed { .. } => self.forget(event)?,
             EventKind::Data { .. } | EventKind::Connected { .. } | EventKind::Struck { .. } => {}
         }
         self.sink.event(event)
@@ -215,6 +228,26 @@ mod tests {
         }
         drop(messages);
         assert_eq!(receiver.iter().skip(2).collect::<Vec<_>>(), ["0 one\\n", "0 two\\n"]);
+    }
+
+    #[test]
+    fn of_too_many_connections_the_oldest_is_shown_in_chunks() {
+        let most = MOST_CONNECTIONS as u64;
+        let (sender, receiver) = sync_channel(2 * MOST_CONNECTIONS);
+        let mut messages = Messages::new(Shows(sender), Arc::new(Lines));
+        let mut put = |number, kind| messages.event(&Event::now(ConnectionKey::of(number), kind)).expect("it is shown");
+        for number in 1..=most + 1 {
+            let name = || SocketName::Unix(String::new());
+            put(number, EventKind::Opened { client: name(), local: name(), changes: false });
+            if number <= 2 {
+                put(number, data(b"on"));
+            }
+        }
+        [1, 2].into_iter().for_each(|number| put(number, data(b"e\ntwo")));
+        assert_eq!((messages.kept, messages.connections.len()), (3, MOST_CONNECTIONS));
+        drop(messages);
+        let shown: Vec<_> = receiver.iter().filter(|text| text != "open").collect();
+        assert_eq!(shown, ["0 on", "99 e\\ntwo", "0 one\\n"]);
     }
 
     #[test]
