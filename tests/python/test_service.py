@@ -181,11 +181,11 @@ def test_systemd_accepts_the_units_of_the_page(tmp_path: Path) -> None:
 
 def test_the_container_of_the_page_runs_a_command_that_serves() -> None:
     (text,) = [block.text for block in blocks_of(PAGE) if block.language == "dockerfile"]
-    instructions = dict(line.split(" ", 1) for line in text.splitlines())
+    instructions = {word: rest for word, _, rest in (line.partition(" ") for line in text.splitlines())}
     assert sorted(instructions) == ["CMD", "ENTRYPOINT", "EXPOSE", "FROM", "RUN", "STOPSIGNAL", "USER"]
-    name, *words = [*json.loads(instructions["ENTRYPOINT"]), *json.loads(instructions["CMD"])]
-    options = parse(words, {})
-    assert name == "interpose"
+    words: list[str] = [*json.loads(instructions["ENTRYPOINT"]), *json.loads(instructions["CMD"])]
+    assert words[0] == "interpose"
+    options = parse(words[1:], {})
     (listener,) = options.listeners
     assert (listener.address, listener.listen.public) == (f"0.0.0.0:{instructions['EXPOSE']}", True)
     assert listener.forward.address == ("db", 5432)
