@@ -5,6 +5,7 @@
 //! [transcript] needs no thread: it keeps the last events in memory. Both are [witnesses](witness).
 
 pub mod capture;
+mod copies;
 pub mod event;
 pub mod grep;
 pub mod output;

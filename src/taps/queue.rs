@@ -3,12 +3,17 @@
 use std::{
     collections::{HashMap, VecDeque},
     mem,
-    sync::{Condvar, Mutex, MutexGuard},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+
 use crate::{
-    taps::event::{ConnectionKey, EVENT, Event, EventKind},
+    taps::{
+        copies::Copies,
+        event::{ConnectionKey, EVENT, Event, EventKind},
+    },
     words::lock::EvenPoisoned,
 };
 
@@ -30,6 +35,7 @@ pub struct Queue {
     /// Notified when everything was handled.
     settled: Condvar,
     most: usize,
+    copies: Arc<Copies>,
 }
 
 #[derive(Debug, Default)]
@@ -74,7 +80,7 @@ impl Default for Queue {
 impl Queue {
     /// Returns a queue for at most `most` bytes.
     pub fn new(most: usize) -> Self {
-        Self { state: Mutex::default(), changed: Condvar::new(), settled: Condvar::new(), most }
+        Self { state: Mutex::default(), changed: Condvar::new(), settled: Condvar::new(), most, copies: Arc::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -107,6 +113,11 @@ impl Queue {
         if was_empty {
             self.changed.notify_one();
         }
+    }
+
+    /// Returns a copy of bytes for an event, in memory that was that of others before if there is some.
+    pub fn copy(&self, bytes: &[u8]) -> Bytes {
+        self.copies.of(bytes)
     }
 
     /// Returns true if nobody looks any more: then bytes need not be copied for it.

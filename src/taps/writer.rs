@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+
 use crate::{
     taps::{
         event::Event,
@@ -94,6 +96,10 @@ impl Tap {
 impl Witness for Tap {
     fn put(&self, event: Event) {
         self.queue.put(event);
+    }
+
+    fn copy(&self, bytes: &[u8]) -> Bytes {
+        self.queue.copy(bytes)
     }
 
     fn is_given_up(&self) -> bool {

@@ -17,6 +17,7 @@ mod framers;
 mod hooks;
 mod lifecycle;
 mod limits;
+mod looking_ahead;
 mod loops;
 mod mirror;
 mod pausing;

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::Position;
 use crate::{
     inspect::{End, Outbox, Progress, Stage},
@@ -36,7 +34,7 @@ impl TapStage {
         if self.witness.is_given_up() {
             self.witness.miss(bytes.len());
         } else {
-            self.put(EventKind::Data { direction, place, offset, bytes: Bytes::copy_from_slice(bytes) });
+            self.put(EventKind::Data { direction, place, offset, bytes: self.witness.copy(bytes) });
         }
         self.offset += bytes.len() as u64;
     }
