@@ -9,7 +9,7 @@ from .._waiting import wait_at_most
 from ._keeping_server import KeepingServer
 
 # Peers that do not take what is on its way to them have as long; then they are reset.
-_STUCK_SECONDS = 0.015
+_STUCK_SECONDS = 0.010
 # Connections that have had no turn yet, on a machine that has much else to do, have as long.
 _TURN_SECONDS = 1.0
 _STEP_SECONDS = 0.001
