@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .._framing_pair import FramingFor
     from .._groups import Callbacks, Limits, Listen, Relay, Timeouts
     from .._hook_types import OnAccept, OnConnection, OnEof, OnPreread, OnRecv
+    from .._tls import Tls
 
 
 class ServerKeywords(TypedDict, total=False):
@@ -32,6 +33,7 @@ class ServerKeywords(TypedDict, total=False):
     listen: Listen
     callbacks: Callbacks
     framing: FramingFor
+    tls: Tls | None
     filters: Sequence[Filter] | None
     faults: Sequence[Fault]
     seed: int | None
