@@ -105,6 +105,6 @@ fn what_is_spliced_and_what_is_replaced_stay_in_order_and_are_seen_once() {
         assert!(seen(&events, direction, Place::In) == sent && seen(&events, direction, Place::Out) == expected);
         let ledger = connection.ledger(direction);
         assert_eq!((ledger.read, ledger.delivered), (sent.len() as u64, expected.len() as u64));
-        assert_eq!(ledger.read + ledger.added as u64, ledger.delivered + ledger.dropped as u64);
+        assert_eq!(ledger.read + ledger.added, ledger.delivered + ledger.dropped);
     }
 }

@@ -121,9 +121,8 @@ impl Path {
                 Running::start(config)
             }
             Path::Tapped => {
-                config.relay.splice = Splice::Always;
                 config.filters = tap_filters(&Arc::default(), &[Place::In, Place::Out]);
-                Running::start(config)
+                Path::Spliced.start(config)
             }
             Path::Staged => {
                 let hooks = Watching { staged: true, ..Watching::default() };
