@@ -126,7 +126,6 @@ class Replay:
 
         What was not played counts once it is stopped.
         """
-        __tracebackhide__ = True
         # Behind a mismatch, the rest most likely was not played because of that.
         lines = self.mismatches or (self._left if self._expects_all else [])
         if lines:

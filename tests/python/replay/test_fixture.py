@@ -79,6 +79,8 @@ def test_a_test_fails_that_does_something_else(pytester: pytest.Pytester, record
     result = run(pytester, record, f"\ndef test_it(tcp_replay):\n    r = tcp_replay(RECORD)\n    {body}\n")
     result.assert_outcomes(failed=1)
     assert f"ReplayError: replay {record}: {line}" in output_of(result)
+    # pytest says so where it has nothing to show.
+    assert "entries are hidden" not in output_of(result)
 
 
 def test_a_client_that_is_left_in_the_middle_is_an_error_of_the_teardown(
