@@ -267,7 +267,8 @@ def _pairs(more: object) -> list[tuple[str, str]]:
         raise wrong_type("more", more, "a list of pairs", "write [(cert, key), ...]")
     found: list[tuple[str, str]] = []
     for pair in cast("list[object] | tuple[object, ...]", more):
-        parts = cast("tuple[object, ...]", pair) if isinstance(pair, (list, tuple)) else ()
+        is_pair = isinstance(pair, (list, tuple))
+        parts = cast("tuple[object, ...]", pair) if is_pair else ()
         if len(parts) != 2:
             raise wrong_type("more", pair, "a pair", "write [(cert, key), ...]")
         found.append(_pair(*parts))
