@@ -11,7 +11,7 @@
 //! | folder | contents |
 //! |---|---|
 //! | [`words`] | values without I/O: addresses, chunks, pieces, close reasons, ledgers, errors |
-//! | [`wire`] | bytes and their meaning: files of packets, TCP in packets |
+//! | [`wire`] | bytes and their meaning: files of packets, TCP in packets, the hellos of TLS clients |
 //! | [`matching`] | literals and regular expressions, found in a stream that comes in pieces |
 //! | [`taps`] | what looks at connections: events, a bounded queue, the thread of a sink |
 //! | [`inspect`] | stages that bytes pass between being read and being written; no socket, no clock |

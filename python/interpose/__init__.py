@@ -16,6 +16,8 @@ Forward('smtp.example.com:25', connect_timeout=10)
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import faults, filters, framing, replay, toxiproxy
+    from ._by_name import ByName
+    from ._client_hello import PASS, ClientHello, Pass
     from ._connection import Connection, Side
     from ._exceptions import (
         AddressError,
@@ -59,11 +61,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MORE",
+    "PASS",
     "AddressError",
     "ArgumentTypeError",
     "BindError",
     "BindPermissionError",
+    "ByName",
     "Callbacks",
+    "ClientHello",
     "CloseReason",
     "ConfigError",
     "ConnectError",
@@ -81,6 +86,7 @@ __all__ = [
     "Listen",
     "More",
     "NoUpstreamError",
+    "Pass",
     "ReadEndError",
     "ReadError",
     "ReadLimitError",
@@ -114,6 +120,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "_by_name": ("ByName",),
+    "_client_hello": ("PASS", "ClientHello", "Pass"),
     "_connection": ("Connection", "Side"),
     "_faulty": ("faulty",),
     "_stats": ("CloseReason", "ConnectionPhase", "Ledger", "Stats"),

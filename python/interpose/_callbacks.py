@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from ._bridge import Bridge
+from ._by_name import ByName
 from ._callback_log import Reports
 from ._connection import KnownConnections, side_of
 from ._coroutine_functions import is_async
 from ._fault import Fault
 from ._framing_pair import Framings
 from ._groups import Callbacks
-from ._hooks import HOOKS, check, places_of, refuse_async, refuse_preread
+from ._hooks import HOOKS, check, places_of, refuse_async, refuse_early
 from ._lanes import Lanes
 from ._native import Callbacks as Table
 from ._native import Server
@@ -85,9 +86,14 @@ class ServerCallbacks:
         self._decorated: set[str] = set()
         self._changes = 0
         self._is_connected = False
+        self._routes = False
 
-    def take(self, callbacks: Iterable[tuple[str, object]]) -> None:
-        """Set each callback that is not None. Its hook stays a decorator, whose function takes the callback's place."""
+    def take(self, callbacks: Iterable[tuple[str, object]], tls: object) -> None:
+        """Set each callback that is not None. Its hook stays a decorator, whose function takes the callback's place.
+
+        `tls` is the server's, which may route as callbacks do.
+        """
+        self._routes = isinstance(tls, ByName)
         for name, callback in callbacks:
             if callback is not None:
                 self.set(name, callback, is_decorated=True)
@@ -134,8 +140,9 @@ class ServerCallbacks:
 
     @property
     def decides(self) -> bool:
-        """True if a callback may decide where clients go."""
-        return self.of("on_accept") is not None or self.of("on_preread") is not None
+        """True if a callback, or the server's `tls`, may decide where clients go."""
+        hooks = ("on_accept", "on_client_hello", "on_preread")
+        return self._routes or any(self.of(name) is not None for name in hooks)
 
     def given(self, name: str) -> Callable[..., Any] | None:
         """Return the callback that was given for the hook, else None."""
@@ -246,7 +253,8 @@ class ServerCallbacks:
         if form is not None and form.is_used:
             for name in HOOKS:
                 refuse_async(name, self.of(name))
-            refuse_preread(self.of("on_preread"))
+            for name in ("on_client_hello", "on_preread"):
+                refuse_early(name, self.of(name))
         return {name: check(name, callback) for name, callback in found.items() if callback is not None}
 
     def _publish(self) -> None:

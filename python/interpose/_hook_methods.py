@@ -6,19 +6,18 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
+from ._client_hello import ClientHello
 from ._connection import Connection, Side
 from ._exceptions import printable
+from ._hook_answers import AcceptAnswer, Answer, EofAnswer, HelloAnswer, PrereadAnswer
 from ._hook_decorators import is_default, wrap_overrides
 from ._hook_types import (
-    AcceptAnswer,
-    Answer,
-    EofAnswer,
-    PrereadAnswer,
     accept_hook,
     client_recv_hook,
     close_hook,
     connect_hook,
     eof_hook,
+    hello_hook,
     preread_hook,
     recv_hook,
     upstream_recv_hook,
@@ -67,6 +66,16 @@ class HookMethods:
         `Forward.start()` has connected, or a connected `socket.socket`, which is taken over;
         `Forward.NOWHERE` for no upstream, so that callbacks answer; False to refuse: the client is reset, or,
         if `conn.client.send()` was called, gets that and an end of stream.
+        """
+
+    @hello_hook
+    def on_client_hello(self, conn: Connection, hello: ClientHello) -> HelloAnswer:
+        """Decide by the first message of a TLS client, before it is decrypted and before every other hook.
+
+        Return None for what `tls` and `forward_to` say; `interpose.PASS` to pass its TLS on undecrypted, byte for byte;
+        a Forward, `(host, port)` or an address text to go there; a Tls to decrypt with that; False to refuse: the
+        client gets the alert `access_denied`. on_accept and on_preread are asked afterwards, and may still choose
+        another upstream. A client that speaks no TLS is reset, unless `tls="auto"` takes it; it has 10 seconds.
         """
 
     @preread_hook

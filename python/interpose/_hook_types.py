@@ -9,51 +9,38 @@ the hook, or, where the tutorial has a method of that name, none; what it return
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
+from ._client_hello import ClientHello
 from ._connection import Connection, Side
-from ._forward import ForwardTo
+from ._hook_answers import (
+    AcceptAnswer,
+    AcceptResult,
+    Answer,
+    ConnectionResult,
+    EofAnswer,
+    EofResult,
+    HelloAnswer,
+    HelloResult,
+    OnAccept,
+    OnClientHello,
+    OnConnection,
+    OnEof,
+    OnPreread,
+    OnRecv,
+    PrereadAnswer,
+    PrereadResult,
+    RecvResult,
+)
 from ._hook_decorators import Hook
-from ._preread import More
-from ._side import Buffer
-
-Answer: TypeAlias = Buffer | Sequence[Buffer] | None
-"""The answer of on_recv: None to pass the chunk on, or what to send instead."""
-RecvResult: TypeAlias = Answer | Awaitable[Answer]
-"""The result of a callback for on_recv; with `async def` the answer comes later."""
-OnRecv: TypeAlias = Callable[[Side, bytes], RecvResult] | Callable[[Side, memoryview], RecvResult]
-"""A callback for on_recv: the second kind with `buffer="view"`."""
-EofAnswer: TypeAlias = Buffer | Sequence[Buffer] | bool | None
-"""The answer of on_eof: None to pass the end on, data to send before it, False to withhold it."""
-EofResult: TypeAlias = EofAnswer | Awaitable[EofAnswer]
-"""The result of a callback for on_eof."""
-OnEof: TypeAlias = Callable[[Side], EofResult]
-"""A callback for on_eof."""
-AcceptAnswer: TypeAlias = ForwardTo | Side | socket.socket | bool | None
-"""The answer of on_accept: None for `forward_to`, False to refuse, or where to go."""
-AcceptResult: TypeAlias = AcceptAnswer | Awaitable[AcceptAnswer]
-"""The result of a callback for on_accept."""
-OnAccept: TypeAlias = Callable[[Connection], AcceptResult]
-"""A callback for on_accept."""
-PrereadAnswer: TypeAlias = AcceptAnswer | More
-"""The answer of on_preread: MORE to be called again with more bytes, or what on_accept answers."""
-PrereadResult: TypeAlias = PrereadAnswer | Awaitable[PrereadAnswer]
-"""The result of a callback for on_preread."""
-OnPreread: TypeAlias = Callable[[Connection, bytes], PrereadResult]
-"""A callback for on_preread."""
-ConnectionResult: TypeAlias = Awaitable[None] | None
-"""The result of a callback for on_connect or on_close."""
-OnConnection: TypeAlias = Callable[[Connection], ConnectionResult]
-"""A callback for on_connect or on_close."""
 
 if not TYPE_CHECKING:
-    accept_hook = preread_hook = connect_hook = recv_hook = client_recv_hook = upstream_recv_hook = eof_hook = (
-        close_hook
-    ) = Hook
+    accept_hook = hello_hook = preread_hook = connect_hook = recv_hook = client_recv_hook = Hook
+    upstream_recv_hook = eof_hook = close_hook = Hook
 else:
     _OnAccept = TypeVar("_OnAccept", bound=OnAccept)
+    _OnClientHello = TypeVar("_OnClientHello", bound=OnClientHello)
     _OnPreread = TypeVar("_OnPreread", bound=OnPreread)
     _OnConnection = TypeVar("_OnConnection", bound=OnConnection)
     _OnRecv = TypeVar("_OnRecv", bound=OnRecv)
@@ -71,6 +58,14 @@ else:
         def __call__(self) -> object: ...
         @overload
         def __call__(self, callback: _OnAccept, /) -> _OnAccept: ...
+
+    class HelloHook(Protocol):
+        """`server.on_client_hello`."""
+
+        @overload
+        def __call__(self, conn: Connection, hello: ClientHello, /) -> HelloAnswer: ...
+        @overload
+        def __call__(self, callback: _OnClientHello, /) -> _OnClientHello: ...
 
     class PrereadHook(Protocol):
         """`server.on_preread`."""
@@ -137,6 +132,7 @@ else:
         def __delete__(self, server: object, /) -> None: ...
 
     OnAcceptMethod: TypeAlias = Callable[[Any, Connection], AcceptResult]
+    OnHelloMethod: TypeAlias = Callable[[Any, Connection, ClientHello], HelloResult]
     OnPrereadMethod: TypeAlias = Callable[[Any, Connection, bytes], PrereadResult]
     OnConnectionMethod: TypeAlias = Callable[[Any, Connection], ConnectionResult]
     OnRecvMethod: TypeAlias = Callable[[Any, Side, bytes], RecvResult]
@@ -176,6 +172,16 @@ else:
 
         class _LaterAccept(Protocol):
             def on_accept(self, conn: Connection, /) -> Awaitable[AcceptAnswer]: ...
+
+        class _WithHello(Protocol):
+            @property
+            def on_client_hello(self) -> HelloHook: ...
+
+        class _OursHello(Protocol):
+            def on_client_hello(self, conn: Connection, hello: ClientHello, /) -> HelloAnswer: ...
+
+        class _LaterHello(Protocol):
+            def on_client_hello(self, conn: Connection, hello: ClientHello, /) -> Awaitable[HelloAnswer]: ...
 
         class _WithPreread(Protocol):
             @property
@@ -259,6 +265,7 @@ else:
         _Accept: TypeAlias = _Mypy[
             _WithAccept, _OursAccept | _BareAccept, _LaterAccept, AcceptHook, OnAccept, AcceptAnswer
         ]
+        _Hello: TypeAlias = _Mypy[_WithHello, _OursHello, _LaterHello, HelloHook, OnClientHello, HelloAnswer]
         _Preread: TypeAlias = _Mypy[_WithPreread, _OursPreread, _LaterPreread, PrereadHook, OnPreread, PrereadAnswer]
         _Connect: TypeAlias = _Mypy[_WithConnect, _OursConnect, _LaterConnect, ConnectHook, OnConnection, None]
         _Recv: TypeAlias = _Mypy[_WithRecv, _OursRecv | _ViewRecv | _BareRecv, _LaterRecv, RecvHook, OnRecv, Answer]
@@ -272,6 +279,7 @@ else:
         _Close: TypeAlias = _Mypy[_WithClose, _OursClose | _BareClose, _LaterClose, CloseHook, OnConnection, None]
 
         def accept_hook(method: OnAcceptMethod) -> _Accept: ...
+        def hello_hook(method: OnHelloMethod) -> _Hello: ...
         def preread_hook(method: OnPrereadMethod) -> _Preread: ...
         def connect_hook(method: OnConnectionMethod) -> _Connect: ...
         def recv_hook(method: OnRecvMethod) -> _Recv: ...
@@ -295,6 +303,9 @@ else:
         # The methods, with their server in front. Written such that no lambda takes its types from them.
         class _AcceptMethod(_Readable[AcceptHook], Protocol):
             def __call__(self, *args: *tuple[Any, Connection]) -> AcceptResult: ...
+
+        class _HelloMethod(_Readable[HelloHook], Protocol):
+            def __call__(self, *args: *tuple[Any, Connection, ClientHello]) -> HelloResult: ...
 
         class _PrereadMethod(_Readable[PrereadHook], Protocol):
             def __call__(self, *args: *tuple[Any, Connection, bytes]) -> PrereadResult: ...
@@ -324,6 +335,11 @@ else:
             | _AcceptMethod
             | _ScriptMethod[AcceptHook]
         )
+        _AnyHello: TypeAlias = (
+            _Assignable[HelloHook, OnClientHello | None]
+            | _Function[[Connection, ClientHello], HelloResult, HelloHook]
+            | _HelloMethod
+        )
         _AnyPreread: TypeAlias = (
             _Assignable[PrereadHook, OnPreread | None]
             | _Function[[Connection, bytes], PrereadResult, PrereadHook]
@@ -351,6 +367,7 @@ else:
         )
 
         def accept_hook(method: OnAcceptMethod) -> _AnyAccept: ...
+        def hello_hook(method: OnHelloMethod) -> _AnyHello: ...
         def preread_hook(method: OnPrereadMethod) -> _AnyPreread: ...
         def connect_hook(method: OnConnectionMethod) -> _AnyConnect: ...
         def recv_hook(method: OnRecvMethod) -> _AnyRecv: ...

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from . import _native
+from ._client_hello import PASS, ClientHello
 from ._connection import Connection
 from ._coroutine_functions import called_of, is_async
 from ._exceptions import ArgumentTypeError, printable, wrong_type
@@ -15,10 +16,12 @@ from ._forward import Forward, forward_of, native_forward
 from ._outgoing import Outgoing
 from ._own_socket import side_of, take_over
 from ._preread import MORE
+from ._tls import Tls, native_tls
 
 # Each hook, and what its callback is called with.
 HOOKS: dict[str, tuple[str, ...]] = {
     "on_accept": ("conn",),
+    "on_client_hello": ("conn", "hello"),
     "on_preread": ("conn", "data"),
     "on_connect": ("conn",),
     "on_recv": ("side", "data"),
@@ -34,6 +37,7 @@ WITHOUT_ARGUMENTS = ("on_accept", "on_recv", "on_close")
 # The native side's places, and the hooks that may fill each: the first that is there does.
 _PLACES: dict[str, tuple[str, ...]] = {
     "accept": ("on_accept",),
+    "client_hello": ("on_client_hello",),
     "preread": ("on_preread",),
     "connect": ("on_connect",),
     "client_recv": ("on_client_recv", "on_recv"),
@@ -73,11 +77,11 @@ def refuse_async(name: str, callback: object) -> None:
         )
 
 
-def refuse_preread(callback: object) -> None:
-    """Raise ArgumentTypeError for an on_preread beside methods without arguments."""
+def refuse_early(name: str, callback: object) -> None:
+    """Raise ArgumentTypeError for an on_client_hello or on_preread beside methods without arguments."""
     if callback is not None:
         raise ArgumentTypeError(
-            "on_preread: methods without arguments accept clients themselves, so there is nothing to decide; "
+            f"{name}: methods without arguments accept clients themselves, so there is nothing to decide; "
             "decide in on_accept, or give all methods their arguments"
         )
 
@@ -121,6 +125,40 @@ def _route(name: str, conn: Connection, answer: object) -> object:
     )
 
 
+def greeting(callback: Callable[..., Any]) -> Callable[..., object]:
+    """Return an on_client_hello for the native side: it gets the parts of the hello, and True passes."""
+
+    async def later(answer: Awaitable[object]) -> object:
+        return _greet(await answer)
+
+    def decide(conn: Connection, parts: tuple[Any, ...]) -> object:
+        answer = callback(conn, ClientHello(*parts))
+        return later(answer) if inspect.isawaitable(answer) else _greet(answer)
+
+    async def decide_later(conn: Connection, parts: tuple[Any, ...]) -> object:
+        return _greet(await callback(conn, ClientHello(*parts)))
+
+    return decide_later if is_async(callback) else decide
+
+
+def _greet(answer: Any) -> object:
+    """Return the answer of on_client_hello in the native side's terms."""
+    if answer is None or answer is False:
+        return answer
+    if answer is PASS:
+        return True
+    if isinstance(answer, Tls):
+        return native_tls(answer)
+    is_address = isinstance(answer, (Forward, str, tuple)) and answer is not Forward.NOWHERE
+    if is_address:
+        return native_forward(forward_of(answer, "on_client_hello"))
+    shown = "Forward.NOWHERE" if answer is Forward.NOWHERE else printable(type(answer).__name__)
+    raise TypeError(
+        f"on_client_hello returned {shown}, not None (as tls and forward_to say), interpose.PASS (undecrypted), "
+        "a Forward or an address (go there), a Tls (decrypt with that) or False (refuse)"
+    )
+
+
 def places_of(
     hooks: dict[str, Callable[..., Any]], logged_as: dict[str, str]
 ) -> list[tuple[str, str, Callable[..., Any] | None, bool]]:
@@ -135,5 +173,7 @@ def places_of(
         callback = hooks.get(name)
         if place in ("accept", "preread") and callback is not None:
             callback = routed(name, callback)
+        elif place == "client_hello" and callback is not None:
+            callback = greeting(callback)
         places.append((place, logged_as.get(name, name), callback, is_async(callback)))
     return places

@@ -14,8 +14,7 @@ _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 
 # Beyond that, no slip; and comparing takes quadratic time.
-_LONGEST = 40
-_LIKE = 0.75
+_LONGEST, _LIKE = 40, 0.75
 
 
 def _plain(name: str) -> str:
@@ -33,7 +32,8 @@ HOOKS = table(
         "on_client_recv": "onrequest onclientdata onclientmessage onclientreceive",
         "on_upstream_recv": "onresponse onupstreamdata onserverdata onserverrecv onserverreceive ontargetrecv",
         "on_accept": "onconnection onclient onnewconnection onnewclient onclientconnect onopen connectionmade",
-        "on_preread": "onpeek onsniff onfirstbytes onfirstdata onclienthello oninitialdata",
+        "on_client_hello": "onhello ontlshello ontlsclienthello tlsclienthello onsni onservername snicallback",
+        "on_preread": "onpeek onsniff onfirstbytes onfirstdata oninitialdata",
         "on_connect": "onconnected onserverconnect onupstreamconnect onupstream",
         "on_eof": "oneofreceived eofreceived onfin onhalfclose",
         "on_close": "ondisconnect ondisconnected onend onclosed onclientdisconnect connectionlost onfinish",

@@ -8,32 +8,26 @@ __all__ += ["Gate", "Lane", "OtherFramer", "Outgoing", "Reading", "Server", "Tls
 __all__ += ["Worker", "answer_questions", "capture", "flush_logs", "forget_after_fork", "grep", "log_held_up"]
 __all__ += ["logs_flushed", "next_logs", "on_lane", "parse_address", "prepare", "queue_record", "replace"]
 __all__ += ["replace_regex", "set_faults", "set_filters", "set_framing", "shutdown", "start_logging"]
-__all__ += ["stuck_callbacks", "tls_of", "version"]
+__all__ += ["ByName", "stuck_callbacks", "tls_of", "version"]
 
 version: str
 
 _SocketName: TypeAlias = tuple[str, int] | str
+_Both: TypeAlias = tuple[bool, bool]
+_Limits: TypeAlias = tuple[int, bool]
+_Output: TypeAlias = tuple[str, int]
+_Targets: TypeAlias = list[tuple[str, Forward]]
 
 def parse_address(text: str) -> _SocketName: ...
-def replace(
-    pairs: list[tuple[bytes, bytes]], directions: tuple[bool, bool], count: int | None, hold: float
-) -> Filter: ...
-def replace_regex(
-    pattern: bytes, replacement: bytes, directions: tuple[bool, bool], count: int | None, hold: float
-) -> Filter: ...
-def grep(patterns: list[bytes], directions: tuple[bool, bool], most: int, shown: list[Filter]) -> Filter: ...
+def replace(pairs: list[tuple[bytes, bytes]], directions: _Both, count: int | None, hold: float) -> Filter: ...
+def replace_regex(pattern: bytes, replacement: bytes, directions: _Both, count: int | None, hold: float) -> Filter: ...
+def grep(patterns: list[bytes], directions: _Both, most: int, shown: list[Filter]) -> Filter: ...
 def set_filters(connection: Connection, to_upstream: bool, filters: list[Filter]) -> None: ...
 def set_faults(connection: Connection, to_upstream: bool, faults: list[Fault], seed: int) -> None: ...
 def set_framing(
-    connection: Connection,
-    to_upstream: bool,
-    framing: Framing | None,
-    other: OtherFramer | None,
-    limits: tuple[int, bool],
+    connection: Connection, to_upstream: bool, framing: Framing | None, other: OtherFramer | None, limits: _Limits
 ) -> OtherFramer | None: ...
-def capture(
-    path: str | None, snap_length: int, rotate: tuple[int | None, float | None, int | None], sides: str
-) -> Filter: ...
+def capture(path: str | None, snap_length: int, rotate: tuple[Any, ...], sides: str) -> Filter: ...
 def start_logging(level: int) -> None: ...
 def next_logs(timeout: float) -> list[tuple[int, str, str]] | None: ...
 def queue_record(key: int) -> bool: ...
@@ -58,6 +52,10 @@ class Config:
 @final
 class Tls:
     def __new__(cls, pairs: list[tuple[str, str]], client_ca: str | None, common: tuple[Any, ...]) -> Tls: ...
+
+@final
+class ByName:
+    def __new__(cls, targets: _Targets, default: Forward | None, *, refuses_others: bool) -> ByName: ...
 
 @final
 class TlsUpstream:
@@ -96,7 +94,7 @@ class Server:
         listen: tuple[str, int | None],
         forward: Forward | None,
         config: Config,
-        beside: tuple[Forward | None, Tls | None] = ...,
+        beside: tuple[Forward | None, Tls | None, ByName | None, bool] = ...,
         stages: tuple[list[Filter], list[Fault], int | None] = ...,
     ) -> Server: ...
     def set_faults(self, faults: list[Fault]) -> None: ...
@@ -269,22 +267,18 @@ class Callbacks:
 class Filter:
     @staticmethod
     def hexdump(
-        output: tuple[str, int],
+        output: _Output,
         style: tuple[bool, int],
         size: tuple[int, int | None],
-        directions: tuple[bool, bool],
+        directions: _Both,
         framing: Framing | None,
     ) -> Filter: ...
     @staticmethod
     def text(
-        output: tuple[str, int],
-        style: tuple[bool, int],
-        truncate: int | None,
-        directions: tuple[bool, bool],
-        framing: Framing | None,
+        output: _Output, style: tuple[bool, int], truncate: int | None, directions: _Both, framing: Framing | None
     ) -> Filter: ...
     @staticmethod
-    def json_lines(output: tuple[str, int], directions: tuple[bool, bool], framing: Framing | None) -> Filter: ...
+    def json_lines(output: tuple[str, int], directions: _Both, framing: Framing | None) -> Filter: ...
     @staticmethod
     def record(output: tuple[str, int], framing: Framing | None) -> Filter: ...
     def finish(self, limit: float) -> bool: ...

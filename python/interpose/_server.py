@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, Self, Unpack
 
 from . import _logging, _native
 from ._addresses import address_text, host_port, listen_address, unix_path, warn_if_public
+from ._by_name import TlsFor, treatment_of
 from ._checks import flag, instance, seconds
 from ._connection import Connection
 from ._ending import Ending, check_loop
@@ -20,9 +21,9 @@ from ._filter_list import filters_or_none, native_filters
 from ._forward import Forward, ForwardTo, mirror_of, target_of
 from ._framing_pair import FramingFor, framings_of
 from ._groups import Callbacks, Limits, Listen, Relay, Timeouts, native_config
+from ._hook_answers import OnAccept, OnClientHello, OnConnection, OnEof, OnPreread, OnRecv
 from ._hook_decorators import callbacks_of
 from ._hook_methods import HookMethods, warn_of_slips
-from ._hook_types import OnAccept, OnConnection, OnEof, OnPreread, OnRecv
 from ._hooks import HOOKS
 from ._listening import Listening, state_of
 from ._live_settings import LiveSettings, Settable, is_fixed, is_live, native_or_none
@@ -31,7 +32,6 @@ from ._old_keywords import OLD_KEYWORDS, OldKeywords, group_of
 from ._shadowable import shadowable
 from ._signals import handled_signals
 from ._stats import Stats, stats_of
-from ._tls import Tls, native_tls
 from ._tutorial import Tutorial, TutorialAttributes
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from .faults import Fault
     from .filters import Filter
 
-_DRAIN_SECONDS = 5.0
 _TIMEOUTS, _LIMITS, _RELAY, _LISTEN, _CALLBACKS = Timeouts(), Limits(), Relay(), Listen(), Callbacks()
 
 
@@ -63,7 +62,7 @@ class TheServer(Listening, Faulting, Ending, TutorialAttributes, HookMethods, Se
     * `framing`: a Framing for both directions, or a pair `(of_client, of_upstream)`: `on_recv` gets whole messages.
     * `filters`: native stages that watch or change what passes, in order. None takes the class attribute.
     * `faults`: what harms connections, such as `[faults.Latency(0.2)]`; `seed` fixes what they draw.
-    * `tls`: a Tls, to speak TLS with the clients: callbacks, filters and faults get what is inside.
+    * `tls`: a Tls, to decrypt what clients say; a ByName, to route by the name they ask for, undecrypted; or `"auto"`.
     * `drain`: seconds for busy connections to go on when `with` is left, or stop() is called without a drain.
 
     Raises AddressError, ConfigError and ArgumentTypeError for arguments, BindError, BindPermissionError and
@@ -84,6 +83,7 @@ class TheServer(Listening, Faulting, Ending, TutorialAttributes, HookMethods, Se
         forward_to: ForwardTo | None = None,
         *,
         on_accept: OnAccept | None = None,
+        on_client_hello: OnClientHello | None = None,
         on_preread: OnPreread | None = None,
         on_connect: OnConnection | None = None,
         on_recv: OnRecv | None = None,
@@ -101,13 +101,14 @@ class TheServer(Listening, Faulting, Ending, TutorialAttributes, HookMethods, Se
         filters: Sequence[Filter] | None = None,
         faults: Sequence[Fault] = (),
         seed: int | None = None,
-        tls: Tls | None = None,
-        drain: float = _DRAIN_SECONDS,
+        tls: TlsFor = None,
+        drain: float = 5.0,
         **old: Unpack[OldKeywords],
     ) -> None:
-        given = (on_accept, on_preread, on_connect, on_recv, on_client_recv, on_upstream_recv, on_eof, on_close)
+        early = (on_accept, on_client_hello, on_preread, on_connect)
+        given = (*early, on_recv, on_client_recv, on_upstream_recv, on_eof, on_close)
         held = self._callbacks = callbacks_of(self)
-        held.take(zip(HOOKS, given, strict=True))
+        held.take(zip(HOOKS, given, strict=True), tls)
         timeouts, limits = instance("timeouts", timeouts, Timeouts), instance("limits", limits, Limits)
         relay, listen = group_of("relay", relay, Relay, old), group_of("listen", listen, Listen, old)
         callbacks = group_of("callbacks", callbacks, Callbacks, old)
@@ -119,13 +120,12 @@ class TheServer(Listening, Faulting, Ending, TutorialAttributes, HookMethods, Se
         framings = framings_of(self.framing, relay, inherited=type(self).framing)
         held.prepare(Tutorial(self, held, callbacks), callbacks, relay.buffer, framings)
         warn_of_slips(type(self))
-        self._drain = seconds("drain", drain, zero=True)
-        self._pid = os.getpid()
+        self._drain, self._pid = seconds("drain", drain, zero=True), os.getpid()
         mirror = mirror_of(self.mirror_to if mirror_to is None else mirror_to, forward)
         chosen = filters_or_none(self.filters if filters is None else filters)
         config = native_config(timeouts, limits, relay, listen, callbacks)
         stages = (native_filters(chosen), *self._begin_faults(faults, seed, held.decide))
-        beside = (native_or_none(mirror), native_tls(tls))
+        beside = (native_or_none(mirror), *treatment_of(tls, is_asked=held.of("on_client_hello") is not None))
         native = _native.Server((host, port), native_or_none(forward), config, beside, stages)
         self._live = LiveSettings(self, native, (forward, mirror), timeouts, limits, chosen)
         self.buffer_size, self._native = size, native

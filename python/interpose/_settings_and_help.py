@@ -27,6 +27,7 @@ from ._server_settings_and_help import (
     Timeouts,
 )
 from ._sizes import Size
+from ._sni_settings_and_help import Naming
 from ._tls_settings_and_help import Originating, Terminating
 
 # Type checkers take this as True.
@@ -45,6 +46,7 @@ __all__ = [
     "Listen",
     "Looking",
     "Misbehaving",
+    "Naming",
     "Originating",
     "Relay",
     "ScriptSettings",

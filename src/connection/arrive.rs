@@ -1,14 +1,17 @@
 //! The arrival of a client: from accept until `on_accept` may be called.
 //!
-//! Its steps come first, because they read what stands before everything else, then its TLS handshake.
+//! Its steps come first, because they read what stands before everything else, then its TLS hello, where that decides
+//! something, and its TLS handshake.
 
 use crate::{
     connection::{
         entry::Entry,
+        hello::{self, Routed},
         steps::Opening,
         unserved::{Unserved, unless_ended},
     },
     io::{deadline, stream::Stream},
+    settings::forward::Forward,
     tls::terminate::Tls,
     words::{
         direction::Side,
@@ -16,8 +19,9 @@ use crate::{
     },
 };
 
-/// Lets the client pass the steps of arrival, unless the outside ends the connection first.
-pub(super) async fn arrive(entry: &Entry, client: &mut Unserved) -> Result<(), Outcome> {
+/// Lets the client pass the steps of arrival, unless the outside ends the connection first. Returns the target that its TLS
+/// hello has chosen in place of the server's own.
+pub(super) async fn arrive(entry: &mut Entry, on_lane: bool, client: &mut Unserved) -> Result<Option<Box<Forward>>, Outcome> {
     let (context, shared) = (&entry.context, &entry.shared);
     if let (Some(steps), Some(stream)) = (&context.arrival, &mut client.0) {
         let mut names = (*shared.client).clone();
@@ -26,11 +30,16 @@ pub(super) async fn arrive(entry: &Entry, client: &mut Unserved) -> Result<(), O
         unless_ended(passing, shared, None).await?;
         shared.name_client(names);
     }
-    if let (Some(tls), Some(stream)) = (&context.tls, &mut client.0) {
+    let Routed { forward, tls } = match hello::is_wanted(entry) {
+        true => Box::pin(hello::route(entry, on_lane, client)).await?,
+        false => Routed { forward: None, tls: entry.context.tls.clone() },
+    };
+    let shared = &entry.shared;
+    if let (Some(tls), Some(stream)) = (&tls, &mut client.0) {
         unless_ended(Box::pin(terminate(tls, stream)), shared, None).await?;
         shared.keep_tls(Side::Client, stream.tls());
     }
-    Ok(())
+    Ok(forward.map(Box::new))
 }
 
 /// Lets the client finish its TLS handshake. What is relayed from then on is what it says under it.

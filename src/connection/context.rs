@@ -13,6 +13,7 @@ use crate::{
     io::{hops::LastCircle, options::SocketOptions, ready::Accepted},
     live::{registry::Registry, shared::Shared},
     settings::{
+        by_name::ByName,
         config::{Coalesce, Config, Preread, Splice, Timeouts},
         forward::Forward,
     },
@@ -72,6 +73,12 @@ pub(crate) struct ConnectionContext {
     pub filters: Filters,
     /// The TLS that is spoken with the client.
     pub tls: Option<Arc<Tls>>,
+    /// The targets of clients by the name they ask for.
+    pub by_name: Option<Arc<ByName>>,
+    /// True if clients that speak no TLS are relayed as they are.
+    pub takes_plain: bool,
+    /// Time limit of a client's hello where `tls` sets none.
+    pub hello_timeout: Duration,
     /// The steps of a client before `on_accept`.
     pub arrival: Option<Arc<Steps>>,
     /// The steps of an upstream once it is connected.
@@ -187,6 +194,9 @@ impl ConnectionContext {
             log_connections: config.listening.log_connections,
             filters: config.filters.clone(),
             tls: config.tls.clone(),
+            by_name: config.by_name.clone(),
+            takes_plain: config.takes_plain,
+            hello_timeout: config.hello_timeout,
             arrival: None,
             outbound: None,
         }

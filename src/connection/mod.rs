@@ -6,6 +6,7 @@ pub(crate) mod circle;
 pub(crate) mod context;
 mod decision;
 pub(crate) mod entry;
+mod hello;
 mod mirror_writer;
 pub(crate) mod permits;
 mod preread;
@@ -135,11 +136,11 @@ impl Task {
 
     /// Lets the client arrive, and connects its upstream.
     async fn open(&mut self, client: &mut Unserved) -> Result<Stream, Outcome> {
-        arrive::arrive(&self.entry, client).await?;
+        let forward = arrive::arrive(&mut self.entry, self.on_lane, client).await?;
         let Self { entry, workers, slot, on_lane, .. } = self;
         let reserve = slot.reserve.take();
         let Reached { upstream, apart, hop } =
-            reach::reach(Departure { entry, client, workers, reserve, on_lane: *on_lane }).await?;
+            reach::reach(Departure { entry, client, workers, forward, reserve, on_lane: *on_lane }).await?;
         self.hop = hop;
         if let Some(apart) = apart {
             spawn_apart(apart);

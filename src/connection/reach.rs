@@ -6,7 +6,6 @@ use crate::{
     connection::{
         apart::Apart,
         circle,
-        context::ConnectionContext,
         decision::{Decided, decide},
         entry::Entry,
         reads_before_relay,
@@ -27,6 +26,7 @@ use crate::{
         handle::Connection,
         shared::{Shared, SideNames},
     },
+    settings::forward::Forward,
     threads::workers::Workers,
     words::{
         direction::{Side, Sides},
@@ -41,6 +41,8 @@ pub(super) struct Departure<'a> {
     pub entry: &'a mut Entry,
     pub client: &'a mut Unserved,
     pub workers: &'a Workers,
+    /// The target that its TLS hello has chosen, in place of the server's own.
+    pub forward: Option<Box<Forward>>,
     pub reserve: Option<Reserve>,
     pub on_lane: bool,
 }
@@ -57,8 +59,9 @@ pub(super) struct Reached {
 
 /// Returns the upstream, unless the client or the outside ends the connection first.
 pub(super) async fn reach(departure: Departure<'_>) -> Result<Reached, Outcome> {
-    let Departure { entry, client, workers, reserve, on_lane } = departure;
+    let Departure { entry, client, workers, forward, reserve, on_lane } = departure;
     let Entry { context, shared, hooks, .. } = entry;
+    let forward = forward.as_deref().or(context.forward.as_ref());
     let commons = workers.commons();
     circle::identify(&commons.hops, client.0.as_ref(), shared)?;
     let mut passed = circle::refuse(&context.server, &commons.hops, shared)?;
@@ -71,9 +74,9 @@ pub(super) async fn reach(departure: Departure<'_>) -> Result<Reached, Outcome> 
     let hooked = hooks.as_mut().map(|hooks| (hooks, on_lane));
     let decided = unless_ended(decide(context, &way, (shared, client), hooked, reserve), shared, None).await?;
     if !context.server.faults.is_unused() {
-        unless_ended(watching::wait_to_connect(context, shared), shared, Some(client)).await?;
+        unless_ended(watching::wait_to_connect(context, shared, forward), shared, Some(client)).await?;
     }
-    let connected = unless_ended(connect(context, way, decided), shared, Some(client)).await?;
+    let connected = unless_ended(connect(forward, way, decided), shared, Some(client)).await?;
     let connected = connected.map(|ConnectedUpstream { stream, peer, local, hop, passed_over }| {
         passed_over.into_iter().for_each(|line| context.server.note_passed_over(shared, line));
         (Unserved(Some(stream)), (peer, local), hop)
@@ -150,12 +153,12 @@ async fn unless_failed(
 }
 
 /// Connects where the client is to go. Returns `None` for a client that goes nowhere.
-async fn connect(context: &ConnectionContext, way: Way<'_>, decided: Decided) -> Result<Option<ConnectedUpstream>, Outcome> {
+async fn connect(forward: Option<&Forward>, way: Way<'_>, decided: Decided) -> Result<Option<ConnectedUpstream>, Outcome> {
     // Kept until the server has taken the socket over.
     let Decided { decision, reserve, early: _early } = decided;
     let failed = |error: String| Outcome::explained(CloseReason::ConnectFailed, error);
     match decision {
-        Decision::Default => match &context.forward {
+        Decision::Default => match forward {
             Some(forward) => fallback_targets::connect(forward, way, reserve).await.map(Some),
             None => Err(failed("there is no forward_to, and on_accept named no target; give one of the two".to_owned())),
         },

@@ -15,6 +15,7 @@ use crate::{
         handle::Connection,
         shared::{Edit, Shared},
     },
+    settings::forward::Forward,
     taps::{
         event::{Event, EventKind, Place},
         witness::Witnesses,
@@ -47,10 +48,14 @@ pub(super) fn begin(context: &ConnectionContext, shared: &Arc<Shared>) {
 }
 
 /// Waits as long as faults delay the connecting of the upstream, or fails at the limit that connecting has.
-pub(super) async fn wait_to_connect(context: &ConnectionContext, shared: &Shared) -> Result<(), Outcome> {
+pub(super) async fn wait_to_connect(
+    context: &ConnectionContext,
+    shared: &Shared,
+    forward: Option<&Forward>,
+) -> Result<(), Outcome> {
     let faults = &context.server.faults;
     let delay = shared.connect_delay(&faults.get(), faults.seed)?;
-    let limit = context.forward.as_ref().map_or(Duration::MAX, |forward| forward.connect_timeout);
+    let limit = forward.map_or(Duration::MAX, |forward| forward.connect_timeout);
     sleep(delay.min(limit)).await;
     if delay > limit {
         let error =

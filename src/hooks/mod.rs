@@ -14,6 +14,8 @@ use crate::{
     live::handle::Connection,
     settings::{config::Relay, forward::Forward},
     threads::lane::Lanes,
+    tls::terminate::Tls,
+    wire::hello::ClientHello,
     words::{
         chunk::{Chunk, ChunkBuffer},
         direction::{Both, Direction},
@@ -32,6 +34,21 @@ pub enum Decision {
     Connected(socket2::Socket),
     /// Nowhere: there is no upstream, and the hooks answer.
     Nowhere,
+    /// The client is refused.
+    Refuse,
+}
+
+/// The way of a client that speaks TLS: the answer of [`Hooks::on_client_hello`].
+#[derive(Debug)]
+pub enum HelloDecision {
+    /// As the server is set up: to its target, and with its TLS.
+    Default,
+    /// Undecrypted, byte for byte, to the server's own target.
+    Pass,
+    /// To this forward, and with the server's TLS, if it has some.
+    Forward(Forward),
+    /// To the server's own target, and with this TLS.
+    Terminate(Arc<Tls>),
     /// The client is refused.
     Refuse,
 }
@@ -79,6 +96,13 @@ pub trait Hooks: Send + Sync + fmt::Debug {
     /// Returns true if the framers may be called on any thread, and so frame for filters as well.
     fn frames_anywhere(&self) -> bool {
         true
+    }
+
+    /// Called when a client has sent the first message of TLS, before it is decrypted and before every other hook. For
+    /// listeners whose clients all speak TLS: others are refused, unless the server takes them plain.
+    fn on_client_hello(&self, connection: &Connection, hello: &Arc<ClientHello>) -> Result<Answer<HelloDecision>, Failed> {
+        let _ = (connection, hello);
+        Ok(Answer::Now(HelloDecision::Default))
     }
 
     /// Called when a client was accepted. Nothing was read from it, and nothing is connected yet.

@@ -1,6 +1,6 @@
 //! The answers of callbacks, read from Python objects and checked.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use pyo3::{
@@ -15,8 +15,9 @@ use super::{
     data::{self, Unfit, kind_of},
     forward::Forward,
     outgoing::Outgoing,
+    tls::Tls,
 };
-use crate::hooks::{Decision, EndVerdict, Verdict};
+use crate::hooks::{Decision, EndVerdict, HelloDecision, Verdict};
 
 /// The answers that a hook accepts, and the advice for a number, which is most often the result of `send()`.
 struct Wanted {
@@ -32,6 +33,11 @@ const OF_EOF: Wanted =
     Wanted { text: "None (pass the end on), bytes (send that before it) or False (withhold it)", after_send: "return None" };
 const OF_ACCEPT: Wanted =
     Wanted { text: "None (use forward_to), a Forward or an address (go there) or False (refuse)", after_send: "return None" };
+const OF_HELLO: Wanted = Wanted {
+    text: "None (as the server is set up), interpose.PASS (undecrypted), a Forward or an address (go there), a Tls (decrypt \
+           with that) or False (refuse)",
+    after_send: "return None",
+};
 const NOTHING: Wanted = Wanted { text: "None", after_send: "return None" };
 
 /// Returns advice on the answer `given`, of which `part` was wrong.
@@ -129,6 +135,27 @@ pub(super) fn decision(name: &dyn fmt::Display, given: &Bound<'_, PyAny>, _: &Bo
         return Ok(outgoing.get().take().map_or(Decision::Refuse, Decision::Connected));
     }
     Err(wrong(name, given, Unfit::Kind(given.clone()), &OF_ACCEPT))
+}
+
+/// Returns the answer of `on_client_hello`, which the façade has converted to one of these forms.
+pub(super) fn hello_decision(
+    name: &dyn fmt::Display,
+    given: &Bound<'_, PyAny>,
+    _: &Bound<'_, PyTuple>,
+) -> PyResult<HelloDecision> {
+    if given.is_none() {
+        return Ok(HelloDecision::Default);
+    }
+    if let Ok(answer) = given.cast::<PyBool>() {
+        return Ok(if answer.is_true() { HelloDecision::Pass } else { HelloDecision::Refuse });
+    }
+    if let Ok(forward) = given.cast::<Forward>() {
+        return Ok(HelloDecision::Forward(forward.get().0.clone()));
+    }
+    if let Ok(tls) = given.cast::<Tls>() {
+        return Ok(HelloDecision::Terminate(Arc::clone(&tls.get().0)));
+    }
+    Err(wrong(name, given, Unfit::Kind(given.clone()), &OF_HELLO))
 }
 
 /// Returns the answer of `on_preread`, which the façade has converted to one of these forms; `None` if it asks for more bytes.

@@ -6,15 +6,18 @@ use pyo3::{
     types::{PyBytes, PyTuple},
 };
 
-use super::{handle, locals::LaneLocals, view};
+use super::{handle, hello, locals::LaneLocals, view};
 use crate::{
     live::handle::Connection,
+    wire::hello::ClientHello,
     words::{chunk::Chunk, direction::Direction},
 };
 
 /// The arguments of one call.
 pub(super) enum Call<'a> {
     Connection,
+    /// The connection, and the hello of its client.
+    Hello(&'a ClientHello),
     /// The connection, and what its client has sent so far.
     Preread(&'a Bytes),
     /// The connection, and its upstream as a connection of its own.
@@ -38,6 +41,10 @@ impl Call<'_> {
         let mut objects = here.objects.borrow_mut();
         match self {
             Self::Connection => PyTuple::new(py, [objects.connection(py, callbacks, connection)?]),
+            Self::Hello(message) => {
+                let object = objects.connection(py, callbacks, connection)?;
+                PyTuple::new(py, [object, hello::parts(py, message)?.into_any()])
+            }
             Self::Preread(data) => {
                 let object = objects.connection(py, callbacks, connection)?;
                 PyTuple::new(py, [object, PyBytes::new(py, data).into_any()])

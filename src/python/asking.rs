@@ -19,7 +19,7 @@ use super::{
     callback_failure::{self, Raised},
     callbacks::Callbacks,
     calls::{CallLog, Slot},
-    coroutine,
+    coroutine, hello,
     process::end_forked_child,
     questions::{Asked, Question},
     view,
@@ -180,6 +180,9 @@ impl Asking {
                 PyTuple::new(py, [side, data])
             }
             Some(Asked::End(direction, _)) => PyTuple::new(py, [side(*direction)?]),
+            Some(Asked::Hello(message, _)) => {
+                PyTuple::new(py, [bridge.connection(py, connection)?, hello::parts(py, message)?.into_any()])
+            }
             Some(Asked::Preread(bytes, _)) => {
                 PyTuple::new(py, [bridge.connection(py, connection)?, PyBytes::new(py, bytes).into_any()])
             }
@@ -245,6 +248,8 @@ impl Asking {
         let completed = match asked {
             Asked::Accept(reply) => complete(reply, answers::decision(&name, value, &arguments))
                 .map_err(|(reply, error)| (Asked::Accept(reply), error)),
+            Asked::Hello(hello, reply) => complete(reply, answers::hello_decision(&name, value, &arguments))
+                .map_err(|(reply, error)| (Asked::Hello(hello, reply), error)),
             Asked::Preread(data, reply) => complete(reply, answers::preread(&name, value, &arguments))
                 .map_err(|(reply, error)| (Asked::Preread(data, reply), error)),
             Asked::Connect(reply) => complete(reply, answers::nothing(&name, value, &arguments))

@@ -99,6 +99,7 @@ impl Callbacks {
         let slots = self.slots.lock().even_poisoned();
         let of = |slot: Slot| match slot {
             Slot::Accept => Interest::ACCEPT,
+            Slot::Hello => Interest::HELLO,
             Slot::Preread => Interest::PREREAD,
             Slot::Connect => Interest::CONNECT,
             Slot::ClientRecv => Interest::TO_UPSTREAM,

@@ -24,6 +24,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 #[repr(usize)]
 pub(super) enum Slot {
     Accept,
+    Hello,
     Preread,
     Connect,
     ClientRecv,
@@ -37,8 +38,9 @@ pub(super) enum Slot {
 }
 
 impl Slot {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Accept,
+        Self::Hello,
         Self::Preread,
         Self::Connect,
         Self::ClientRecv,
@@ -52,6 +54,7 @@ impl Slot {
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Accept => "accept",
+            Self::Hello => "client_hello",
             Self::Preread => "preread",
             Self::Connect => "connect",
             Self::ClientRecv => "client_recv",

@@ -16,13 +16,15 @@ use super::{
     callbacks::Callbacks,
     calls::{CallLog, Slot},
     framers::ServerFraming,
+    in_place::InPlace,
     locals, outgoing,
-    questions::{self, Asked, InPlace, Item, OnTimeout, Question, Queue, Returned},
+    questions::{self, Asked, Item, OnTimeout, Question, Queue, Returned},
 };
 use crate::{
-    hooks::{Answer, Closing, Decision, EndVerdict, Failed, Hooks, Reply, Ticket, Verdict},
+    hooks::{Answer, Closing, Decision, EndVerdict, Failed, HelloDecision, Hooks, Reply, Ticket, Verdict},
     inspect::framing::Framed,
     live::handle::Connection,
+    wire::hello::ClientHello,
     words::{
         chunk::{Chunk, ChunkBuffer},
         direction::Direction,
@@ -166,6 +168,12 @@ impl Hooks for PythonHooks {
 
     fn frames_anywhere(&self) -> bool {
         self.framing.as_ref().is_none_or(|framing| !framing.calls_python())
+    }
+
+    fn on_client_hello(&self, connection: &Connection, hello: &Arc<ClientHello>) -> Result<Answer<HelloDecision>, Failed> {
+        let asked = |reply| Ok(Asked::Hello(Arc::clone(hello), reply));
+        let call = || self.call(Slot::Hello, connection, Call::Hello(hello), answers::hello_decision);
+        self.ask(Slot::Hello, connection, call, asked)
     }
 
     fn on_accept(&self, connection: &Connection) -> Result<Answer<Decision>, Failed> {

@@ -28,7 +28,9 @@ mod forward;
 mod framers;
 mod framing;
 mod handle;
+mod hello;
 mod hooks;
+mod in_place;
 mod lane;
 mod locals;
 mod logging;
@@ -88,6 +90,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<bridge::Bridge>()?;
     module.add_class::<callbacks::Callbacks>()?;
     module.add_class::<captures::CaptureReader>()?;
+    module.add_class::<hello::ByName>()?;
     module.add_class::<lane::Lane>()?;
     module.add_class::<outgoing::Outgoing>()?;
     module.add_class::<reading::Reading>()?;

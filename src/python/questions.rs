@@ -7,7 +7,7 @@ use std::{
     io, mem,
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU16, Ordering},
     },
 };
 
@@ -19,11 +19,13 @@ use tokio::runtime::Handle;
 use super::loop_wake::Descriptor;
 use super::{
     calls::Slot,
+    in_place::InPlace,
     loop_wake::{DueWake, Wake},
 };
 use crate::{
-    hooks::{Closing, Decision, EndVerdict, Failed, Reply, Verdict},
+    hooks::{Closing, Decision, EndVerdict, Failed, HelloDecision, Reply, Verdict},
     live::handle::Connection,
+    wire::hello::ClientHello,
     words::{direction::Direction, lock::EvenPoisoned, outcome::CloseReason},
 };
 
@@ -47,6 +49,7 @@ pub(super) type Returned = (Py<PyAny>, Py<PyTuple>);
 /// The subject of a question, and its reply.
 pub(super) enum Asked {
     Accept(Reply<Decision>),
+    Hello(Arc<ClientHello>, Reply<HelloDecision>),
     Preread(Bytes, Reply<Option<Decision>>),
     Connect(Reply<()>),
     Chunk(Direction, Bytes, Reply<Verdict>),
@@ -78,6 +81,7 @@ impl Question {
     pub(super) fn on_cancel(&self, cancelled: impl FnOnce() + Send + 'static) {
         match &self.asked {
             Some(Asked::Accept(reply)) => reply.on_cancel(cancelled),
+            Some(Asked::Hello(_, reply)) => reply.on_cancel(cancelled),
             Some(Asked::Preread(_, reply)) => reply.on_cancel(cancelled),
             Some(Asked::Connect(reply)) => reply.on_cancel(cancelled),
             Some(Asked::Chunk(_, _, reply)) => reply.on_cancel(cancelled),
@@ -90,6 +94,7 @@ impl Question {
     pub(super) fn is_cancelled(&self) -> bool {
         match &self.asked {
             Some(Asked::Accept(reply)) => reply.is_cancelled(),
+            Some(Asked::Hello(_, reply)) => reply.is_cancelled(),
             Some(Asked::Preread(_, reply)) => reply.is_cancelled(),
             Some(Asked::Connect(reply)) => reply.is_cancelled(),
             Some(Asked::Chunk(_, _, reply)) => reply.is_cancelled(),
@@ -116,6 +121,7 @@ impl Asked {
         }
         match self {
             Self::Accept(reply) => fail(reply, failed),
+            Self::Hello(_, reply) => fail(reply, failed),
             Self::Preread(_, reply) => fail(reply, failed),
             Self::Connect(reply) => fail(reply, failed),
             Self::Chunk(_, _, reply) => fail(reply, failed),
@@ -149,57 +155,6 @@ impl OnTimeout {
     }
 }
 
-/// The answers that a time limit puts in the place of a hook's.
-pub(super) trait InPlace: Sized {
-    /// Returns the answer with which nothing changes.
-    fn pass() -> Self;
-
-    /// Returns the answer that lets nothing on.
-    fn drop() -> Self {
-        Self::pass()
-    }
-}
-
-impl InPlace for Decision {
-    fn pass() -> Self {
-        Self::Default
-    }
-
-    fn drop() -> Self {
-        Self::Refuse
-    }
-}
-
-impl InPlace for Option<Decision> {
-    fn pass() -> Self {
-        Some(Decision::pass())
-    }
-
-    fn drop() -> Self {
-        Some(<Decision as InPlace>::drop())
-    }
-}
-
-impl InPlace for () {
-    fn pass() -> Self {}
-}
-
-impl InPlace for Verdict {
-    fn pass() -> Self {
-        Self::Pass
-    }
-
-    fn drop() -> Self {
-        Self::Drop
-    }
-}
-
-impl InPlace for EndVerdict {
-    fn pass() -> Self {
-        Self::Pass(Vec::new())
-    }
-}
-
 /// The number of keys of a connection: one for each question that may be pending at the same time.
 const KEYS: u64 = 8;
 
@@ -208,7 +163,7 @@ fn key(connection: &Connection, asked: &Asked) -> u64 {
     let part = match asked {
         Asked::Chunk(Direction::ToUpstream, ..) | Asked::End(Direction::ToUpstream, _) => 0,
         Asked::Chunk(Direction::ToClient, ..) | Asked::End(Direction::ToClient, _) => 1,
-        Asked::Accept(_) | Asked::Preread(..) | Asked::Connect(_) => 2,
+        Asked::Accept(_) | Asked::Hello(..) | Asked::Preread(..) | Asked::Connect(_) => 2,
         Asked::Close(_) => 3,
     };
     connection.id() * KEYS + part
@@ -234,7 +189,7 @@ pub(super) struct Queue {
     /// Notified at the first item where a thread wakes the loop.
     arrived: Condvar,
     /// The slots whose callbacks are coroutine functions, as bits.
-    asynchronous: AtomicU8,
+    asynchronous: AtomicU16,
 }
 
 #[derive(Default)]
@@ -270,11 +225,11 @@ impl Queue {
 
     /// Records which slots have coroutine functions.
     pub(super) fn set_asynchronous(&self, slots: impl Iterator<Item = Slot>) {
-        self.asynchronous.store(slots.fold(0, |bits, slot| bits | 1 << slot as u8), Ordering::Release);
+        self.asynchronous.store(slots.fold(0, |bits, slot| bits | 1 << slot as u16), Ordering::Release);
     }
 
     pub(super) fn is_asynchronous(&self, slot: Slot) -> bool {
-        self.asynchronous.load(Ordering::Acquire) & 1 << slot as u8 != 0
+        self.asynchronous.load(Ordering::Acquire) & 1 << slot as u16 != 0
     }
 
     /// Takes questions from here on. Returns what wakes the loop.

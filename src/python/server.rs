@@ -16,6 +16,7 @@ use super::{
     filters::{self, Filter},
     forward::Forward,
     handle::Connection,
+    hello::ByName,
     hooks,
     lane::Lane,
     outgoing::{self, Outgoing},
@@ -23,6 +24,9 @@ use super::{
     tls::Tls,
 };
 use crate::{server, settings::config};
+
+/// The target of copies, the clients' TLS, their targets by name, and whether clients without TLS are taken.
+type Beside<'py> = (Option<PyRef<'py, Forward>>, Option<PyRef<'py, Tls>>, Option<PyRef<'py, ByName>>, bool);
 
 #[pyclass(frozen, module = "interpose._native")]
 pub(super) struct Server {
@@ -49,20 +53,21 @@ impl Server {
 #[pymethods]
 impl Server {
     #[new]
-    #[pyo3(signature = (listen, forward, config, beside=(None, None), stages=(Vec::new(), Vec::new(), None)))]
+    #[pyo3(signature = (listen, forward, config, beside=(None, None, None, false), stages=(Vec::new(), Vec::new(), None)))]
     fn new(
         py: Python<'_>,
         listen: (String, Option<u16>),
         forward: Option<&Forward>,
         config: &Config,
-        beside: (Option<PyRef<'_, Forward>>, Option<PyRef<'_, Tls>>),
+        beside: Beside<'_>,
         stages: (Vec<PyRef<'_, Filter>>, Vec<PyRef<'_, Fault>>, Option<u64>),
     ) -> PyResult<Self> {
         let (host, port) = listen;
         let listen = convert::address(py, &host, port)?;
         let mut config = config.over(config::Config::new(listen, forward.map(|forward| forward.0.clone())));
-        let (mirror, tls) = beside;
+        let (mirror, tls, by_name, takes_plain) = beside;
         config.tls = tls.map(|tls| Arc::clone(&tls.0));
+        (config.by_name, config.takes_plain) = (by_name.map(|names| Arc::clone(&names.0)), takes_plain);
         config.mirror = mirror.map(|mirror| mirror.0.clone());
         let (filters, faults, seed) = stages;
         (config.filters, config.faults, config.seed) = (filters::list(&filters), faults::list(&faults), seed);

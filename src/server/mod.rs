@@ -79,6 +79,11 @@ impl Server {
         let shared = ServerShared::new(listener.name().clone(), listener.other_name(), faults);
         shared.refuse_itself("forward_to", config.forward.as_ref())?;
         shared.refuse_itself("mirror_to", config.mirror.as_ref())?;
+        config
+            .by_name
+            .iter()
+            .flat_map(|names| names.targets())
+            .try_for_each(|target| shared.refuse_itself("tls:", Some(target)))?;
         let state = Arc::new(ServerState::new(shared, config));
         let entrance = Mutex::new(Some(Entrance::Open(listener)));
         let server = Self(Arc::new(Inner { state, entrance, workers: OnceLock::new() }));

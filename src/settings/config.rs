@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     inspect::{faults::set::Faults, filters::Filters},
-    settings::forward::Forward,
+    settings::{by_name::ByName, forward::Forward},
     tls::terminate::Tls,
     words::{
         addr::Address,
@@ -161,6 +161,13 @@ pub struct Config {
     pub preread: Preread,
     /// The TLS that is spoken with the clients; none if `None`.
     pub tls: Option<Arc<Tls>>,
+    /// The targets of clients by the name they ask for in TLS; `None` sends all to `forward`, which is also for those without
+    /// a target of their own.
+    pub by_name: Option<Arc<ByName>>,
+    /// True if clients that speak no TLS are relayed as they are, where TLS is spoken with the others, or looked at.
+    pub takes_plain: bool,
+    /// Time limit of a client's hello where `tls` sets none. Default 10 s.
+    pub hello_timeout: Duration,
     /// Native stages that watch or change what passes, in their order.
     pub filters: Filters,
     /// Faults, the last stages, in their order.
@@ -201,6 +208,9 @@ impl Config {
             relay: Relay::default(),
             preread: Preread::default(),
             tls: None,
+            by_name: None,
+            takes_plain: false,
+            hello_timeout: Duration::from_secs(10),
             filters: Filters::default(),
             faults: Faults::default(),
             seed: None,
@@ -238,6 +248,7 @@ impl Config {
             ("idle", self.timeouts.idle),
             ("unacknowledged", self.timeouts.unacknowledged),
             ("preread_timeout", self.preread.timeout),
+            ("hello_timeout", Some(self.hello_timeout)),
         ];
         if !(1..=MOST_READ).contains(&self.preread.limit) {
             return wrong("preread_limit: it is not between 1 byte and 16 MiB; give 16,384 unless there is a reason");

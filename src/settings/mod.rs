@@ -1,5 +1,6 @@
 //! Settings: the choices of a user, with defaults and checks.
 
+pub mod by_name;
 pub mod config;
 pub mod forward;
 pub(crate) mod limits;

@@ -6,6 +6,9 @@ use rustls::{AlertDescription, CertificateError, Error};
 
 use crate::words::direction::Side;
 
+/// Maximum bytes that show what is spoken instead of TLS.
+const SHOWN: usize = 5;
+
 /// The failure of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -74,8 +77,13 @@ impl Failure {
         })
     }
 
+    /// Returns the failure of a side that speaks no TLS, and begins with the bytes `first`.
+    pub(crate) fn of_plain(side: Side, first: &[u8]) -> Self {
+        Self::Broken(plain(side, &first[..first.len().min(SHOWN)]))
+    }
+
     /// Returns the failure of a side that ended in the middle of its handshake.
-    pub(super) fn of_early_end(side: Side, first: &[u8]) -> Self {
+    pub(crate) fn of_early_end(side: Side, first: &[u8]) -> Self {
         Self::Broken(match (side, first.is_empty()) {
             (Side::Upstream, true) => "ended instead of answering a TLS handshake; does it speak TLS at this port?".to_owned(),
             (Side::Client, true) => "ended before it began a TLS handshake".to_owned(),

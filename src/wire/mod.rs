@@ -1,4 +1,5 @@
 //! Wire formats: bytes and their meaning. No socket, no clock, no file.
 
 pub mod capture;
+pub mod hello;
 pub mod tcp;

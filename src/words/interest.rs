@@ -1,15 +1,15 @@
 //! The set of hooks that are called for a connection.
 
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::words::direction::Direction;
 
 /// A set of hooks that are wanted, each with the thread on which it is called: the connection's lane, or any. A hook outside
 /// of the set costs nothing.
 ///
-/// The lower byte has the wanted hooks, the upper byte those of them that any thread may call.
+/// The lower half has the wanted hooks, the upper half those of them that any thread may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Interest(u16);
+pub struct Interest(u32);
 
 impl Interest {
     /// No hook at all.
@@ -33,21 +33,24 @@ impl Interest {
     /// No hook: the connection has stages that run on its lane.
     pub const STAGES: Self = Self(128);
 
-    const HOOKS: u16 = 0xff;
+    /// [`on_client_hello`](crate::hooks::Hooks::on_client_hello).
+    pub const HELLO: Self = Self(256);
+
+    const HOOKS: u32 = 0xffff;
 
     /// Returns the union of both sets. A hook that one of them has on the lane is called there.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         let on_lane = self.on_lane().0 | other.on_lane().0;
         let hooks = (self.0 | other.0) & Self::HOOKS;
-        Self(hooks | (hooks & !on_lane) << 8)
+        Self(hooks | (hooks & !on_lane) << 16)
     }
 
     /// Returns this set without the hooks of the other.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
         let hooks = other.0 & Self::HOOKS;
-        Self(self.0 & !(hooks | hooks << 8))
+        Self(self.0 & !(hooks | hooks << 16))
     }
 
     /// Returns the same hooks, called on the thread on which the connection runs, whichever that is. For hooks that never block,
@@ -55,13 +58,13 @@ impl Interest {
     #[must_use]
     pub const fn on_any_thread(self) -> Self {
         let hooks = self.0 & Self::HOOKS;
-        Self(hooks | hooks << 8)
+        Self(hooks | hooks << 16)
     }
 
     /// Returns the hooks of this set that are called on the lane.
     #[must_use]
     pub const fn on_lane(self) -> Self {
-        Self(self.0 & !(self.0 >> 8) & Self::HOOKS)
+        Self(self.0 & !(self.0 >> 16) & Self::HOOKS)
     }
 
     /// Returns true if the two sets have a hook in common.
@@ -88,7 +91,7 @@ impl Interest {
 
 /// An [`Interest`] that one thread changes and others read.
 #[derive(Debug, Default)]
-pub(crate) struct AtomicInterest(AtomicU16);
+pub(crate) struct AtomicInterest(AtomicU32);
 
 impl AtomicInterest {
     pub(crate) fn load(&self) -> Interest {

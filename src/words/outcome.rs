@@ -70,8 +70,10 @@ close_reasons! {
     LoopDetected = "loop_detected",
     /// The client reset the connection before the upstream was connected.
     ClientGone = "client_gone",
-    /// `on_accept` or `on_preread` refused the client.
+    /// `on_accept`, `on_client_hello` or `on_preread` refused the client.
     Rejected = "rejected",
+    /// The client asked for a name (SNI) for which there is no target.
+    UnknownName = "unknown_name",
     /// `on_preread` had not decided about the client within its limit of bytes or time.
     Undecided = "undecided",
     /// A message was longer than `max_message`; the connection's error has its place.

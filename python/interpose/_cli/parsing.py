@@ -21,6 +21,7 @@ from .._groups import (
     Listen,
     Looking,
     Misbehaving,
+    Naming,
     Originating,
     Relay,
     ScriptSettings,
@@ -64,6 +65,7 @@ class Listener:
     faults: Misbehaving = field(default_factory=Misbehaving)
     tls: Terminating = field(default_factory=Terminating)
     upstream: Originating = field(default_factory=Originating)
+    sni: Naming = field(default_factory=Naming)
     is_secure: bool = False
     """True if TLS is spoken with TARGET."""
     before: tuple[Filter, ...] = field(default=(), compare=False, repr=False)
@@ -74,7 +76,8 @@ class Listener:
     @property
     def what(self) -> str:
         """Return the words for the first line, behind the address."""
-        return f"{'with TLS, ' if self.tls.cert else ''}forwarding to {self.target_text}"
+        how = "with TLS, " if self.tls.cert else ""
+        return f"{how}forwarding {'by name, else ' if self.sni.targets else ''}to {self.target_text}"
 
     @property
     def target_text(self) -> str:
@@ -123,6 +126,11 @@ class Listener:
 
     def _tls(self) -> dict[str, Any]:
         """Return the TLS with clients, made of its files; or raise ConfigError."""
+        if self.sni != Naming():
+            from .naming import by_name
+
+            with placed(self.values):
+                return {"tls": by_name(self.sni, is_decrypted=bool(self.tls.cert), is_secure=self.is_secure)}
         if not self.tls.cert:
             return {}
         from .tls import tls_of

@@ -47,6 +47,7 @@ _ELSEWHERE = {
     **dict.fromkeys(("--ca", "--cafile", "--cacert"), "write --upstream-ca FILE, or --tls-client-ca FILE for clients"),
     **dict.fromkeys(("-k", "--insecure", "--no-verify"), "write --upstream-insecure"),
     "--alpn": "write --tls-alpn NAME, or --upstream-alpn NAME",
+    **dict.fromkeys(("--by-name", "--route", "--server-name", "--sni-route"), "write --sni NAME=TARGET"),
     "--timeout": "write " + " or ".join(row.flag for row in rows_of() if row.flag.endswith("-timeout")),
 }
 _WORDS = {

@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
+    from .._by_name import TlsFor
     from .._fault import Fault
     from .._filter import Filter
     from .._forward import ForwardTo
     from .._framing_pair import FramingFor
     from .._groups import Callbacks, Limits, Listen, Relay, Timeouts
-    from .._hook_types import OnAccept, OnConnection, OnEof, OnPreread, OnRecv
-    from .._tls import Tls
+    from .._hook_answers import OnAccept, OnClientHello, OnConnection, OnEof, OnPreread, OnRecv
 
 
 class ServerKeywords(TypedDict, total=False):
     """The keywords of TheServer, which says what each means."""
 
     on_accept: OnAccept | None
+    on_client_hello: OnClientHello | None
     on_preread: OnPreread | None
     on_connect: OnConnection | None
     on_recv: OnRecv | None
@@ -33,7 +34,7 @@ class ServerKeywords(TypedDict, total=False):
     listen: Listen
     callbacks: Callbacks
     framing: FramingFor
-    tls: Tls | None
+    tls: TlsFor
     filters: Sequence[Filter] | None
     faults: Sequence[Fault]
     seed: int | None

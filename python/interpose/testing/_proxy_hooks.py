@@ -5,19 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 if TYPE_CHECKING:
-    from .._hook_types import (
-        AcceptHook,
-        CloseHook,
-        ConnectHook,
-        EofHook,
-        OnAccept,
-        OnConnection,
-        OnEof,
-        OnPreread,
-        OnRecv,
-        PrereadHook,
-        RecvHook,
-    )
+    from .._hook_answers import OnAccept, OnClientHello, OnConnection, OnEof, OnPreread, OnRecv
+    from .._hook_types import AcceptHook, CloseHook, ConnectHook, EofHook, HelloHook, PrereadHook, RecvHook
     from .._server import TheServer
 
 _Read = TypeVar("_Read", covariant=True)
@@ -59,6 +48,7 @@ class ProxyHooks:
         """Have an asynchronous callback run on the loop on which it is given."""
 
     on_accept: _OfServer[AcceptHook, OnAccept] = _OfServer()
+    on_client_hello: _OfServer[HelloHook, OnClientHello] = _OfServer()
     on_preread: _OfServer[PrereadHook, OnPreread] = _OfServer()
     on_connect: _OfServer[ConnectHook, OnConnection] = _OfServer()
     on_recv: _OfServer[RecvHook, OnRecv] = _OfServer()

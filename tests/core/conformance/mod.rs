@@ -11,7 +11,6 @@ use interpose::{
     words::{direction::Direction, outcome::CloseReason, stats::Ledger},
 };
 
-use self::path::PROLOGUE;
 pub use self::path::Path;
 use crate::support::{
     peers::{Peer, clamp, until},
@@ -103,7 +102,7 @@ impl Rig {
 
     /// The ledger of one connection's direction without the prologue.
     pub fn without_prologue(&self, direction: Direction, ledger: Ledger) -> Ledger {
-        let prologue = if (self.path, direction) == (Path::Preread, Direction::ToUpstream) { PROLOGUE.len() as u64 } else { 0 };
+        let prologue = if direction == Direction::ToUpstream { self.path.prologue().len() as u64 } else { 0 };
         Ledger { read: ledger.read - prologue, delivered: ledger.delivered - prologue, ..ledger }
     }
 
@@ -138,20 +137,17 @@ impl Site {
         if client_has_tls {
             client = client.with_tls();
         }
-        if self.rig.path == Path::Preread {
-            client.send(PROLOGUE);
-        }
+        let prologue = self.rig.path.prologue();
+        client.send(prologue);
         let mut upstream = self.upstream.accept();
         if upstream_has_tls {
             upstream = upstream.serving_tls();
         }
         clamp(&upstream.socket(), upstream_buffers);
         until("the connection is open", || connection.state() == State::Open);
-        if self.rig.path == Path::Preread {
-            assert_eq!(upstream.receive_exactly(PROLOGUE.len()), PROLOGUE);
-            let ledger = || connection.ledger(Direction::ToUpstream);
-            until("the prologue is counted", || ledger().delivered == PROLOGUE.len() as u64);
-        }
+        assert_eq!(upstream.receive_exactly(prologue.len()), prologue);
+        let ledger = || connection.ledger(Direction::ToUpstream);
+        until("the prologue is counted", || ledger().delivered == prologue.len() as u64);
         let (near, far) = self.rig.by_acting(client, upstream);
         Pair { near, far, link: Link { rig: self.rig, connection } }
     }
@@ -307,6 +303,7 @@ path!(later Path::Later);
 path!(framed Path::Framed);
 path!(framed_later Path::FramedLater);
 path!(preread Path::Preread);
+path!(named Path::Named);
 path!(let_go Path::LetGo);
 path!(let_go_later Path::LetGoLater);
 path!(let_go_framed Path::LetGoFramed);

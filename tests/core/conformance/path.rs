@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use interpose::{
     settings::{
+        by_name::ByName,
         config::{Coalesce, Config, Splice},
         forward::Forward,
     },
@@ -39,6 +40,8 @@ pub enum Path {
     Replaced,
     /// A hook decides by the client's first bytes, which are then put back in front of the others. Nobody looks afterwards.
     Preread,
+    /// The client's TLS hello decides by the name in it, and is put back in front of the other bytes. Nobody looks.
+    Named,
     /// Hooks on a lane see the first chunk of each direction, and let go of it: it goes through a pipe afterwards, where the
     /// system has that.
     LetGo,
@@ -59,9 +62,6 @@ pub enum Path {
     TlsBoth,
 }
 
-/// The bytes that a client sends before each case, for the hook that decides by them. No case sees or counts them.
-pub const PROLOGUE: &[u8] = &[b'p'; 6000];
-
 impl Path {
     /// Returns true if hooks are called while bytes are relayed.
     pub const fn calls_hooks(self) -> bool {
@@ -72,6 +72,7 @@ impl Path {
                 | Path::Coalesced
                 | Path::Staged
                 | Path::Preread
+                | Path::Named
                 | Path::Mirrored
                 | Path::Tapped
                 | Path::TlsClient
@@ -86,7 +87,16 @@ impl Path {
             Path::Native | Path::Spliced | Path::Coalesced | Path::Inspected | Path::Later | Path::FramedLater => 150,
             Path::Staged | Path::StagedOnLane | Path::Framed | Path::Replaced => 80,
             Path::Preread | Path::LetGo | Path::LetGoLater | Path::LetGoFramed | Path::Mirrored | Path::Tapped => 60,
-            Path::TlsClient | Path::TlsUpstream | Path::TlsBoth => 60,
+            Path::Named | Path::TlsClient | Path::TlsUpstream | Path::TlsBoth => 60,
+        }
+    }
+
+    /// The bytes that a client sends before each case, for what decides by them. No case sees or counts them.
+    pub const fn prologue(self) -> &'static [u8] {
+        match self {
+            Path::Preread => &[b'p'; 6000],
+            Path::Named => include_bytes!("../hellos/samples/openssl"),
+            _ => &[],
         }
     }
 
@@ -95,8 +105,8 @@ impl Path {
         (matches!(self, Path::TlsClient | Path::TlsBoth), matches!(self, Path::TlsUpstream | Path::TlsBoth))
     }
 
-    /// Starts a server that relays in this way.
-    pub fn start(self, mut config: Config) -> Running {
+    /// Returns the settings of a server that speaks TLS, or looks at it, where this path does.
+    fn prepared(self, mut config: Config) -> Config {
         let (of_client, of_upstream) = self.tls();
         if of_client {
             config.tls = Some(Arc::clone(&made().tls));
@@ -104,8 +114,18 @@ impl Path {
         if let Some(forward) = config.forward.as_mut().filter(|_| of_upstream) {
             forward.tls = Some(made().upstream.clone());
         }
+        if self == Path::Named {
+            let target = config.forward.take().map(|forward| ("*.example".to_owned(), forward));
+            config.by_name = Some(Arc::new(ByName::new(target, None).unwrap()));
+        }
+        config
+    }
+
+    /// Starts a server that relays in this way.
+    pub fn start(self, config: Config) -> Running {
+        let mut config = self.prepared(config);
         match self {
-            Path::Native | Path::TlsClient | Path::TlsUpstream => Running::start(config),
+            Path::Native | Path::Named | Path::TlsClient | Path::TlsUpstream => Running::start(config),
             Path::Spliced => {
                 config.relay.splice = Splice::Always;
                 Running::start(config)
