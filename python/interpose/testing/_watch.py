@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from .._checks import count, seconds
 from .._connection import Connection
 from .._exceptions import WaitTimeoutError, wrong_type
+from .._listening import state_of
 from ._searching import Looked, Search, Seen, connections_text, direction_of, wanted_of
 from ._waiting import refuse_loop, wait, wait_async
 
@@ -58,11 +59,13 @@ class Watch:
             await self._server.settle_async()
         return found
 
-    @staticmethod
-    def _result(one: Wait[_Found], found: _Found | None) -> _Found:
+    def _result(self, one: Wait[_Found], found: _Found | None) -> _Found:
         __tracebackhide__ = True
         if found is None:
-            raise WaitTimeoutError(f"{one.name}: {one.instead()}")
+            state = state_of(self._server._native)  # pyright: ignore[reportPrivateUsage]
+            # A proxy that does not serve is most likely the reason.
+            reason = {"started": "", "listening": "; the proxy was not started"}.get(state, f"; the proxy is {state}")
+            raise WaitTimeoutError(f"{one.name}: {one.instead()}{reason}")
         return found
 
     def for_bytes(self, data: object, direction: object, connection: object, timeout: object) -> Wait[Seen]:
