@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from ._preread import MORE, More
     from ._server import TheServer
     from ._stats import CloseReason, ConnectionPhase, Ledger, Stats
-    from ._tls import Tls, TlsInfo, TlsUpstream
+    from ._tls import PeerCertificate, Tls, TlsInfo, TlsUpstream
     from ._tls_exceptions import TlsError, TlsFileError
 
     __version__: str
@@ -87,6 +87,7 @@ __all__ = [
     "More",
     "NoUpstreamError",
     "Pass",
+    "PeerCertificate",
     "ReadEndError",
     "ReadError",
     "ReadLimitError",
@@ -129,7 +130,7 @@ _HOMES = {
     "_groups": ("Callbacks", "Limits", "Listen", "Relay", "Timeouts"),
     "_preread": ("MORE", "More"),
     "_server": ("TheServer",),
-    "_tls": ("Tls", "TlsInfo", "TlsUpstream"),
+    "_tls": ("PeerCertificate", "Tls", "TlsInfo", "TlsUpstream"),
     "_tls_exceptions": ("TlsError", "TlsFileError"),
 }
 

@@ -6,12 +6,15 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from . import _native
 from ._checks import choice, flag, seconds
 from ._exceptions import ConfigError, wrong_type
 from ._names import names_checked, table
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 FilePath: TypeAlias = str | os.PathLike[str]
 """The types of a path."""
@@ -152,6 +155,31 @@ class TlsUpstream:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerCertificate:
+    """The certificate that a side has shown; see `TlsInfo`. What cannot be read of it is empty, or None.
+
+    >>> from interpose import PeerCertificate
+    >>> PeerCertificate("-----BEGIN ...", "CN=db", "CN=Example CA", ("db.example.com",), None, None).names
+    ('db.example.com',)
+    """
+
+    pem: str
+    """The certificate in PEM."""
+    subject: str
+    """The one that it is for, such as `"CN=db.example.com, O=Example"`."""
+    issuer: str
+    """The one that has signed it, written likewise."""
+    names: tuple[str, ...]
+    """The host names, IP addresses, addresses of mail and URIs that it is for."""
+    begins: datetime | None
+    """The first second in which it is good, in UTC."""
+    ends: datetime | None
+    """The last one."""
+
+    __module__ = "interpose"
+
+
+@dataclass(frozen=True, slots=True)
 class TlsInfo:
     """The properties of a side's TLS, as its handshake settled them; see `Side.tls`.
 
@@ -168,8 +196,8 @@ class TlsInfo:
     """The name that was asked for (SNI), or None."""
     alpn: str | None
     """The protocol that both have agreed on, or None."""
-    peer_certificate: str | None
-    """The certificate that the peer has shown, in PEM, or None."""
+    peer_certificate: PeerCertificate | None
+    """The certificate that the peer has shown, or None."""
     resumed: bool
     """True if an earlier session was continued."""
 
@@ -181,9 +209,24 @@ def info_of(native: _native.Connection, is_client: bool) -> TlsInfo | None:
     found = _native.tls_of(native, is_client)
     if found is None:
         return None
-    version, cipher, server_name, alpn, certificate, resumed = found
+    version, cipher, server_name, alpn, pem, properties, resumed = found
     name = None if alpn is None else alpn.decode("latin-1")
-    return TlsInfo(version, cipher, server_name, name, certificate, resumed)
+    return TlsInfo(version, cipher, server_name, name, _certificate(pem, properties), resumed)
+
+
+def _certificate(pem: str | None, properties: tuple[str, str, list[str], int, int] | None) -> PeerCertificate | None:
+    if pem is None:
+        return None
+    if properties is None:
+        return PeerCertificate(pem, "", "", (), None, None)
+    # Only where somebody asks.
+    from datetime import UTC, datetime, timedelta
+
+    subject, issuer, names, begins, ends = properties
+    first = datetime(1970, 1, 1, tzinfo=UTC)
+    return PeerCertificate(
+        pem, subject, issuer, tuple(names), first + timedelta(seconds=begins), first + timedelta(seconds=ends)
+    )
 
 
 def native_tls(value: object) -> _native.Tls | None:

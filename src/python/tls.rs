@@ -11,6 +11,7 @@ use crate::tls::{
     originate::{self, UpstreamSettings},
     terminate::{self, Pair, TlsSettings},
 };
+use crate::wire::certificate::Certificate;
 
 /// The settings that both ends have: protocols, whether a missing notice of the end is an end, a time limit, a file.
 type Common = (Vec<Vec<u8>>, bool, f64, Option<PathBuf>);
@@ -64,13 +65,19 @@ fn limit(py: Python<'_>, seconds: f64) -> PyResult<Option<Duration>> {
     convert::seconds(py, "handshake_timeout", Some(seconds))
 }
 
-/// The properties of a side's TLS: version, cipher, name, protocol, certificate, and whether it was resumed.
-type Described<'py> = (&'static str, String, Option<String>, Option<Bound<'py, PyBytes>>, Option<String>, bool);
+/// The properties of a side's TLS: version, cipher, name, protocol, certificate and its properties, and whether it was
+/// resumed.
+type Described<'py> =
+    (&'static str, String, Option<String>, Option<Bound<'py, PyBytes>>, Option<String>, Option<Properties>, bool);
+
+/// The properties of a certificate: subject, issuer, names, and the first and the last second in which it is good.
+type Properties = (String, String, Vec<String>, i64, i64);
 
 /// Returns the properties of the TLS of a side, if it has some.
 #[pyfunction]
 pub(super) fn tls_of<'py>(py: Python<'py>, connection: &Connection, is_client: bool) -> Option<Described<'py>> {
-    let Description { version, cipher, server_name, alpn, peer_certificate, resumed } = connection.0.tls(is_client)?;
+    let Description { version, cipher, server_name, alpn, peer_certificate, peer, resumed } = connection.0.tls(is_client)?;
     let alpn = alpn.map(|name| PyBytes::new(py, &name));
-    Some((version, cipher, server_name, alpn, peer_certificate, resumed))
+    let peer = peer.map(|Certificate { subject, issuer, names, validity }| (subject, issuer, names, validity.0, validity.1));
+    Some((version, cipher, server_name, alpn, peer_certificate, peer, resumed))
 }

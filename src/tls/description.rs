@@ -3,6 +3,8 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 
+use crate::wire::certificate::Certificate;
+
 /// The properties of one side's TLS, as its handshake has settled them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
@@ -16,6 +18,8 @@ pub struct Description {
     pub alpn: Option<Vec<u8>>,
     /// The peer's certificate in PEM, if it has shown one.
     pub peer_certificate: Option<String>,
+    /// The properties of that; `None` also if they cannot be read.
+    pub peer: Option<Certificate>,
     /// True if the session continues an earlier one, without a full handshake.
     pub resumed: bool,
 }
@@ -26,6 +30,7 @@ impl Description {
             Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
             _ => "TLSv1.3",
         };
+        let certificate = state.peer_certificates().and_then(<[_]>::first);
         let suite = state.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite())).unwrap_or_default();
         Self {
             version,
@@ -33,7 +38,8 @@ impl Description {
             cipher: suite.replacen("TLS13_", "TLS_", 1),
             server_name,
             alpn: state.alpn_protocol().map(<[u8]>::to_vec),
-            peer_certificate: state.peer_certificates().and_then(<[_]>::first).map(|certificate| pem(certificate)),
+            peer_certificate: certificate.map(|certificate| pem(certificate)),
+            peer: certificate.and_then(|certificate| Certificate::read(certificate)),
             resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
         }
     }

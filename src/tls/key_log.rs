@@ -31,7 +31,28 @@ impl KeyFile {
             let message = format!("keylog {}: {}; give a file that can be written", shown(path), reason_text(&error));
             Error::from_io(ErrorKind::TlsFile, message, error)
         })?;
+        if others_may_read(&file) {
+            let shown = shown(path);
+            let message = format!("keylog {shown}: others may read it, and with it all that is said; chmod 600 {shown}");
+            return Err(Error::new(ErrorKind::Tls, message));
+        }
         Ok(Arc::new(Self(Mutex::new(file))))
+    }
+}
+
+/// Returns true for a file that was there before, and that is not its owner's alone.
+fn others_may_read(file: &File) -> bool {
+    #[cfg(unix)]
+    {
+        let metadata = file.metadata();
+        metadata.is_ok_and(|metadata| {
+            metadata.is_file() && std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077 != 0
+        })
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        false
     }
 }
 

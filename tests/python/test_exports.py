@@ -47,6 +47,7 @@ PUBLIC = {
     "Limits",
     "NoUpstreamError",
     "Listen",
+    "PeerCertificate",
     "Relay",
     "ReplayError",
     "ResolveError",

@@ -18,7 +18,7 @@ from .console import FAILED, OK, complain, say
 from .given import Values
 from .parsing import Listener, Options, parse
 from .scripting.server import check as check_scripts
-from .trial import connect
+from .trial import Trial, connect
 from .vacancy import instance_of, occupied
 
 _OWN = ("--connect", "--explain")
@@ -49,7 +49,7 @@ def run(words: Sequence[str]) -> int:
             wrong += is_wrong
             say(f"  {line}")
         for name, forward in _targets(listener) if "--connect" in own else ():
-            found = connect(forward)
+            found = _tried(forward)
             wrong += not found.is_connected
             say(f"  {name}: {found.text}")
     if options.command.toxiproxy_api is not None:
@@ -102,11 +102,21 @@ def _looked_up(listener: Listener) -> Iterator[tuple[str, bool]]:
 
 def _targets(listener: Listener) -> Iterator[tuple[str, Forward]]:
     """Yield what may be connected to, with its name in a line."""
-    yield "connect", listener.forward
-    for one in listener.forward.fallback:
+    target, mirror = listener.target(), listener.mirror()
+    yield "connect", target
+    for one in target.fallback:
         yield f"fallback {address_text(one.address)}", one
-    if listener.server.mirror_to is not None:
-        yield "mirror_to", Forward(without_tls(listener.server.mirror_to)[0])
+    if mirror is not None:
+        yield "mirror_to", Forward(mirror) if isinstance(mirror, str) else mirror
+
+
+def _tried(forward: Forward) -> Trial:
+    found = connect(forward)
+    if not found.is_connected or forward.tls is None:
+        return found
+    from .tls_trial import shake_hands
+
+    return shake_hands(forward)
 
 
 def _check_own(words: Sequence[str]) -> None:

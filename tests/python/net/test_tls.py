@@ -11,6 +11,7 @@ import stat
 import threading
 import warnings
 from collections.abc import Callable, Generator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from interpose import (
     Connection,
     Forward,
     InterposeError,
+    PeerCertificate,
     Side,
     TheServer,
     Tls,
@@ -139,7 +141,13 @@ def test_an_upstream_is_verified_and_its_side_says_what_was_agreed(serve: Serve,
     assert second is not None
     assert (first.version, first.server_name, first.resumed) == ("TLSv1.3", "localhost", False)
     assert first.peer_certificate is not None
-    assert ssl.PEM_cert_to_DER_cert(first.peer_certificate) == ssl.PEM_cert_to_DER_cert(certificate.cert.read_text())
+    shown = first.peer_certificate
+    assert ssl.PEM_cert_to_DER_cert(shown.pem) == ssl.PEM_cert_to_DER_cert(certificate.cert.read_text())
+    assert (shown.subject, shown.issuer, shown.names) == ("CN=localhost", "CN=localhost", ("localhost", "127.0.0.1"))
+    assert shown.begins is not None
+    assert shown.ends is not None
+    assert (shown.ends - shown.begins).days == 1
+    assert shown.begins <= datetime.now(UTC) <= shown.ends
     assert second.resumed
 
 
@@ -184,10 +192,10 @@ def test_an_upstream_that_is_not_verified_is_warned_about_once(serve: Serve, cer
 def test_both_sides_show_certificates(serve: Serve, certificate: Certificate, tmp_path: Path) -> None:
     issuer = self_signed(tmp_path, "issuer", more="")
     own = signed(tmp_path, "own", issuer)
-    shown: list[str | None] = []
+    shown: list[PeerCertificate | None] = []
 
     def on_connect(conn: Connection) -> None:
-        shown.append(None if conn.client.tls is None else conn.client.tls.peer_certificate)
+        shown.append(conn.client.tls.peer_certificate if conn.client.tls else None)
 
     context = serving(certificate)
     context.verify_mode = ssl.CERT_REQUIRED
@@ -204,6 +212,7 @@ def test_both_sides_show_certificates(serve: Serve, certificate: Certificate, tm
         with over_tls(server.address, trusting(certificate, own)) as client:
             assert echo(client, b"hello") == b"hello"
         assert shown[0] is not None
+        assert (shown[0].subject, shown[0].issuer, shown[0].names) == ("CN=own", "CN=issuer", ("own",))
         ends.next()
         with contextlib.suppress(OSError), over_tls(server.address, trusting(certificate)) as client:
             client.recv(1)
@@ -373,6 +382,10 @@ def test_secrets_are_written_only_where_that_is_asked_for(
     assert not unasked.exists()
     assert "CLIENT_TRAFFIC_SECRET_0" in asked.read_text()
     assert stat.S_IMODE(asked.stat().st_mode) == 0o600
+    asked.chmod(0o640)
+    with pytest.raises(TlsError, match="others may read it, and with it all that is said; chmod 600 "):
+        Tls(certificate.cert, certificate.key, keylog=asked)
+    Tls(certificate.cert, certificate.key, keylog="/dev/null")
 
 
 def test_the_settings_of_a_target_are_values(certificate: Certificate) -> None:

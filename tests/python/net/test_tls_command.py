@@ -18,6 +18,7 @@ from support.peers import echo as said
 from support.processes import Child
 from support.proxies import ProxyCommand
 from support.proxies import command as start
+from support.scripts import finish
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +135,26 @@ def test_a_reload_can_begin_to_speak_tls_with_the_target(own: Certificate, upstr
             proxy.child.wait_for(rf"forward_to: {upstream} -> {target}")
             with connect(proxy.address) as client:
                 assert said(client, b"hello") == b"hello"
+
+
+def test_check_shakes_hands_with_the_target(own: Certificate, upstream: str, tmp_path: Path) -> None:
+    with ProxyCommand("0", upstream, tmp_path, *options_of(own), "--tls-alpn", "echo") as first:
+        words = ["0", f"tls://{address_text(first.address)}", "--upstream-alpn", "echo", "--connect"]
+        for trust, code, line in (
+            (
+                ["--upstream-ca", str(own.cert)],
+                0,
+                "agreed on TLSv1.3 and echo; its certificate is for localhost, 127.0.0.1, until 2",
+            ),
+            (
+                [],
+                1,
+                "connect: the upstream showed a certificate that is not valid: its issuer is not trusted; give its",
+            ),
+        ):
+            ended = finish([*start(), "check", *words, *trust], tmp_path)
+            assert line in ended.out
+            assert ended.code == code, ended
 
 
 def checked(*words: str, **variables: str) -> Options:

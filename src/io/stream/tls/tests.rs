@@ -11,6 +11,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 use socket2::SockRef;
+use tokio::time::Instant;
 
 use super::{
     super::{
@@ -195,4 +196,38 @@ async fn a_peer_that_leaves_without_notice_is_cut_off_or_allowed_to() {
             Truncation::Reset => assert_eq!(Failure::of(&last.unwrap_err()), Some(&Failure::Truncated)),
         }
     }
+}
+
+/// Returns a session of the server's side, before its handshake.
+fn session() -> Session {
+    Session::new(ServerConnection::new(configs().0).unwrap(), Side::Client, Truncation::Reset)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_stands_still_ends_with_its_limit() {
+    for begins in [false, true] {
+        let (mut stream, mut peer) = pair();
+        if begins {
+            let (mut hello, name) = (Vec::new(), ServerName::try_from("localhost").unwrap());
+            ClientConnection::new(configs().1, name).unwrap().write_tls(&mut hello).unwrap();
+            peer.write_all(&hello[..hello.len() / 2]).unwrap();
+        }
+        let began = Instant::now();
+        let shaken = deadline::within(Duration::from_secs(10), stream.start_tls(session())).await;
+        assert!(shaken.is_none(), "{begins}");
+        assert_eq!(began.elapsed().as_secs(), 10);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_whose_handshake_has_failed_has_a_second_to_read_why() {
+    let (mut stream, mut peer) = pair();
+    peer.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let began = Instant::now();
+    let error = stream.start_tls(session()).await.unwrap_err();
+    assert!(Failure::of(&error).unwrap().to_string().starts_with("speaks HTTP without TLS"), "{error}");
+    assert_eq!(began.elapsed().as_secs(), 1);
+    let mut alert = [0; 7];
+    peer.read_exact(&mut alert).unwrap();
+    assert_eq!((alert[0], peer.read(&mut alert).unwrap()), (0x15, 0));
 }
