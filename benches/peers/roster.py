@@ -28,6 +28,7 @@ from .peer import (
     OURS_PREFIXED,
     OURS_PREREAD,
     OURS_REPLACE,
+    OURS_STAGE,
     OURS_UNMATCHED,
     Command,
     Peer,
@@ -72,6 +73,7 @@ def filtering(ours: Command, script: Callable[[str], Command], version: tuple[st
         Peer(
             OURS_HEXDUMP, "**interpose**, hexdump to /dev/null", options("--hexdump", "--output", "/dev/null"), version
         ),
+        Peer(OURS_STAGE, "**interpose**, a stage that passes", options("--fault", "slow-close 50ms"), version),
         Peer(OURS_LATENCY, "**interpose**, 50 ms late", options("--fault", "latency 50ms"), version),
         Peer(OURS_NO_FAULTS, "**interpose**, an empty list of faults", script("no-faults"), version),
     ]

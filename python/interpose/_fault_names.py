@@ -30,6 +30,7 @@ FAULT_ARGUMENTS = table(
     {
         "delay": "latency wait lag",
         "jitter": "spread deviation",
+        "hold": "memory buffer queue maxheld",
         "rate": "bandwidth speed bps",
         "size": "length averagesize",
         "variation": "sizevariation",

@@ -91,8 +91,8 @@ class Faulting:
     def add_fault(self, *faults: Fault) -> None:
         """Put faults behind those in force, for live connections as well: from their next bytes on.
 
-        A live connection counts `after_bytes` from its beginning; bytes that another fault holds back just then count
-        as passed. Raises ConfigError for one that is in force already, ArgumentTypeError and ForkError.
+        A live connection counts `after_bytes` from its beginning; bytes that another fault holds back just then have not
+        passed. Raises ConfigError for one that is in force already, ArgumentTypeError and ForkError.
 
         >>> from interpose import TheServer, faults
         >>> with TheServer("", 0, "127.0.0.1:7070") as server:
@@ -108,7 +108,7 @@ class Faulting:
             self._put([*self._faults, *chosen], locked=True)
 
     def remove_fault(self, *faults: Fault) -> None:
-        """Take faults away, from live connections as well: what they hold back goes on.
+        """Take faults away, from live connections as well: what they hold back goes on at once, in order.
 
         Raises ConfigError for one that is not in force, ArgumentTypeError and ForkError.
 

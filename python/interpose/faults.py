@@ -90,9 +90,12 @@ _HOW = ("fin", "reset", "stall")
 
 
 class Latency(Fault):
-    """Delays bytes and ends. It does not limit bandwidth, up to 64 MiB under way in each direction.
+    """Delays bytes and ends. It does not limit bandwidth, as long as `hold` is enough for bandwidth times delay.
 
     * `delay`: seconds. `jitter`: seconds by which the delay of a read differs; the order of bytes stays.
+    * `hold`: the bytes of memory that each direction of a connection holds at most, also with a unit; beyond, the side
+      that sends meets backpressure. All of the process hold 1 GiB at most, or four times the largest `hold`, and many
+      that want more have equal parts of it.
     * `distribution`: `"uniform"` is from `-jitter` to `jitter`, `"normal"` has it as deviation, `"pareto"` is never
       less than `delay` and seldom much more.
 
@@ -109,14 +112,16 @@ class Latency(Fault):
         delay: float,
         jitter: float = 0.0,
         distribution: Literal["uniform", "normal", "pareto"] = "uniform",
+        hold: int | str = "256MiB",
         **when: Unpack[When],
     ) -> None:
         given: dict[str, object] = {"delay": delay}
         given.update({"jitter": jitter} if jitter else {})
         given.update({"distribution": distribution} if distribution != "uniform" else {})
+        given.update({"hold": hold} if hold != "256MiB" else {})
         times = (duration("delay", delay, zero=True), duration("jitter", jitter, zero=True))
         word = choice("distribution", distribution, ("uniform", "normal", "pareto"))
-        self._made("latency", when, given=given, seconds=times, word=word)
+        self._made("latency", when, given=given, seconds=times, counts=(_amount("hold", hold, 1), 0), word=word)
 
 
 class Bandwidth(Fault):

@@ -39,8 +39,10 @@ pub struct Stages {
     filters: (usize, usize),
     /// The rules of the framer, for stages that replace messages.
     messages: Option<ReplacedMessages>,
-    /// A reset that a stage has asked for, behind what still lies between the stages.
+    /// The end of the connection that a stage has asked for, behind what the stages behind it still have.
     reset: Option<(Finish, Option<Instant>)>,
+    /// The number of bytes that the hook has been asked about and has not answered.
+    asked: usize,
 }
 
 /// The next thing to do.
@@ -53,7 +55,8 @@ enum Due {
 
 impl Default for Stages {
     fn default() -> Self {
-        Self { links: vec![Link::default()], at_source: 0, hook: 0, framer: None, filters: (0, 0), messages: None, reset: None }
+        let links = vec![Link::default()];
+        Self { links, at_source: 0, hook: 0, framer: None, filters: (0, 0), messages: None, reset: None, asked: 0 }
     }
 }
 
@@ -124,47 +127,6 @@ impl Stages {
         }
     }
 
-    /// Takes the stage at a place out. Bytes that it keeps, those that wait for it, and an end that it was fed and waits with go
-    /// to the one behind it. Returns None for the hook's place, and for one that does not exist.
-    pub fn remove(&mut self, at: usize) -> Option<Box<dyn Stage>> {
-        if at == self.hook || at >= self.links.len() {
-            return None;
-        }
-        let mut link = self.links.remove(at);
-        if at < self.at_source {
-            self.at_source -= 1;
-        }
-        if at < self.hook {
-            self.hook -= 1;
-        }
-        self.framer = self.framer.filter(|framer| *framer != at).map(|framer| if at < framer { framer - 1 } else { framer });
-        link.fault = None;
-        let mut stage = link.stage.take()?;
-        let kept = stage.release();
-        if !kept.is_empty() {
-            link.queue.push_front(Piece { bytes: kept.into(), due: None });
-        }
-        if let LinkState::Waiting(end) | LinkState::Again(end) = link.state
-            && link.end == End::Open
-        {
-            link.end = end;
-        }
-        if at == self.links.len() {
-            // The outbox is behind the last stage. Remaining pieces reach it through an empty place.
-            if !link.queue.is_empty() || link.end != End::Open {
-                link.stage = Some(Box::new(Nothing));
-                link.state = LinkState::Open;
-                self.links.push(link);
-            }
-        } else if let Some(next) = self.links.get_mut(at) {
-            next.queue.append(&mut link.queue);
-            if link.end != End::Open {
-                (next.end, next.end_due) = (link.end, link.end_due);
-            }
-        }
-        Some(stage)
-    }
-
     /// Returns the number of places, the hook's included.
     pub fn places(&self) -> usize {
         self.links.len()
@@ -212,6 +174,11 @@ impl Stages {
     /// Returns the bytes of memory that the stages keep.
     pub(crate) fn kept(&self) -> usize {
         self.links.iter().filter_map(|link| link.stage.as_ref()).map(|stage| stage.kept()).sum()
+    }
+
+    /// Returns true if no stage keeps bytes.
+    pub(crate) fn keeps_nothing(&self) -> bool {
+        self.links.iter().filter_map(|link| link.stage.as_ref()).all(|stage| stage.kept() == 0 && stage.held() == 0)
     }
 
     /// Makes what the stages keep independent of memory that the next read is to use. Returns false if there is no memory for
@@ -289,13 +256,17 @@ impl Stages {
                 return failed;
             }
         }
+        let from = self.links.iter().rposition(|link| link.has_reset).map_or(0, |at| at + 1);
+        if self.links[from..].iter().all(Link::is_at_rest)
+            && let Some(reset) = self.reset.take()
+        {
+            out.set_finish(reset);
+        }
         if !self.links.iter().all(Link::is_at_rest) {
             let waits = self.links.iter().any(|link| matches!(link.state, LinkState::Waiting(_)));
             return if waits { Progress::Waiting } else { Progress::Again };
         }
-        if let Some(reset) = self.reset.take() {
-            out.set_finish(reset);
-        }
+        self.links.retain(|link| !link.is_rest);
         Progress::Moved
     }
 
@@ -350,7 +321,14 @@ impl Stages {
         match between.take_finish() {
             None => {}
             Some((Finish::Fin, due)) => (next.end, next.end_due) = (End::Finished, due),
-            Some(reset) => self.reset = Some(reset),
+            Some(reset) => {
+                self.reset = Some(reset);
+                // The stages behind it let go what they keep, each at its time.
+                if next.state != LinkState::Ended {
+                    (next.end, next.end_due) = (End::Stopped, None);
+                }
+                self.links[at].has_reset = true;
+            }
         }
         out.absorb(between);
         progress

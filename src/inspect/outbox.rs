@@ -4,11 +4,7 @@ use std::{collections::VecDeque, io::IoSlice, time::Instant};
 
 use bytes::Bytes;
 
-use crate::words::{
-    chunk::{Chunk, Memory},
-    outcome::Failed,
-    pieces::Pieces,
-};
+use crate::words::{chunk::Chunk, outcome::Failed, pieces::Pieces};
 
 /// Maximum number of pieces of one write. More are no gain: small ones were joined before.
 pub(crate) const SLICES: usize = 16;
@@ -54,6 +50,8 @@ pub struct Outbox {
     dropped: usize,
     /// A chunk that was handled, whose memory the next read may use.
     spent: Option<Chunk>,
+    /// More of these, if there are. Apart, because there seldom are.
+    more_spent: Vec<Chunk>,
     now: Option<Instant>,
     /// The instant at which the piece that is being fed is due: no piece made from it is due earlier.
     floor: Option<Instant>,
@@ -185,7 +183,11 @@ impl Outbox {
     }
 
     fn spend(&mut self, chunk: Chunk) {
-        self.spent.get_or_insert(chunk);
+        if self.spent.is_none() {
+            self.spent = Some(chunk);
+        } else if chunk.is_in_buffer() && self.more_spent.len() < SLICES {
+            self.more_spent.push(chunk);
+        }
     }
 
     /// Returns the number of bytes in it.
@@ -264,9 +266,9 @@ impl Outbox {
     /// Makes its pieces independent of memory that the next read is to use. Returns false if there is no memory for that.
     pub(crate) fn make_lasting(&mut self) -> bool {
         for piece in self.first.iter_mut().chain(&mut self.rest) {
-            if !matches!(piece.bytes.memory(), Memory::Bytes(_)) {
-                let Some(kept) = piece.bytes.rest(0) else { return false };
-                let lent = std::mem::replace(&mut piece.bytes, kept.into());
+            if !piece.bytes.is_lasting() {
+                let Some(kept) = piece.bytes.copy() else { return false };
+                let lent = std::mem::replace(&mut piece.bytes, kept);
                 self.spent.get_or_insert(lent);
             }
         }
@@ -286,8 +288,8 @@ impl Outbox {
 
     /// Returns all but the spent memory in another outbox.
     pub(crate) fn split_off(&mut self) -> Self {
-        let spent = self.spent.take();
-        std::mem::replace(self, Self { spent, ..Self::default() })
+        let (spent, more_spent) = (self.spent.take(), std::mem::take(&mut self.more_spent));
+        std::mem::replace(self, Self { spent, more_spent, ..Self::default() })
     }
 
     /// Removes an end that is due behind the pieces and no later.
@@ -321,7 +323,7 @@ impl Outbox {
         self.note_figures((added, dropped));
         self.pauses |= between.pauses;
         between.wake.into_iter().for_each(|at| self.wake_at(at));
-        between.spent.take().into_iter().for_each(|chunk| self.spend(chunk));
+        std::iter::from_fn(|| between.take_spent()).for_each(|chunk| self.spend(chunk));
     }
 
     pub(crate) fn set_finish(&mut self, finish: (Finish, Option<Instant>)) {
@@ -339,14 +341,7 @@ impl Outbox {
     }
 
     pub(crate) fn take_spent(&mut self) -> Option<Chunk> {
-        self.spent.take()
-    }
-
-    /// Lets nothing be due before `floor`, nor before the instant that held so far. Returns that one.
-    pub(crate) fn raise_floor(&mut self, floor: Option<Instant>) -> Option<Instant> {
-        let before = self.floor;
-        self.floor = before.max(floor);
-        before
+        self.more_spent.pop().or_else(|| self.spent.take())
     }
 
     pub(crate) fn set_floor(&mut self, floor: Option<Instant>) {

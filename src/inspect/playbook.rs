@@ -32,6 +32,8 @@ pub(crate) struct Playbook {
     waits: bool,
     finish: Option<(Finish, Option<Instant>)>,
     seen: Vec<Action>,
+    /// The number of bytes that were fed or added, without those that were dropped.
+    come: u64,
 }
 
 impl Playbook {
@@ -43,7 +45,7 @@ impl Playbook {
     /// Returns a playbook of stages with `hook` in the hook's place.
     pub(crate) fn with_hook(stages: Stages, hook: impl Stage + 'static) -> Self {
         let now = Instant::now();
-        Self { stages, hook: Box::new(hook), out: Outbox::at(now), now, waits: false, finish: None, seen: Vec::new() }
+        Self { stages, hook: Box::new(hook), out: Outbox::at(now), now, waits: false, finish: None, seen: Vec::new(), come: 0 }
     }
 
     /// Feeds bytes behind which more may come.
@@ -68,6 +70,7 @@ impl Playbook {
     fn feed_with(&mut self, bytes: impl Into<Bytes>, end: End) -> &mut Self {
         assert!(!self.waits, "a direction whose stages wait is not read");
         let bytes = bytes.into();
+        self.come += bytes.len() as u64;
         // As the relay does: bytes that pass all stages are not fed, unless some wait for their time.
         let is_short = end == End::Open && self.out.is_done();
         let first = if is_short { self.stages.pass(&mut *self.hook, &bytes) } else { Some(0) };
@@ -130,6 +133,12 @@ impl Playbook {
         self.wake()
     }
 
+    /// Puts others in the places of the faults, as the relay does.
+    pub(crate) fn set_faults<M: FnOnce(u64) -> Box<dyn Stage>>(&mut self, wanted: Vec<(u64, M)>) -> &mut Self {
+        let come = self.come;
+        self.edit(|stages| stages.set_faults(wanted, come))
+    }
+
     /// Ends the direction from outside: stages that wait may let go.
     pub(crate) fn end_from_outside(&mut self) -> &mut Self {
         self.out.set_ending(true);
@@ -153,6 +162,8 @@ impl Playbook {
             progress = self.stages.resume(&mut *self.hook, &mut self.out);
         }
         self.waits = matches!(progress, Progress::Waiting);
+        let (added, dropped) = self.out.take_figures();
+        self.come = self.come + added as u64 - dropped as u64;
         self.collect();
         if let Progress::Failed(failed) = progress {
             self.seen.push(Action::Fail(failed.reason));

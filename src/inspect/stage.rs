@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use bytes::Bytes;
-
 use crate::{
     inspect::{framing::ReplacedMessages, outbox::Outbox},
     words::{chunk::Chunk, outcome::Failed},
@@ -78,13 +76,20 @@ pub trait Stage: Send + fmt::Debug {
         let _ = messages;
     }
 
-    /// Returns the bytes that the stage keeps, because it is taken out of a live connection. They are fed to the stage that
-    /// stands behind it.
-    fn release(&mut self) -> Bytes {
-        Bytes::new()
+    /// Returns the bytes that the stage keeps, in their order, because it is taken out of a live connection. They are fed to
+    /// the stage that stands behind it.
+    fn release(&mut self) -> Vec<Chunk> {
+        Vec::new()
     }
 
-    /// Returns the bytes of memory that the stage keeps.
+    /// Returns the number of bytes that came to the stage, or that it has added, and that it has neither pushed nor dropped:
+    /// they have not passed it.
+    fn held(&self) -> usize {
+        0
+    }
+
+    /// Returns the bytes of memory that the stage keeps, without those that a [budget](crate::inspect::faults::budget) of
+    /// their own bounds.
     fn kept(&self) -> usize {
         0
     }

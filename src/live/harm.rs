@@ -30,7 +30,10 @@ impl Shared {
         if set::want_messages(faults, direction) {
             self.control.filtered.add(direction);
         }
-        stages.set_faults(set::stages_of(faults, &self.place(direction, seed)));
+        // What hooks and filters have added and dropped counts: faults stand behind them.
+        let ledger = self.meters[direction].ledger();
+        let come = (ledger.read + ledger.added).saturating_sub(ledger.dropped);
+        stages.set_faults(set::stages_of(faults, &self.place(direction, seed)), come);
     }
 
     /// Returns how long faults delay the connecting of the upstream.
@@ -39,10 +42,7 @@ impl Shared {
     }
 
     fn place(&self, direction: Direction, seed: u64) -> Place {
-        // What hooks and filters have added and dropped counts: faults stand behind them.
-        let ledger = self.meters[direction].ledger();
-        let read = (ledger.read + ledger.added).saturating_sub(ledger.dropped);
         let witnesses = self.seldom.get().and_then(|seldom| seldom.witnesses.get()).cloned().unwrap_or_default();
-        Place { seed, connection: self.key(), direction, read, witnesses }
+        Place { seed, connection: self.key(), direction, witnesses }
     }
 }

@@ -112,7 +112,12 @@ fn effect(py: Python<'_>, kind: &str, numbers: Numbers, word: &str) -> PyResult<
         _ => Distribution::Uniform,
     };
     Ok(match kind {
-        "latency" => Effect::Latency(Latency { delay: seconds(first)?, jitter: seconds(second)?, distribution }),
+        "latency" => Effect::Latency(Latency {
+            delay: seconds(first)?,
+            jitter: seconds(second)?,
+            distribution,
+            most: usize::try_from(count).unwrap_or(usize::MAX),
+        }),
         "bandwidth" => Effect::Bandwidth(Bandwidth { rate: count, burst: more }),
         "slicer" => Effect::Slicer(Slicer { size: count, variation: more, delay: seconds(first)? }),
         "cut" => Effect::Cut(how),

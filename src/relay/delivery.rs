@@ -125,7 +125,8 @@ impl Delivery {
         if self.parked.as_ref().is_some_and(|parked| parked.is_done()) {
             self.parked = None;
         }
-        while self.parked.is_none() && !out.is_empty() {
+        let is_clear = self.parked.as_ref().is_none_or(|parked| parked.is_written());
+        while is_clear && !out.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let written = match out.fill(&mut slices, None) {
                 0 => break,
@@ -214,6 +215,9 @@ impl Delivery {
         };
         let bytes = ready!(written).map_err(Fault::Destination)?;
         parked.taken(bytes);
+        while let Some(spent) = parked.take_spent() {
+            scratch::recycle(spent, |buffer| ends.hook.give_back(buffer));
+        }
         if parked.is_done() {
             self.parked = None;
         }

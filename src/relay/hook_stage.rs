@@ -21,6 +21,11 @@ pub(super) enum Asked {
 }
 
 impl Asked {
+    /// Returns the number of bytes that the pending call is about.
+    pub(super) fn bytes(&self) -> usize {
+        if let Self::Chunk { chunk, .. } = self { chunk.len() } else { 0 }
+    }
+
     /// Returns the instant at which the pending answer is late.
     pub(super) fn due(&self) -> Option<Instant> {
         match self {

@@ -297,8 +297,10 @@ impl Pump {
         let mut out = Outbox::default();
         out.set_ending(self.phase() == Phase::Ending);
         let progress = self.stages.resume(&mut ends.hook, &mut out, cx);
-        let goes_on = !self.stages.waits() || self.stages.has_more() || !out.is_done();
-        self.let_go(progress, &mut out, ends, cx).map_ok(|_| goes_on)
+        let goes_on = !self.stages.waits() || self.stages.has_more() || !out.is_empty() || out.has_finish();
+        ready!(self.let_go(progress, &mut out, ends, cx))?;
+        // A new instant to wake at is looked at now, because nothing else does so before the task waits.
+        Poll::Ready(Ok(goes_on || matches!(self.delivery.next(cx), Next::Wake)))
     }
 
     /// Delivers what stages have written, as far as the destination takes it now.
@@ -323,7 +325,7 @@ impl Pump {
         }
         let bytes = out.bytes();
         self.delivery.deliver_outbox(out, ends, cx)?;
-        if let Some(spent) = out.take_spent() {
+        while let Some(spent) = out.take_spent() {
             scratch::recycle(spent, |buffer| ends.hook.give_back(buffer));
         }
         Poll::Ready(Ok(bytes))

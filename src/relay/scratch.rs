@@ -9,9 +9,17 @@ use std::{
 
 use super::turn::BUFFER;
 use crate::{
+    inspect::faults::budget,
     io::stream::Stream,
     words::chunk::{Chunk, ChunkBuffer, Memory},
 };
+
+/// Number of spare buffers for chunks that a thread keeps at most while bytes wait for their time, 128 MiB: what came in one go
+/// comes due in one go, and memory that is new to the process costs as much as the copy into it.
+const SPARE: usize = 512;
+
+/// Number of chunks after which half of the spare buffers that none of them has needed are given up.
+const LOOK: u32 = 1024;
 
 /// Size of the buffer on the stack that reads use where there is no memory for more.
 const LEAST: usize = 4096;
@@ -19,8 +27,37 @@ const LEAST: usize = 4096;
 thread_local! {
     /// The buffer for bytes that no hook sees. Empty between two polls.
     static NATIVE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    /// The buffer for chunks. Moved out while a chunk is read and shown.
-    static CHUNK: RefCell<Option<Arc<[u8]>>> = const { RefCell::new(None) };
+    /// The buffers for chunks. One is moved out while a chunk is read and shown, and as long as it waits for its time.
+    static CHUNKS: RefCell<Spare> = const { RefCell::new(Spare { buffers: Vec::new(), unneeded: 0, taken: 0 }) };
+}
+
+/// Buffers of one size.
+struct Spare {
+    buffers: Vec<Arc<[u8]>>,
+    /// The least number of them since the last look.
+    unneeded: usize,
+    /// The number of chunks since then.
+    taken: u32,
+}
+
+impl Spare {
+    fn take(&mut self, size: usize) -> Option<Arc<[u8]>> {
+        if self.buffers.last().is_some_and(|buffer| buffer.len() != size) {
+            self.buffers.clear();
+        }
+        let buffer = self.buffers.pop();
+        (self.unneeded, self.taken) = (self.unneeded.min(self.buffers.len()), self.taken + 1);
+        if self.taken >= LOOK {
+            self.buffers.truncate(self.buffers.len() - self.unneeded / 2);
+            (self.unneeded, self.taken) = (self.buffers.len(), 0);
+        }
+        buffer
+    }
+
+    fn put(&mut self, buffer: Arc<[u8]>) {
+        self.buffers.truncate(if budget::of_process() == 0 { 0 } else { SPARE - 1 });
+        self.buffers.push(buffer);
+    }
 }
 
 /// Lends `f` the thread's buffer.
@@ -39,7 +76,7 @@ pub(super) fn with_buffer<T>(f: impl FnOnce(&mut [u8]) -> T) -> T {
 
 /// Returns a buffer of this size with no other owner, or `None` if there is no memory for one.
 pub(super) fn take_chunk(size: usize) -> Option<Arc<[u8]>> {
-    let kept = CHUNK.take().filter(|buffer| buffer.len() == size);
+    let kept = CHUNKS.with_borrow_mut(|spare| spare.take(size));
     // Reserved first by a call that can fail: allocating an Arc of a slice cannot. In an Arc of a Vec the bytes would lie 16
     // bytes behind the start of a page, where the kernel's copies of 16 KiB take a tenth longer.
     kept.or_else(|| {
@@ -57,8 +94,16 @@ fn reserved(size: usize) -> Option<Vec<u8>> {
 
 /// Keeps a buffer for the next chunk, unless a clone of its chunk is left.
 pub(super) fn put_back(mut buffer: Arc<[u8]>) {
-    if Arc::get_mut(&mut buffer).is_some() {
-        CHUNK.set(Some(buffer));
+    if Arc::get_mut(&mut buffer).is_none() {
+        return;
+    }
+    CHUNKS.with_borrow_mut(|spare| spare.put(buffer));
+}
+
+/// Returns the memory of spare buffers that nobody needs any more.
+pub(super) fn give_up_spare() {
+    if budget::of_process() == 0 {
+        CHUNKS.with_borrow_mut(|spare| spare.buffers.truncate(1));
     }
 }
 

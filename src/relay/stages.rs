@@ -8,6 +8,7 @@ use tokio::time::{Sleep, sleep_until};
 use super::{
     hook::Hook,
     hook_stage::{Asked, HookStage},
+    scratch,
     turn::no_memory,
     waiting_bytes::Held,
 };
@@ -76,6 +77,15 @@ impl DirectionStages {
 #[derive(Debug, Default)]
 pub(super) struct StageSlot(Option<Box<DirectionStages>>);
 
+impl Drop for StageSlot {
+    fn drop(&mut self) {
+        if let Some(stages) = self.0.take() {
+            drop(stages);
+            scratch::give_up_spare();
+        }
+    }
+}
+
 impl StageSlot {
     pub(super) fn is_empty(&self) -> bool {
         self.0.as_ref().is_none_or(|stages| stages.is_dormant())
@@ -121,7 +131,7 @@ impl StageSlot {
 
     /// Returns true if no stage keeps bytes.
     pub(super) fn keeps_nothing(&self) -> bool {
-        self.0.as_ref().and_then(|stages| stages.chain.as_ref()).is_none_or(|chain| chain.kept() == 0)
+        self.0.as_ref().and_then(|stages| stages.chain.as_ref()).is_none_or(Stages::keeps_nothing)
     }
 
     /// Returns true if there are stages beside the hook.
@@ -165,7 +175,9 @@ impl StageSlot {
     /// Changes the stages of a live connection.
     pub(super) fn edit(&mut self, edit: impl FnOnce(&mut Stages)) {
         let stages = self.0.get_or_insert_default();
-        edit(stages.chain.get_or_insert_default());
+        let chain = stages.chain.get_or_insert_default();
+        chain.set_asked(stages.asked.bytes());
+        edit(chain);
         // Pieces between the stages may go on now.
         stages.waits = true;
     }

@@ -76,7 +76,7 @@ impl<'a> Relay<'a> {
     pub(super) fn new(client: Stream, upstream: Stream, order: RelayContext<'a>) -> Self {
         Self {
             streams: Sides { client, upstream },
-            pumps: Both { to_upstream: Pump::default(), to_client: Pump::default() },
+            pumps: Both::default(),
             failures: Sides::default(),
             failed_first: Side::Client,
             closing: false,

@@ -101,7 +101,7 @@ impl Relay<'_> {
         self.settle();
         Ok(Box::new(Detached {
             streams,
-            pumps: mem::replace(&mut self.pumps, Both { to_upstream: Pump::default(), to_client: Pump::default() }),
+            pumps: mem::take(&mut self.pumps),
             failures: mem::take(&mut self.failures),
             failed_first: self.failed_first,
             closing: self.closing,
@@ -136,7 +136,7 @@ mod tests {
 
     fn shared() -> Arc<Shared> {
         let name = || SocketName::Unix(String::new());
-        Registry::new().enter(SideNames { peer: name(), local: name() })
+        Registry::new(Arc::default()).enter(SideNames { peer: name(), local: name() })
     }
 
     fn order<'a>(shared: &'a Shared, timeouts: &'a Timeouts) -> RelayContext<'a> {

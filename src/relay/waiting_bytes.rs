@@ -14,6 +14,7 @@ use tokio::time::{Sleep, sleep_until};
 use crate::{
     inspect::outbox::{Finish, Outbox, SLICES},
     settings::config::MOST_CHUNK,
+    words::chunk::Chunk,
 };
 
 /// Bytes that all directions of the process may hold before reads become small: a thousand connections that stand still
@@ -23,8 +24,8 @@ const MUCH: usize = 24 * 1024 * 1024;
 /// A small read.
 const LITTLE: usize = 16 * 1024;
 
-/// Bytes of memory that one direction may hold for later before it is no longer read. A delay of 50 ms limits a bulk transfer
-/// to 1.3 GB a second.
+/// Bytes of memory that one direction may hold for later before it is no longer read. The delays of faults hold theirs
+/// themselves.
 const DELAYED: usize = 64 * 1024 * 1024;
 
 /// Bytes that all directions of the process hold.
@@ -144,6 +145,11 @@ impl Parked {
     pub(super) fn taken(&mut self, bytes: usize) {
         self.outbox.taken(bytes);
         self.held.set(self.outbox.cost());
+    }
+
+    /// Returns memory that the next read may use.
+    pub(super) fn take_spent(&mut self) -> Option<Chunk> {
+        self.outbox.take_spent()
     }
 
     /// Appends the contents of another outbox.

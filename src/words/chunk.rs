@@ -114,10 +114,6 @@ impl Chunk {
         self.memory
     }
 
-    pub(crate) fn memory(&self) -> &Memory {
-        &self.memory
-    }
-
     /// Removes bytes from the beginning.
     pub(crate) fn advance(&mut self, bytes: usize) {
         self.start += bytes;
@@ -131,6 +127,21 @@ impl Chunk {
         }
         let rest = &self[start..];
         if rest.len() * 2 < self.capacity() { copied(rest) } else { Some(Bytes::from_owner(self.clone()).slice(start..)) }
+    }
+
+    /// Returns a copy of the bytes, in memory of its own. `None` if that is refused.
+    pub(crate) fn copy(&self) -> Option<Self> {
+        Some(Self { is_partial: self.is_partial, ..copied(self)?.into() })
+    }
+
+    /// Returns true if the bytes lie in a buffer that may be used again.
+    pub(crate) fn is_in_buffer(&self) -> bool {
+        !matches!(self.memory, Memory::Bytes(_))
+    }
+
+    /// Returns true if the bytes may be kept as they lie: they fill at least half of their memory.
+    pub(crate) fn is_lasting(&self) -> bool {
+        matches!(self.memory, Memory::Bytes(_)) || self.len() * 2 >= self.capacity()
     }
 
     /// Returns the number of bytes of memory that a clone keeps.

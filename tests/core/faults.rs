@@ -139,7 +139,12 @@ fn faults_come_and_go_on_live_connections() {
             assert_eq!(client.receive_exactly(bytes.len()), bytes);
         };
         echoed(&mut client, b"before");
-        let delay = Latency { delay: Duration::from_millis(30), jitter: Duration::ZERO, distribution: Distribution::Uniform };
+        let delay = Latency {
+            delay: Duration::from_millis(30),
+            jitter: Duration::ZERO,
+            distribution: Distribution::Uniform,
+            most: SHARE,
+        };
         let one_way = Both { to_upstream: true, to_client: false };
         let late = fault(Effect::Latency(delay), Condition::default(), one_way);
         let stall = fault(Effect::Stall, Condition::default(), one_way);

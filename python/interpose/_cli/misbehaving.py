@@ -17,7 +17,7 @@ from .._sizes import Rate, Size
 _SECONDS, _SIZE, _COUNT = Seconds(zero=True), Size(0), Count(0)
 # The first value of each fault, which needs no name, and its other ones.
 _KINDS: dict[str, tuple[Any, tuple[str, ...]]] = {
-    "latency": (faults.Latency, ("delay", "jitter", "distribution")),
+    "latency": (faults.Latency, ("delay", "jitter", "distribution", "hold")),
     "bandwidth": (faults.Bandwidth, ("rate", "burst")),
     "slicer": (faults.Slicer, ("size", "variation", "delay")),
     "cut": (faults.Cut, ("after_bytes", "how")),
@@ -64,6 +64,7 @@ _READ: Mapping[str, Callable[[str, str], object]] = {
     "schedule": _schedule,
     "rate": _rate,
     "burst": _SIZE.read,
+    "hold": _SIZE.read,
     "after_bytes": _SIZE.read,
     "keep": _SIZE.read,
     "size": _SIZE.read,

@@ -10,7 +10,7 @@ from .._connection import Connection
 from .._exceptions import BindError, InterposeError
 from .._forward import Forward
 from .._server import TheServer
-from ..faults import CloseAfter, Fault
+from ..faults import CloseAfter, Fault, Latency
 from ._body import Fields, fields_of, switch_of, text_of
 from ._refusal import RefusedError, bad_body, missing, no_such
 from ._toxic import Toxic, wish_of
@@ -105,14 +105,14 @@ class Proxy:
             self.end()
             return
         # A client may wait to be accepted still.
-        self.server.faults = [CloseAfter(0.0)]
+        _close_all(self.server)
         end_connections([self.server])
 
     def end(self) -> None:
         """Leave the address, and end all connections."""
         self.enabled = False
         if self.server is not None:
-            self.server.faults = [CloseAfter(0.0)]
+            _close_all(self.server)
             # The stop resets what is left, so they have a moment for their ends.
             end_connections([self.server], waits=True)
             self.server.stop(0.0)
@@ -217,6 +217,11 @@ def _upstream_of(fields: Fields) -> str:
     except InterposeError as error:
         raise bad_body(f"upstream: {f'{error}'.removeprefix('forward_to: ')}") from error
     return upstream
+
+
+def _close_all(server: TheServer) -> None:
+    """Have connections end in order, also those to come. What is late stays so, and is lost by a reset."""
+    server.faults = [CloseAfter(0.0), *(one for one in server.faults if isinstance(one, Latency))]
 
 
 def end_connections(servers: list[TheServer], *, waits: bool = False) -> None:

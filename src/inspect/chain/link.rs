@@ -21,6 +21,10 @@ pub(super) struct Link {
     pub end: End,
     pub end_due: Option<Instant>,
     pub state: LinkState,
+    /// True once the stage has ended the connection.
+    pub has_reset: bool,
+    /// True for a place behind all others that is only there until its queue is empty.
+    pub is_rest: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,6 +53,11 @@ impl Link {
     /// Returns true if the stage is fed what comes next at once: it is open, and nothing lies before it.
     pub(super) fn is_empty(&self) -> bool {
         self.state == LinkState::Open && self.queue.is_empty() && self.end == End::Open
+    }
+
+    /// Returns the number of bytes that lie before the stage.
+    pub(super) fn queued(&self) -> usize {
+        self.queue.iter().map(|piece| piece.bytes.len()).sum()
     }
 
     /// Returns true if nothing waits for the stage.

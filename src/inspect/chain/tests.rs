@@ -21,7 +21,7 @@ impl Stage for Blocks {
             out.push(Bytes::from(mem::replace(&mut self.kept, rest)));
         }
         if end != End::Open {
-            out.push(self.release());
+            out.push(Bytes::from(mem::take(&mut self.kept)));
         }
         if end == End::Finished {
             out.end();
@@ -29,8 +29,8 @@ impl Stage for Blocks {
         Progress::Moved
     }
 
-    fn release(&mut self) -> Bytes {
-        mem::take(&mut self.kept).into()
+    fn release(&mut self) -> Vec<Chunk> {
+        vec![Bytes::from(mem::take(&mut self.kept)).into()]
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use crate::{
     inspect::{End, Outbox, Progress, Stage},
     words::chunk::Chunk,
@@ -100,8 +98,12 @@ impl Stage for Limited {
         self.go_on(out)
     }
 
-    fn release(&mut self) -> Bytes {
-        self.rest.take().map_or_else(Bytes::new, |chunk| chunk.rest(0).unwrap_or_else(|| Bytes::from_owner(chunk)))
+    fn release(&mut self) -> Vec<Chunk> {
+        self.rest.take().into_iter().collect()
+    }
+
+    fn held(&self) -> usize {
+        self.rest.as_ref().map_or(0, |chunk| chunk.len())
     }
 
     fn kept(&self) -> usize {

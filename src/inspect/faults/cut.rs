@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::stall::Stalled;
 use crate::{
     inspect::{End, Outbox, Progress, Stage},
@@ -120,8 +118,12 @@ impl Stage for Timed {
         self.look(out).unwrap_or(Progress::Moved)
     }
 
-    fn release(&mut self) -> Bytes {
+    fn release(&mut self) -> Vec<Chunk> {
         self.stalled.release()
+    }
+
+    fn held(&self) -> usize {
+        self.stalled.held()
     }
 
     fn kept(&self) -> usize {

@@ -72,7 +72,7 @@ impl Effect {
             Self::CloseAfter(time, how) => Box::new(Timed::new(now + *time, *how, why)),
             Self::Blackhole => Box::<Blackhole>::default(),
             Self::HalfClose => Box::new(Cut::half()),
-            Self::SlowClose(delay) => Box::new(SlowEnd(*delay)),
+            Self::SlowClose(delay) => Box::new(SlowEnd::new(*delay)),
             Self::Message(change) => Box::new(ChangedRest::new(change.clone(), random)),
             Self::Flap(flap) => Box::new(Flapped::new(Arc::clone(flap), why)),
             // These two are of no direction. The stage of the third acts itself, and what its decider begins is another fault.

@@ -151,8 +151,12 @@ impl Stage for Flapped {
         Self::pass(Bytes::from(mem::take(&mut self.kept)), mem::take(&mut self.end), out)
     }
 
-    fn release(&mut self) -> Bytes {
-        mem::take(&mut self.kept).into()
+    fn release(&mut self) -> Vec<Chunk> {
+        vec![Bytes::from(mem::take(&mut self.kept)).into()]
+    }
+
+    fn held(&self) -> usize {
+        self.kept.len()
     }
 
     fn kept(&self) -> usize {

@@ -5,6 +5,7 @@
 //! another fault, or on the time.
 
 pub mod bandwidth;
+pub mod budget;
 pub mod condition;
 pub mod cut;
 pub mod decider;

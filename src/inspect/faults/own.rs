@@ -13,14 +13,14 @@ use crate::{
 /// Carries out the actions of a decider, in their order.
 #[derive(Debug, Default)]
 pub(super) struct Actions {
-    /// The actions that wait until the effect that has begun takes more.
+    /// The actions that wait for their time, or until the effect that has begun takes more.
     left: VecDeque<Act>,
     /// The end behind them.
     end: End,
     /// The effect that has begun, which is fed everything.
     begun: Option<Box<dyn Stage>>,
-    /// The instant before which nothing more is due.
-    floor: Option<Instant>,
+    /// The instant before which nothing of `left` is carried out.
+    until: Option<Instant>,
 }
 
 impl Actions {
@@ -37,45 +37,47 @@ impl Actions {
                 act => self.left.push_back(act),
             }
         }
-        let sent = self.left.iter().map(|act| if let Act::Send(bytes) = act { bytes.len() } else { 0 }).sum();
-        out.note_figures((sent, message.len()));
+        out.note_figures((self.waiting(), message.len()));
         self.go_on(random, out)
     }
 
     /// Lets a chunk through that nobody decides about.
     pub fn pass(&mut self, chunk: Chunk, end: End, out: &mut Outbox) -> Progress {
         if let Some(begun) = &mut self.begun {
-            return floored(self.floor, out, |out| begun.feed(chunk, end, out));
+            return begun.feed(chunk, end, out);
         }
-        floored(self.floor, out, |out| {
-            out.push(chunk);
-            if end == End::Finished {
-                out.end();
-            }
-            Progress::Moved
-        })
+        out.push(chunk);
+        if end == End::Finished {
+            out.end();
+        }
+        Progress::Moved
     }
 
-    /// Carries out the actions that are left, as far as the effect that has begun takes them.
+    /// Carries out the actions that are left, as far as it is time and the effect that has begun takes them.
     fn go_on(&mut self, random: &Random, out: &mut Outbox) -> Progress {
-        while let Some(act) = self.left.pop_front() {
+        loop {
+            if let Some(until) = self.until.filter(|until| *until > out.now() && !out.is_ending()) {
+                out.wake_at(until);
+                return Progress::Waiting;
+            }
+            self.until = None;
+            let Some(act) = self.left.pop_front() else { break };
             let progress = match act {
                 Act::Pass | Act::Drop => continue,
-                Act::Send(bytes) => self.pass(Chunk::from(bytes), End::Open, out),
                 Act::Wait(time) => {
-                    let now = out.now();
-                    let from = self.floor.map_or(now, |floor| floor.max(now));
-                    self.floor = from.checked_add(time).or(self.floor);
+                    self.until = out.now().checked_add(time);
                     continue;
                 }
+                Act::Send(bytes) => self.pass(Chunk::from(bytes), End::Open, out),
                 Act::Begin { effect, name } => {
-                    let now = out.now();
                     let kept = self.begun.as_mut().map(|begun| begun.release()).unwrap_or_default();
-                    let begun = effect.begin(random.clone(), &format!("fault {name}"), now);
+                    let is_fed = kept.iter().any(|chunk| !chunk.is_empty());
+                    for chunk in kept.into_iter().rev().filter(|chunk| !chunk.is_empty()) {
+                        self.left.push_front(Act::Send(chunk.rest(0).unwrap_or_else(|| Bytes::from_owner(chunk))));
+                    }
+                    let begun = effect.begin(random.clone(), &format!("fault {name}"), out.now());
                     let begun = self.begun.insert(begun);
-                    floored(self.floor, out, |out| {
-                        if kept.is_empty() { begun.resume(out) } else { begun.feed(Chunk::from(kept), End::Open, out) }
-                    })
+                    if is_fed { Progress::Moved } else { begun.resume(out) }
                 }
             };
             if !matches!(progress, Progress::Moved) {
@@ -90,7 +92,7 @@ impl Actions {
 
     pub fn resume(&mut self, random: &Random, out: &mut Outbox) -> Progress {
         if let Some(begun) = &mut self.begun {
-            let progress = floored(self.floor, out, |out| begun.resume(out));
+            let progress = begun.resume(out);
             if !matches!(progress, Progress::Moved) {
                 return progress;
             }
@@ -99,31 +101,28 @@ impl Actions {
     }
 
     /// Returns the bytes that are kept.
-    pub fn release(&mut self) -> Bytes {
-        let mut kept = self.begun.as_mut().map(|begun| begun.release()).unwrap_or_default().to_vec();
-        for act in self.left.drain(..) {
-            if let Act::Send(bytes) = act {
-                kept.extend_from_slice(&bytes);
-            }
-        }
-        kept.into()
+    pub fn release(&mut self) -> Vec<Chunk> {
+        let mut kept = self.begun.as_mut().map(|begun| begun.release()).unwrap_or_default();
+        kept.extend(self.left.drain(..).filter_map(|act| if let Act::Send(bytes) = act { Some(bytes.into()) } else { None }));
+        self.until = None;
+        kept
+    }
+
+    /// Returns the number of bytes that have not passed.
+    pub fn held(&self) -> usize {
+        self.waiting() + self.begun.as_ref().map_or(0, |begun| begun.held())
     }
 
     /// Returns the bytes of memory that are kept.
     pub fn kept(&self) -> usize {
-        let left: usize = self.left.iter().map(|act| if let Act::Send(bytes) = act { bytes.len() } else { 0 }).sum();
-        left + self.begun.as_ref().map_or(0, |begun| begun.kept())
+        self.waiting() + self.begun.as_ref().map_or(0, |begun| begun.kept())
+    }
+
+    fn waiting(&self) -> usize {
+        self.left.iter().map(|act| if let Act::Send(bytes) = act { bytes.len() } else { 0 }).sum()
     }
 
     pub fn make_lasting(&mut self) -> bool {
         self.begun.as_mut().is_none_or(|begun| begun.make_lasting())
     }
-}
-
-/// Calls `act`, whose output is due not before `floor`.
-fn floored<T>(floor: Option<Instant>, out: &mut Outbox, act: impl FnOnce(&mut Outbox) -> T) -> T {
-    let before = out.raise_floor(floor);
-    let done = act(out);
-    out.set_floor(before);
-    done
 }

@@ -27,27 +27,24 @@ pub struct Place {
     pub seed: u64,
     pub connection: ConnectionKey,
     pub direction: Direction,
-    /// The number of bytes of the direction that were read before.
-    pub read: u64,
     /// The witnesses of what strikes.
     pub witnesses: Witnesses,
 }
 
-/// Returns the stages of faults for a direction, each with the number of its fault.
-pub fn stages_of(faults: &[Arc<Fault>], place: &Place) -> Vec<(u64, Box<dyn Stage>)> {
+/// Returns the faults of a direction, each by its number with what makes its stage: called with the number of bytes of the
+/// direction that are past the stage's place.
+pub fn stages_of(faults: &[Arc<Fault>], place: &Place) -> Vec<(u64, impl FnOnce(u64) -> Box<dyn Stage> + use<>)> {
     let is_here = |fault: &Fault| fault.directions[place.direction] && fault.effect.is_of_direction();
     let here = faults.iter().enumerate().filter(|(_, fault)| is_here(fault));
     here.map(|(index, fault)| {
         let random = Random::of(&[place.seed, place.connection.number, place.direction as u64, index as u64]);
-        let Place { connection, direction, witnesses, .. } = place;
-        let strikes = Strikes {
-            fault: Arc::clone(fault),
-            connection: *connection,
-            direction: *direction,
-            witnesses: Arc::clone(witnesses),
+        let Place { connection, direction, witnesses, .. } = place.clone();
+        let strikes = Strikes { fault: Arc::clone(fault), connection, direction, witnesses };
+        let make = move |past| {
+            let decider = strikes.fault.deciders.as_ref().map(|(deciders, _)| deciders.of(connection.number, direction));
+            Box::new(FaultStage::new(strikes, random, past, decider)) as Box<dyn Stage>
         };
-        let decider = fault.deciders.as_ref().map(|(deciders, _)| deciders.of(connection.number, *direction));
-        (fault.number, Box::new(FaultStage::new(strikes, random, place.read, decider)) as Box<dyn Stage>)
+        (fault.number, make)
     })
     .collect()
 }

@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use super::random::Random;
 use crate::{
     inspect::{End, Outbox, Progress, Stage},
@@ -98,8 +96,12 @@ impl Stage for Sliced {
         self.go_on(out)
     }
 
-    fn release(&mut self) -> Bytes {
-        self.rest.take().map_or_else(Bytes::new, |chunk| chunk.rest(0).unwrap_or_else(|| Bytes::from_owner(chunk)))
+    fn release(&mut self) -> Vec<Chunk> {
+        self.rest.take().into_iter().collect()
+    }
+
+    fn held(&self) -> usize {
+        self.rest.as_ref().map_or(0, |chunk| chunk.len())
     }
 
     fn kept(&self) -> usize {

@@ -219,12 +219,16 @@ impl Stage for FaultStage {
         self.messages = messages.cloned();
     }
 
-    fn release(&mut self) -> Bytes {
+    fn release(&mut self) -> Vec<Chunk> {
         match (&mut self.act, &mut self.own) {
             (Some(act), _) => act.release(),
             (None, Some(own)) => own.release(),
-            (None, None) => Bytes::new(),
+            (None, None) => Vec::new(),
         }
+    }
+
+    fn held(&self) -> usize {
+        self.own.as_ref().map_or(0, Actions::held) + self.act.as_ref().map_or(0, |act| act.held())
     }
 
     fn kept(&self) -> usize {

@@ -34,8 +34,12 @@ impl Stage for Stalled {
         Progress::Moved
     }
 
-    fn release(&mut self) -> Bytes {
-        mem::take(&mut self.kept).into()
+    fn release(&mut self) -> Vec<Chunk> {
+        vec![Bytes::from(mem::take(&mut self.kept)).into()]
+    }
+
+    fn held(&self) -> usize {
+        self.kept.len()
     }
 
     fn kept(&self) -> usize {

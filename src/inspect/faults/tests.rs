@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{
     bandwidth::Bandwidth,
+    budget::SHARE,
     condition::Condition,
     cut::How,
     effect::Effect,
@@ -32,6 +33,8 @@ use crate::{
     },
 };
 
+mod held;
+
 const MS: Duration = Duration::from_millis(1);
 const BOTH: Both<bool> = Both { to_upstream: true, to_client: true };
 
@@ -53,7 +56,6 @@ fn place(connection: u64) -> Place {
         seed: 7,
         connection: ConnectionKey::of(connection),
         direction: Direction::ToUpstream,
-        read: 0,
         witnesses: Witnesses::default(),
     }
 }
@@ -64,7 +66,7 @@ fn book(faults: &[Arc<Fault>]) -> Playbook {
 
 fn book_of(faults: &[Arc<Fault>], connection: u64) -> Playbook {
     let mut stages = Stages::default();
-    stages.set_faults(stages_of(faults, &place(connection)));
+    stages.set_faults(stages_of(faults, &place(connection)), 0);
     let mut book = Playbook::of(stages);
     // As the relay does once the stages of a live connection were changed.
     book.wake();
@@ -95,14 +97,14 @@ fn a_cut_lets_exactly_the_bytes_before_it_through() {
 fn a_stall_after_a_time_keeps_what_comes_behind_it() {
     let mut book = book(&[fault(Effect::CloseAfter(Duration::ZERO, How::Stall), matching("x"))]);
     book.feed("axb").expect([write(b"ax")]).expect_waiting(true);
-    book.edit(|stages| stages.set_faults(Vec::new())).expect([write(b"b")]);
+    book.set_faults(stages_of(&[], &place(1))).expect([write(b"b")]);
 }
 
 #[test]
 fn an_end_that_a_black_hole_has_taken_comes_once_it_is_gone() {
     let mut book = book(&[fault(Effect::Blackhole, after(0))]);
     book.feed("a").finish("b").expect([]);
-    book.edit(|stages| stages.set_faults(Vec::new())).expect([Action::Fin]);
+    book.set_faults(stages_of(&[], &place(1))).expect([Action::Fin]);
 }
 
 #[test]
@@ -119,7 +121,7 @@ fn corruption_flips_as_many_bits_as_it_says() {
 
 #[test]
 fn a_cut_behind_a_delay_waits_for_the_bytes_before_it() {
-    let latency = Latency { delay: 5 * MS, jitter: Duration::ZERO, distribution: Distribution::Uniform };
+    let latency = Latency { delay: 5 * MS, jitter: Duration::ZERO, distribution: Distribution::Uniform, most: SHARE };
     let faults = [fault(Effect::Latency(latency), after(0)), cut(How::Reset, after(2))];
     let mut book = book(&faults);
     book.feed("abc").pass(4 * MS).expect([]).pass(MS).expect([write(b"ab"), Action::Reset(CloseReason::Fault)]);
@@ -130,7 +132,7 @@ fn a_stall_takes_nothing_more_until_it_is_taken_away_or_the_direction_is_ended()
     let stall = fault(Effect::Stall, after(2));
     let mut stalled = book(std::slice::from_ref(&stall));
     stalled.feed("abcd").expect([write(b"ab")]).expect_waiting(true).pass(1000 * MS).expect([]).expect_waiting(true);
-    stalled.edit(|stages| stages.set_faults(Vec::new())).expect([write(b"cd")]).expect_waiting(false);
+    stalled.set_faults(stages_of(&[], &place(1))).expect([write(b"cd")]).expect_waiting(false);
     let mut ended = book(&[stall]);
     ended.feed("abcd").take_actions();
     ended.end_from_outside().expect([]).expect_waiting(false);
@@ -149,12 +151,12 @@ fn a_half_close_ends_one_direction() {
 
 #[test]
 fn latency_delays_bytes_and_the_end_and_keeps_their_order() {
-    let steady = Latency { delay: 5 * MS, jitter: Duration::ZERO, distribution: Distribution::Uniform };
+    let steady = Latency { delay: 5 * MS, jitter: Duration::ZERO, distribution: Distribution::Uniform, most: SHARE };
     let mut late = book(&[fault(Effect::Latency(steady), after(0))]);
     late.feed("a").pass(2 * MS).finish("b").pass(2 * MS).expect([]);
     late.pass(MS).expect([write(b"a")]).pass(2 * MS).expect([write(b"b"), Action::Fin]);
     for distribution in [Distribution::Uniform, Distribution::Normal, Distribution::Pareto] {
-        let uneven = Latency { delay: 20 * MS, jitter: 10 * MS, distribution };
+        let uneven = Latency { delay: 20 * MS, jitter: 10 * MS, distribution, most: SHARE };
         let mut book = book(&[fault(Effect::Latency(uneven), after(0))]);
         let sent: Vec<u8> = (0..100).collect();
         for byte in &sent {
@@ -268,8 +270,8 @@ fn what_is_drawn_depends_on_the_seed_the_connection_the_direction_and_the_fault_
         let faults = [fault(Effect::Message(Change::Drop), Condition { probability: 0.5, ..matching("x") })];
         let mut stages = Stages::default();
         let connection = ConnectionKey::of(connection);
-        let place = Place { seed, connection, direction, read: 0, witnesses: Witnesses::default() };
-        stages.set_faults(stages_of(&faults, &place));
+        let place = Place { seed, connection, direction, witnesses: Witnesses::default() };
+        stages.set_faults(stages_of(&faults, &place), 0);
         let mut book = Playbook::of(stages);
         (0..40)
             .map(|_| {
@@ -291,15 +293,15 @@ fn a_fault_that_stays_keeps_its_state_when_others_come_and_go() {
     let mut book = book(std::slice::from_ref(&cut));
     book.feed("ab").expect([write(b"ab")]);
     let both = [Arc::clone(&other), Arc::clone(&cut)];
-    book.edit(|stages| stages.set_faults(stages_of(&both, &place(1)))).feed("c").expect([write(b"c")]);
-    book.edit(|stages| stages.set_faults(stages_of(&[cut], &place(1)))).feed("de");
+    book.set_faults(stages_of(&both, &place(1))).feed("c").expect([write(b"c")]);
+    book.set_faults(stages_of(&[cut], &place(1))).feed("de");
     book.expect([write(b"d"), Action::Close(CloseReason::Fault)]);
 }
 
 #[test]
 fn faults_stand_behind_the_other_stages() {
     let mut stages = Stages::default().after_hook(Later(MS));
-    stages.set_faults(stages_of(&[cut(How::Fin, after(1))], &place(1)));
+    stages.set_faults(stages_of(&[cut(How::Fin, after(1))], &place(1)), 0);
     stages.set_filters((Vec::new(), vec![Box::new(Later(MS))]));
     let mut book = Playbook::of(stages);
     book.feed(Bytes::from_static(b"ab")).expect([]).pass(2 * MS).expect([write(b"a"), Action::Close(CloseReason::Fault)]);
@@ -313,7 +315,7 @@ fn each_strike_is_reported_and_nothing_else() {
     let faults =
         [fault(Effect::Message(Change::Drop), Condition { matcher, nth: Some(2), times: Some(2), ..Condition::default() })];
     let mut stages = Stages::default();
-    stages.set_faults(stages_of(&faults, &Place { witnesses, ..place(4) }));
+    stages.set_faults(stages_of(&faults, &Place { witnesses, ..place(4) }), 0);
     Playbook::of(stages).feed("axb").feed("xcxdx").expect([write(b"axb"), write(b"cdx")]);
     let seen: Vec<_> = record.events(0).1.into_iter().map(|event| (event.connection.number, event.kind)).collect();
     let [(4, EventKind::Struck { direction: Direction::ToUpstream, fault: one }), (4, EventKind::Struck { fault: two, .. })] =

@@ -5,8 +5,6 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use bytes::Bytes;
-
 use super::{Filter, Position};
 use crate::{
     inspect::{End, Outbox, Progress, Stage},
@@ -86,8 +84,12 @@ impl Stage for GateStage {
         }
     }
 
-    fn release(&mut self) -> Bytes {
-        self.kept.take().map_or_else(Bytes::new, |(chunk, _)| Bytes::copy_from_slice(&chunk))
+    fn release(&mut self) -> Vec<Chunk> {
+        self.kept.take().map(|(chunk, _)| chunk).into_iter().collect()
+    }
+
+    fn held(&self) -> usize {
+        self.kept.as_ref().map_or(0, |(chunk, _)| chunk.len())
     }
 
     fn kept(&self) -> usize {

@@ -222,9 +222,13 @@ impl Stage for RewriteStage {
         self.messages = messages.cloned();
     }
 
-    fn release(&mut self) -> Bytes {
+    fn release(&mut self) -> Vec<Chunk> {
         self.before = None;
-        self.joined().map_or_else(Bytes::new, |chunk| chunk.rest(0).unwrap_or_else(|| Bytes::from_owner(chunk)))
+        self.joined().into_iter().collect()
+    }
+
+    fn held(&self) -> usize {
+        self.held.len() + self.rest.as_ref().map_or(0, |chunk| chunk.len())
     }
 
     fn kept(&self) -> usize {

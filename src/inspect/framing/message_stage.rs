@@ -288,14 +288,13 @@ impl Stage for MessageStage {
         if self.chunk.is_some() { self.go_on(out) } else { Progress::Moved }
     }
 
-    fn release(&mut self) -> Bytes {
-        let begun = std::mem::take(&mut self.begun);
-        let Some(chunk) = self.chunk.take() else { return begun.into() };
-        if begun.is_empty() {
-            chunk.rest(0).unwrap_or_else(|| Bytes::from_owner(chunk))
-        } else {
-            [&begun, &chunk[..]].concat().into()
-        }
+    fn release(&mut self) -> Vec<Chunk> {
+        let begun = Chunk::from(Bytes::from(std::mem::take(&mut self.begun)));
+        [begun].into_iter().chain(self.chunk.take()).collect()
+    }
+
+    fn held(&self) -> usize {
+        self.begun.len() + self.chunk.as_ref().map_or(0, |chunk| chunk.len())
     }
 
     fn kept(&self) -> usize {

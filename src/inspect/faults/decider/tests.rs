@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::{
     super::{
+        budget::SHARE,
         condition::Condition,
         cut::How,
         effect::Effect,
@@ -71,11 +72,14 @@ fn begin(effect: Effect) -> Act {
     Act::Begin { effect, name: "Inner()".to_owned() }
 }
 
-fn book(fault: Fault, connection: u64) -> Playbook {
+fn place(connection: u64) -> Place {
     let connection = ConnectionKey::of(connection);
-    let place = Place { seed: 7, connection, direction: Direction::ToUpstream, read: 0, witnesses: Witnesses::default() };
+    Place { seed: 7, connection, direction: Direction::ToUpstream, witnesses: Witnesses::default() }
+}
+
+fn book(fault: Fault, connection: u64) -> Playbook {
     let mut stages = Stages::default();
-    stages.set_faults(stages_of(&[Arc::new(fault)], &place));
+    stages.set_faults(stages_of(&[Arc::new(fault)], &place(connection)), 0);
     let mut book = Playbook::of(stages);
     book.wake();
     book
@@ -95,8 +99,8 @@ fn sends(bytes: &'static str) -> Act {
 fn actions_are_carried_out_in_their_order_and_what_comes_behind_waits_too() {
     let mut book = own(vec![Act::Drop, sends("a"), Act::Wait(5 * MS), sends("b"), Act::Pass], Condition::default());
     book.feed("1").expect([write(b"1")]);
-    book.feed("x").expect([write(b"a")]).feed("2").finish("").pass(4 * MS).expect([]);
-    book.pass(MS).expect([write(b"b"), write(b"x"), write(b"2"), Action::Fin]);
+    book.feed("x").expect([write(b"a")]).expect_waiting(true).pass(4 * MS).expect([]);
+    book.pass(MS).expect([write(b"b"), write(b"x")]).expect_waiting(false).finish("2").expect([write(b"2"), Action::Fin]);
 }
 
 #[test]
@@ -106,7 +110,7 @@ fn an_effect_begins_at_its_place_and_keeps_what_is_left() {
     let mut stalled = own(acts, Condition::default());
     stalled.feed("x").expect([write(b"a")]).expect_waiting(true).pass(1000 * MS).expect([]);
     assert!(stalled.kept() >= 2);
-    stalled.edit(|stages| stages.set_faults(Vec::new())).expect([write(b"bc")]).expect_waiting(false);
+    stalled.set_faults(stages_of(&[], &place(1))).expect([write(b"b"), write(b"c")]).expect_waiting(false);
     let reset = begin(Effect::Cut(How::Reset));
     let mut reset = own(vec![Act::Drop, sends("a"), reset, Act::Pass], Condition::default());
     reset.feed("x").expect([write(b"a"), Action::Reset(CloseReason::Fault)]);
@@ -114,7 +118,7 @@ fn an_effect_begins_at_its_place_and_keeps_what_is_left() {
 
 #[test]
 fn another_effect_takes_the_place_of_the_first() {
-    let latency = |delay| Latency { delay, jitter: Duration::ZERO, distribution: Distribution::Uniform };
+    let latency = |delay| Latency { delay, jitter: Duration::ZERO, distribution: Distribution::Uniform, most: SHARE };
     let late = |delay| begin(Effect::Latency(latency(delay)));
     let mut book = own(vec![late(50 * MS), late(2 * MS), Act::Pass], Condition::default());
     book.feed("x").pass(MS).expect([]).pass(MS).expect([write(b"x")]);
