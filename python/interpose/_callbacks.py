@@ -191,17 +191,20 @@ class ServerCallbacks:
                 self._settle()
                 raise
 
-    def decide(self, faults: Iterable[Fault]) -> None:
-        """Let the functions of these faults decide for them, and those of no others."""
+    def decide(self, faults: Iterable[Fault], forgotten: Iterable[int]) -> None:
+        """Let the functions of these faults decide for them, and forget those of the faults with these numbers."""
         asking = [fault for fault in faults if fault._asks()]  # pyright: ignore[reportPrivateUsage]
         deciding = [(fault._native.number, fault._decide) for fault in asking]  # pyright: ignore[reportPrivateUsage]
         if is_patched():
             deciding = [(number, hub_lets_go(decide)) for number, decide in deciding]
+        gone = list(forgotten)
         if not self._is_connected:
-            self.table.decide(deciding)
+            self.table.decide(deciding, gone)
+            return
+        if not deciding and not gone:
             return
         with self.lanes.lock:
-            self.table.decide(deciding)
+            self.table.decide(deciding, gone)
             if self.native.started:
                 self.lanes.follow()
 

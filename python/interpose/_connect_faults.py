@@ -92,6 +92,9 @@ class Flap(Fault):
       bytes and ends stand still, and go on when it is up again; clients are accepted. `"entrance"`: clients are
       refused, and connections go on.
 
+    Each outage that meets a direction of a connection is a strike, when it begins. What refuses clients raises
+    ConfigError on a socket that the process was started with (`fd:3`), when it is put in force.
+
     >>> from interpose import faults
     >>> faults.Flap([1.0, 0.5], down="link")
     faults.Flap(schedule=[1.0, 0.5], down='link')

@@ -47,18 +47,25 @@ class Faulting:
 
         def _ours(self) -> _native.Server: ...
 
-    _decide: Callable[[Iterable[Fault]], None]
-    _faults: list[Fault]
+    _decide: Callable[[Iterable[Fault], Iterable[int]], None]
+    _fault_by_number: dict[int, Fault]
+    """The faults in force, and those that a change under way may put in force."""
+    _changes_under_way: int
     _faults_lock: AbstractContextManager[Any]
 
     def _begin_faults(
-        self, faults: object, seed: object, decide: Callable[[Iterable[Fault]], None]
+        self, faults: object, seed: object, decide: Callable[[Iterable[Fault], Iterable[int]], None]
     ) -> tuple[list[_native.Fault], int | None]:
-        """Check faults and a seed, and return them for the native side."""
-        self._faults, self._faults_lock = faults_or_none(faults), ReentrantLock()
+        """Check faults and a seed, and return them for the native side.
+
+        `decide` lets the functions of faults decide for them, and forgets those of the faults with these numbers.
+        """
+        chosen = faults_or_none(faults)
+        self._fault_by_number = {_number(one): one for one in chosen}
+        self._changes_under_way, self._faults_lock = 0, ReentrantLock()
         self._decide = decide
-        decide(self._faults)
-        return native_faults(self._faults), seed_or_none(seed)
+        decide(chosen, ())
+        return native_faults(chosen), seed_or_none(seed)
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -72,11 +79,14 @@ class Faulting:
         ...     server.faults
         (faults.Latency(delay=0.2),)
         """
-        return tuple(self._faults)
+        native = self._ours()
+        with self._faults_lock:
+            return tuple(self._known(native.faults))
 
     @faults.setter
     def faults(self, value: Iterable[Fault]) -> None:
-        self._put(faults_or_none(value))
+        chosen = faults_or_none(value)
+        self._change(lambda _: chosen)
 
     @property
     def seed(self) -> int:
@@ -91,8 +101,8 @@ class Faulting:
     def add_fault(self, *faults: Fault) -> None:
         """Put faults behind those in force, for live connections as well: from their next bytes on.
 
-        A live connection counts `after_bytes` from its beginning; bytes that another fault holds back just then have not
-        passed. Raises ConfigError for one that is in force already, ArgumentTypeError and ForkError.
+        A live connection counts `after_bytes` from its beginning; bytes that another fault holds back just then have
+        not passed. Raises ConfigError for one that is in force already, ArgumentTypeError and ForkError.
 
         >>> from interpose import TheServer, faults
         >>> with TheServer("", 0, "127.0.0.1:7070") as server:
@@ -101,11 +111,14 @@ class Faulting:
         1
         """
         chosen = faults_or_none(faults)
-        with self._faults_lock:
+
+        def added(before: list[Fault]) -> list[Fault]:
             for one in chosen:
-                if one in self._faults:
+                if one in before:
                     raise ConfigError(f"fault: {one!r} is in force already; make another one")
-            self._put([*self._faults, *chosen], locked=True)
+            return [*before, *chosen]
+
+        self._change(added)
 
     def remove_fault(self, *faults: Fault) -> None:
         """Take faults away, from live connections as well: what they hold back goes on at once, in order.
@@ -120,13 +133,14 @@ class Faulting:
         ()
         """
         chosen = faults_or_none(faults)
-        with self._faults_lock:
-            rest = list(self._faults)
+
+        def rest(before: list[Fault]) -> list[Fault]:
             for one in chosen:
-                if one not in rest:
-                    raise ConfigError(f"fault: {one!r} is not in force; there are {len(rest)}: {rest!r}"[:400])
-                rest.remove(one)
-            self._put(rest, locked=True)
+                if one not in before:
+                    raise ConfigError(f"fault: {one!r} is not in force; there are {len(before)}: {before!r}"[:400])
+            return [one for one in before if one not in chosen]
+
+        self._change(rest)
 
     @contextmanager
     def fault(self, *faults: Fault) -> Generator[Fault]:
@@ -149,24 +163,47 @@ class Faulting:
             yield faults[0]
         finally:
             # Those that were taken away within the block are gone already.
-            with self._faults_lock:
-                self._put([one for one in self._faults if one not in faults], locked=True)
+            self._change(lambda before: [one for one in before if one not in faults])
 
-    def _put(self, chosen: list[Fault], *, locked: bool = False) -> None:
+    def _change(self, change: Callable[[list[Fault]], list[Fault]]) -> None:
+        """Put in force what `change` makes of the faults in force.
+
+        Threads change them one after the other. A signal handler may change them within a change of its own thread:
+        then that one finds others in force than it has begun with, and begins again.
+        """
         native = self._ours()
-        if not locked:
-            with self._faults_lock:
-                self._put(chosen, locked=True)
-            return
-        # A fault's functions are there before its first stage, and until its last is gone.
-        before = self._faults
-        asks = any(one._asks() for one in (*before, *chosen))  # pyright: ignore[reportPrivateUsage]
-        if asks:
-            self._decide(dict.fromkeys((*before, *chosen)))
-        native.set_faults(native_faults(chosen))
-        self._faults = chosen
-        if asks:
-            self._decide(chosen)
+        with self._faults_lock:
+            self._changes_under_way += 1
+            try:
+                while True:
+                    numbers = native.faults
+                    chosen = change(self._known(numbers))
+                    # A fault's functions are there before its first stage, and until its last is gone.
+                    self._fault_by_number.update((_number(one), one) for one in chosen)
+                    self._decide(chosen, ())
+                    if native.swap_faults(numbers, native_faults(chosen)):
+                        return
+            finally:
+                self._changes_under_way -= 1
+                if not self._changes_under_way:
+                    self._forget_others(native)
+
+    def _known(self, numbers: Iterable[int]) -> list[Fault]:
+        return [self._fault_by_number[number] for number in numbers]
+
+    def _forget_others(self, native: _native.Server) -> None:
+        """Forget the faults that are not in force, with their functions."""
+        while others := self._fault_by_number.keys() - set(native.faults):
+            gone = [one for number in others if (one := self._fault_by_number.pop(number, None)) is not None]
+            self._decide((), [_number(one) for one in gone if one._asks()])  # pyright: ignore[reportPrivateUsage]
+            # A signal handler may have put one in force again meanwhile.
+            again = [one for one in gone if _number(one) in native.faults]
+            self._fault_by_number.update((_number(one), one) for one in again)
+            self._decide(again, ())
+
+
+def _number(one: Fault) -> int:
+    return one._native.number  # pyright: ignore[reportPrivateUsage]
 
 
 def put_own_faults(native: _native.Connection, is_client: bool, value: object) -> list[Fault]:
@@ -179,6 +216,5 @@ def put_own_faults(native: _native.Connection, is_client: bool, value: object) -
     for one in chosen:
         if one._asks():  # pyright: ignore[reportPrivateUsage]
             raise ConfigError(f"faults: functions decide for {one!r}, and a side has none; use server.add_fault()")
-    # What these draw follows from the connection and the direction alone.
-    set_faults(native, is_client, native_faults(chosen), 0)
+    set_faults(native, is_client, native_faults(chosen))
     return chosen

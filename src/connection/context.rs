@@ -90,7 +90,7 @@ impl ServerShared {
         Self {
             address,
             other_address,
-            registry: Registry::new(),
+            registry: Registry::new(Arc::clone(&faults.draws)),
             hooked: OnceLock::new(),
             lanes: Arc::default(),
             short_of_descriptors: AtomicBool::new(false),

@@ -54,7 +54,7 @@ pub(super) async fn wait_to_connect(
     forward: Option<&Forward>,
 ) -> Result<(), Outcome> {
     let faults = &context.server.faults;
-    let delay = shared.connect_delay(&faults.get(), faults.seed)?;
+    let delay = shared.connect_delay(&faults.get())?;
     let limit = forward.map_or(Duration::MAX, |forward| forward.connect_timeout);
     sleep(delay.min(limit)).await;
     if delay > limit {
@@ -65,12 +65,16 @@ pub(super) async fn wait_to_connect(
     Ok(())
 }
 
-/// Puts other faults in force for a server and its live connections.
-pub(crate) fn set_faults(server: &Arc<ServerShared>, faults: Faults) {
-    server.faults.set(faults);
-    for shared in server.registry.all() {
-        Direction::ALL.into_iter().for_each(|direction| follow(server, &shared, direction));
+/// Puts other faults in force for a server and its live connections: only in the places of those of these numbers, if some are
+/// given. Returns true if that was so.
+pub(crate) fn swap_faults(server: &Arc<ServerShared>, before: Option<&[u64]>, faults: Faults) -> bool {
+    let is_done = server.faults.swap(before, faults);
+    if is_done {
+        for shared in server.registry.all() {
+            Direction::ALL.into_iter().for_each(|direction| follow(server, &shared, direction));
+        }
     }
+    is_done
 }
 
 /// Lets a direction have the server's faults, unless it has its own: those that are in force when its task acts on it.
@@ -78,7 +82,7 @@ fn follow(server: &Arc<ServerShared>, shared: &Arc<Shared>, direction: Direction
     let (server, this) = (Arc::clone(server), Arc::clone(shared));
     let edit = move |stages: &mut Stages| {
         if !this.has_own_faults(direction) {
-            this.put_faults(direction, &server.faults.get(), server.faults.seed, stages);
+            this.put_faults(direction, &server.faults.get(), stages);
         }
     };
     // A direction that has ended has nothing to harm; one with too many changes has this one among them.

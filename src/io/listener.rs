@@ -98,6 +98,11 @@ impl Listener {
         sys::most_backlog().filter(|most| *most < backlog)
     }
 
+    /// Returns true if the process was started with the socket.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.socket.is_inherited
+    }
+
     pub(crate) fn name(&self) -> &SocketName {
         &self.name
     }

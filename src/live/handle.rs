@@ -214,11 +214,11 @@ impl Connection {
     }
 
     /// Puts faults in the places of those before, in `direction`, from the next read on: these instead of the server's. What
-    /// they draw follows from `seed`. Refused as [`edit_stages`](Self::edit_stages) is.
-    pub fn set_faults(&self, direction: Direction, faults: Faults, seed: u64) -> Result<(), Refused> {
+    /// they draw follows from the server's seed. Refused as [`edit_stages`](Self::edit_stages) is.
+    pub fn set_faults(&self, direction: Direction, faults: Faults) -> Result<(), Refused> {
         let this = Arc::clone(&self.0);
         self.0.own_faults(direction);
-        self.edit_stages(direction, move |stages| this.put_faults(direction, &faults, seed, stages))
+        self.edit_stages(direction, move |stages| this.put_faults(direction, &faults, stages))
     }
 
     /// Frames `direction` from the next byte on: from the one behind the bytes that a hook has been shown last. Without a

@@ -26,23 +26,23 @@ impl Shared {
     }
 
     /// Puts faults in the places of those before. For the connection's task.
-    pub(crate) fn put_faults(&self, direction: Direction, faults: &[Arc<Fault>], seed: u64, stages: &mut Stages) {
+    pub(crate) fn put_faults(&self, direction: Direction, faults: &[Arc<Fault>], stages: &mut Stages) {
         if set::want_messages(faults, direction) {
             self.control.filtered.add(direction);
         }
         // What hooks and filters have added and dropped counts: faults stand behind them.
         let ledger = self.meters[direction].ledger();
         let come = (ledger.read + ledger.added).saturating_sub(ledger.dropped);
-        stages.set_faults(set::stages_of(faults, &self.place(direction, seed)), come);
+        stages.set_faults(set::stages_of(faults, &self.place(direction)), come);
     }
 
     /// Returns how long faults delay the connecting of the upstream.
-    pub(crate) fn connect_delay(&self, faults: &[Arc<Fault>], seed: u64) -> Result<Duration, Failed> {
-        entering::connect_delay(faults, &self.place(Direction::ToUpstream, seed))
+    pub(crate) fn connect_delay(&self, faults: &[Arc<Fault>]) -> Result<Duration, Failed> {
+        entering::connect_delay(faults, &self.place(Direction::ToUpstream))
     }
 
-    fn place(&self, direction: Direction, seed: u64) -> Place {
+    fn place(&self, direction: Direction) -> Place {
         let witnesses = self.seldom.get().and_then(|seldom| seldom.witnesses.get()).cloned().unwrap_or_default();
-        Place { seed, connection: self.key(), direction, witnesses }
+        Place { draws: Arc::clone(&self.draws), connection: self.key(), direction, witnesses }
     }
 }

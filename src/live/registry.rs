@@ -11,6 +11,7 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
+    inspect::faults::draws::Draws,
     live::{
         by_id::ById,
         control::{Command, Control},
@@ -36,6 +37,8 @@ pub(crate) struct Registry {
     accepted: AtomicU64,
     /// The number of the server, of those of this process.
     server: u32,
+    /// The source of what the faults of the server draw.
+    draws: Arc<Draws>,
     /// Number of connections entered, adopted ones included: the number of the last.
     entered: AtomicU64,
     /// Number of live connections without a client.
@@ -78,18 +81,24 @@ impl Registry {
         self.connections.lock().even_poisoned()
     }
 
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(draws: Arc<Draws>) -> Self {
         let ended = Ended { by_reason: vec![0; CloseReason::ALL.len()], bytes: Both::default() };
         Self {
             connections: Mutex::new(Connections { live: ById::default(), ended, kept: VecDeque::new(), most_kept: 0 }),
             accepted: AtomicU64::new(0),
             server: SERVERS.fetch_add(1, Ordering::Relaxed),
+            draws,
             entered: AtomicU64::new(0),
             adopted: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
             pending_close_hooks: AtomicUsize::new(0),
             empty: Notify::new(),
         }
+    }
+
+    /// Lets faults draw for the connections to come as they did for the first ones.
+    pub(crate) fn draw_anew(&self) {
+        self.draws.begin_anew(self.entered.load(Ordering::Relaxed));
     }
 
     /// Enters a client that was just accepted.
@@ -110,6 +119,7 @@ impl Registry {
         let shared = Arc::new(Shared {
             id,
             server: self.server,
+            draws: Arc::clone(&self.draws),
             is_adopted,
             client: Box::new(client),
             upstream,

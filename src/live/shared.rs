@@ -15,6 +15,7 @@ use bytes::Bytes;
 use crate::{
     inspect::{
         Stages,
+        faults::draws::Draws,
         framing::{Framer, FramingRules},
     },
     io::hops::Ends,
@@ -49,6 +50,8 @@ pub struct SideNames {
 pub(crate) struct Shared {
     pub id: u64,
     pub server: u32,
+    /// The source of what faults draw: the server's.
+    pub draws: Arc<Draws>,
     /// True for an upstream's socket that is carried alone, with nobody in the client's place.
     pub is_adopted: bool,
     /// The names of the client's own socket. Boxed: in an allocation of their own they lose less to the allocator's

@@ -208,12 +208,15 @@ impl Callbacks {
         drop(before);
     }
 
-    /// Sets the functions that decide for faults, by the faults' numbers.
-    fn decide(&self, faults: Vec<(u64, Py<PyAny>)>) {
-        let faults = faults.into_iter().collect();
+    /// Adds functions that decide for faults, by the faults' numbers, and forgets those of other faults.
+    fn decide(&self, added: Vec<(u64, Py<PyAny>)>, forgotten: Vec<u64>) {
         // The old functions are dropped after the lock is released: the drop may run Python.
-        let before = std::mem::replace(&mut *self.faults.lock().even_poisoned(), faults);
-        drop(before);
+        let mut old = Vec::new();
+        let mut faults = self.faults.lock().even_poisoned();
+        old.extend(added.into_iter().filter_map(|(number, function)| faults.insert(number, function)));
+        old.extend(forgotten.iter().filter_map(|number| faults.remove(number)));
+        drop(faults);
+        drop(old);
     }
 
     /// True if anything is called on a lane.

@@ -150,10 +150,9 @@ pub(super) fn set_faults(
     connection: &handle::Connection,
     to_upstream: bool,
     faults: Vec<PyRef<'_, Fault>>,
-    seed: u64,
 ) -> PyResult<()> {
     let connection = connection.task(py)?;
-    match connection.set_faults(handle::direction(to_upstream), list(&faults), seed) {
+    match connection.set_faults(handle::direction(to_upstream), list(&faults)) {
         Ok(()) => Ok(()),
         Err(Refused::Ended) => {
             let message = format!("faults: connection {} has ended, so nothing of it can be harmed", connection.id());

@@ -21,6 +21,7 @@ mod custom_framer;
 mod data;
 mod deciding;
 mod errors;
+mod expression;
 mod fault;
 mod faults;
 mod filters;
@@ -80,6 +81,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // Defined here because a frozen program has the module, and no metadata of the package.
     module.add("version", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<config::Config>()?;
+    module.add_class::<expression::Expression>()?;
     module.add_class::<fault::Fault>()?;
     module.add_class::<filters::Filter>()?;
     module.add_class::<filters::Gate>()?;

@@ -142,10 +142,22 @@ impl Server {
         changed.map_err(|error| errors::raise(py, &error))
     }
 
-    /// Puts faults in force, for live connections as well.
-    fn set_faults(&self, py: Python<'_>, faults: Vec<PyRef<'_, Fault>>) -> PyResult<()> {
+    /// Puts faults in force, for live connections as well, in the places of those of the numbers `before`. Returns False if
+    /// others are in force.
+    fn swap_faults(&self, py: Python<'_>, before: Vec<u64>, faults: Vec<PyRef<'_, Fault>>) -> PyResult<bool> {
         let (server, faults) = (self.here(py)?, faults::list(&faults));
-        py.detach(|| server.set_faults(faults)).map_err(|error| errors::raise(py, &error))?;
+        py.detach(|| server.swap_faults(Some(&before), faults)).map_err(|error| errors::raise(py, &error))
+    }
+
+    /// The numbers of the faults in force, in their order.
+    #[getter]
+    fn faults(&self) -> Vec<u64> {
+        self.server.faults().iter().map(|fault| fault.number).collect()
+    }
+
+    /// Lets faults draw for the connections to come as they did for the first ones.
+    fn draw_anew(&self, py: Python<'_>) -> PyResult<()> {
+        self.here(py)?.draw_anew();
         Ok(())
     }
 

@@ -84,7 +84,8 @@ impl Server {
             .iter()
             .flat_map(|names| names.targets())
             .try_for_each(|target| shared.refuse_itself("tls:", Some(target)))?;
-        let state = Arc::new(ServerState::new(shared, config));
+        let state = Arc::new(ServerState::new(shared, config, listener.is_inherited()));
+        state.check_faults(&state.shared.faults.get())?;
         let entrance = Mutex::new(Some(Entrance::Open(listener)));
         let server = Self(Arc::new(Inner { state, entrance, workers: OnceLock::new() }));
         if server.0.state.wants_shut().0 {
@@ -163,13 +164,26 @@ impl Server {
     /// One that refuses clients is in force on return; an error where that cannot be leaves the faults as they were. Then it
     /// blocks for a moment, and so must not be called on an I/O thread.
     pub fn set_faults(&self, faults: Faults) -> Result<(), Error> {
+        self.swap_faults(None, faults).map(|_| ())
+    }
+
+    /// Puts other faults in force as [`set_faults`](Self::set_faults) does, but only in the places of those of these numbers, if
+    /// some are given. Returns false, and changes nothing, if others are in force: somebody else has changed them.
+    pub fn swap_faults(&self, numbers: Option<&[u64]>, faults: Faults) -> Result<bool, Error> {
         let (state, before) = (&self.0.state, self.faults());
-        connection::watching::set_faults(&state.shared, faults);
+        state.check_faults(&faults)?;
+        if !connection::watching::swap_faults(&state.shared, numbers, Arc::clone(&faults)) {
+            return Ok(false);
+        }
         state.faults_changed.notify_waiters();
         if state.wants_shut().0 == state.is_shut.load(Ordering::Relaxed) || self.is_stopping() {
-            return Ok(());
+            return Ok(true);
         }
-        self.turn_entrance(|_| ()).inspect_err(|_| connection::watching::set_faults(&state.shared, before))
+        let undo = |_: &Error| {
+            let failed: Vec<u64> = faults.iter().map(|fault| fault.number).collect();
+            connection::watching::swap_faults(&state.shared, Some(&failed), before);
+        };
+        self.turn_entrance(|_| ()).inspect_err(undo).map(|()| true)
     }
 
     /// Returns the faults in force.
@@ -179,7 +193,12 @@ impl Server {
 
     /// Returns the seed of what faults draw.
     pub fn seed(&self) -> u64 {
-        self.0.state.shared.faults.seed
+        self.0.state.shared.faults.draws.seed
+    }
+
+    /// Lets faults draw for the connections that are accepted from now on as they did for the first ones.
+    pub fn draw_anew(&self) {
+        self.0.state.shared.registry.draw_anew();
     }
 
     /// Begins to accept, on these workers. A second start has no effect; a stopped server stays stopped.

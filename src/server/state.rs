@@ -18,7 +18,7 @@ use crate::{
         context::{ConnectionContext, ServerShared},
         permits::Permits,
     },
-    inspect::faults::entering,
+    inspect::faults::{entering, fault::Fault},
     server::{
         entrance::{Entrance, Order, Orders},
         shutdown::Shutdown,
@@ -27,7 +27,12 @@ use crate::{
         config::{Config, LiveSettings},
         limits,
     },
-    words::{error::Error, lock::EvenPoisoned, log_target, throttle::Throttle},
+    words::{
+        error::{Error, ErrorKind},
+        lock::EvenPoisoned,
+        log_target,
+        throttle::Throttle,
+    },
 };
 
 /// The state of one server, from bind to close.
@@ -36,6 +41,8 @@ pub(crate) struct ServerState {
     pub shared: Arc<ServerShared>,
     pub shutdown: Shutdown,
     pub orders: Orders,
+    /// True if the process was started with the listening socket: then clients cannot be refused.
+    is_inherited: bool,
     /// True while clients are refused.
     pub is_shut: AtomicBool,
     /// True while the user wants clients to be refused.
@@ -65,13 +72,15 @@ struct Current {
 }
 
 impl ServerState {
-    pub(crate) fn new(shared: ServerShared, config: Config) -> Self {
+    /// Returns the state of a server. `is_inherited`: the process was started with its socket.
+    pub(crate) fn new(shared: ServerShared, config: Config, is_inherited: bool) -> Self {
         let shared = Arc::new(shared);
         let context = Arc::new(ConnectionContext::new(Arc::clone(&shared), &config));
         Self {
             shared,
             shutdown: Shutdown::new(),
             orders: Orders::new(),
+            is_inherited,
             is_shut: AtomicBool::new(false),
             is_paused: AtomicBool::new(false),
             faults_changed: Notify::new(),
@@ -93,6 +102,17 @@ impl ServerState {
         }
         let (by_faults, next) = entering::refuses(&self.shared.faults.get(), Instant::now().into_std());
         (by_user || by_faults, next.map(Instant::from_std))
+    }
+
+    /// Refuses faults that refuse clients, now or later, where that cannot be.
+    pub(crate) fn check_faults(&self, faults: &[Arc<Fault>]) -> Result<(), Error> {
+        let Some(fault) = faults.iter().find(|fault| self.is_inherited && entering::may_refuse(fault)) else { return Ok(()) };
+        let message = format!(
+            "faults: {} refuses clients, and {} is a socket that this process was started with, on which the one that started \
+             it listens too; listen on an address of your own",
+            fault.name, self.shared.address
+        );
+        Err(Error::new(ErrorKind::Config, message))
     }
 
     /// Completes once the entrance is to be turned because of faults.

@@ -10,6 +10,7 @@ use std::{
 use interpose::{
     hooks::Hooks,
     inspect::faults::{
+        budget::SHARE,
         condition::Condition,
         cut::How,
         effect::Effect,
@@ -160,7 +161,7 @@ fn faults_come_and_go_on_live_connections() {
         echoed(&mut client, b"after");
         let connection = running.connection_of(client.name());
         let own = list([fault(Effect::Cut(How::Fin), after(0), BOTH)]);
-        connection.set_faults(Direction::ToClient, own, 1).unwrap();
+        connection.set_faults(Direction::ToClient, own).unwrap();
         client.expect(End::Eof);
         assert_eq!(wait_end(&connection), CloseReason::Fault);
     }

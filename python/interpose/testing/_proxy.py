@@ -187,7 +187,8 @@ class Proxy(Waits, ProxyFaults, ProxyRecords, ProxyNames):
     def reset(self) -> None:
         """Begin anew, for the next test: nothing has passed or is expected, hooks and faults are as they were given.
 
-        Faults count their strikes anew.
+        Faults count their strikes anew, and draw for the connections to come as they did for the first ones: a test
+        that shares the proxy with others draws what it draws alone.
 
         Connections that live go on, and count for the next test once something comes on them. A proxy that serves
         several tests is reset between them by the pytest plugin.
@@ -200,6 +201,7 @@ class Proxy(Waits, ProxyFaults, ProxyRecords, ProxyNames):
         for one in self._given_faults:
             one._native.begin_anew()  # pyright: ignore[reportPrivateUsage]
         self._server.faults = self._given_faults
+        self._server._native.draw_anew()  # pyright: ignore[reportPrivateUsage]
         self._server._callbacks.replace(self._hooks)  # pyright: ignore[reportPrivateUsage]
         self._server._callbacks.reports.take()  # pyright: ignore[reportPrivateUsage]
         self._watch.forget()

@@ -9,7 +9,7 @@ use super::{
     bandwidth::{Bandwidth, Limited},
     cut::{Cut, How, Timed},
     end::SlowEnd,
-    flap::{Down, Flap, Flapped},
+    flap::{Down, Flap},
     latency::{Delayed, Latency},
     message::{Change, ChangedRest},
     random::Random,
@@ -74,9 +74,9 @@ impl Effect {
             Self::HalfClose => Box::new(Cut::half()),
             Self::SlowClose(delay) => Box::new(SlowEnd::new(*delay)),
             Self::Message(change) => Box::new(ChangedRest::new(change.clone(), random)),
-            Self::Flap(flap) => Box::new(Flapped::new(Arc::clone(flap), why)),
-            // These two are of no direction. The stage of the third acts itself, and what its decider begins is another fault.
-            Self::RefuseConnect | Self::SlowConnect(_) | Self::Own => Box::new(Nothing),
+            // The first is begun with its strikes, the next two are of no direction. The stage of the last acts itself, and what
+            // its decider begins is another fault.
+            Self::Flap(_) | Self::RefuseConnect | Self::SlowConnect(_) | Self::Own => Box::new(Nothing),
         }
     }
 }

@@ -9,11 +9,19 @@ use super::{
     effect::Effect,
     fault::Fault,
     flap::{Down, Flap},
-    random::Random,
     set::Place,
     strikes::Strikes,
 };
 use crate::words::outcome::Failed;
+
+/// Returns true if a fault refuses clients, now or later.
+pub fn may_refuse(fault: &Fault) -> bool {
+    match &fault.effect {
+        Effect::RefuseConnect => true,
+        Effect::Flap(flap) => flap.down != Down::Link,
+        _ => false,
+    }
+}
 
 /// Returns true if faults refuse clients now, and the instant at which that changes by itself.
 pub fn refuses(faults: &[Arc<Fault>], now: Instant) -> (bool, Option<Instant>) {
@@ -32,7 +40,7 @@ pub fn connect_delay(faults: &[Arc<Fault>], place: &Place) -> Result<Duration, F
     let mut total = Duration::ZERO;
     for (index, fault) in faults.iter().enumerate() {
         let Effect::SlowConnect(delay) = fault.effect else { continue };
-        let Place { seed, connection, direction, ref witnesses, .. } = *place;
+        let Place { connection, direction, ref witnesses, .. } = *place;
         if let Some((deciders, questions)) = &fault.deciders
             && questions.chooses
             && !deciders.of(connection.number, direction).chooses()?
@@ -40,7 +48,7 @@ pub fn connect_delay(faults: &[Arc<Fault>], place: &Place) -> Result<Duration, F
             continue;
         }
         // The third word is none of a direction's.
-        let mut random = Random::of(&[seed, connection.number, 2, index as u64]);
+        let mut random = place.draws.of(connection.number, 2, index);
         let strikes = Strikes { fault: Arc::clone(fault), connection, direction, witnesses: Arc::clone(witnesses) };
         if strikes.occurs(&mut random) {
             total = total.saturating_add(delay);

@@ -67,6 +67,11 @@ impl Fault {
         self.strikes.store(0, Relaxed);
     }
 
+    /// Counts a strike that no condition has.
+    pub(super) fn count(&self) {
+        self.strikes.fetch_add(1, Relaxed);
+    }
+
     /// Takes a strike back that came to nothing.
     pub(super) fn withdraw(&self) {
         // It may have begun anew meanwhile.

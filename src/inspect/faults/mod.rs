@@ -9,6 +9,7 @@ pub mod budget;
 pub mod condition;
 pub mod cut;
 pub mod decider;
+pub mod draws;
 pub mod effect;
 pub mod end;
 pub mod entering;

@@ -10,7 +10,7 @@ use std::{
 };
 
 pub use super::fault::Fault;
-use super::{effect::Effect, random::Random, stage::FaultStage, strikes::Strikes};
+use super::{draws::Draws, effect::Effect, stage::FaultStage, strikes::Strikes};
 use crate::{
     inspect::Stage,
     taps::{event::ConnectionKey, witness::Witnesses},
@@ -23,8 +23,7 @@ pub type Faults = Arc<[Arc<Fault>]>;
 /// A direction of a connection, for the stages of its faults.
 #[derive(Debug, Clone)]
 pub struct Place {
-    /// The seed of the server's faults.
-    pub seed: u64,
+    pub draws: Arc<Draws>,
     pub connection: ConnectionKey,
     pub direction: Direction,
     /// The witnesses of what strikes.
@@ -37,7 +36,7 @@ pub fn stages_of(faults: &[Arc<Fault>], place: &Place) -> Vec<(u64, impl FnOnce(
     let is_here = |fault: &Fault| fault.directions[place.direction] && fault.effect.is_of_direction();
     let here = faults.iter().enumerate().filter(|(_, fault)| is_here(fault));
     here.map(|(index, fault)| {
-        let random = Random::of(&[place.seed, place.connection.number, place.direction as u64, index as u64]);
+        let random = place.draws.of(place.connection.number, place.direction as u64, index);
         let Place { connection, direction, witnesses, .. } = place.clone();
         let strikes = Strikes { fault: Arc::clone(fault), connection, direction, witnesses };
         let make = move |past| {
@@ -52,8 +51,8 @@ pub fn stages_of(faults: &[Arc<Fault>], place: &Place) -> Vec<(u64, impl FnOnce(
 /// The faults of a server, which may change while it runs.
 #[derive(Debug)]
 pub struct FaultSet {
-    /// The seed of every random choice.
-    pub seed: u64,
+    /// The source of every random choice.
+    pub draws: Arc<Draws>,
     current: Mutex<Faults>,
     /// True once there was a fault.
     is_used: AtomicBool,
@@ -72,7 +71,7 @@ impl FaultSet {
         let draw = || RandomState::new().hash_one(0) >> 32;
         begin_new(&faults, &[]);
         let is_used = AtomicBool::new(!faults.is_empty());
-        Self { seed: seed.unwrap_or_else(draw), current: Mutex::new(faults), is_used }
+        Self { draws: Arc::new(Draws::new(seed.unwrap_or_else(draw))), current: Mutex::new(faults), is_used }
     }
 
     /// Returns true if there never was a fault. Takes no lock: every connection asks.
@@ -85,12 +84,17 @@ impl FaultSet {
         Arc::clone(&self.current.lock().even_poisoned())
     }
 
-    /// Puts other faults in force.
-    pub fn set(&self, faults: Faults) {
-        self.is_used.store(true, Relaxed);
+    /// Puts other faults in force, but only in the places of those of these numbers, if some are given. Returns true if that
+    /// was so.
+    pub fn swap(&self, before: Option<&[u64]>, faults: Faults) -> bool {
         let mut current = self.current.lock().even_poisoned();
+        if before.is_some_and(|before| !current.iter().map(|fault| &fault.number).eq(before)) {
+            return false;
+        }
+        self.is_used.store(true, Relaxed);
         begin_new(&faults, &current);
         *current = faults;
+        true
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use super::{
-    decider::Decider, effect::Effect, fault::Fault, message::Change, occurrence::Search, own::Actions, random::Random,
-    strikes::Strikes,
+    decider::Decider, effect::Effect, fault::Fault, flap::Flapped, message::Change, occurrence::Search, own::Actions,
+    random::Random, strikes::Strikes,
 };
 use crate::{
     inspect::{
@@ -53,6 +53,10 @@ impl FaultStage {
         let choice = if asks { Choice::Open } else { Choice::In };
         let own = matches!(fault.effect, Effect::Own).then(Actions::default);
         let mut stage = Self { search, random, act: None, messages: None, decider, choice, own, fault, strikes };
+        if let Effect::Flap(flap) = &stage.fault.effect {
+            // It strikes when it is down, not when it is put in force.
+            stage.act = Some(Box::new(Flapped::new(Arc::clone(flap), stage.strikes.clone())));
+        }
         if let (Effect::Message(change), Some(_)) = (&stage.fault.effect, &stage.fault.condition.matcher) {
             stage.act = Some(Box::new(stage.rewriting(change.clone())));
         }

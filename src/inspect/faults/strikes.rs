@@ -30,6 +30,12 @@ impl Strikes {
         struck
     }
 
+    /// Counts a strike that no condition has, and reports it.
+    pub(super) fn count(&self) {
+        self.fault.count();
+        self.report();
+    }
+
     /// Reports that the fault has struck.
     pub(super) fn report(&self) {
         let Self { fault, direction, .. } = self;

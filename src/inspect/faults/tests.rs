@@ -9,6 +9,7 @@ use super::{
     budget::SHARE,
     condition::Condition,
     cut::How,
+    draws::Draws,
     effect::Effect,
     fault::Fault,
     latency::{Distribution, Latency},
@@ -53,7 +54,7 @@ fn matching(literal: &str) -> Condition {
 
 fn place(connection: u64) -> Place {
     Place {
-        seed: 7,
+        draws: Arc::new(Draws::new(7)),
         connection: ConnectionKey::of(connection),
         direction: Direction::ToUpstream,
         witnesses: Witnesses::default(),
@@ -270,7 +271,7 @@ fn what_is_drawn_depends_on_the_seed_the_connection_the_direction_and_the_fault_
         let faults = [fault(Effect::Message(Change::Drop), Condition { probability: 0.5, ..matching("x") })];
         let mut stages = Stages::default();
         let connection = ConnectionKey::of(connection);
-        let place = Place { seed, connection, direction, witnesses: Witnesses::default() };
+        let place = Place { draws: Arc::new(Draws::new(seed)), connection, direction, witnesses: Witnesses::default() };
         stages.set_faults(stages_of(&faults, &place), 0);
         let mut book = Playbook::of(stages);
         (0..40)

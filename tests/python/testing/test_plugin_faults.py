@@ -78,6 +78,31 @@ def test_not_marked(shared, number):
 """
 
 
+DRAWING = """
+from interpose import faults
+
+@pytest.fixture(scope="module")
+def shared(tcp_proxy_module):
+    return tcp_proxy_module(UPSTREAM)
+
+@pytest.mark.parametrize("name", ["one", "two", "three"])
+def test_draws(shared, name):
+    with shared.fault(faults.Corrupt(on_match=b"hello", direction="to_client")):
+        print("drawn", name, [ask(shared) for _ in range(4)])
+    assert False
+"""
+
+
+def test_a_test_with_a_shared_proxy_draws_alone_what_it_draws_in_company(run: Run) -> None:
+    def drawn(*options: str) -> dict[str, str]:
+        text = output_of(run(DRAWING, "--interpose-seed=7", *options))
+        return dict(re.findall(r"^drawn (\w+) (.*)", text, re.MULTILINE))
+
+    together = drawn()
+    assert len(together) == 3
+    assert together == {name: drawn("-k", f"test_draws and {name}")[name] for name in together}
+
+
 OUTCOMES = """
 from interpose import faults
 

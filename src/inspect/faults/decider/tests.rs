@@ -12,6 +12,7 @@ use super::{
         budget::SHARE,
         condition::Condition,
         cut::How,
+        draws::Draws,
         effect::Effect,
         fault::Fault,
         latency::{Distribution, Latency},
@@ -74,7 +75,7 @@ fn begin(effect: Effect) -> Act {
 
 fn place(connection: u64) -> Place {
     let connection = ConnectionKey::of(connection);
-    Place { seed: 7, connection, direction: Direction::ToUpstream, witnesses: Witnesses::default() }
+    Place { draws: Arc::new(Draws::new(7)), connection, direction: Direction::ToUpstream, witnesses: Witnesses::default() }
 }
 
 fn book(fault: Fault, connection: u64) -> Playbook {
