@@ -10,6 +10,7 @@ from . import _native
 from ._checks import MOST_COUNT, choice, count
 from ._coroutine_functions import is_async
 from ._exceptions import ArgumentTypeError, ConfigError, wrong_type
+from ._expressions import core_expression
 
 if TYPE_CHECKING:
     from ._native import Fault as NativeFault
@@ -174,15 +175,7 @@ def _pattern(value: object) -> tuple[bytes, bool] | None:
         return None
     if isinstance(value, re.Pattern):
         compiled = cast("re.Pattern[bytes] | re.Pattern[str]", value)
-        source = compiled.pattern.encode() if isinstance(compiled.pattern, str) else compiled.pattern
-        flags = "".join(
-            letter
-            for letter, flag in (("i", re.IGNORECASE), ("m", re.MULTILINE), ("s", re.DOTALL), ("x", re.VERBOSE))
-            if compiled.flags & flag
-        )
-        # Text is matched by characters, bytes by bytes. The core folds the cases of ASCII alone.
-        flags += "u" if isinstance(compiled.pattern, str) and not compiled.flags & re.IGNORECASE else ""
-        return (f"(?{flags})".encode() + source if flags else source), True
+        return core_expression("on_match", compiled), True
     if isinstance(value, str):
         return value.encode(), False
     if isinstance(value, (bytes, bytearray, memoryview)):

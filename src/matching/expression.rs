@@ -20,10 +20,10 @@ use super::{beginnings::beginnings, last_bytes::LastBytes};
 pub const WINDOW: usize = 64 * 1024;
 
 /// Memory limit of a compiled expression.
-const MOST_MEMORY: usize = 4 * 1024 * 1024;
+pub(super) const MOST_MEMORY: usize = 4 * 1024 * 1024;
 
 /// Memory of the states that are worked out on the way, for each thread.
-const STATES: usize = 1024 * 1024;
+pub(super) const STATES: usize = 1024 * 1024;
 
 type Caches = (Cache, Cache);
 
@@ -212,7 +212,7 @@ fn dfa_of(hir: &Hir, reverse: bool) -> Result<DFA, String> {
 }
 
 /// Returns a pattern in which bytes beyond ASCII are escaped, so that each means itself.
-fn ascii(pattern: &[u8]) -> String {
+pub(super) fn ascii(pattern: &[u8]) -> String {
     let mut text = String::with_capacity(pattern.len());
     for byte in pattern {
         if byte.is_ascii() {

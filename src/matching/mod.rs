@@ -9,3 +9,4 @@ mod last_bytes;
 pub mod literals;
 pub mod matcher;
 pub mod template;
+pub mod whole;

@@ -55,6 +55,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "filters",
         "_filter_list",
         "_fault_names",
+        "_expressions",
         "_fault",
         "_actions",
         "_scripted",

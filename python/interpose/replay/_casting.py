@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from ._masks import Expression
 from ._player import Player
 from ._script import Act, Script, Step
 
@@ -58,7 +58,7 @@ class Part:
 class Cast:
     """Assigns each connection a conversation that no other one has."""
 
-    def __init__(self, scripts: Sequence[Script], masks: tuple[re.Pattern[bytes], ...], *, by_bytes: bool) -> None:
+    def __init__(self, scripts: Sequence[Script], masks: tuple[Expression, ...], *, by_bytes: bool) -> None:
         self._scripts, self._masks, self._by_bytes = scripts, masks, by_bytes
         self._taken: dict[int, Part] = {}
         self._used: set[int] = set()

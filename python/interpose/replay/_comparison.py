@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .._exceptions import printable
-from ._masks import Segment, segments
+from ._masks import Expression, Segment, segments
 
 # Bytes of a peer that a mask may match beyond those that it has matched in the record.
 _MOST_MASKED = 64 * 1024
@@ -30,7 +29,7 @@ class Difference:
 class Comparison:
     """Follows a stream through what is expected of it. `matched` is the place in the record up to which both agree."""
 
-    def __init__(self, expected: bytes, turns: Iterable[int], masks: tuple[re.Pattern[bytes], ...] = ()) -> None:
+    def __init__(self, expected: bytes, turns: Iterable[int], masks: tuple[Expression, ...] = ()) -> None:
         self._expected = expected
         self._turns = frozenset(turns)
         self._segments = segments(expected, sorted(self._turns), masks)
@@ -103,28 +102,25 @@ class Comparison:
             self._next, self._within = self._next + 1, 0
         return length
 
-    def _masked(self, segment: Segment, mask: re.Pattern[bytes], rest: bytes) -> int | None:
+    def _masked(self, segment: Segment, mask: Expression, rest: bytes) -> int | None:
         """Find the end of what a mask matches; return it, or None while more bytes may move it."""
         used = self._end_of(segment, mask, rest)
         if used is not None and self.difference is None:
             self._next, self.matched = self._next + 1, segment.end
         return used
 
-    def _end_of(self, segment: Segment, mask: re.Pattern[bytes], rest: bytes) -> int | None:
+    def _end_of(self, segment: Segment, mask: Expression, rest: bytes) -> int | None:
         behind, wanted = self._behind(), len(segment.data)
         if behind:
-            at = rest.find(behind)
-            is_there = at >= 0
-            while at >= 0:
-                if mask.fullmatch(rest, 0, at):
-                    return at
-                at = rest.find(behind, at + 1)
-            too_much = (is_there and len(rest) >= wanted + len(behind)) or len(rest) > wanted + _MOST_MASKED
+            end = mask.native.end_before(rest, behind)
+            if end is not None:
+                return end
+            too_much = (behind in rest and len(rest) >= wanted + len(behind)) or len(rest) > wanted + _MOST_MASKED
         else:
-            match = mask.match(rest)
-            if match and match.end() < len(rest):
-                return match.end()
-            too_much = match is None and len(rest) >= wanted
+            end = mask.native.end_of(rest)
+            if end is not None and end < len(rest):
+                return end
+            too_much = end is None and len(rest) >= wanted
         if too_much:
             self.matched = segment.begin
             self.difference = Difference(segment.begin, _mask_text(segment), shown(rest))
@@ -144,7 +140,7 @@ class Comparison:
             return segment.begin + self._within
         # What ends a turn may be all of it: the peer waits for an answer then.
         may_be_whole = segment.end in self._turns and len(self._held) > 0
-        is_whole = may_be_whole and segment.mask.fullmatch(self._held) is not None
+        is_whole = may_be_whole and segment.mask.native.is_whole(self._held)
         return segment.end if is_whole else segment.begin
 
 

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
-from .._exceptions import ConfigError, printable, wrong_type
+from .. import _native
+from .._exceptions import ConfigError, wrong_type
+from .._expressions import compiled_or_error, core_expression
 
 Mask: TypeAlias = bytes | str | re.Pattern[bytes]
 """A regular expression of bytes."""
@@ -20,10 +22,18 @@ class Segment:
     begin: int
     end: int
     data: bytes
-    mask: re.Pattern[bytes] | None = None
+    mask: Expression | None = None
 
 
-def masks_of(value: object) -> tuple[re.Pattern[bytes], ...]:
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A mask, which is matched in time in proportion to the bytes."""
+
+    pattern: bytes
+    native: _native.Expression
+
+
+def masks_of(value: object) -> tuple[Expression, ...]:
     """Return the masks that `value` means: one or several. Raises ArgumentTypeError and ConfigError."""
     if isinstance(value, (bytes, str, re.Pattern)):
         return (_mask_of(cast("object", value)),)
@@ -32,27 +42,27 @@ def masks_of(value: object) -> tuple[re.Pattern[bytes], ...]:
     return tuple(_mask_of(one) for one in cast("Iterable[object]", value))
 
 
-def _mask_of(value: object) -> re.Pattern[bytes]:
+def _mask_of(value: object) -> Expression:
     if isinstance(value, re.Pattern):
         pattern = cast("re.Pattern[bytes]", value)
         # One of text is another type to checkers alone.
         if not isinstance(cast("object", pattern.pattern), bytes):
             raise wrong_type("mask", cast("object", pattern.pattern), "bytes", r'write re.compile(rb"id=\d+")')
-        return pattern
+        return _made(pattern)
     if isinstance(value, str):
         value = value.encode("utf-8", "surrogateescape")
     if not isinstance(value, bytes):
         raise wrong_type("mask", value, "a regular expression of bytes", r'write rb"id=\d+"')
     if not value:
         raise ConfigError(r'mask: it is empty, and would match nothing; write one such as rb"id=\d+"')
-    try:
-        return re.compile(value)
-    except (re.error, OverflowError, RecursionError) as error:
-        shown = printable(repr(value))
-        raise ConfigError(f"mask: {shown} is no regular expression ({error}); escape what is meant as it is") from error
+    return _made(compiled_or_error("mask", value))
 
 
-def segments(expected: bytes, turns: Iterable[int], masks: tuple[re.Pattern[bytes], ...]) -> list[Segment]:
+def _made(compiled: re.Pattern[bytes]) -> Expression:
+    return Expression(compiled.pattern, _native.Expression("mask", core_expression("mask", compiled)))
+
+
+def segments(expected: bytes, turns: Iterable[int], masks: tuple[Expression, ...]) -> list[Segment]:
     """Return the parts of what is expected; none reaches over the end of a turn."""
     found: list[Segment] = []
     begin = 0
@@ -69,14 +79,13 @@ def segments(expected: bytes, turns: Iterable[int], masks: tuple[re.Pattern[byte
 
 
 def _matches(
-    expected: bytes, begin: int, end: int, masks: tuple[re.Pattern[bytes], ...]
-) -> Iterator[tuple[int, int, re.Pattern[bytes]]]:
+    expected: bytes, begin: int, end: int, masks: tuple[Expression, ...]
+) -> Iterator[tuple[int, int, Expression]]:
     """Yield the matches of all masks in their order; of those that overlap, the one that begins first."""
     every = [
-        (match.start(), number, match.end(), mask)
+        (start, number, stop, mask)
         for number, mask in enumerate(masks)
-        for match in mask.finditer(expected, begin, end)
-        if match.end() > match.start()
+        for start, stop in mask.native.find_all(expected, begin, end)
     ]
     for start, _, stop, mask in sorted(every, key=lambda one: one[:2]):
         if start >= begin:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from ._comparison import Comparison
+from ._masks import Expression
 from ._script import Act, Script, Step
 
 # The line of a player that has nothing left that others could wait for.
@@ -15,7 +14,7 @@ _SAID = (Act.SAY, Act.END, Act.RESET)
 class Player:
     """Plays a script against a peer. `fault` is one clause of why it cannot go on."""
 
-    def __init__(self, index: int, script: Script, masks: tuple[re.Pattern[bytes], ...] = ()) -> None:
+    def __init__(self, index: int, script: Script, masks: tuple[Expression, ...] = ()) -> None:
         self.index = index
         """The place of the conversation in the record."""
         self.script = script

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import threading
 import time
@@ -21,7 +20,7 @@ from .._waiting import wait_for
 from ._casting import Cast
 from ._channel import Channel, Pace, reset
 from ._channels import Channels
-from ._masks import Mask, masks_of
+from ._masks import Expression, Mask, masks_of
 from ._recording import Recording, playable
 from ._script import script_of
 
@@ -292,7 +291,7 @@ def serve(
     * `timing`: with `"lockstep"` an answer is sent as soon as the client has sent what came before it in the record;
       with `"recorded"` it also waits as long as it took then.
     * `mask`: regular expressions of bytes, such as `rb"id=\d+"`: what they match in the record may be anything else
-      that they match, of another length too.
+      that they match, of another length too. They are in the dialect of filters, so their time is bounded.
     * `timeout`: how many seconds a wait for the client may last.
     * `expect_all`: whether a conversation that was not played is an error at the end.
 
@@ -316,7 +315,7 @@ def serve(
     return Replay(found, _listening(address[0], address[1] or 0), cast, pace, expect_all=expected)
 
 
-def cast_of(recording: Recording, masks: tuple[re.Pattern[bytes], ...], *, by_bytes: bool) -> Cast:
+def cast_of(recording: Recording, masks: tuple[Expression, ...], *, by_bytes: bool) -> Cast:
     """Return who plays what, of a server."""
     return Cast([script_of(one, "server") for one in recording], masks, by_bytes=by_bytes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from interpose import ArgumentTypeError, ConfigError
@@ -115,3 +116,22 @@ def test_masks_that_are_none(masks: object, kind: type[Exception], text: str) ->
 
 def test_masks_may_be_text_and_compiled() -> None:
     assert [one.pattern for one in masks_of(["a", rb"b", re.compile(rb"c")])] == [b"a", b"b", b"c"]
+
+
+@pytest.mark.parametrize("behind", [b"", b"\n"])
+def test_a_mask_takes_time_in_proportion_to_what_has_come(behind: bytes) -> None:
+    """Python's own matcher would take longer than the universe has."""
+    expected = b"aab" + behind
+    comparison = Comparison(expected, [len(expected)], masks_of([rb"(a|a)*(a|a)*b"]))
+    begun = time.monotonic()
+    fed(comparison, b"a" * 40_000 + behind, 10_000)
+    assert time.monotonic() - begun < 5
+    assert not comparison.is_complete
+
+
+def test_a_mask_that_only_python_understands_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"mask: at character 1: look-around") as raised:
+        masks_of([rb"(?<=id=)\d+"])
+    assert "\n" not in str(raised.value)
+    with pytest.raises(ConfigError, match=r"mask: .* matches where there is nothing"):
+        masks_of([rb"\d*"])
