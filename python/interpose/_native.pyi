@@ -13,6 +13,7 @@ __all__ += ["start_logging", "stuck_callbacks", "tls_of", "version"]
 version: str
 
 _SocketName: TypeAlias = tuple[str, int] | str
+_Decides: TypeAlias = Callable[[int, Any, bytes | None], object]
 _Both: TypeAlias = tuple[bool, bool]
 _Limits: TypeAlias = tuple[int, bool]
 _Output: TypeAlias = tuple[str, int]
@@ -262,9 +263,7 @@ class Callbacks:
         max_message: int,
         unframes: bool,
     ) -> Callbacks: ...
-    def decide(
-        self, added: Sequence[tuple[int, Callable[[int, Any, bytes | None], object]]], forgotten: Sequence[int]
-    ) -> None: ...
+    def decide(self, added: Sequence[tuple[int, _Decides]], forgotten: Sequence[int]) -> None: ...
     def fill(self, places: list[tuple[str, str, Callable[..., Any] | None, bool]]) -> None: ...
     @property
     def needs_lane(self) -> bool: ...
