@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from ._faulty import faulty
     from ._forward import Forward
     from ._groups import Callbacks, Limits, Listen, Relay, Timeouts
+    from ._intercept import Intercept
     from ._preread import MORE, More
     from ._server import TheServer
     from ._stats import CloseReason, ConnectionPhase, Ledger, Stats
@@ -79,6 +80,7 @@ __all__ = [
     "ForkError",
     "Forward",
     "FramingError",
+    "Intercept",
     "InterposeError",
     "LaneError",
     "Ledger",
@@ -130,6 +132,7 @@ _HOMES = {
     "_groups": ("Callbacks", "Limits", "Listen", "Relay", "Timeouts"),
     "_preread": ("MORE", "More"),
     "_server": ("TheServer",),
+    "_intercept": ("Intercept",),
     "_tls": ("PeerCertificate", "Tls", "TlsInfo", "TlsUpstream"),
     "_tls_exceptions": ("TlsError", "TlsFileError"),
 }

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, cast
 from . import _native
 from ._exceptions import ConfigError, printable, wrong_type
 from ._forward import Forward, ForwardTo, forward_of, native_forward
+from ._intercept import Intercept, native_intercept
 from ._names import names_checked, nearest, table
 from ._tls import Tls, native_tls
 
@@ -77,20 +78,20 @@ class ByName:
         return ByName, (self._targets, self._default)
 
 
-TlsFor: TypeAlias = Tls | ByName | Literal["auto"] | None
+TlsFor: TypeAlias = Tls | Intercept | ByName | Literal["auto"] | None
 """The types of a server's `tls`."""
 
-Treatment: TypeAlias = tuple["_native.Tls | None", "_native.ByName | None", bool]
-"""The native side's TLS of clients, its targets by name, and whether clients without TLS are taken."""
+Treatment: TypeAlias = tuple["_native.Tls | None", "_native.Intercept | None", "_native.ByName | None", bool]
+"""The native side's TLS of clients, what looks inside it, its targets by name, and if clients without TLS are taken."""
 
 
 def treatment_of(tls: object, *, is_asked: bool) -> Treatment:
     """Return what a server's `tls` means, or raise for what is none. `is_asked`: there is an on_client_hello."""
     if isinstance(tls, ByName):
-        return None, tls._native, False  # pyright: ignore[reportPrivateUsage]
+        return None, None, tls._native, False  # pyright: ignore[reportPrivateUsage]
     if isinstance(tls, str):
         if tls == "auto" and is_asked:
-            return None, None, True
+            return None, None, None, True
         if tls == "auto":
             raise ConfigError(
                 'tls: "auto" has no certificate to decrypt with; give on_client_hello, which answers a Tls, '
@@ -101,7 +102,9 @@ def treatment_of(tls: object, *, is_asked: bool) -> Treatment:
         raise ConfigError(f"tls: {printable(repr(tls))} is no word for it{advice}")
     if isinstance(tls, Mapping):
         raise wrong_type("tls", cast("object", tls), "a Tls or a ByName", "write ByName({...})")
-    return native_tls(tls), None, False
+    if isinstance(tls, Intercept):
+        return None, native_intercept(tls), None, False
+    return native_tls(tls), None, None, False
 
 
 def _default_of(default: ForwardTo | Literal[False] | None) -> Forward | Literal[False] | None:

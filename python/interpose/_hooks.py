@@ -149,10 +149,9 @@ def _greet(answer: Any) -> object:
         return True
     if isinstance(answer, Tls):
         return native_tls(answer)
-    is_address = isinstance(answer, (Forward, str, tuple)) and answer is not Forward.NOWHERE
-    if is_address:
-        return native_forward(forward_of(answer, "on_client_hello"))
-    shown = "Forward.NOWHERE" if answer is Forward.NOWHERE else printable(type(answer).__name__)
+    if isinstance(answer, (Forward, str, tuple)) and answer is not Forward.NOWHERE:
+        return native_forward(forward_of(cast("object", answer), "on_client_hello"))
+    shown = "Forward.NOWHERE" if answer is Forward.NOWHERE else printable(type(cast("object", answer)).__name__)
     raise TypeError(
         f"on_client_hello returned {shown}, not None (as tls and forward_to say), interpose.PASS (undecrypted), "
         "a Forward or an address (go there), a Tls (decrypt with that) or False (refuse)"

@@ -81,7 +81,7 @@ class Tls:
     ) -> None:
         first = _pair(cert, key)
         pairs = [first, *_pairs(more)]
-        common = _common(alpn, truncation, handshake_timeout, keylog)
+        common = common_settings(alpn, truncation, handshake_timeout, keylog)
         self._native = _native.Tls(pairs, _path_or_none("client_ca", client_ca), common)
         self._shown = first
 
@@ -130,7 +130,7 @@ class TlsUpstream:
         if server_name is not None and not isinstance(cast("object", server_name), str):
             raise wrong_type("server_name", server_name, "a text", 'write a name such as "db.example.com"')
         pair = None if cert is None else _pair(cert, key)
-        common = _common(alpn, truncation, handshake_timeout, keylog)
+        common = common_settings(alpn, truncation, handshake_timeout, keylog)
         trust = (_path_or_none("ca", ca), server_name, flag("verify", verify))
         self._native = _native.TlsUpstream(trust, pair, common)
         self._settings = (trust, pair, common)
@@ -265,7 +265,8 @@ def _rebuilt(trust: _Trust, pair: tuple[str, str] | None, common: _Common) -> Tl
     )
 
 
-def _common(alpn: object, truncation: object, handshake_timeout: object, keylog: object) -> _Common:
+def common_settings(alpn: object, truncation: object, handshake_timeout: object, keylog: object) -> _Common:
+    """Return what both ends have, checked."""
     allows = choice("truncation", truncation, ("reset", "allow")) == "allow"
     limit = seconds("handshake_timeout", handshake_timeout)
     return _protocols(alpn), allows, limit, _path_or_none("keylog", keylog)

@@ -53,6 +53,15 @@ class Terminating:
         meaning='the protocols that clients are offered (ALPN), the preferred first, such as `["h2", "http/1.1"]`. A '
         "client that offers others only is refused",
     )
+    intercept: bool = setting(
+        default=False,
+        kind=Switch(),
+        flag="--intercept",
+        others="mitm lookinside decrypt",
+        help="look inside: certificates are made for what clients ask for",
+        meaning="look inside TLS: the client is shown a certificate for the name that it asks for, which the authority "
+        "of this user issues (`interpose ca`), and TARGET is spoken TLS with as the client asks for it",
+    )
     truncation: Literal["reset", "allow"] = setting(
         default="reset",
         kind=Choice("reset", "allow"),

@@ -52,7 +52,7 @@ impl Apart {
         let commons = workers.commons();
         let origin = client.map(Connection::origin).unwrap_or_default();
         let came = origin.came(&commons.hops);
-        let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &context.options, came };
+        let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &context.options, came, inside: None };
         let Given { socket, peer, local, hop } = given::adopt(socket, way).map_err(|outcome| {
             let message = outcome.error.unwrap_or_else(|| outcome.reason.word().to_owned());
             Error::new(ErrorKind::Connect, message)

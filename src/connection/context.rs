@@ -18,7 +18,7 @@ use crate::{
         forward::Forward,
     },
     threads::lane::Lanes,
-    tls::terminate::Tls,
+    tls::{intercept::Intercept, terminate::Tls},
     words::{
         addr::{Address, SocketName},
         error::{Error, ErrorKind},
@@ -73,6 +73,8 @@ pub(crate) struct ConnectionContext {
     pub filters: Filters,
     /// The TLS that is spoken with the client.
     pub tls: Option<Arc<Tls>>,
+    /// Looks inside the client's TLS, in place of `tls`.
+    pub intercept: Option<Arc<Intercept>>,
     /// The targets of clients by the name they ask for.
     pub by_name: Option<Arc<ByName>>,
     /// True if clients that speak no TLS are relayed as they are.
@@ -194,6 +196,7 @@ impl ConnectionContext {
             log_connections: config.listening.log_connections,
             filters: config.filters.clone(),
             tls: config.tls.clone(),
+            intercept: config.intercept.clone(),
             by_name: config.by_name.clone(),
             takes_plain: config.takes_plain,
             hello_timeout: config.hello_timeout,

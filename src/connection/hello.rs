@@ -12,14 +12,14 @@ use crate::{
         unserved::{Unserved, unless_ended},
     },
     hooks::{HelloDecision, connection_hooks::ConnectionHooks},
-    io::deadline,
+    io::{connector::Inside, deadline},
     live::{handle::Connection, inbox::Patience, shared::Shared},
     settings::forward::Forward,
-    tls::{failure::Failure, terminate::Tls},
+    tls::{failure::Failure, intercept::Asked, terminate::Tls},
     wire::hello::{
         ClientHello, MOST,
         reader::Reader,
-        refusal::{ACCESS_DENIED, Refusal, UNRECOGNIZED_NAME, alert_record},
+        refusal::{ACCESS_DENIED, INTERNAL_ERROR, Refusal, UNRECOGNIZED_NAME, alert_record},
     },
     words::{
         direction::{Direction, Side},
@@ -38,6 +38,8 @@ pub(super) struct Routed {
     pub forward: Option<Forward>,
     /// The TLS that is spoken with the client; none relays what it says as it is.
     pub tls: Option<Arc<Tls>>,
+    /// Looks inside the client's TLS, once its upstream is known.
+    pub inside: Option<Box<Inside>>,
 }
 
 /// The beginning of a client.
@@ -53,7 +55,7 @@ enum Greeting {
 pub(super) fn is_wanted(entry: &mut Entry) -> bool {
     let Entry { context, hooks, .. } = entry;
     let by_hook = hooks.as_mut().is_some_and(|hooks| hooks.wanted(Interest::HELLO).is_some());
-    by_hook || context.by_name.is_some() || context.takes_plain
+    by_hook || context.by_name.is_some() || context.takes_plain || context.intercept.is_some()
 }
 
 /// Reads the hello, and returns what it decides. Fails for a client that is refused, of which it has been informed if it
@@ -69,16 +71,18 @@ pub(super) async fn route(entry: &mut Entry, on_lane: bool, client: &mut Unserve
         Greeting::Hello(hello) => hello,
         Greeting::Plain => {
             let forward = context.by_name.as_ref().and_then(|by_name| by_name.find(None)).cloned();
-            return Ok(Routed { forward, tls: None });
+            return Ok(Routed { forward, tls: None, inside: None });
         }
         Greeting::Broken(why) => return Err(refused(shared, why.alert(), failed(Failure::Broken(why.to_string())))),
     };
     let by_name = context.by_name.as_ref().and_then(|by_name| by_name.find(hello.server_name.as_ref())).cloned();
     let name = hello.server_name.clone();
+    let asked = context.intercept.is_some().then(|| asked_by(&hello));
     let decision = match hooks.as_mut().and_then(|hooks| hooks.wanted(Interest::HELLO)) {
         Some(hooks) => unless_ended(ask(hooks, on_lane, hello), shared, Some(client)).await?,
         None => HelloDecision::Default,
     };
+    let looks_inside = matches!(decision, HelloDecision::Default | HelloDecision::Forward(_));
     let (target, tls) = match decision {
         HelloDecision::Default => (None, context.tls.clone()),
         HelloDecision::Pass => (None, None),
@@ -96,7 +100,11 @@ pub(super) async fn route(entry: &mut Entry, on_lane: bool, client: &mut Unserve
         let why = format!("the client asks for {asked}, which has no target, and others are refused; add it, or a default");
         return Err(refused(shared, Some(UNRECOGNIZED_NAME), Outcome::explained(CloseReason::UnknownName, why)));
     }
-    Ok(Routed { forward: target.or(by_name), tls })
+    let inside = match (&context.intercept, asked) {
+        (Some(by), Some(asked)) if looks_inside => Some(Box::new(Inside { by: Arc::clone(by), asked })),
+        _ => None,
+    };
+    Ok(Routed { forward: target.or(by_name), tls, inside })
 }
 
 async fn ask(hooks: &ConnectionHooks, on_lane: bool, hello: ClientHello) -> Result<HelloDecision, Outcome> {
@@ -105,14 +113,29 @@ async fn ask(hooks: &ConnectionHooks, on_lane: bool, hello: ClientHello) -> Resu
     asked.await.map_err(Outcome::from)
 }
 
+/// Returns the wishes of a hello that the upstream is asked with.
+fn asked_by(hello: &ClientHello) -> Asked {
+    let server_name = hello.server_name.as_ref().map(|name| name.as_str().to_owned());
+    Asked { server_name, alpn: hello.alpn().map(<[u8]>::to_vec).collect() }
+}
+
 /// Sends the client an alert, which goes out before the end of its connection. Returns that end.
-fn refused(shared: &Arc<Shared>, alert: Option<u8>, outcome: Outcome) -> Outcome {
+pub(super) fn refused(shared: &Arc<Shared>, alert: Option<u8>, outcome: Outcome) -> Outcome {
     if let Some(alert) = alert {
         let record = Bytes::copy_from_slice(&alert_record(alert));
         // Nobody has sent it anything yet, so there is room.
         let _ = Connection::from(Arc::clone(shared)).inject(Direction::ToClient, record, Patience::OnLane);
     }
     outcome
+}
+
+/// Returns `outcome`. A client whose handshake waited for its upstream is sent an alert before, if nothing else was.
+pub(super) fn refused_unless_shaken(shared: &Arc<Shared>, outcome: Outcome) -> Outcome {
+    let has_failed = matches!(outcome.reason, CloseReason::ClientTlsFailed | CloseReason::ClientGone);
+    if has_failed || shared.has_tls(Side::Client) {
+        return outcome;
+    }
+    refused(shared, Some(INTERNAL_ERROR), outcome)
 }
 
 /// Reads from the client until its hello is whole, or it is clear that none comes. `said` gets all bytes.

@@ -122,7 +122,7 @@ impl Mirroring {
         let Self { context, shared, workers, copy } = self;
         let (commons, explained) = (workers.commons(), |outcome: Outcome| outcome.error.unwrap_or_default());
         let came = Came { passed: shared.passed.load(Relaxed), client: Some(shared.ends()) };
-        let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &context.options, came };
+        let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &context.options, came, inside: None };
         let connected = fallback_targets::connect(target, way, None).await;
         let ConnectedUpstream { stream, peer, local, hop, .. } = connected.map_err(explained)?;
         let mut side = Side { stream, shared, copy, taken: VecDeque::new(), sent_end: false, received_end: false };

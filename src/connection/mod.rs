@@ -16,11 +16,15 @@ mod steps;
 mod unserved;
 pub(crate) mod watching;
 
-use std::{pin::Pin, sync::atomic::Ordering::Relaxed};
+use std::{
+    pin::Pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use crate::{
     connection::{
         apart::Apart,
+        arrive::Arrived,
         entry::{Entry, Slot},
         reach::{Departure, Reached},
         unserved::Unserved,
@@ -136,11 +140,17 @@ impl Task {
 
     /// Lets the client arrive, and connects its upstream.
     async fn open(&mut self, client: &mut Unserved) -> Result<Stream, Outcome> {
-        let forward = arrive::arrive(&mut self.entry, self.on_lane, client).await?;
+        let Arrived { forward, inside } = arrive::arrive(&mut self.entry, self.on_lane, client).await?;
+        // Its handshake waits for the upstream.
+        let waiting = inside.is_some().then(|| Arc::clone(&self.entry.shared));
         let Self { entry, workers, slot, on_lane, .. } = self;
         let reserve = slot.reserve.take();
-        let Reached { upstream, apart, hop } =
-            reach::reach(Departure { entry, client, workers, forward, reserve, on_lane: *on_lane }).await?;
+        let departure = Departure { entry, client, workers, forward, inside, reserve, on_lane: *on_lane };
+        let reached = reach::reach(departure).await;
+        let Reached { upstream, apart, hop } = reached.map_err(|outcome| match &waiting {
+            Some(shared) => hello::refused_unless_shaken(shared, outcome),
+            None => outcome,
+        })?;
         self.hop = hop;
         if let Some(apart) = apart {
             spawn_apart(apart);

@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use crate::{
     connection::{
         apart::Apart,
-        circle,
+        arrive, circle,
         decision::{Decided, decide},
         entry::Entry,
         reads_before_relay,
@@ -15,7 +15,7 @@ use crate::{
     },
     hooks::{Decision, Hooks, connection_hooks::ConnectionHooks},
     io::{
-        connector::{ConnectedUpstream, Way},
+        connector::{ConnectedUpstream, Inside, Way},
         fallback_targets,
         given::{self, Given},
         hops::{Came, Hop},
@@ -43,6 +43,8 @@ pub(super) struct Departure<'a> {
     pub workers: &'a Workers,
     /// The target that its TLS hello has chosen, in place of the server's own.
     pub forward: Option<Box<Forward>>,
+    /// Looks inside the client's TLS: its handshake waits for the upstream.
+    pub inside: Option<Box<Inside>>,
     pub reserve: Option<Reserve>,
     pub on_lane: bool,
 }
@@ -59,7 +61,7 @@ pub(super) struct Reached {
 
 /// Returns the upstream, unless the client or the outside ends the connection first.
 pub(super) async fn reach(departure: Departure<'_>) -> Result<Reached, Outcome> {
-    let Departure { entry, client, workers, forward, reserve, on_lane } = departure;
+    let Departure { entry, client, workers, forward, inside, reserve, on_lane } = departure;
     let Entry { context, shared, hooks, .. } = entry;
     let forward = forward.as_deref().or(context.forward.as_ref());
     let commons = workers.commons();
@@ -70,7 +72,8 @@ pub(super) async fn reach(departure: Departure<'_>) -> Result<Reached, Outcome> 
         passed = circle::refuse(&context.server, &commons.hops, shared)?;
     }
     let came = Came { passed, client: Some(shared.ends()) };
-    let way = Way { resolver: &commons.resolver, hops: &commons.hops, options: &context.options, came };
+    let way =
+        Way { resolver: &commons.resolver, hops: &commons.hops, options: &context.options, came, inside: inside.as_deref() };
     let hooked = hooks.as_mut().map(|hooks| (hooks, on_lane));
     let decided = unless_ended(decide(context, &way, (shared, client), hooked, reserve), shared, None).await?;
     if !context.server.faults.is_unused() {
@@ -91,6 +94,7 @@ pub(super) async fn reach(departure: Departure<'_>) -> Result<Reached, Outcome> 
     }
     let is_apart = hooks.as_ref().is_some_and(ConnectionHooks::is_apart);
     let Some((mut upstream, (peer, local), hop)) = connected else {
+        arrive::look_inside(inside.as_deref(), forward, shared, (client, None)).await?;
         let _ = shared.upstream.set(None);
         let upstream = if is_apart { Stream::nobody() } else { Stream::nowhere() };
         return Ok(Reached { upstream, apart: None, hop: None });
@@ -103,6 +107,7 @@ pub(super) async fn reach(departure: Departure<'_>) -> Result<Reached, Outcome> 
     }
     let _ = shared.upstream.set(Some(names));
     shared.keep_tls(Side::Upstream, upstream.0.as_ref().and_then(Stream::tls));
+    arrive::look_inside(inside.as_deref(), forward, shared, (client, upstream.0.as_ref())).await?;
     if is_apart {
         return part((entry, workers, on_lane), client, upstream, hop).await;
     }

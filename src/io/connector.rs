@@ -20,7 +20,10 @@ use super::{
 use crate::{
     io::hops::{Came, Hop, Hops},
     settings::forward::Forward,
-    tls::originate::TlsUpstream,
+    tls::{
+        intercept::{Asked, Intercept},
+        originate::TlsUpstream,
+    },
     words::{
         addr::{Address, SocketName},
         direction::Side,
@@ -53,6 +56,15 @@ pub(crate) struct Way<'a> {
     pub hops: &'a Arc<Hops>,
     pub options: &'a SocketOptions,
     pub came: Came<'a>,
+    /// Looks inside the client's TLS: the upstream is asked as the client has asked.
+    pub inside: Option<&'a Inside>,
+}
+
+/// Looks inside the TLS of one client.
+#[derive(Debug)]
+pub(crate) struct Inside {
+    pub by: Arc<Intercept>,
+    pub asked: Asked,
 }
 
 /// Connects to the first target of `forward` alone, or returns the reason of the failure. Uses the descriptors of `reserve`.
@@ -87,10 +99,10 @@ pub(super) async fn connect_once(
         let seconds = forward.connect_timeout.as_secs_f64();
         return Err(Outcome::explained(CloseReason::ConnectTimeout, format!("no answer within {seconds} s")));
     };
-    match &forward.tls {
+    match forward.tls.as_ref().or(way.inside.map(|inside| &inside.by.settings().upstream)) {
         None => connected,
         // Boxed, so that connections without TLS have no memory for it.
-        Some(tls) => Box::pin(originate(tls, forward.address.host(), connected?)).await,
+        Some(tls) => Box::pin(originate(tls, forward.address.host(), way.inside, connected?)).await,
     }
 }
 
@@ -98,11 +110,12 @@ pub(super) async fn connect_once(
 async fn originate(
     tls: &TlsUpstream,
     host: Option<&str>,
+    inside: Option<&Inside>,
     mut connected: ConnectedUpstream,
 ) -> Result<ConnectedUpstream, Outcome> {
     let failed = |error: &io::Error| Outcome::from_handshake(Side::Upstream, error);
     let limit = tls.settings().handshake_timeout;
-    let session = tls.session(host).map_err(|failure| failed(&failure.into()))?;
+    let session = tls.session(host, inside.map(|inside| &inside.asked)).map_err(|failure| failed(&failure.into()))?;
     match deadline::within(limit, connected.stream.start_tls(session)).await {
         Some(Ok(())) => Ok(connected),
         Some(Err(error)) => {

@@ -171,7 +171,8 @@ mod tests {
     async fn connect_to(forward: &Forward) -> Result<ConnectedUpstream, Outcome> {
         let (resolver, hops) = (Resolver::on(Handle::current()), Arc::<Hops>::default());
         let options = SocketOptions { unacknowledged: None };
-        let way = Way { resolver: &resolver, hops: &hops, options: &options, came: Came { passed: 0, client: None } };
+        let way =
+            Way { resolver: &resolver, hops: &hops, options: &options, came: Came { passed: 0, client: None }, inside: None };
         connect(forward, way, None).await
     }
 

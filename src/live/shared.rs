@@ -178,6 +178,11 @@ impl Shared {
         }
     }
 
+    /// Returns true if a side has finished a TLS handshake.
+    pub(crate) fn has_tls(&self, side: Side) -> bool {
+        self.tls(side).is_some()
+    }
+
     /// Returns the properties of a side's TLS, if it has some.
     pub(super) fn tls(&self, side: Side) -> Option<&Description> {
         self.seldom.get()?.tls[side].get().map(Box::as_ref)

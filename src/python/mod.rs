@@ -32,6 +32,7 @@ mod handle;
 mod hello;
 mod hooks;
 mod in_place;
+mod intercept;
 mod lane;
 mod locals;
 mod logging;
@@ -93,6 +94,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<callbacks::Callbacks>()?;
     module.add_class::<captures::CaptureReader>()?;
     module.add_class::<hello::ByName>()?;
+    module.add_class::<intercept::Intercept>()?;
     module.add_class::<lane::Lane>()?;
     module.add_class::<outgoing::Outgoing>()?;
     module.add_class::<reading::Reading>()?;

@@ -18,15 +18,13 @@ use super::{
     handle::Connection,
     hello::ByName,
     hooks,
+    intercept::Intercept,
     lane::Lane,
     outgoing::{self, Outgoing},
     runtime,
     tls::Tls,
 };
 use crate::{server, settings::config};
-
-/// The target of copies, the clients' TLS, their targets by name, and whether clients without TLS are taken.
-type Beside<'py> = (Option<PyRef<'py, Forward>>, Option<PyRef<'py, Tls>>, Option<PyRef<'py, ByName>>, bool);
 
 #[pyclass(frozen, module = "interpose._native")]
 pub(super) struct Server {
@@ -50,10 +48,15 @@ impl Server {
     }
 }
 
+/// The second target, the TLS of clients, whether that is looked into, targets by name, and whether clients without TLS are
+/// taken.
+type Beside<'py> =
+    (Option<PyRef<'py, Forward>>, Option<PyRef<'py, Tls>>, Option<PyRef<'py, Intercept>>, Option<PyRef<'py, ByName>>, bool);
+
 #[pymethods]
 impl Server {
     #[new]
-    #[pyo3(signature = (listen, forward, config, beside=(None, None, None, false), stages=(Vec::new(), Vec::new(), None)))]
+    #[pyo3(signature = (listen, forward, config, beside=(None, None, None, None, false), stages=(Vec::new(), Vec::new(), None)))]
     fn new(
         py: Python<'_>,
         listen: (String, Option<u16>),
@@ -65,8 +68,9 @@ impl Server {
         let (host, port) = listen;
         let listen = convert::address(py, &host, port)?;
         let mut config = config.over(config::Config::new(listen, forward.map(|forward| forward.0.clone())));
-        let (mirror, tls, by_name, takes_plain) = beside;
+        let (mirror, tls, intercept, by_name, takes_plain) = beside;
         config.tls = tls.map(|tls| Arc::clone(&tls.0));
+        config.intercept = intercept.map(|intercept| Arc::clone(&intercept.0));
         (config.by_name, config.takes_plain) = (by_name.map(|names| Arc::clone(&names.0)), takes_plain);
         config.mirror = mirror.map(|mirror| mirror.0.clone());
         let (filters, faults, seed) = stages;

@@ -14,7 +14,7 @@ use crate::tls::{
 use crate::wire::certificate::Certificate;
 
 /// The settings that both ends have: protocols, whether a missing notice of the end is an end, a time limit, a file.
-type Common = (Vec<Vec<u8>>, bool, f64, Option<PathBuf>);
+pub(super) type Common = (Vec<Vec<u8>>, bool, f64, Option<PathBuf>);
 
 #[pyclass(frozen, module = "interpose._native")]
 pub(super) struct Tls(pub(super) Arc<terminate::Tls>);
@@ -57,11 +57,11 @@ impl TlsUpstream {
     }
 }
 
-fn truncation(is_allowed: bool) -> Truncation {
+pub(super) fn truncation(is_allowed: bool) -> Truncation {
     if is_allowed { Truncation::Allow } else { Truncation::Reset }
 }
 
-fn limit(py: Python<'_>, seconds: f64) -> PyResult<Option<Duration>> {
+pub(super) fn limit(py: Python<'_>, seconds: f64) -> PyResult<Option<Duration>> {
     convert::seconds(py, "handshake_timeout", Some(seconds))
 }
 
@@ -78,6 +78,6 @@ type Properties = (String, String, Vec<String>, i64, i64);
 pub(super) fn tls_of<'py>(py: Python<'py>, connection: &Connection, is_client: bool) -> Option<Described<'py>> {
     let Description { version, cipher, server_name, alpn, peer_certificate, peer, resumed } = connection.0.tls(is_client)?;
     let alpn = alpn.map(|name| PyBytes::new(py, &name));
-    let peer = peer.map(|Certificate { subject, issuer, names, validity }| (subject, issuer, names, validity.0, validity.1));
+    let peer = peer.map(|Certificate { subject, issuer, names, validity, .. }| (subject, issuer, names, validity.0, validity.1));
     Some((version, cipher, server_name, alpn, peer_certificate, peer, resumed))
 }

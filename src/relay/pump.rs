@@ -82,8 +82,7 @@ impl Pump {
         self.coalescer.opposite_moved(source)
     }
 
-    /// Prepares for another thread, which lacks this thread's timers and pipes. It may have SIGPIPE unblocked, which a splice
-    /// to a closed peer would raise.
+    /// Prepares for another thread: it has other timers and pipes, and may have unblocked SIGPIPE, which a splice can raise.
     pub(super) fn leave_thread(&mut self) -> Result<(), Failed> {
         self.coalescer = Coalescer::default();
         self.stages.leave_thread();

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     inspect::{faults::set::Faults, filters::Filters},
     settings::{by_name::ByName, forward::Forward},
-    tls::terminate::Tls,
+    tls::{intercept::Intercept, terminate::Tls},
     words::{
         addr::Address,
         error::{Error, ErrorKind},
@@ -161,6 +161,8 @@ pub struct Config {
     pub preread: Preread,
     /// The TLS that is spoken with the clients; none if `None`.
     pub tls: Option<Arc<Tls>>,
+    /// Looks inside the clients' TLS, in place of `tls`.
+    pub intercept: Option<Arc<Intercept>>,
     /// The targets of clients by the name they ask for in TLS; `None` sends all to `forward`, which is also for those without
     /// a target of their own.
     pub by_name: Option<Arc<ByName>>,
@@ -208,6 +210,7 @@ impl Config {
             relay: Relay::default(),
             preread: Preread::default(),
             tls: None,
+            intercept: None,
             by_name: None,
             takes_plain: false,
             hello_timeout: Duration::from_secs(10),

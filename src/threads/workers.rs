@@ -151,7 +151,7 @@ impl Workers {
         let WorkerShared { resolver, hops } = self.commons();
         runtime.spawn(async move {
             let options = SocketOptions { unacknowledged: None };
-            let way = Way { resolver: &resolver, hops: &hops, options: &options, came: origin.came(&hops) };
+            let way = Way { resolver: &resolver, hops: &hops, options: &options, came: origin.came(&hops), inside: None };
             let connected = fallback_targets::connect(&forward, way, None).await;
             done(connected.and_then(|ConnectedUpstream { stream, peer, local, hop, .. }| {
                 let fault = |error| Outcome::explained(CloseReason::ConnectFailed, reason_text(&error));

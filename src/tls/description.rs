@@ -46,7 +46,7 @@ impl Description {
 }
 
 /// Returns a certificate as text.
-fn pem(der: &[u8]) -> String {
+pub(super) fn pem(der: &[u8]) -> String {
     let encoded = STANDARD.encode(der);
     let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
     for line in encoded.as_bytes().chunks(64) {

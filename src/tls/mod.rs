@@ -4,8 +4,11 @@
 //! |---|---|
 //! | `files` | certificates and keys, read from PEM files |
 //! | `terminate` | the settings of a listener that speaks TLS to its clients, and their reload |
+//! | `intercept` | looking inside: the client is shown what its upstream has shown us |
 //! | `originate` | the settings of a target that speaks TLS |
 //! | `trust` | the checks of an upstream's certificate |
+//! | `authority` | the issuer of this user: one file, made at its first use |
+//! | `mint` | certificates for the names that clients ask for |
 //! | `session` | the TLS of one side: bytes in, bytes out |
 //! | `failure` | the ways a session fails, in one line each |
 //! | `description` | the properties of an established session |
@@ -13,10 +16,13 @@
 //!
 //! rustls with ring does the cryptography and the protocol. TLS 1.2 and 1.3; no renegotiation, no early data.
 
+pub mod authority;
 pub mod description;
 pub(crate) mod failure;
 pub(crate) mod files;
+pub mod intercept;
 pub(crate) mod key_log;
+mod mint;
 pub mod originate;
 pub(crate) mod session;
 pub mod terminate;

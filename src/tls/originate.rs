@@ -11,7 +11,7 @@ use std::{
 use rustls::{ClientConfig, ClientConnection, pki_types::ServerName, sign::SingleCertAndKey};
 
 pub use super::files::Pair;
-use super::{Truncation, failure::Failure, files, key_log::KeyFile, provider, session::Session, trust::Trust};
+use super::{Truncation, failure::Failure, files, intercept::Asked, key_log::KeyFile, provider, session::Session, trust::Trust};
 use crate::words::{
     direction::Side,
     error::{Error, ErrorKind, printable},
@@ -123,13 +123,22 @@ impl TlsUpstream {
         self.name(host).map(drop)
     }
 
-    /// Returns the session with an upstream that was just connected.
-    pub(crate) fn session(&self, host: Option<&str>) -> Result<Session, Failure> {
+    /// Returns the session with an upstream that was just connected, for a client that has `asked` for it.
+    pub(crate) fn session(&self, host: Option<&str>, asked: Option<&Asked>) -> Result<Session, Failure> {
         let failed = |why: String| Failure::Broken(format!("got no session: {why}"));
+        let host = asked.and_then(|asked| asked.server_name.as_deref()).or(host);
         let name = self.name(host).map_err(|error| failed(error.to_string()))?;
         let shown = name.to_str().into_owned();
-        let connection = ClientConnection::new(Arc::clone(&self.config), name).map_err(|error| failed(error.to_string()))?;
+        let connection = ClientConnection::new(self.config_for(asked), name).map_err(|error| failed(error.to_string()))?;
         Ok(Session::new(connection, Side::Upstream, self.settings.truncation).named(shown))
+    }
+
+    /// Returns the configuration that offers the client's protocols, unless the settings have some.
+    fn config_for(&self, asked: Option<&Asked>) -> Arc<ClientConfig> {
+        let Some(asked) = asked.filter(|_| self.settings.alpn.is_empty()) else { return Arc::clone(&self.config) };
+        let mut config = (*self.config).clone();
+        config.alpn_protocols.clone_from(&asked.alpn);
+        Arc::new(config)
     }
 
     fn name(&self, host: Option<&str>) -> Result<ServerName<'static>, Error> {

@@ -8,8 +8,8 @@ use std::{
 use bytes::{Buf, BufMut, Bytes};
 use rustls::Connection;
 
-use super::{Truncation, description::Description, failure::Failure};
-use crate::words::direction::Side;
+use super::{Truncation, description::Description, failure::Failure, intercept::Shown};
+use crate::{wire::certificate::Certificate, words::direction::Side};
 
 /// Maximum bytes of one record. One is encrypted at a time, so a stalled session holds no more.
 const RECORD: usize = 16 * 1024;
@@ -205,6 +205,13 @@ impl Session {
     /// Ends our direction: the notice of that then waits for the wire.
     pub(crate) fn end(&mut self) {
         self.connection.send_close_notify();
+    }
+
+    /// Returns the properties that a client is shown as this upstream's.
+    pub(crate) fn shown(&self) -> Shown {
+        let certificates = self.connection.peer_certificates();
+        let certificate = certificates.and_then(<[_]>::first).and_then(|certificate| Certificate::read(certificate));
+        Shown { certificate, alpn: self.connection.alpn_protocol().map(<[u8]>::to_vec) }
     }
 
     /// Returns the properties of the established session.

@@ -27,6 +27,12 @@ const IP: u8 = 0x87;
 /// The list of names (2.5.29.17).
 const NAMES: &[u8] = &[0x55, 0x1d, 0x11];
 
+/// The kinds of keys, and of curves.
+const EC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
+const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+const P384: &[u8] = &[0x2b, 0x81, 4, 0, 0x22];
+const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
+
 /// The short words for parts of a name.
 const PARTS: &[(&[u8], &str)] = &[
     (&[0x55, 4, 3], "CN"),
@@ -37,6 +43,19 @@ const PARTS: &[(&[u8], &str)] = &[
     (&[0x55, 4, 11], "OU"),
     (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1], "emailAddress"),
 ];
+
+/// The kind of a certificate's key, as far as one of the same kind can be made here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyKind {
+    /// ECDSA on the curve P-256.
+    P256,
+    /// ECDSA on the curve P-384.
+    P384,
+    /// Ed25519.
+    Ed25519,
+    /// RSA and all others.
+    Other,
+}
 
 /// The properties of a certificate that people look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +68,8 @@ pub struct Certificate {
     pub names: Vec<String>,
     /// The first second in which it is good, and the last, counted from the beginning of 1970.
     pub validity: (i64, i64),
+    /// The kind of its key.
+    pub key: KeyKind,
 }
 
 impl Certificate {
@@ -65,14 +86,15 @@ impl Certificate {
         let mut validity = Der(signed.of(SEQUENCE)?);
         let validity = (time(validity.next()?)?, time(validity.next()?)?);
         let subject = name(signed.of(SEQUENCE)?)?;
-        // The key, and two numbers that nobody uses.
+        let key = key_kind(signed.of(SEQUENCE)?)?;
+        // Two numbers that nobody uses, and the extensions.
         let mut names = Vec::new();
         while let Some((tag, content)) = signed.next() {
             if tag == EXTENSIONS {
                 names = names_of(content)?;
             }
         }
-        Some(Self { subject, issuer, names, validity })
+        Some(Self { subject, issuer, names, validity, key })
     }
 }
 
@@ -149,6 +171,19 @@ fn numbers(kind: &[u8]) -> String {
         number = 0;
     }
     text
+}
+
+/// Returns the kind of a public key (RFC 5480, section 2.1.1; RFC 8410, section 3).
+fn key_kind(content: &[u8]) -> Option<KeyKind> {
+    let mut algorithm = Der(Der(content).of(SEQUENCE)?);
+    let kind = algorithm.of(OBJECT)?;
+    let curve = algorithm.of(OBJECT);
+    Some(match (kind, curve) {
+        (EC_KEY, Some(P256)) => KeyKind::P256,
+        (EC_KEY, Some(P384)) => KeyKind::P384,
+        (ED25519, _) => KeyKind::Ed25519,
+        _ => KeyKind::Other,
+    })
 }
 
 /// Returns the names among the extensions.
@@ -246,6 +281,19 @@ mod tests {
                 changed[length] = byte;
                 let _ = Certificate::read(&changed);
             }
+        }
+    }
+
+    #[test]
+    fn the_kind_of_the_key_is_read() {
+        use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
+        for (algorithm, kind) in [
+            (&PKCS_ECDSA_P256_SHA256, KeyKind::P256),
+            (&PKCS_ECDSA_P384_SHA384, KeyKind::P384),
+            (&PKCS_ED25519, KeyKind::Ed25519),
+        ] {
+            let made = CertificateParams::default().self_signed(&KeyPair::generate_for(algorithm).unwrap()).unwrap();
+            assert_eq!(Certificate::read(made.der()).unwrap().key, kind);
         }
     }
 

@@ -59,6 +59,7 @@ PUBLIC = {
     "Stats",
     "TheServer",
     "Timeouts",
+    "Intercept",
     "Tls",
     "TlsError",
     "TlsFileError",

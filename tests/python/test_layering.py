@@ -70,6 +70,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "_outgoing",
         "_own_socket",
         "_forward",
+        "_intercept",
         "_by_name",
     ),
     "callbacks": (

@@ -118,14 +118,18 @@ def _check_tls(one: Chosen) -> None:
     keylog = _row("tls", "keylog")
     if keylog in one.values and one.values[keylog].rank == VARIABLE:
         _refuse(one.values, keylog, "secrets are not written for a variable alone; give --keylog FILE, or unset it")
-    has_upstream = one.is_secure or (one.server.mirror_to or "").startswith("tls://")
+    has_upstream = one.is_secure or one.tls.intercept or (one.server.mirror_to or "").startswith("tls://")
     for row in given:
         if row is keylog and not (one.tls.cert or has_upstream):
             _refuse(one.values, row, "nothing here speaks TLS; add --tls-cert FILE, or write tls:// before TARGET")
-        if row.group == "tls" and row is not keylog and not one.tls.cert:
+        if row.group == "tls" and row.name in ("key", "client_ca", "alpn") and one.tls.intercept:
+            _refuse(one.values, row, "with --intercept certificates are made, as the target's; leave one of them out")
+        if row.group == "tls" and row is not keylog and not (one.tls.cert or one.tls.intercept):
             _refuse(one.values, row, "there is no certificate; add --tls-cert FILE")
         if row.group == "upstream" and not has_upstream:
             _refuse(one.values, row, f"TLS is not spoken with TARGET; write tls://{one.target_text}")
+    if one.tls.intercept and one.tls.cert:
+        _refuse(one.values, _row("tls", "intercept"), "clients are shown --tls-cert; leave one of them out")
     certs, keys = len(one.tls.cert), len(one.tls.key)
     if certs and keys not in (0, certs):
         why = f"there are {keys} keys for {certs} certificates; give one for each, in their order, or none"

@@ -180,6 +180,18 @@ are.""",
         options=(Option("--json", "say it as JSON"),),
     ),
     Command(
+        "ca",
+        "[show | export [--der FILE] | trust]",
+        "the authority of this user, for --intercept",
+        details="""\
+It is made at its first use, in one file that this user alone may read. show says where that is,
+export prints its certificate as PEM, and trust says how programs come to trust it, and how not to
+any longer.""",
+        options=(Option("--der", "with export: write it there as DER", metavar="FILE"),),
+        places=1,
+        choices=("show", "export", "trust"),
+    ),
+    Command(
         "completions",
         "bash|zsh|fish",
         "what these shells complete",

@@ -76,7 +76,7 @@ class Listener:
     @property
     def what(self) -> str:
         """Return the words for the first line, behind the address."""
-        how = "with TLS, " if self.tls.cert else ""
+        how = "with TLS, " if self.tls.cert else "looking inside TLS, " if self.tls.intercept else ""
         return f"{how}forwarding {'by name, else ' if self.sni.targets else ''}to {self.target_text}"
 
     @property
@@ -131,7 +131,7 @@ class Listener:
 
             with placed(self.values):
                 return {"tls": by_name(self.sni, is_decrypted=bool(self.tls.cert), is_secure=self.is_secure)}
-        if not self.tls.cert:
+        if not (self.tls.cert or self.tls.intercept):
             return {}
         from .tls import tls_of
 
@@ -140,7 +140,7 @@ class Listener:
 
     def target(self) -> Forward:
         """Return where clients go, with the TLS that is spoken there. Raises ConfigError."""
-        return self._secured(self.forward) if self.is_secure else self.forward
+        return self._secured(self.forward) if self.is_secure or self.tls.intercept else self.forward
 
     def mirror(self) -> Forward | str | None:
         """Return where a copy of what clients send goes, as target() does."""

@@ -12,14 +12,20 @@ from .._addresses import address_text
 from .._exceptions import ConfigError, InterposeError
 from .._forward import Forward, over_tls
 from .._groups import Originating, Terminating
+from .._intercept import Intercept
 from .._settings_and_help import rows_of
 from .._tls import Tls, TlsUpstream
 
 _logger = logging.getLogger("interpose.listener")
 
 
-def tls_of(given: Terminating) -> Tls | None:
+def tls_of(given: Terminating) -> Tls | Intercept | None:
     """Return the TLS of a listener, or None; raise ConfigError for files and values that will not do."""
+    if given.intercept:
+        with _by_option("tls"):
+            return Intercept(
+                truncation=given.truncation, handshake_timeout=given.handshake_timeout, keylog=given.keylog
+            )
     if not given.cert:
         return None
     (cert, key), *more = zip(given.cert, given.key or given.cert, strict=True)

@@ -15,6 +15,7 @@ pub mod end;
 pub mod entering;
 pub mod fault;
 pub mod flap;
+mod flapped;
 pub mod latency;
 pub mod message;
 pub mod occurrence;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use super::{
-    decider::Decider, effect::Effect, fault::Fault, flap::Flapped, message::Change, occurrence::Search, own::Actions,
+    decider::Decider, effect::Effect, fault::Fault, flapped::Flapped, message::Change, occurrence::Search, own::Actions,
     random::Random, strikes::Strikes,
 };
 use crate::{

@@ -36,7 +36,7 @@ use self::{nowhere::Nowhere, prefixed::Prefixed, tls::Tls, unregistered::Bare};
 pub(crate) use self::{socket::Socket, unregistered::Unregistered};
 use super::registered::Registered;
 pub(crate) use super::sys::splice_pipe;
-use crate::tls::{description::Description, session::Session};
+use crate::tls::{description::Description, intercept::Shown, session::Session};
 
 /// One side of a connection, registered with the runtime of the thread that made it. The drop closes it: with FIN, or with
 /// RST after [`abort_on_close`](Self::abort_on_close).
@@ -134,6 +134,14 @@ impl Stream {
         match &mut self.0 {
             Kind::Tls(tls) => tls.handshake().await,
             _ => Ok(()),
+        }
+    }
+
+    /// Returns the properties of the stream's TLS that a client is shown as its upstream's; the default without.
+    pub(crate) fn shown(&self) -> Shown {
+        match &self.0 {
+            Kind::Tls(tls) => tls.session().shown(),
+            _ => Shown::default(),
         }
     }
 

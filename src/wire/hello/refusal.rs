@@ -49,6 +49,9 @@ pub const UNRECOGNIZED_NAME: u8 = 112;
 /// The alert for a client that may not come in.
 pub const ACCESS_DENIED: u8 = 49;
 
+/// The alert for a client whose upstream cannot be had.
+pub const INTERNAL_ERROR: u8 = 80;
+
 /// Returns the record of a fatal alert, in the version that all clients read.
 pub fn alert_record(alert: u8) -> [u8; 7] {
     [21, 3, 1, 0, 2, 2, alert]
