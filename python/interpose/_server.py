@@ -62,8 +62,7 @@ class TheServer(Listening, Faulting, Ending, TutorialAttributes, HookMethods, Se
     * `framing`: a Framing for both directions, or a pair `(of_client, of_upstream)`: `on_recv` gets whole messages.
     * `filters`: native stages that watch or change what passes, in order. None takes the class attribute.
     * `faults`: what harms connections, such as `[faults.Latency(0.2)]`; `seed` fixes what they draw.
-    * `tls`: a Tls, to decrypt what clients say, or an Intercept, to look inside; a ByName, to route by the name that
-      they ask for, undecrypted; or `"auto"`.
+    * `tls`: a Tls, to decrypt what clients say; an Intercept, to look inside; a ByName, to route by name; or `"auto"`.
     * `drain`: seconds for busy connections to go on when `with` is left, or stop() is called without a drain.
 
     Raises AddressError, ConfigError and ArgumentTypeError for arguments, BindError, BindPermissionError and

@@ -15,7 +15,7 @@ use crate::{
     io::{connector::Inside, deadline},
     live::{handle::Connection, inbox::Patience, shared::Shared},
     settings::forward::Forward,
-    tls::{failure::Failure, intercept::Asked, terminate::Tls},
+    tls::{failure::Failure, mirrored::Asked, terminate::Tls},
     wire::hello::{
         ClientHello, MOST,
         reader::Reader,

@@ -20,10 +20,7 @@ use super::{
 use crate::{
     io::hops::{Came, Hop, Hops},
     settings::forward::Forward,
-    tls::{
-        intercept::{Asked, Intercept},
-        originate::TlsUpstream,
-    },
+    tls::{intercept::Intercept, mirrored::Asked, originate::TlsUpstream},
     words::{
         addr::{Address, SocketName},
         direction::Side,

@@ -10,13 +10,17 @@ use rustls::{
 };
 
 use super::{
-    Truncation, authority::Authority, failure::Failure, key_log::KeyFile, mint::Mint, originate::TlsUpstream, provider,
+    Truncation,
+    authority::Authority,
+    failure::Failure,
+    key_log::KeyFile,
+    mint::Mint,
+    mirrored::{Asked, Shown},
+    originate::TlsUpstream,
+    provider,
     session::Session,
 };
-use crate::{
-    wire::certificate::Certificate,
-    words::{direction::Side, error::Error},
-};
+use crate::words::{direction::Side, error::Error};
 
 /// The settings of looking inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,23 +42,6 @@ pub struct Intercept {
     settings: InterceptSettings,
     mint: Mint,
     key_file: Option<Arc<KeyFile>>,
-}
-
-/// The wishes of a client's hello that its upstream is to be asked with.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Asked {
-    /// The name that is asked for (SNI).
-    pub server_name: Option<String>,
-    /// The protocols that are offered (ALPN), in the client's order.
-    pub alpn: Vec<Vec<u8>>,
-}
-
-/// The properties that the client is shown as the upstream's.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Shown {
-    pub certificate: Option<Certificate>,
-    /// The protocol that was agreed on.
-    pub alpn: Option<Vec<u8>>,
 }
 
 impl fmt::Debug for Intercept {

@@ -5,6 +5,7 @@
 //! | `files` | certificates and keys, read from PEM files |
 //! | `terminate` | the settings of a listener that speaks TLS to its clients, and their reload |
 //! | `intercept` | looking inside: the client is shown what its upstream has shown us |
+//! | `mirrored` | the properties that the client has of the upstream then, and the upstream of the client |
 //! | `originate` | the settings of a target that speaks TLS |
 //! | `trust` | the checks of an upstream's certificate |
 //! | `authority` | the issuer of this user: one file, made at its first use |
@@ -23,6 +24,7 @@ pub(crate) mod files;
 pub mod intercept;
 pub(crate) mod key_log;
 mod mint;
+pub(crate) mod mirrored;
 pub mod originate;
 pub(crate) mod session;
 pub mod terminate;

@@ -11,7 +11,7 @@ use std::{
 use rustls::{ClientConfig, ClientConnection, pki_types::ServerName, sign::SingleCertAndKey};
 
 pub use super::files::Pair;
-use super::{Truncation, failure::Failure, files, intercept::Asked, key_log::KeyFile, provider, session::Session, trust::Trust};
+use super::{Truncation, failure::Failure, files, key_log::KeyFile, mirrored::Asked, provider, session::Session, trust::Trust};
 use crate::words::{
     direction::Side,
     error::{Error, ErrorKind, printable},

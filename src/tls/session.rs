@@ -8,7 +8,7 @@ use std::{
 use bytes::{Buf, BufMut, Bytes};
 use rustls::Connection;
 
-use super::{Truncation, description::Description, failure::Failure, intercept::Shown};
+use super::{Truncation, description::Description, failure::Failure, mirrored::Shown};
 use crate::{wire::certificate::Certificate, words::direction::Side};
 
 /// Maximum bytes of one record. One is encrypted at a time, so a stalled session holds no more.

@@ -36,7 +36,7 @@ use self::{nowhere::Nowhere, prefixed::Prefixed, tls::Tls, unregistered::Bare};
 pub(crate) use self::{socket::Socket, unregistered::Unregistered};
 use super::registered::Registered;
 pub(crate) use super::sys::splice_pipe;
-use crate::tls::{description::Description, intercept::Shown, session::Session};
+use crate::tls::{description::Description, mirrored::Shown, session::Session};
 
 /// One side of a connection, registered with the runtime of the thread that made it. The drop closes it: with FIN, or with
 /// RST after [`abort_on_close`](Self::abort_on_close).
