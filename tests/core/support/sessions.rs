@@ -276,7 +276,15 @@ impl Drop for PeerSession {
             return;
         }
         self.give_notice(&mut outgoing);
-        let _ = flush_now(&self.stream, &mut outgoing.left);
+        let is_full = |error: io::Error| error.kind() == ErrorKind::WouldBlock;
+        if flush_now(&self.stream, &mut outgoing.left).is_err_and(is_full) {
+            // As the kernel goes on sending for a plain socket that is closed.
+            let stream = self.stream.try_clone().unwrap();
+            spawn(move || {
+                let _ = stream.set_nonblocking(false);
+                let _ = flush(&stream, &mut outgoing.left);
+            });
+        }
     }
 }
 

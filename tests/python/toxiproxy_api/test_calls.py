@@ -100,6 +100,7 @@ def test_another_address_cuts_and_moves_with_its_toxics(client: Client, upstream
     address = client.proxy(upstream.address, listen=f"127.0.0.1:{free_port()}")
     client.toxic("limit_data", bytes=3)
     with connect(address) as sock:
+        assert echo(sock, b"he") == b"he"
         found = client.done("POST", "/proxies/redis", {"listen": f"localhost:{free_port()}"})
         assert ending(sock) == ("eof", b"")
     moved = address_of(found["listen"])
