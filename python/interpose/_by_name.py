@@ -94,8 +94,8 @@ def treatment_of(tls: object, *, is_asked: bool) -> Treatment:
             return None, None, None, True
         if tls == "auto":
             raise ConfigError(
-                'tls: "auto" has no certificate to decrypt with; give on_client_hello, which answers a Tls, '
-                "or give a Tls or a ByName here"
+                'tls: "auto" alone has no certificate; write Tls(cert, key, auto=True) or Intercept(auto=True), '
+                "or give on_client_hello, which answers a Tls"
             )
         meant = nearest(tls, ["auto"], {})
         advice = f'; did you mean "{meant}"?' if meant else '; write "auto", Tls(cert, key) or ByName({...})'
@@ -103,8 +103,8 @@ def treatment_of(tls: object, *, is_asked: bool) -> Treatment:
     if isinstance(tls, Mapping):
         raise wrong_type("tls", cast("object", tls), "a Tls or a ByName", "write ByName({...})")
     if isinstance(tls, Intercept):
-        return None, native_intercept(tls), None, False
-    return native_tls(tls), None, None, False
+        return None, native_intercept(tls), None, tls.auto
+    return native_tls(tls), None, None, isinstance(tls, Tls) and tls.auto
 
 
 def _default_of(default: ForwardTo | Literal[False] | None) -> Forward | Literal[False] | None:

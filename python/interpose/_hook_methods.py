@@ -75,7 +75,7 @@ class HookMethods:
         Return None for what `tls` and `forward_to` say; `interpose.PASS` to pass its TLS on undecrypted, byte for byte;
         a Forward, `(host, port)` or an address text to go there; a Tls to decrypt with that; False to refuse: the
         client gets the alert `access_denied`. on_accept and on_preread are asked afterwards, and may still choose
-        another upstream. A client that speaks no TLS is reset, unless `tls="auto"` takes it; it has 10 seconds.
+        another upstream. One that speaks no TLS is reset, unless `auto=True` or `tls="auto"` takes it; it has 10 s.
         """
 
     @preread_hook

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from . import _native
+from ._checks import flag
 from ._exceptions import ConfigError, wrong_type
 from ._names import names_checked, table
 from ._tls import FilePath, TlsUpstream, common_settings
@@ -19,6 +20,7 @@ _ARGUMENTS = table(
         "truncation": "",
         "handshake_timeout": "timeout",
         "keylog": "keylogfile sslkeylogfile keylogfilename",
+        "auto": "optional allowplain plain allowplaintext",
     }
 )
 
@@ -34,6 +36,7 @@ class Intercept:
     * `folder`: the folder of the authority, whose file is made at its first use, for this user alone. None is
       `interpose` in the user's data folder (`XDG_DATA_HOME`).
     * `truncation`, `handshake_timeout`, `keylog`: as with Tls.
+    * `auto`: as with Tls. Clients without TLS go to targets without TLS, unless these have some of their own.
 
     on_accept comes before the client's handshake, which waits for the upstream. Keys are ECDSA and Ed25519: for an
     upstream with RSA, the client is shown one of ECDSA. Raises TlsFileError for a folder that cannot be read or
@@ -47,7 +50,7 @@ class Intercept:
     """
 
     __module__ = "interpose"
-    __slots__ = ("_native",)
+    __slots__ = ("_auto", "_native")
 
     @names_checked(_ARGUMENTS)
     def __init__(
@@ -58,18 +61,25 @@ class Intercept:
         truncation: Literal["reset", "allow"] = "reset",
         handshake_timeout: float = 10.0,
         keylog: FilePath | None = None,
+        auto: bool = False,
     ) -> None:
         if upstream is not None and not isinstance(cast("object", upstream), TlsUpstream):
             raise wrong_type("upstream", upstream, "a TlsUpstream", "write TlsUpstream(), or leave it out")
         chosen = TlsUpstream() if upstream is None else upstream
         common = common_settings((), truncation, handshake_timeout, keylog)
         place = os.fspath(_folder(folder))
+        self._auto = flag("auto", auto)
         self._native = _native.Intercept(place, chosen._native, common)  # pyright: ignore[reportPrivateUsage]
 
     @property
     def certificate(self) -> str:
         """The certificate of the authority, which clients have to trust, in PEM."""
         return self._native.pem
+
+    @property
+    def auto(self) -> bool:
+        """True if clients without TLS are taken as well."""
+        return self._auto
 
     @property
     def path(self) -> Path:

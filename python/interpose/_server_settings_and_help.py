@@ -296,9 +296,12 @@ class Callbacks:
     preread_timeout: float | None = setting(
         default=5.0,
         kind=Seconds(none=True),
+        flag="--preread-timeout",
         others="prereadwait prereadtime",
+        help="how long a client's first bytes are waited for",
         meaning="how long `on_preread` may take to decide, with the wait for the client's bytes; then as with "
-        "`preread_limit`. A client that waits for the server to speak first sends nothing until then",
+        "`preread_limit`. A client that waits for the server to speak first sends nothing until then; with "
+        "`Tls(auto=True)` it is connected then",
         native=True,
     )
     inspect_limit: int | None = setting(

@@ -31,6 +31,7 @@ _ARGUMENTS = table(
         "keylog": "keylogfile sslkeylogfile keylogfilename",
         "handshake_timeout": "timeout",
         "more": "others certs pairs additional",
+        "auto": "optional allowplain plain allowplaintext",
     }
 )
 
@@ -50,6 +51,8 @@ class Tls:
       rest may be missing, or `"allow"`, an end like others.
     * `handshake_timeout`: seconds that a handshake may take.
     * `keylog`: a file that gets the secrets of each session, with which Wireshark decrypts captures.
+    * `auto`: True also takes clients that do not begin with TLS, as they are; one that says nothing, because the server
+      is to speak first, after `Callbacks.preread_timeout`.
 
     Files that change are read again within a few seconds, for new clients; if they do not fit together, the log says
     so and the old ones stay. Raises TlsFileError for files that cannot be read, TlsError for what is in them, and
@@ -64,7 +67,7 @@ class Tls:
     """
 
     __module__ = "interpose"
-    __slots__ = ("_native", "_shown")
+    __slots__ = ("_auto", "_native", "_shown")
 
     @names_checked(_ARGUMENTS)
     def __init__(
@@ -78,12 +81,19 @@ class Tls:
         truncation: Literal["reset", "allow"] = "reset",
         handshake_timeout: float = 10.0,
         keylog: FilePath | None = None,
+        auto: bool = False,
     ) -> None:
         first = _pair(cert, key)
         pairs = [first, *_pairs(more)]
         common = common_settings(alpn, truncation, handshake_timeout, keylog)
         self._native = _native.Tls(pairs, _path_or_none("client_ca", client_ca), common)
         self._shown = first
+        self._auto = flag("auto", auto)
+
+    @property
+    def auto(self) -> bool:
+        """True if clients without TLS are taken as well."""
+        return self._auto
 
     def __repr__(self) -> str:
         return f"Tls({self._shown[0]!r}, {self._shown[1]!r})"

@@ -62,6 +62,15 @@ class Terminating:
         meaning="look inside TLS: the client is shown a certificate for the name that it asks for, which the authority "
         "of this user issues (`interpose ca`), and TARGET is spoken TLS with as the client asks for it",
     )
+    auto: bool = setting(
+        default=False,
+        kind=Switch(),
+        flag="--tls-auto",
+        others="optional allowplain plain allowplaintext",
+        help="take clients without TLS at the same port, too",
+        meaning="take clients that do not begin with TLS as they are, at the same port. One that says nothing, because "
+        "the server is to speak first, waits for `callbacks.preread_timeout`",
+    )
     truncation: Literal["reset", "allow"] = setting(
         default="reset",
         kind=Choice("reset", "allow"),

@@ -125,7 +125,8 @@ def _check_tls(one: Chosen) -> None:
         if row.group == "tls" and row.name in ("key", "client_ca", "alpn") and one.tls.intercept:
             _refuse(one.values, row, "with --intercept certificates are made, as the target's; leave one of them out")
         if row.group == "tls" and row is not keylog and not (one.tls.cert or one.tls.intercept):
-            _refuse(one.values, row, "there is no certificate; add --tls-cert FILE")
+            other = " or --intercept" if row.name == "auto" else ""
+            _refuse(one.values, row, f"there is no certificate; add --tls-cert FILE{other}")
         if row.group == "upstream" and not has_upstream:
             _refuse(one.values, row, f"TLS is not spoken with TARGET; write tls://{one.target_text}")
     if one.tls.intercept and one.tls.cert:

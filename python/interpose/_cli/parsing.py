@@ -76,7 +76,9 @@ class Listener:
     @property
     def what(self) -> str:
         """Return the words for the first line, behind the address."""
-        how = "with TLS, " if self.tls.cert else "looking inside TLS, " if self.tls.intercept else ""
+        auto = self.tls.auto
+        how = ("with TLS and without, " if auto else "with TLS, ") if self.tls.cert else ""
+        how = ("looking inside TLS if any, " if auto else "looking inside TLS, ") if self.tls.intercept else how
         return f"{how}forwarding {'by name, else ' if self.sni.targets else ''}to {self.target_text}"
 
     @property
@@ -136,11 +138,17 @@ class Listener:
         from .tls import tls_of
 
         with placed(self.values):
-            return {"tls": tls_of(self.tls)}
+            return {"tls": tls_of(self.tls, self.upstream)}
 
     def target(self) -> Forward:
         """Return where clients go, with the TLS that is spoken there. Raises ConfigError."""
-        return self._secured(self.forward) if self.is_secure or self.tls.intercept else self.forward
+        # Clients without TLS go there without it.
+        always = self.tls.intercept and not self.tls.auto
+        if self.tls.intercept and self.tls.auto and not self.is_secure and self.upstream.insecure:
+            from .tls import warn_unchecked
+
+            warn_unchecked(self.forward)
+        return self._secured(self.forward) if self.is_secure or always else self.forward
 
     def mirror(self) -> Forward | str | None:
         """Return where a copy of what clients send goes, as target() does."""

@@ -19,12 +19,18 @@ from .._tls import Tls, TlsUpstream
 _logger = logging.getLogger("interpose.listener")
 
 
-def tls_of(given: Terminating) -> Tls | Intercept | None:
+def tls_of(given: Terminating, upstream: Originating) -> Tls | Intercept | None:
     """Return the TLS of a listener, or None; raise ConfigError for files and values that will not do."""
     if given.intercept:
+        # A target with TLS of its own would get that from clients without TLS, too.
+        own = _upstream_of(upstream, given.keylog) if given.auto else None
         with _by_option("tls"):
             return Intercept(
-                truncation=given.truncation, handshake_timeout=given.handshake_timeout, keylog=given.keylog
+                own,
+                truncation=given.truncation,
+                handshake_timeout=given.handshake_timeout,
+                keylog=given.keylog,
+                auto=given.auto,
             )
     if not given.cert:
         return None
@@ -39,15 +45,34 @@ def tls_of(given: Terminating) -> Tls | Intercept | None:
             truncation=given.truncation,
             handshake_timeout=given.handshake_timeout,
             keylog=given.keylog,
+            auto=given.auto,
         )
 
 
 def secured(forward: Forward, given: Originating, keylog: str | None) -> Forward:
     """Return a target with the TLS that is spoken there, or raise as tls_of() does."""
+    tls = _upstream_of(given, keylog)
+    with _by_option("upstream"):
+        made = over_tls(forward, tls)
+    if given.insecure:
+        warn_unchecked(forward)
+    return made
+
+
+def warn_unchecked(forward: Forward) -> None:
+    """Log that anyone between here and the target may take its place."""
+    _logger.warning(
+        "%s: its certificate is not checked (--upstream-insecure): whoever is in between reads and changes "
+        "everything; give the certificate as --upstream-ca instead",
+        address_text(forward.address),
+    )
+
+
+def _upstream_of(given: Originating, keylog: str | None) -> TlsUpstream:
     with _by_option("upstream"), warnings.catch_warnings():
-        # It is said below, as the command says things.
+        # The command has a line of its own for it.
         warnings.simplefilter("ignore", RuntimeWarning)
-        tls = TlsUpstream(
+        return TlsUpstream(
             given.ca,
             given.server_name,
             given.cert,
@@ -58,14 +83,6 @@ def secured(forward: Forward, given: Originating, keylog: str | None) -> Forward
             handshake_timeout=given.handshake_timeout,
             keylog=keylog,
         )
-        made = over_tls(forward, tls)
-    if given.insecure:
-        _logger.warning(
-            "%s: its certificate is not checked (--upstream-insecure): whoever is in between reads and changes "
-            "everything; give the certificate as --upstream-ca instead",
-            address_text(forward.address),
-        )
-    return made
 
 
 @contextmanager
