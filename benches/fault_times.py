@@ -27,7 +27,7 @@ class Waiting(faults.Scripted):
 
 
 def gets(sock: socket.socket, count: int) -> float:
-    """Receive so many bytes; return when the last has come."""
+    """Receive this number of bytes, and return once all of them have come."""
     while count:
         more = len(sock.recv(count))
         if not more:

@@ -47,9 +47,6 @@ const UNSAFE: &[(&str, &str)] = &[
 
 const LONGEST_FILE: usize = 380;
 
-/// Maximum number of lines of a stub: a module has one, whatever it has in it.
-const LONGEST_STUB: usize = 400;
-
 #[test]
 fn modules_use_their_own_layer_and_lower_ones() {
     assert_none(sources().iter().flat_map(arrows_upwards));
@@ -281,6 +278,5 @@ fn unsafe_outside(source: &Source, allowed: &[(&str, &str)]) -> Vec<String> {
 
 fn too_long(source: &Source) -> Option<String> {
     let lines = source.text.lines().count();
-    let most = if source.path.ends_with(".pyi") { LONGEST_STUB } else { LONGEST_FILE };
-    (lines > most).then(|| source.at(lines, format!("{lines} lines; more than {most} tell two stories")))
+    (lines > LONGEST_FILE).then(|| source.at(lines, format!("{lines} lines; more than {LONGEST_FILE} tell two stories")))
 }

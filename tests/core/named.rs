@@ -21,7 +21,7 @@ use interpose::{
 
 use crate::support::{
     pattern::Pattern,
-    peers::{End, Peer, spawn},
+    peers::{End, Peer, spawn, until},
     running::{Running, loopback, to, wait_end},
     sessions::made,
     upstreams::Upstream,
@@ -249,6 +249,8 @@ fn a_hook_has_tls_of_the_server_passed_on_undecrypted_or_spoken() {
             upstream.send(b"answer");
             assert_eq!(client.receive_exactly(6), b"answer");
             assert_eq!(connection.tls(true).is_some(), is_decrypted);
+            // Bytes are counted behind the write that delivers them; undecrypted, the handshake's are among them.
+            until("the answer is counted", || connection.ledger(ToClient).delivered >= 6);
             assert_eq!(connection.ledger(ToClient).delivered == 6, is_decrypted);
         }
     }

@@ -87,10 +87,7 @@ impl Path {
             Path::Native | Path::Spliced | Path::Coalesced | Path::Inspected | Path::Later | Path::FramedLater => 150,
             Path::Staged | Path::StagedOnLane | Path::Framed | Path::Replaced => 80,
             Path::Preread | Path::LetGo | Path::LetGoLater | Path::LetGoFramed | Path::Mirrored | Path::Tapped => 60,
-            Path::Named => 60,
-            // Only where INTERPOSE_CASES asks for some. Peers of TLS keep in their process what the kernel keeps of a plain one, so
-            // on a busy machine some of their ends are others than those of the model without TLS.
-            Path::TlsClient | Path::TlsUpstream | Path::TlsBoth => 0,
+            Path::Named | Path::TlsClient | Path::TlsUpstream | Path::TlsBoth => 60,
         }
     }
 

@@ -145,8 +145,10 @@ fn work_through(mut peer: Peer, mut own: Pattern, orders: impl Iterator<Item = A
                 if unread {
                     peer.wait_readable();
                     peer.wait_acknowledged();
+                    peer.close();
+                } else {
+                    peer.leave();
                 }
-                peer.close();
                 return was_reset;
             }
             Action::Reset => {

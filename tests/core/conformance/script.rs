@@ -11,7 +11,8 @@
 //!   has made the other end. So a pause stops at a known byte, however the network cuts.
 //! * An orderly close comes after everything written to the closer so far was read (and the end, if it is due), and
 //!   the other writes no more afterwards: bytes that meet a closed socket are answered with a reset, which
-//!   destroys what is still on its way in the other direction, or not, as it happens.
+//!   destroys what is still on its way in the other direction, or not, as it happens. With TLS the other's end is such bytes,
+//!   so there the closer's socket stays until they have come.
 //! * A reset, and a close that resets because bytes are unread, waits until the other kernel has
 //!   acknowledged all that this peer wrote: otherwise the reset overtakes some of it, and how much is a race.
 //! * Of a pair, one goes early at most. The other may still end its direction, pause and read, and write to one who
@@ -185,11 +186,11 @@ fn compare(site: &Site, script: &Script) {
     let model = play(script, plain_connection(script.buffers), [&out, &back]);
     let Pair { near, far, link } = site.pair_with(script.buffers, script.buffers);
     let proxied = play(script, [near, far], [&out, &back]);
-    assert_eq!(proxied, model, "through the proxy, and on a plain connection (near, far)");
     let reason = wait_end(&link.connection);
+    let seen = (link.connection.error(), link.out(), link.back());
+    assert_eq!(proxied, model, "through the proxy, and on a plain connection (near, far); {reason}: {seen:?}");
     let (finished, resets) = (CloseReason::Finished, [CloseReason::ClientReset, CloseReason::UpstreamReset]);
     let was_reset = script.steps.iter().any(|step| matches!(step.action, Action::Reset | Action::Close { unread: true }));
-    let seen = (link.connection.error(), link.out(), link.back());
     assert!(reason == finished || was_reset && resets.contains(&reason), "{reason}: {seen:?}");
 }
 

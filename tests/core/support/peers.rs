@@ -179,6 +179,13 @@ impl Peer {
         drop(self);
     }
 
+    /// Closes in order towards a peer that may end too, but writes no more. Its notice of that end is bytes, which a closed socket
+    /// answers with a reset, and that destroys what is still under way from here; so with TLS a thread reads it.
+    pub fn leave(self) {
+        self.tls.iter().for_each(|tls| tls.await_end());
+        self.close();
+    }
+
     /// Waits until the other kernel has everything that was sent.
     pub fn wait_acknowledged(&self) {
         until("everything sent was acknowledged", || kernel::unacknowledged(&self.stream) == 0);

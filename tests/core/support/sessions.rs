@@ -103,10 +103,11 @@ pub struct PeerSession {
 
 #[derive(Default)]
 struct Outgoing {
-    /// What the kernel has not taken yet.
+    /// Bytes for the wire that the kernel has no room for yet.
     left: Vec<u8>,
     has_ended: bool,
     is_silent: bool,
+    is_awaiting: bool,
 }
 
 impl std::fmt::Debug for PeerSession {
@@ -226,7 +227,8 @@ impl PeerSession {
         }
     }
 
-    /// Gives notice of the end, and behind it FIN. Does not wait for room, as no shutdown of a plain socket does.
+    /// Gives notice of the end, and behind it FIN. Returns at once, as a plain shutdown does: bytes that the kernel has no room
+    /// for are written by a thread.
     pub fn half_close(self: &Arc<Self>, stream: &TcpStream) {
         let mut outgoing = held(&self.outgoing);
         self.give_notice(&mut outgoing);
@@ -257,6 +259,11 @@ impl PeerSession {
         held(&self.outgoing).is_silent = true;
     }
 
+    /// Makes the close one that awaits the other's end: see [`Peer::leave`](super::peers::Peer::leave).
+    pub fn await_end(&self) {
+        held(&self.outgoing).is_awaiting = true;
+    }
+
     /// Returns true if bytes were taken from the socket and are unread.
     pub fn has_bytes(&self) -> bool {
         self.incoming.try_lock().is_ok_and(|incoming| !incoming.is_empty())
@@ -276,13 +283,18 @@ impl Drop for PeerSession {
             return;
         }
         self.give_notice(&mut outgoing);
-        let is_full = |error: io::Error| error.kind() == ErrorKind::WouldBlock;
-        if flush_now(&self.stream, &mut outgoing.left).is_err_and(is_full) {
+        let flushed = flush_now(&self.stream, &mut outgoing.left);
+        let is_full = flushed.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        if is_full || outgoing.is_awaiting {
             // As the kernel goes on sending for a plain socket that is closed.
-            let stream = self.stream.try_clone().unwrap();
+            let mut stream = self.stream.try_clone().unwrap();
             spawn(move || {
                 let _ = stream.set_nonblocking(false);
                 let _ = flush(&stream, &mut outgoing.left);
+                if outgoing.is_awaiting {
+                    end(&stream);
+                    while stream.read(&mut [0; 64]).is_ok_and(|bytes| bytes > 0) {}
+                }
             });
         }
     }

@@ -1,4 +1,4 @@
-"""How often a race is tried: a few times in the suite, many times for whoever looks for one."""
+"""The number of rounds of a test that tries a race: few in the suite, INTERPOSE_ROUNDS times as many if that is set."""
 
 from __future__ import annotations
 
