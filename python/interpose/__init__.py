@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from ._server import TheServer
     from ._stats import CloseReason, ConnectionPhase, Ledger, Stats
     from ._tls import PeerCertificate, Tls, TlsInfo, TlsUpstream
-    from ._tls_exceptions import TlsError, TlsFileError
+    from ._tls_exceptions import TlsCertificateError, TlsError, TlsFileError
 
     __version__: str
 
@@ -109,6 +109,7 @@ __all__ = [
     "TheServer",
     "Timeouts",
     "Tls",
+    "TlsCertificateError",
     "TlsError",
     "TlsFileError",
     "TlsInfo",
@@ -134,7 +135,7 @@ _HOMES = {
     "_server": ("TheServer",),
     "_intercept": ("Intercept",),
     "_tls": ("PeerCertificate", "Tls", "TlsInfo", "TlsUpstream"),
-    "_tls_exceptions": ("TlsError", "TlsFileError"),
+    "_tls_exceptions": ("TlsCertificateError", "TlsError", "TlsFileError"),
 }
 
 

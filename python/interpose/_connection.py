@@ -20,6 +20,7 @@ from ._tls import TlsInfo, info_of
 from .framing import Framing
 
 if TYPE_CHECKING:
+    from ._tls_exceptions import TlsError
     from .faults import Fault
     from .filters import Filter
 
@@ -208,6 +209,19 @@ class Connection(ConnectionNames):
     def error(self) -> str | None:
         """One line about the end where there is more to say: the operating system's words, an address, a time."""
         return self._native.error
+
+    @property
+    def tls_error(self) -> TlsError | None:
+        """The exception for an end because TLS has failed, not raised; else None.
+
+        It is a TlsCertificateError, and so an `ssl.SSLCertVerificationError`, where a certificate was not accepted.
+        """
+        if self._native.reason not in ("client_tls_failed", "upstream_tls_failed"):
+            return None
+        # Only where somebody asks, because the module ssl takes long to load.
+        from ._tls_exceptions import tls_error_of
+
+        return tls_error_of(self._native.error or "", self._native.certificate_fault)
 
     @property
     def to_upstream(self) -> Ledger:

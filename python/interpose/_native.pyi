@@ -66,7 +66,7 @@ class Config:
 
 @final
 class Tls:
-    def __new__(cls, pairs: list[tuple[str, str]], client_ca: str | None, common: tuple[Any, ...]) -> Tls: ...
+    def __new__(cls, pairs: list[tuple[str, str]], of_clients: tuple[Any, ...], common: tuple[Any, ...]) -> Tls: ...
 
 @final
 class Intercept:
@@ -153,6 +153,7 @@ class Connection:
     age: Final[float]
     reason: Final[str | None]
     error: Final[str | None]
+    certificate_fault: Final[int | None]
     close_notified: Final[bool]
     client_peer: Final[_SocketName]
     client_local: Final[_SocketName]

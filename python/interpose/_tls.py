@@ -24,6 +24,8 @@ _ARGUMENTS = table(
         "cert": "certificate certfile crt certchain chain pem",
         "key": "keyfile privatekey",
         "client_ca": "clientcafile cacert clientcas verifyclient",
+        "client_crl": "clientcrlfile revokedclients",
+        "crl": "crlfile crls revoked revocationlist revocations",
         "ca": "cafile cabundle cacerts roots trust",
         "server_name": "sni hostname servername checkhostname",
         "verify": "insecure verifymode certreqs skipverify",
@@ -36,7 +38,7 @@ _ARGUMENTS = table(
 )
 
 _Common: TypeAlias = tuple[list[bytes], bool, float, str | None]
-_Trust: TypeAlias = tuple[str | None, str | None, bool]
+_Trust: TypeAlias = tuple[str | None, str | None, bool, str | None]
 
 
 class Tls:
@@ -46,6 +48,7 @@ class Tls:
     * `key`: the file of its key, without a password. None takes that of the certificate.
     * `more`: further pairs `(cert, key)`. A client gets the first that is for the name which it asks for, else `cert`.
     * `client_ca`: the file of the issuers of client certificates. With it, each client needs one.
+    * `client_crl`: the file of the lists of revoked ones, as `crl` of a TlsUpstream.
     * `alpn`: the protocols that are offered, the preferred first, such as `["h2", "http/1.1"]`.
     * `truncation`: what it means when a client ends without the notice that TLS has for it: `"reset"`, because the
       rest may be missing, or `"allow"`, an end like others.
@@ -77,6 +80,7 @@ class Tls:
         *,
         more: Sequence[tuple[FilePath, FilePath]] = (),
         client_ca: FilePath | None = None,
+        client_crl: FilePath | None = None,
         alpn: Sequence[str] = (),
         truncation: Literal["reset", "allow"] = "reset",
         handshake_timeout: float = 10.0,
@@ -86,7 +90,8 @@ class Tls:
         first = _pair(cert, key)
         pairs = [first, *_pairs(more)]
         common = common_settings(alpn, truncation, handshake_timeout, keylog)
-        self._native = _native.Tls(pairs, _path_or_none("client_ca", client_ca), common)
+        of_clients = _path_or_none("client_ca", client_ca), _path_or_none("client_crl", client_crl)
+        self._native = _native.Tls(pairs, of_clients, common)
         self._shown = first
         self._auto = flag("auto", auto)
 
@@ -107,6 +112,8 @@ class TlsUpstream:
     * `server_name`: the name that its certificate must be for, and that it is asked for. None is the target's host.
     * `cert`, `key`: the files of the certificate that is shown to an upstream which demands one. Without `key`, that
       is in `cert`.
+    * `crl`: the file of lists of revoked certificates (CRL), in PEM. With it, a certificate is only accepted if its
+      issuer's list, which has to be in date, does not have it; and likewise those above it.
     * `verify`: False accepts any certificate, and anyone in between can read and change everything. It is warned
       about once.
     * `alpn`, `truncation`, `handshake_timeout`, `keylog`: as with Tls.
@@ -129,6 +136,7 @@ class TlsUpstream:
         cert: FilePath | None = None,
         key: FilePath | None = None,
         *,
+        crl: FilePath | None = None,
         alpn: Sequence[str] = (),
         verify: bool = True,
         truncation: Literal["reset", "allow"] = "reset",
@@ -141,15 +149,16 @@ class TlsUpstream:
             raise wrong_type("server_name", server_name, "a text", 'write a name such as "db.example.com"')
         pair = None if cert is None else _pair(cert, key)
         common = common_settings(alpn, truncation, handshake_timeout, keylog)
-        trust = (_path_or_none("ca", ca), server_name, flag("verify", verify))
+        trust = (_path_or_none("ca", ca), server_name, flag("verify", verify), _path_or_none("crl", crl))
         self._native = _native.TlsUpstream(trust, pair, common)
         self._settings = (trust, pair, common)
         if not verify:
             _warn_unverified()
 
     def __repr__(self) -> str:
-        (ca, server_name, verify), pair, _ = self._settings
-        parts = [f"{name}={value!r}" for name, value in (("ca", ca), ("server_name", server_name)) if value is not None]
+        (ca, server_name, verify, crl), pair, _ = self._settings
+        given = (("ca", ca), ("server_name", server_name), ("crl", crl))
+        parts = [f"{name}={value!r}" for name, value in given if value is not None]
         parts += [f"cert={pair[0]!r}", f"key={pair[1]!r}"] if pair else []
         parts += [] if verify else ["verify=False"]
         return f"TlsUpstream({', '.join(parts)})"
@@ -268,6 +277,7 @@ def _rebuilt(trust: _Trust, pair: tuple[str, str] | None, common: _Common) -> Tl
         cert,
         key,
         verify=trust[2],
+        crl=trust[3],
         alpn=[name.decode("latin-1") for name in names],
         truncation="allow" if allows else "reset",
         handshake_timeout=limit,

@@ -24,6 +24,30 @@ class TlsError(InterposeError, ssl.SSLError):
         return str(self.args[0]) if self.args else ""
 
 
+class TlsCertificateError(TlsError, ssl.SSLCertVerificationError):
+    """The certificate that a side has shown is not accepted; see `Connection.tls_error`.
+
+    `verify_code` is OpenSSL's number for it, such as 10 for one that has expired, 20 for an issuer that is not trusted,
+    23 for one that was revoked and 62 for another name; `verify_message` is the text.
+
+    >>> import ssl
+    >>> from interpose import TlsCertificateError
+    >>> issubclass(TlsCertificateError, ssl.SSLCertVerificationError)
+    True
+    """
+
+    __module__ = "interpose"
+
+
+def tls_error_of(text: str, fault: int | None) -> TlsError:
+    """Return the exception for the end of a connection whose TLS has failed; `fault` is that of a certificate."""
+    if fault is None:
+        return TlsError(text)
+    error = TlsCertificateError(text)
+    error.verify_code, error.verify_message = fault, text
+    return error
+
+
 class TlsFileError(InterposeError, OSError):
     """A file of TLS cannot be read or written. `errno` has the operating system's number.
 

@@ -44,6 +44,14 @@ class Terminating:
         help="demand client certificates of these issuers",
         meaning="the file of the issuers of client certificates. With it each client needs one",
     )
+    client_crl: str | None = setting(
+        default=None,
+        kind=FileName("clients.crl"),
+        flag="--tls-client-crl",
+        others="clientcrlfile revokedclients",
+        help="refuse client certificates that these lists have",
+        meaning="the file of lists of revoked client certificates (CRL), in PEM, as `upstream.crl`",
+    )
     alpn: tuple[str, ...] = setting(
         default=(),
         kind=Texts("NAME", "http/1.1"),
@@ -107,6 +115,15 @@ class Originating:
         help="trust these issuers only, or this very certificate",
         meaning="the file of the issuers that are trusted, or of the upstream's own certificate, in PEM; left out, "
         "those that this machine trusts",
+    )
+    crl: str | None = setting(
+        default=None,
+        kind=FileName("revoked.crl"),
+        flag="--upstream-crl",
+        others="crlfile crls revoked revocationlist revocations",
+        help="refuse certificates that these lists have (CRL)",
+        meaning="the file of lists of revoked certificates (CRL), in PEM. With it, a certificate is only accepted if "
+        "its issuer's list, which has to be in date, does not have it; and likewise those above it",
     )
     server_name: str | None = setting(
         default=None,

@@ -168,6 +168,9 @@ impl Outcome {
         match Failure::of(error) {
             Some(failure @ Failure::Truncated) => Self::explained(truncated, format!("the {name} {failure}")),
             Some(failure @ Failure::Broken(_)) => Self::explained(tls, format!("the {name} {failure}")),
+            Some(failure @ Failure::Untrusted(_, number)) => {
+                Self { certificate_fault: Some(*number), ..Self::explained(tls, format!("the {name} {failure}")) }
+            }
             None if is_reset(error) => Self::explained(reset, format!("the {name} reset the connection")),
             None if is_gone(error) => Self::explained(lost, format!("the {name} is gone: {}", reason_text(error))),
             None => Self::explained(lost, format!("the socket of the {name} failed: {}", reason_text(error))),

@@ -35,7 +35,8 @@ pub(crate) async fn connect(forward: &Forward, way: Way<'_>, reserve: Option<Res
 }
 
 async fn connect_any(forward: &Forward, way: Way<'_>, mut reserve: Option<Reserve>) -> Result<ConnectedUpstream, Outcome> {
-    let mut failures = Failures { begin: Instant::now(), rounds: 0, last: Vec::new(), reason: CloseReason::ConnectFailed };
+    let mut failures =
+        Failures { begin: Instant::now(), rounds: 0, last: Vec::new(), reason: CloseReason::ConnectFailed, fault: None };
     let mut pause = FIRST_PAUSE;
     loop {
         failures.rounds += 1;
@@ -94,19 +95,21 @@ struct Failures {
     last: Vec<String>,
     /// The reason of the last failure.
     reason: CloseReason,
+    /// The fault of the last target's certificate, if that was the reason.
+    fault: Option<u8>,
 }
 
 impl Failures {
     /// Returns the failure of the only attempt.
     fn of(forward: &Forward, outcome: Outcome) -> Self {
         debug_assert!(forward.fallback.is_empty(), "it has one target");
-        let mut failures = Self { begin: Instant::now(), rounds: 1, last: Vec::new(), reason: outcome.reason };
+        let mut failures = Self { begin: Instant::now(), rounds: 1, last: Vec::new(), reason: outcome.reason, fault: None };
         failures.note(0, outcome);
         failures
     }
 
     fn note(&mut self, at: usize, outcome: Outcome) {
-        self.reason = outcome.reason;
+        (self.reason, self.fault) = (outcome.reason, outcome.certificate_fault);
         let why = outcome.error.unwrap_or_default();
         match self.last.get_mut(at) {
             Some(known) => *known = why,
@@ -126,7 +129,7 @@ impl Failures {
         if forward.retry.is_some() {
             error.push_str(&format!("; tried {} in {:.1} s", self.times(), self.begin.elapsed().as_secs_f64()));
         }
-        Outcome::explained(self.reason, error)
+        Outcome { certificate_fault: self.fault, ..Outcome::explained(self.reason, error) }
     }
 
     /// Returns the line about targets that have failed before the one at `at` was connected, if any have.

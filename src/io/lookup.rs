@@ -27,7 +27,7 @@ fn spare_descriptor(host: &str) -> Result<(), Outcome> {
 }
 
 fn exhausted(host: &str, error: io::Error) -> Outcome {
-    let Outcome { reason, error } = Outcome::from_connect(error);
+    let Outcome { reason, error, .. } = Outcome::from_connect(error);
     Outcome::explained(reason, format!("{host:?} cannot be looked up: {}", error.unwrap_or_default()))
 }
 

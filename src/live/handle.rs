@@ -106,6 +106,11 @@ impl Connection {
         self.0.explanation()
     }
 
+    /// Returns OpenSSL's number for what is wrong with a side's certificate (`X509_V_ERR_…`), if that was the cause of the end.
+    pub fn certificate_fault(&self) -> Option<u8> {
+        self.0.outcome.get()?.certificate_fault
+    }
+
     /// Returns the client's names: those of its socket, unless a step of arrival has set others.
     pub fn client(&self) -> SideNames {
         self.0.client_names().clone()

@@ -118,6 +118,12 @@ impl Connection {
         self.0.error()
     }
 
+    /// Returns OpenSSL's number for what is wrong with a side's certificate, if that was the cause of the end.
+    #[getter]
+    fn certificate_fault(&self) -> Option<u8> {
+        self.0.certificate_fault()
+    }
+
     /// True once all callbacks for the connection's end have returned.
     #[getter]
     fn close_notified(&self) -> bool {

@@ -16,16 +16,20 @@ use crate::wire::certificate::Certificate;
 /// The settings that both ends have: protocols, whether a missing notice of the end is an end, a time limit, a file.
 pub(super) type Common = (Vec<Vec<u8>>, bool, f64, Option<PathBuf>);
 
+/// The files of the issuers of client certificates, and of the lists of revoked ones.
+type OfClients = (Option<PathBuf>, Option<PathBuf>);
+
 #[pyclass(frozen, module = "interpose._native")]
 pub(super) struct Tls(pub(super) Arc<terminate::Tls>);
 
 #[pymethods]
 impl Tls {
     #[new]
-    fn new(py: Python<'_>, pairs: Vec<(PathBuf, PathBuf)>, client_ca: Option<PathBuf>, common: Common) -> PyResult<Self> {
+    fn new(py: Python<'_>, pairs: Vec<(PathBuf, PathBuf)>, of_clients: OfClients, common: Common) -> PyResult<Self> {
+        let (client_ca, client_crl) = of_clients;
         let (alpn, allows_truncation, handshake_timeout, keylog) = common;
         let pairs = pairs.into_iter().map(|(certificate, key)| Pair { certificate, key }).collect();
-        let mut settings = TlsSettings { client_ca, alpn, keylog, ..TlsSettings::new(pairs) };
+        let mut settings = TlsSettings { client_ca, client_crl, alpn, keylog, ..TlsSettings::new(pairs) };
         settings.truncation = truncation(allows_truncation);
         settings.handshake_timeout = limit(py, handshake_timeout)?.unwrap_or(settings.handshake_timeout);
         // Detached, because files are read.
@@ -42,14 +46,14 @@ impl TlsUpstream {
     #[new]
     fn new(
         py: Python<'_>,
-        trust: (Option<PathBuf>, Option<String>, bool),
+        trust: (Option<PathBuf>, Option<String>, bool, Option<PathBuf>),
         pair: Option<(PathBuf, PathBuf)>,
         common: Common,
     ) -> PyResult<Self> {
         let (alpn, allows_truncation, handshake_timeout, keylog) = common;
-        let (ca, server_name, verify) = trust;
+        let (ca, server_name, verify, crl) = trust;
         let pair = pair.map(|(certificate, key)| Pair { certificate, key });
-        let mut settings = UpstreamSettings { ca, server_name, verify, pair, alpn, keylog, ..UpstreamSettings::default() };
+        let mut settings = UpstreamSettings { ca, crl, server_name, verify, pair, alpn, keylog, ..UpstreamSettings::default() };
         settings.truncation = truncation(allows_truncation);
         settings.handshake_timeout = limit(py, handshake_timeout)?.unwrap_or(settings.handshake_timeout);
         let tls = py.detach(|| originate::TlsUpstream::load(settings)).map_err(|error| errors::raise(py, &error))?;

@@ -4,7 +4,13 @@ use std::{sync::Arc, thread, time::Duration};
 
 use tokio::{sync::oneshot, time::sleep};
 
-use crate::{connection::context::ServerShared, io::sys::Ticks, threads::reclaim::Burst, tls::terminate::Tls, words::log_target};
+use crate::{
+    connection::context::ServerShared,
+    io::sys::Ticks,
+    threads::reclaim::Burst,
+    tls::{originate, terminate::Tls},
+    words::log_target,
+};
 
 /// Every `interval`, asks each connection to check its peers, reads certificates again that have changed, and returns memory
 /// to the system after a burst. Never completes. Where the system has no such clock there is nothing to check.
@@ -19,8 +25,8 @@ pub(crate) async fn run(shared: &ServerShared, tls: Option<Arc<Tls>>, interval: 
             _ => sleep(interval).await,
         }
         registry.check_peers();
-        if let Some(tls) = &tls {
-            reload(shared, tls).await;
+        if tls.is_some() || originate::have_files() {
+            reload(shared, tls.clone()).await;
         }
         let (live, peak) = registry.live_and_peak();
         burst.look(live, peak);
@@ -29,19 +35,29 @@ pub(crate) async fn run(shared: &ServerShared, tls: Option<Arc<Tls>>, interval: 
 
 /// Reads certificates again that have changed, on a thread of its own: a file may have to be waited for. Where the system
 /// refuses the thread, the next round tries again.
-async fn reload(shared: &ServerShared, tls: &Arc<Tls>) {
-    let (tls, (done, reloaded)) = (Arc::clone(tls), oneshot::channel());
-    let read = move || drop(done.send(tls.reload_if_changed()));
+async fn reload(shared: &ServerShared, tls: Option<Arc<Tls>>) {
+    let (done, reloaded) = oneshot::channel();
+    let read = move || drop(done.send((tls.and_then(|tls| tls.reload_if_changed()), originate::reload_changed())));
     if thread::Builder::new().name("interpose-certs".to_owned()).spawn(read).is_err() {
         return;
     }
-    match reloaded.await {
-        Ok(Some(Ok(()))) => {
-            log::info!(target: log_target::LISTENER, "{}: the certificates have changed; new clients get the new ones", shared.address);
+    let Ok((of_clients, of_upstreams)) = reloaded.await else { return };
+    let address = &shared.address;
+    match of_clients {
+        Some(Ok(())) => {
+            log::info!(target: log_target::LISTENER, "{address}: the certificates have changed; new clients get the new ones");
         }
-        Ok(Some(Err(error))) => {
-            log::error!(target: log_target::LISTENER, "{}: the changed certificates are not used, and the old ones stay: {error}", shared.address);
+        Some(Err(error)) => {
+            log::error!(target: log_target::LISTENER, "{address}: the changed certificates are not used, and the old ones stay: {error}");
         }
-        Ok(None) | Err(_) => {}
+        None => {}
+    }
+    for one in of_upstreams {
+        match one {
+            Ok(names) => log::info!(target: log_target::LISTENER, "{names}: changed, and used with upstreams from now on"),
+            Err(error) => {
+                log::error!(target: log_target::LISTENER, "the changed files for upstreams are not used, and the old ones stay: {error}");
+            }
+        }
     }
 }

@@ -16,6 +16,8 @@ pub(crate) enum Failure {
     Truncated,
     /// The session cannot go on. One line without the side's name in front: "sent the TLS alert …".
     Broken(String),
+    /// The peer's certificate was not accepted: such a line, and OpenSSL's number for the fault.
+    Untrusted(String, u8),
 }
 
 impl fmt::Display for Failure {
@@ -25,7 +27,7 @@ impl fmt::Display for Failure {
                 "ended its stream without the notice that TLS has for it (close_notify), so the rest may be missing; \
                  truncation=\"allow\" takes it for an end",
             ),
-            Self::Broken(why) => f.write_str(why),
+            Self::Broken(why) | Self::Untrusted(why, _) => f.write_str(why),
         }
     }
 }
@@ -36,7 +38,7 @@ impl From<Failure> for io::Error {
     fn from(failure: Failure) -> Self {
         let kind = match failure {
             Failure::Truncated => io::ErrorKind::UnexpectedEof,
-            Failure::Broken(_) => io::ErrorKind::InvalidData,
+            Failure::Broken(_) | Failure::Untrusted(..) => io::ErrorKind::InvalidData,
         };
         Self::new(kind, failure)
     }
@@ -58,13 +60,16 @@ impl Failure {
 
     /// Returns the failure of a handshake with `side`, which began with the bytes `first`.
     pub(super) fn of_handshake(error: &Error, side: Side, first: &[u8]) -> Self {
+        if let Error::InvalidCertificate(error) = error {
+            return Self::of_certificate(error, side);
+        }
         let is_plain = first.first().is_some_and(|byte| !(0x14..=0x17).contains(byte));
         Self::Broken(match (error, side) {
             (Error::InvalidMessage(_), _) if is_plain => plain(side, first),
             (Error::AlertReceived(alert), _) => refused(*alert, side),
-            (Error::InvalidCertificate(error), Side::Upstream) => certificate(error),
-            (Error::InvalidCertificate(error), Side::Client) => {
-                format!("sent a certificate that client_ca does not accept: {}", certificate_fault(error))
+            (Error::InvalidCertRevocationList(why), _) => {
+                let name = if side == Side::Client { "client_crl" } else { "crl" };
+                format!("cannot be checked, because a list in {name} is not good ({why:?}); get a new one of its issuer")
             }
             (Error::NoCertificatesPresented, Side::Client) => {
                 "sent no certificate, and client_ca demands one; give it one from that issuer".to_owned()
@@ -75,6 +80,15 @@ impl Failure {
             }
             (other, _) => format!("failed in the TLS handshake: {other}"),
         })
+    }
+
+    fn of_certificate(error: &CertificateError, side: Side) -> Self {
+        let (fault, number) = certificate_fault(error, side);
+        let line = match side {
+            Side::Upstream => format!("showed a certificate that is not valid: {fault}; {}", advice(error)),
+            Side::Client => format!("sent a certificate that is not accepted: {fault}"),
+        };
+        Self::Untrusted(line, number)
     }
 
     /// Returns the failure of a side that speaks no TLS, and begins with the bytes `first`.
@@ -135,36 +149,44 @@ fn refused(alert: AlertDescription, side: Side) -> String {
     format!("refused the TLS handshake with the alert {}{advice}", word(alert))
 }
 
-/// Returns the line for an upstream whose certificate was not accepted.
-fn certificate(error: &CertificateError) -> String {
+/// Returns what to try where an upstream's certificate is not accepted.
+fn advice(error: &CertificateError) -> &'static str {
     use CertificateError as Wrong;
-    let fault = certificate_fault(error);
-    let advice = match error {
+    match error {
         Wrong::UnknownIssuer => "give its issuer, or itself if it is self-signed, as ca",
         Wrong::NotValidForName | Wrong::NotValidForNameContext { .. } => "give the name that it is for as server_name",
         Wrong::Expired | Wrong::ExpiredContext { .. } => "renew it there",
         Wrong::NotValidYet | Wrong::NotValidYetContext { .. } => "check the clocks of both machines",
+        Wrong::Revoked => "have a new one issued for it",
+        Wrong::UnknownRevocationStatus => "add the list of its issuer, and of each above that",
+        Wrong::ExpiredRevocationList | Wrong::ExpiredRevocationListContext { .. } => "get a new list of that issuer",
         _ => "check it with: openssl s_client -connect HOST:PORT",
-    };
-    format!("showed a certificate that is not valid: {fault}; {advice}")
+    }
 }
 
-fn certificate_fault(error: &CertificateError) -> String {
+/// Returns what is wrong with a certificate, and OpenSSL's number for it (`X509_V_ERR_…`), which programs compare.
+fn certificate_fault(error: &CertificateError, side: Side) -> (String, u8) {
     use CertificateError as Wrong;
+    let (lists, issuers) = if side == Side::Client { ("client_crl", " by client_ca") } else { ("crl", "") };
     match error {
-        Wrong::UnknownIssuer => "its issuer is not trusted".to_owned(),
-        Wrong::Expired | Wrong::ExpiredContext { .. } => "it has expired".to_owned(),
-        Wrong::NotValidYet | Wrong::NotValidYetContext { .. } => "it is not valid yet".to_owned(),
-        Wrong::Revoked => "it was revoked".to_owned(),
+        Wrong::UnknownIssuer => (format!("its issuer is not trusted{issuers}"), 20),
+        Wrong::Expired | Wrong::ExpiredContext { .. } => ("it has expired".to_owned(), 10),
+        Wrong::NotValidYet | Wrong::NotValidYetContext { .. } => ("it is not valid yet".to_owned(), 9),
+        Wrong::Revoked => ("it was revoked".to_owned(), 23),
+        Wrong::UnknownRevocationStatus => (format!("no list in {lists} says whether it was revoked"), 3),
+        Wrong::ExpiredRevocationList | Wrong::ExpiredRevocationListContext { .. } => {
+            (format!("the list of its issuer in {lists} is out of date"), 12)
+        }
         Wrong::NotValidForNameContext { expected, presented } if presented.is_empty() => {
-            format!("it has no name, so not {}", expected.to_str())
+            (format!("it has no name, so not {}", expected.to_str()), 62)
         }
         Wrong::NotValidForNameContext { expected, presented } => {
             let names: Vec<String> = presented.iter().take(8).cloned().collect();
-            format!("it is not for {}, but for {}", expected.to_str(), names.join(", "))
+            (format!("it is not for {}, but for {}", expected.to_str(), names.join(", ")), 62)
         }
-        Wrong::NotValidForName => "it is for another name".to_owned(),
-        other => crate::words::error::printable(&other.to_string()),
+        Wrong::NotValidForName => ("it is for another name".to_owned(), 62),
+        Wrong::BadSignature => ("its signature is not that of its issuer".to_owned(), 7),
+        other => (crate::words::error::printable(&other.to_string()), 1),
     }
 }
 

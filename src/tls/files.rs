@@ -9,8 +9,8 @@ use std::{
 };
 
 use rustls::{
-    InconsistentKeys, RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    CertRevocationListError, InconsistentKeys, RootCertStore,
+    pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject},
     sign::CertifiedKey,
 };
 
@@ -55,14 +55,29 @@ impl Pair {
 
 /// Returns the certificates of a file, of which there is at least one. `name` is the setting that the file is given as.
 pub(super) fn certificates(name: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    parts(name, path, ("certificate", "BEGIN CERTIFICATE"))
+}
+
+/// Returns the lists of revoked certificates of a file, of which there is at least one.
+pub(super) fn lists(name: &str, path: Option<&Path>) -> Result<Vec<CertificateRevocationListDer<'static>>, Error> {
+    path.map_or(Ok(Vec::new()), |path| parts(name, path, ("list of revoked certificates", "BEGIN X509 CRL")))
+}
+
+/// Returns the error of a file whose lists of revoked certificates cannot be used.
+pub(super) fn refused_list(name: &str, path: &Path, why: &CertRevocationListError) -> Error {
+    let message = format!("{name} {}: a list in it cannot be used ({why:?}); get a new one of its issuer", shown(path));
+    Error::new(ErrorKind::Tls, message)
+}
+
+fn parts<T: PemObject>(name: &str, path: &Path, (what, line): (&str, &str)) -> Result<Vec<T>, Error> {
     let text = read(name, path)?;
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let all: Result<Vec<T>, _> = T::pem_slice_iter(&text).collect();
     let wrong = |why: &str| {
-        let message = format!("{name} {}: {why}; give a PEM file, which has a line BEGIN CERTIFICATE", shown(path));
+        let message = format!("{name} {}: {why}; give a PEM file, which has a line {line}", shown(path));
         Err(Error::new(ErrorKind::Tls, message))
     };
     match all {
-        Ok(all) if all.is_empty() => wrong("there is no certificate in it"),
+        Ok(all) if all.is_empty() => wrong(&format!("there is no {what} in it")),
         Ok(all) => Ok(all),
         Err(_) => wrong("it is not PEM, or broken"),
     }

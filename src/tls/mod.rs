@@ -7,6 +7,7 @@
 //! | `intercept` | looking inside: the client is shown what its upstream has shown us |
 //! | `mirrored` | the properties that the client has of the upstream then, and the upstream of the client |
 //! | `originate` | the settings of a target that speaks TLS |
+//! | `renewed` | settings made of files, made anew when those change |
 //! | `trust` | the checks of an upstream's certificate |
 //! | `authority` | the issuer of this user: one file, made at its first use |
 //! | `mint` | certificates for the names that clients ask for |
@@ -26,6 +27,7 @@ pub(crate) mod key_log;
 mod mint;
 pub(crate) mod mirrored;
 pub mod originate;
+mod renewed;
 pub(crate) mod session;
 pub mod terminate;
 mod trust;

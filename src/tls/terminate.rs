@@ -2,8 +2,8 @@
 
 use std::{
     fmt,
-    path::PathBuf,
-    sync::{Arc, Mutex, RwLock},
+    path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,7 +11,10 @@ use rustls::{
     ServerConfig, ServerConnection,
     client::verify_server_name,
     pki_types::ServerName,
-    server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier},
+    server::{
+        ClientHello, ParsedCertificate, ResolvesServerCert, VerifierBuilderError, WebPkiClientVerifier,
+        danger::ClientCertVerifier,
+    },
     sign::CertifiedKey,
 };
 
@@ -19,9 +22,10 @@ pub use super::files::Pair;
 use super::{
     Truncation,
     failure::Failure,
-    files::{self, Stamp, shown},
+    files::{self, shown},
     key_log::KeyFile,
     provider,
+    renewed::Renewed,
     session::Session,
 };
 use crate::words::{
@@ -39,6 +43,8 @@ pub struct TlsSettings {
     pub pairs: Vec<Pair>,
     /// The file of the issuers of client certificates. With it, a client needs one.
     pub client_ca: Option<PathBuf>,
+    /// The file of lists of revoked client certificates. With it, each has to be in reach of one.
+    pub client_crl: Option<PathBuf>,
     /// The protocols that are offered (ALPN), the preferred first; empty for none.
     pub alpn: Vec<Vec<u8>>,
     /// The end of a client that gives no notice of it.
@@ -53,7 +59,15 @@ impl TlsSettings {
     /// Returns the default settings with these certificates.
     pub fn new(pairs: Vec<Pair>) -> Self {
         let handshake_timeout = Duration::from_secs(10);
-        Self { pairs, client_ca: None, alpn: Vec::new(), truncation: Truncation::Reset, handshake_timeout, keylog: None }
+        Self {
+            pairs,
+            client_ca: None,
+            client_crl: None,
+            alpn: Vec::new(),
+            truncation: Truncation::Reset,
+            handshake_timeout,
+            keylog: None,
+        }
     }
 
     fn load(&self, key_file: Option<&Arc<KeyFile>>) -> Result<Arc<ServerConfig>, Error> {
@@ -64,13 +78,7 @@ impl TlsSettings {
             .map_err(|error| wrong(format!("tls: {error}; report this")))?;
         let builder = match &self.client_ca {
             None => builder.with_no_client_auth(),
-            Some(path) => {
-                let (roots, _) = files::roots("client_ca", path)?;
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build();
-                let verifier =
-                    verifier.map_err(|error| wrong(format!("client_ca {}: {error}; give other issuers", shown(path))))?;
-                builder.with_client_cert_verifier(verifier)
-            }
+            Some(path) => builder.with_client_cert_verifier(self.verifier(path)?),
         };
         let mut config = builder.with_cert_resolver(Arc::new(ByName(certificates)));
         config.alpn_protocols.clone_from(&self.alpn);
@@ -80,9 +88,21 @@ impl TlsSettings {
         Ok(Arc::new(config))
     }
 
-    fn stamps(&self) -> Vec<Stamp> {
+    /// Returns what checks client certificates against the issuers in the file `ca`.
+    fn verifier(&self, ca: &Path) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+        let (roots, _) = files::roots("client_ca", ca)?;
+        let crl = self.client_crl.as_deref();
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+        let builder = builder.with_crls(files::lists("client_crl", crl)?).enforce_revocation_expiration();
+        builder.build().map_err(|error| match (error, crl) {
+            (VerifierBuilderError::InvalidCrl(why), Some(path)) => files::refused_list("client_crl", path, &why),
+            (error, _) => Error::new(ErrorKind::Tls, format!("client_ca {}: {error}; give other issuers", shown(ca))),
+        })
+    }
+
+    fn files(&self) -> impl Iterator<Item = &Path> {
         let of_pairs = self.pairs.iter().flat_map(|pair| [&pair.certificate, &pair.key]);
-        of_pairs.chain(&self.client_ca).map(|path| Stamp::of(path)).collect()
+        of_pairs.chain(&self.client_ca).chain(&self.client_crl).map(PathBuf::as_path)
     }
 }
 
@@ -90,8 +110,7 @@ impl TlsSettings {
 pub struct Tls {
     settings: TlsSettings,
     key_file: Option<Arc<KeyFile>>,
-    config: RwLock<Arc<ServerConfig>>,
-    stamps: Mutex<Vec<Stamp>>,
+    config: Renewed<ServerConfig>,
 }
 
 impl fmt::Debug for Tls {
@@ -107,13 +126,14 @@ impl Tls {
         if settings.pairs.is_empty() || settings.pairs.len() > MOST_PAIRS {
             return wrong("tls: it has no certificate, or more than 256; give between 1 and 256");
         }
+        if settings.client_crl.is_some() && settings.client_ca.is_none() {
+            return wrong("client_crl: without client_ca no client is asked for a certificate; give both");
+        }
         super::check_alpn(&settings.alpn)?;
         crate::words::time_limit::check("handshake_timeout", settings.handshake_timeout)?;
-        // Before the files are read, so that a change meanwhile is seen.
-        let stamps = settings.stamps();
         let key_file = settings.keylog.as_deref().map(KeyFile::open).transpose()?;
-        let config = settings.load(key_file.as_ref())?;
-        Ok(Self { settings, key_file, config: RwLock::new(config), stamps: Mutex::new(stamps) })
+        let config = Renewed::load(settings.files(), || settings.load(key_file.as_ref()))?;
+        Ok(Self { settings, key_file, config })
     }
 
     /// Returns the settings.
@@ -123,26 +143,15 @@ impl Tls {
 
     /// Returns the session of a client that has just come.
     pub(crate) fn session(&self) -> Result<Session, Failure> {
-        use crate::words::lock::EvenPoisoned;
-        let config = Arc::clone(&self.config.read().even_poisoned());
-        let connection = ServerConnection::new(config).map_err(|error| Failure::Broken(format!("got no session: {error}")))?;
+        let connection =
+            ServerConnection::new(self.config.get()).map_err(|error| Failure::Broken(format!("got no session: {error}")))?;
         Ok(Session::new(connection, Side::Client, self.settings.truncation))
     }
 
     /// Reads the files again if any has changed. Returns `None` if none has; after an error the certificates that were read
     /// before stay in use.
     pub fn reload_if_changed(&self) -> Option<Result<(), Error>> {
-        use crate::words::lock::EvenPoisoned;
-        let stamps = self.settings.stamps();
-        {
-            let mut known = self.stamps.lock().even_poisoned();
-            if *known == stamps {
-                return None;
-            }
-            *known = stamps;
-        }
-        let config = self.settings.load(self.key_file.as_ref());
-        Some(config.map(|config| *self.config.write().even_poisoned() = config))
+        self.config.reload_if_changed(self.settings.files(), || self.settings.load(self.key_file.as_ref()))
     }
 }
 

@@ -1,11 +1,14 @@
 //! The checks of an upstream's certificate.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use rustls::{
     CertificateError, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
     client::{
-        WebPkiServerVerifier,
+        VerifierBuilderError, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
@@ -13,7 +16,7 @@ use rustls::{
     server::ParsedCertificate,
 };
 
-use super::provider;
+use super::{files, provider};
 use crate::words::error::{Error, ErrorKind, reason_text};
 
 /// How an upstream's certificate is checked.
@@ -28,15 +31,19 @@ pub(super) enum Trust {
 }
 
 impl Trust {
-    /// Returns what checks certificates in this way.
-    pub(super) fn verifier(self) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    /// Returns what checks certificates in this way, and against the lists of revoked ones in the file `crl`.
+    pub(super) fn verifier(self, crl: Option<&Path>) -> Result<Arc<dyn ServerCertVerifier>, Error> {
         let (roots, given) = match self {
             Self::Given(roots, given) => (Arc::new(roots), given),
             Self::System => (system()?, Vec::new()),
             Self::Anyone => return Ok(Arc::new(Unchecked)),
         };
-        let inner = WebPkiServerVerifier::builder_with_provider(roots, provider()).build();
-        let inner = inner.map_err(|error| Error::new(ErrorKind::Tls, format!("ca: {error}; give other issuers")))?;
+        let builder = WebPkiServerVerifier::builder_with_provider(roots, provider());
+        let builder = builder.with_crls(files::lists("crl", crl)?).enforce_revocation_expiration();
+        let inner = builder.build().map_err(|error| match (error, crl) {
+            (VerifierBuilderError::InvalidCrl(why), Some(path)) => files::refused_list("crl", path, &why),
+            (error, _) => Error::new(ErrorKind::Tls, format!("ca: {error}; give other issuers")),
+        })?;
         Ok(Arc::new(Checked { inner, given }))
     }
 }

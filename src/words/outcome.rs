@@ -103,17 +103,19 @@ pub struct Outcome {
     pub reason: CloseReason,
     /// One line of detail, if there is any: the operating system's text, the address, the time waited.
     pub error: Option<String>,
+    /// OpenSSL's number for what is wrong with a certificate (`X509_V_ERR_…`), if that was the cause.
+    pub certificate_fault: Option<u8>,
 }
 
 impl Outcome {
     /// Returns an end that needs no explanation.
     pub fn plain(reason: CloseReason) -> Self {
-        Self { reason, error: None }
+        Self { reason, error: None, certificate_fault: None }
     }
 
     /// Returns an end with its explanation.
     pub fn explained(reason: CloseReason, error: impl Into<String>) -> Self {
-        Self { reason, error: Some(error.into()) }
+        Self { reason, error: Some(error.into()), certificate_fault: None }
     }
 
     /// Returns the end of a connection that comes round to `at`.

@@ -61,6 +61,7 @@ PUBLIC = {
     "Timeouts",
     "Intercept",
     "Tls",
+    "TlsCertificateError",
     "TlsError",
     "TlsFileError",
     "TlsInfo",

@@ -122,7 +122,7 @@ def _check_tls(one: Chosen) -> None:
     for row in given:
         if row is keylog and not (one.tls.cert or has_upstream):
             _refuse(one.values, row, "nothing here speaks TLS; add --tls-cert FILE, or write tls:// before TARGET")
-        if row.group == "tls" and row.name in ("key", "client_ca", "alpn") and one.tls.intercept:
+        if row.group == "tls" and row.name in ("key", "client_ca", "client_crl", "alpn") and one.tls.intercept:
             _refuse(one.values, row, "with --intercept certificates are made, as the target's; leave one of them out")
         if row.group == "tls" and row is not keylog and not (one.tls.cert or one.tls.intercept):
             other = " or --intercept" if row.name == "auto" else ""
@@ -137,8 +137,12 @@ def _check_tls(one: Chosen) -> None:
         _refuse(one.values, _row("tls", "key"), why)
     if one.upstream.key is not None and one.upstream.cert is None:
         _refuse(one.values, _row("upstream", "key"), "there is no certificate for it; add --upstream-cert FILE")
-    if one.upstream.insecure and one.upstream.ca is not None:
-        _refuse(one.values, _row("upstream", "insecure"), "--upstream-ca is not looked at then; leave one of them out")
+    if one.tls.client_crl is not None and one.tls.client_ca is None:
+        _refuse(one.values, _row("tls", "client_crl"), "clients are asked for no certificate; add --tls-client-ca FILE")
+    for name in ("ca", "crl"):
+        if one.upstream.insecure and getattr(one.upstream, name) is not None:
+            why = f"--upstream-{name} is not looked at then; leave one of them out"
+            _refuse(one.values, _row("upstream", "insecure"), why)
 
 
 def _shows_in(looking: Looking, path: str) -> bool:

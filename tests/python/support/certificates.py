@@ -59,3 +59,61 @@ def serving(certificate: Certificate) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.cert, certificate.key)
     return context
+
+
+_CONFIG = """
+[ca]
+default_ca = own
+[own]
+database = {folder}/index
+serial = {folder}/serial
+crlnumber = {folder}/crlnumber
+new_certs_dir = {folder}
+certificate = {issuer.cert}
+private_key = {issuer.key}
+default_md = sha256
+default_days = 1
+default_crl_days = 1
+policy = any
+copy_extensions = copy
+unique_subject = no
+[any]
+commonName = supplied
+"""
+
+
+class Authority:
+    """An issuer that keeps account: it revokes what it has signed, and signs for other times than now."""
+
+    def __init__(self, folder: Path, name: str = "issuer") -> None:
+        self._folder = folder
+        self.own = self_signed(folder, name, more="")
+        self._config = folder / "ca.conf"
+        self._config.write_text(_CONFIG.format(folder=folder, issuer=self.own))
+        (folder / "index").touch()
+        for counter in ("serial", "crlnumber"):
+            (folder / counter).write_text("1000\n")
+
+    def sign(self, name: str = "localhost", *times: str) -> Certificate:
+        """Make a certificate for a name; `times`: options such as `-enddate`, `20200102000000Z`."""
+        made, request = (
+            Certificate(self._folder / f"{name}.crt", self._folder / f"{name}.key"),
+            self._folder / f"{name}.csr",
+        )
+        key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", made.key)
+        openssl("req", "-new", *key, "-out", request, "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}")
+        self._do("-batch", "-notext", "-in", request, "-out", made.cert, *times)
+        return made
+
+    def revoke(self, certificate: Certificate) -> None:
+        """Revoke a certificate that it has signed."""
+        self._do("-revoke", certificate.cert)
+
+    def revoked(self, *times: str) -> Path:
+        """Return the list of what it has revoked so far; `times`: options such as `-crl_nextupdate`, a time."""
+        path = self._folder / "revoked.crl"
+        self._do("-gencrl", "-out", path, *times)
+        return path
+
+    def _do(self, *arguments: str | Path) -> None:
+        openssl("ca", "-config", self._config, *arguments)
