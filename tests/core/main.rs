@@ -4,6 +4,9 @@
 
 mod conformance;
 
+// Tests run in the order of their names: first the one that compiles for as long as all others together wait.
+mod added_stage;
+
 mod addresses;
 mod binding;
 mod captures;
@@ -31,7 +34,6 @@ mod targets;
 mod timeouts;
 mod unix;
 mod upkeep;
-mod worked_example;
 
 mod layering;
 

@@ -1,4 +1,4 @@
-//! The worked example of CONTRIBUTING.md, "Add a stage": made to a copy of the crate, it compiles, and its test passes.
+//! The stage that CONTRIBUTING.md adds, its worked example: made to a copy of the crate, it compiles, and its test passes.
 
 use std::{
     fs,
