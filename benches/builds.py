@@ -75,7 +75,7 @@ def interpose_command() -> Path:
 
 
 # Debian's packages of the peers that are programs of the system.
-PACKAGES = ("haproxy", "nginx-core", "libnginx-mod-stream", "libnginx-mod-stream-js", "socat")
+PACKAGES = ("haproxy", "nginx-core", "libnginx-mod-stream", "libnginx-mod-stream-js", "socat", "stunnel4")
 
 
 def install_peers() -> None:

@@ -2,6 +2,7 @@
 
     python3 -m benches.compare              everything, about an hour after the first build
     python3 -m benches.compare --quick      under 3 minutes, against HAProxy only
+    python3 -m benches.compare --tls        with TLS at one end or both, instead of plain TCP
     python3 -m benches.compare --check      exit 1 when a goal is missed
     python3 -m benches.compare --write      put the tables and plots into docs
 
@@ -21,6 +22,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from . import builds, figures, goals, tables
@@ -41,6 +43,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         prog="benches.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="short windows, HAProxy only, under 3 minutes")
+    parser.add_argument("--tls", action="store_true", help="measure TLS instead of plain TCP")
     parser.add_argument("--only", default="", help=f"workloads, comma between (default {','.join(figures.FULL)})")
     parser.add_argument("--peers", default="", help=f"names, comma between; {DIRECT} and {OURS} are among them")
     parser.add_argument("--repeats", type=at_least_one, help="how often everything is measured (default 3, quick 2)")
@@ -51,12 +54,14 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--check", action="store_true", help="exit 1 when a goal is missed or a run of ours fails")
     parser.add_argument("--write", action="store_true", help="write the tables and plots into docs")
     parser.add_argument(
-        "--results", type=Path, default=builds.ROOT / "target" / "compare.json", help="where raw figures are kept"
+        "--results", type=Path, help="where raw figures are kept (default target/compare.json, or compare-tls.json)"
     )
     parser.add_argument("--again", action="store_true", help="measure nothing: report the kept figures")
     parser.add_argument("--install", action="store_true", help="install the peers first (as root, on Debian or Ubuntu)")
     parser.add_argument("--interpose", type=Path, help="the interpose command to measure (default: built from here)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.results = options.results or builds.ROOT / "target" / f"compare{'-tls' if options.tls else ''}.json"
+    return options
 
 
 def at_least_one(text: str) -> int:
@@ -70,14 +75,16 @@ def at_least_one(text: str) -> int:
 class Comparison:
     """Measures each peer under each workload."""
 
-    def __init__(self, options: argparse.Namespace, load: Path, peers: list[Peer]) -> None:
+    def __init__(self, options: argparse.Namespace, load: Path, peers: list[Peer], certificates: Path) -> None:
         self.load = load
+        self.certificates = certificates
         self.peers = peers
         self.repeats = int(options.repeats or (2 if options.quick else 3))
         self.seconds = float(options.seconds or (1.0 if options.quick else 3.0))
         self.warmup = min(0.5, self.seconds / 4)
         self.cpus = choose_cpus(options.cpus)
-        names = options.only.split(",") if options.only else figures.QUICK if options.quick else figures.FULL
+        usual = figures.TLS if options.tls else figures.QUICK if options.quick else figures.FULL
+        names = options.only.split(",") if options.only else usual
         self.workloads = [Workload.parse(name.strip()) for name in names]
         self.only_main = () if options.only or options.quick else figures.BETWEEN
 
@@ -97,7 +104,10 @@ class Comparison:
 
     def takes_part(self, peer: Peer, workload: Workload) -> bool:
         """Tell whether this peer is measured under this workload."""
-        if workload.kind == "idle" and peer.name == DIRECT:
+        if workload.tls or peer.name != DIRECT:
+            if peer.command_for(workload.tls) is None:
+                return False
+        elif workload.kind == "idle":
             return False
         if workload.name in self.only_main and peer.name not in MAIN:
             return False
@@ -124,9 +134,13 @@ class Comparison:
             first = load.stdout.readline()
             if not first:
                 raise PeerError(f"the load generator did not start: {load.communicate()[1].strip()}")
-            if peer.command is None:
+            command = peer.command_for(workload.tls)
+            if command is None:
                 return self.give_order(load, order)
-            with running(peer, int(json.loads(first)["backend"]), self.cpus[0]) as proxy:
+            if workload.tls:
+                order += f" certificates={self.certificates}"
+            backend = int(json.loads(first)["backend"])
+            with running(command, backend, self.cpus[0], self.certificates) as proxy:
                 return self.give_order(load, f"{order} target=127.0.0.1:{proxy.port} pid={proxy.pid}")
 
     def give_order(self, load: subprocess.Popen[str], order: str) -> dict[str, Any]:
@@ -153,7 +167,9 @@ def choose_cpus(text: str) -> tuple[int, int]:
 def choose_peers(options: argparse.Namespace, everyone: list[Peer]) -> list[Peer]:
     """Give the peers asked for that can run here."""
     names = [peer.name for peer in everyone]
-    wanted = options.peers.split(",") if options.peers else list(QUICK_PEERS) if options.quick else names
+    with_tls = [peer.name for peer in everyone if peer.tls]
+    usual = with_tls if options.tls else list(QUICK_PEERS) if options.quick else names
+    wanted = options.peers.split(",") if options.peers else usual
     unknown = set(wanted) - set(names)
     if unknown:
         raise ValueError(f"no such peer: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
@@ -190,11 +206,14 @@ def describe_machine(comparison: Comparison) -> dict[str, str]:
 
 def take(options: argparse.Namespace, everyone: list[Peer]) -> Results:
     """Build the load generator and measure. What is measured is kept at once, should the rest be given up."""
-    comparison = Comparison(options, builds.load_program(), choose_peers(options, everyone))
-    results = Results([], describe_machine(comparison))
-    for runs in comparison.run():
-        results.runs += runs
-        results.keep(options.results)
+    load = builds.load_program()
+    with TemporaryDirectory(prefix="compare-") as folder:
+        subprocess.run([str(load), "certificates", folder], check=True, timeout=GRACE)
+        comparison = Comparison(options, load, choose_peers(options, everyone), Path(folder))
+        results = Results([], describe_machine(comparison))
+        for runs in comparison.run():
+            results.runs += runs
+            results.keep(options.results)
     return results
 
 
@@ -216,7 +235,9 @@ def main() -> int:
             results = take(options, everyone)
         text = tables.report(results, everyone)
         print(text)
-        if options.write:
+        if options.write and options.tls:
+            tables.write(PAGE, text, tls=True)
+        elif options.write:
             builds.draw(options.results, PLOTS)
             tables.write(PAGE, tables.pictures(PLOTS, PAGE), text)
     except (builds.BuildError, OSError, ValueError) as error:

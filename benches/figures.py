@@ -30,45 +30,69 @@ FULL = (
 BETWEEN = ("rr-64-x8", "rr-64-x256", "idle-x500", "idle-x1000", "idle-x2000")
 QUICK = ("bulk-x1", "bulk-x16", "rr-64-x1", "rr-64-x32", "crr-x32", "idle-x2000")
 
-_NAME = re.compile(r"(?P<kind>bulk|crr|idle|rr-(?P<size>[0-9]+))-x(?P<connections>[0-9]+)(-idle(?P<idle>[0-9]+))?")
+# Where the proxy speaks TLS, and which of the two ends it speaks it with.
+TLS_ENDS = {"terminate": "client", "originate": "backend", "inside": "both"}
+_TLS_KINDS = ("crr-x32", "resumed-x32", "bulk-x1", "bulk-x16", "rr-64-x32", "idle-x1000")
+TLS = (*(f"{where}-{kind}" for where in ("terminate", "originate") for kind in _TLS_KINDS), "inside-rr-64-x32")
+# The share of handshakes that have to be of the kind that is measured; stunnel's clients resume some of theirs.
+OF_ITS_KIND = 0.9
+
+_NAME = re.compile(
+    rf"((?P<tls>{'|'.join(TLS_ENDS)})-)?(?P<kind>bulk|crr|resumed|idle|rr-(?P<size>[0-9]+))"
+    r"-x(?P<connections>[0-9]+)(-idle(?P<idle>[0-9]+))?"
+)
 
 
 @dataclass(frozen=True)
 class Workload:
-    """`bulk-xN`, `rr-BYTES-xN`, `crr-xN` or `idle-xN`, with N connections; `-idleM` is M idle ones beside them."""
+    """`bulk-xN`, `rr-BYTES-xN`, `crr-xN` or `idle-xN`, with N connections; `-idleM` is M idle ones beside them.
+
+    With `terminate-`, `originate-` or `inside-` before it, the proxy speaks TLS with the client, the backend, or both;
+    then `crr-xN` makes a full handshake for each connection, and `resumed-xN` goes on with an earlier session.
+    """
 
     name: str
     kind: str
     connections: int
     size: int
     idle: int = 0
+    tls: str = ""
 
     @classmethod
     def parse(cls, name: str) -> "Workload":
         """Read a name; ValueError says what it may be."""
         match = _NAME.fullmatch(name)
-        if match is None or int(match["connections"]) == 0:
-            raise ValueError(f"'{name}' is no workload: say bulk-xN, rr-BYTES-xN, crr-xN or idle-xN")
+        if match is None or int(match["connections"]) == 0 or (match["kind"] == "resumed" and not match["tls"]):
+            message = f"'{name}' is no workload: say bulk-xN, rr-BYTES-xN, crr-xN or idle-xN; with TLS, "
+            raise ValueError(message + f"{'-, '.join(TLS_ENDS)}- before it, and then resumed-xN, too")
         return cls(
             name,
             match["kind"].split("-")[0],
             int(match["connections"]),
             int(match["size"] or 0),
             int(match["idle"] or 0),
+            match["tls"] or "",
         )
+
+    def family(self) -> str:
+        """Name what differs from others in more than the number of connections."""
+        return f"{self.tls}-{self.kind}" if self.tls else self.kind
 
     def order(self, connections: int, seconds: float, warmup: float) -> str:
         """Word the load generator's order."""
         size = f" size={self.size}" if self.kind == "rr" else ""
         idle = f" idle={self.idle}" if self.idle else ""
-        return f"{self.kind} connections={connections}{size}{idle} seconds={seconds} warmup={warmup}"
+        tls = f" tls={TLS_ENDS[self.tls]} resume={str(self.kind == 'resumed').lower()}" if self.tls else ""
+        kind = "crr" if self.kind == "resumed" else self.kind
+        return f"{kind} connections={connections}{size}{idle}{tls} seconds={seconds} warmup={warmup}"
 
     def title(self) -> str:
         """Name it for a table."""
         if self.kind == "rr":
             size = f"{self.size // 1024} KiB" if self.size >= 1024 else f"{self.size} B"
             return f"rr {size} x{self.connections}" + (f", {self.idle:,} idle" if self.idle else "")
-        return f"{self.kind} x{self.connections}"
+        kind = {"crr": "full handshakes", "resumed": "resumed handshakes"}.get(self.kind) if self.tls else None
+        return f"{kind or self.kind} x{self.connections}"
 
 
 @dataclass(frozen=True)
@@ -94,9 +118,15 @@ def figures_of(workload: Workload, raw: dict[str, Any], *, direct: bool) -> dict
     """Work out CPU per unit of work and rates from what the load generator counted."""
     if workload.kind == "idle":
         return {"memory": (raw["memory_after"] - raw["memory_before"]) / raw["held"]}
-    units = {"bulk": raw["bytes"] / GIB, "rr": raw["replies"], "crr": raw["connections"]}[workload.kind]
+    connections = raw["connections"]
+    kinds = {"bulk": raw["bytes"] / GIB, "rr": raw["replies"], "crr": connections, "resumed": connections}
+    units = kinds[workload.kind]
     if units == 0:
         raise ValueError("nothing was moved while it was measured")
+    if workload.tls and "handshakes" in raw and raw["handshakes"]:
+        resumed = raw["resumed"] / raw["handshakes"]
+        if (resumed if workload.kind == "resumed" else 1 - resumed) < OF_ITS_KIND:
+            raise ValueError(f"{resumed:.0%} of the handshakes were resumed")
     # Without a proxy, the floor is what both ends cost.
     cpu = raw["load_cpu"] if direct else raw["proxy_cpu"]
     if workload.kind == "bulk":

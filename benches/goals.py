@@ -71,7 +71,7 @@ def _aim(workload: str, figure: str, bound: float, other: str, peer: str = OURS)
     return Goal(workload, figure, other, bound, peer, must=False)
 
 
-# A workload's name, or a kind: then the one with the most connections is judged, where what a process takes once is
+# A workload's name, or a family: then the one with the most connections is judged, where what a process takes once is
 # spread over the most.
 GOALS = (
     _must("bulk-x1", "cpu", 1.05, "haproxy-splice"),
@@ -134,6 +134,15 @@ GOALS = (
     _must("rr-64-x5000", "cpu", 1.15, "rr-64-x1"),
     _aim("rr-64-x5000", "cpu", 1.15, "rr-64-x32"),
     _must("rr-64-x32-idle9000", "cpu", 1.15, "rr-64-x32"),
+    *(
+        goal(f"{where}-{kind}", "cpu", bound, "haproxy")
+        for where in ("terminate", "originate")
+        for kind in ("crr-x32", "resumed-x32", "bulk-x1", "bulk-x16", "rr-64-x32")
+        for goal, bound in ((_must, 1.1), (_aim, 0.9))
+    ),
+    *(_must(f"{where}-idle", "memory", 0.5, "haproxy") for where in ("terminate", "originate")),
+    _must("inside-rr-64-x32", "rate", 40.0, "mitmproxy-cb", OURS_CALLBACK),
+    _must("inside-rr-64-x32", "cpu", 1 / 40, "mitmproxy-cb", OURS_CALLBACK),
 )
 
 
@@ -159,7 +168,7 @@ def verdicts(results: Results) -> list[Verdict]:
     """Judge every goal whose workload and peers were measured."""
     found: list[Verdict] = []
     for goal in GOALS:
-        meant = [w for w in results.workloads() if goal.workload in (w.name, w.kind)]
+        meant = [w for w in results.workloads() if goal.workload in (w.name, w.family())]
         if not meant:
             continue
         workload = max(meant, key=lambda w: w.connections).name

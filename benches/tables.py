@@ -7,14 +7,32 @@ from .figures import Results, Summary, Workload
 from .goals import verdicts
 from .peers.peer import DIRECT, OURS, Peer
 
-BEGIN = "<!-- figures: begin (written by python3 -m benches.compare --write) -->"
-END = "<!-- figures: end -->"
+# Between which lines of the page the tables are: those of plain TCP, and those of TLS.
+MARKS = {
+    False: ("<!-- figures: begin (written by python3 -m benches.compare --write) -->", "<!-- figures: end -->"),
+    True: (
+        "<!-- figures of TLS: begin (written by python3 -m benches.compare --tls --write) -->",
+        "<!-- figures of TLS: end -->",
+    ),
+}
 
 NOTHING = "-"
 # What the others are put in proportion to.
 BASE = "haproxy"
-UNITS = {"bulk": "CPU-s/GiB", "rr": "CPU-µs/request", "crr": "CPU-µs/connection"}
-RATES = {"bulk": "Gbit/s", "rr": "requests/s", "crr": "connections/s"}
+UNITS = {
+    "bulk": "CPU-s/GiB",
+    "rr": "CPU-µs/request",
+    "crr": "CPU-µs/connection",
+    "resumed": "CPU-µs/connection",
+}
+RATES = {"bulk": "Gbit/s", "rr": "requests/s", "crr": "connections/s", "resumed": "connections/s"}
+# Where the proxy speaks TLS, before the titles of the tables about that.
+SETTINGS = {
+    "": "",
+    "terminate": "TLS with the client: ",
+    "originate": "TLS with the backend: ",
+    "inside": "TLS with both, looking inside: ",
+}
 
 # What benches/plots.py draws, and what a reader who does not see it is told.
 PLOTS = {
@@ -31,24 +49,30 @@ def report(results: Results, peers: list[Peer]) -> str:
     """Give all tables and what has to be known about the run."""
     measured = {run.peer for run in results.runs}
     rows = [peer for peer in peers if peer.name in measured]
-    active = [workload for workload in results.workloads() if workload.kind != "idle"]
-    with_latency = [workload for workload in active if workload.kind == "rr"]
-    parts = [
-        _about(results),
-        _table("CPU per unit of work", rows, active, _cpu(results), UNITS),
-        _table("CPU per unit of work, in proportion to HAProxy", rows, active, _ratio(results), {}),
-        _table("Rates", rows, active, _rate(results), RATES),
-        _table(
-            "Latency: median / 99th percentile, µs; in brackets what it adds to direct",
-            rows,
-            with_latency,
-            _latency(results),
-            {},
-        ),
-        _table("Memory of an idle connection, bytes", rows, _idle(results), _memory(results), {}),
-        _judgement(results),
-    ]
+    parts = [_about(results)]
+    for tls, setting in SETTINGS.items():
+        parts += _tables(results, rows, [workload for workload in results.workloads() if workload.tls == tls], setting)
+    parts.append(_judgement(results))
     return "\n\n".join(part for part in parts if part)
+
+
+def _tables(results: Results, rows: list[Peer], workloads: list[Workload], setting: str) -> list[str]:
+    active = [workload for workload in workloads if workload.kind != "idle"]
+    idle = [workload for workload in workloads if workload.kind == "idle"]
+    with_latency = [workload for workload in active if workload.kind == "rr"]
+    latency = "latency: median / 99th percentile, µs; in brackets what it adds to direct"
+    tables: list[tuple[str, list[Workload], Cell, dict[str, str]]] = [
+        ("CPU per unit of work", active, _cpu(results), UNITS),
+        ("CPU per unit of work, in proportion to HAProxy", active, _ratio(results), {}),
+        ("rates", active, _rate(results), RATES),
+        (latency, with_latency, _latency(results), {}),
+        ("memory of an idle connection, bytes", idle, _memory(results), {}),
+    ]
+
+    def full(title: str) -> str:
+        return setting + title if setting else title[0].upper() + title[1:]
+
+    return [_table(full(title), rows, columns, cell, units) for title, columns, cell, units in tables]
 
 
 def pictures(folder: Path, page: Path) -> str:
@@ -57,14 +81,15 @@ def pictures(folder: Path, page: Path) -> str:
     return "\n\n".join(f"![{text}]({file.relative_to(page.parent)})" for file, text in drawn if file.exists())
 
 
-def write(page: Path, *parts: str) -> None:
+def write(page: Path, *parts: str, tls: bool = False) -> None:
     """Replace what stands between the markers."""
-    before, begin, rest = page.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
+    first, last = MARKS[tls]
+    before, begin, rest = page.read_text().partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"{page} lacks the line '{BEGIN}' or '{END}'")
+        raise ValueError(f"{page} lacks the line '{first}' or '{last}'")
     text = "\n\n".join(part for part in parts if part)
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    page.write_text(f"{before}{first}\n\n{text}\n\n{last}{after}")
 
 
 def _about(results: Results) -> str:
@@ -89,10 +114,6 @@ def _table(title: str, peers: list[Peer], workloads: list[Workload], cell: Cell,
             rows.append(f"| {peer.title} | {' | '.join(cells)} |")
     head = [f"### {title}", "", f"| | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
     return "\n".join(head + rows) if rows else ""
-
-
-def _idle(results: Results) -> list[Workload]:
-    return [workload for workload in results.workloads() if workload.kind == "idle"]
 
 
 def _with_spread(summary: Summary | None, digits: int) -> str:

@@ -1,10 +1,10 @@
 //! The server's end of a connection. The first byte says what the client wants.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::io::{self, ErrorKind};
 
 use crate::engine::Next;
 use crate::plan::REQUEST;
+use crate::wire::Wire;
 
 pub const ECHO: u8 = b'E';
 pub const DOWNLOAD: u8 = b'D';
@@ -26,28 +26,28 @@ pub enum Backend {
 }
 
 impl Backend {
-    pub fn progress(&mut self, stream: &TcpStream, buffer: &mut [u8]) -> io::Result<Next> {
+    pub fn progress(&mut self, wire: &mut Wire, buffer: &mut [u8]) -> io::Result<Next> {
         match self {
-            Self::New => self.begin(stream, buffer),
-            Self::Echo { pending } if !pending.is_empty() => flush(stream, pending),
-            Self::Download => download(stream),
-            Self::Echo { .. } | Self::Reply { .. } => match stream_read(stream, buffer)? {
+            Self::New => self.begin(wire, buffer),
+            Self::Echo { pending } if !pending.is_empty() => flush(wire, pending),
+            Self::Download => download(wire),
+            Self::Echo { .. } | Self::Reply { .. } => match wire.read(buffer)? {
                 None => Ok(Next::Read),
                 Some(0) => Ok(Next::Close),
-                Some(count) => self.answer(stream, &buffer[..count]),
+                Some(count) => self.answer(wire, &buffer[..count]),
             },
         }
     }
 
-    fn begin(&mut self, stream: &TcpStream, buffer: &mut [u8]) -> io::Result<Next> {
-        let count = match stream_read(stream, buffer)? {
+    fn begin(&mut self, wire: &mut Wire, buffer: &mut [u8]) -> io::Result<Next> {
+        let count = match wire.read(buffer)? {
             None => return Ok(Next::Read),
             Some(0) => return Ok(Next::Close),
             Some(count) => count,
         };
         *self = match buffer[0] {
             ECHO => {
-                stream.set_nodelay(true)?;
+                wire.stream().set_nodelay(true)?;
                 Self::Echo { pending: Vec::new() }
             }
             DOWNLOAD => Self::Download,
@@ -57,13 +57,13 @@ impl Backend {
                 return Err(io::Error::new(ErrorKind::InvalidData, why));
             }
         };
-        self.answer(stream, &buffer[..count])
+        self.answer(wire, &buffer[..count])
     }
 
-    fn answer(&mut self, stream: &TcpStream, data: &[u8]) -> io::Result<Next> {
+    fn answer(&mut self, wire: &mut Wire, data: &[u8]) -> io::Result<Next> {
         match self {
             Self::Echo { pending } => {
-                let sent = stream_write(stream, data)?.unwrap_or(0);
+                let sent = wire.write(data)?.unwrap_or(0);
                 if sent == data.len() {
                     return Ok(Next::Read);
                 }
@@ -76,7 +76,7 @@ impl Backend {
                     return Ok(Next::Read);
                 }
                 // An empty send buffer takes 64 bytes whole.
-                stream_write(stream, &[REPLY; REQUEST])?;
+                wire.write(&[REPLY; REQUEST])?;
                 Ok(Next::Close)
             }
             Self::New | Self::Download => Ok(Next::Write),
@@ -84,31 +84,13 @@ impl Backend {
     }
 }
 
-fn flush(stream: &TcpStream, pending: &mut Vec<u8>) -> io::Result<Next> {
-    let sent = stream_write(stream, pending)?.unwrap_or(0);
+fn flush(wire: &mut Wire, pending: &mut Vec<u8>) -> io::Result<Next> {
+    let sent = wire.write(pending)?.unwrap_or(0);
     pending.drain(..sent);
     Ok(if pending.is_empty() { Next::Read } else { Next::Write })
 }
 
-fn download(stream: &TcpStream) -> io::Result<Next> {
-    stream_write(stream, &ZEROS)?;
+fn download(wire: &mut Wire) -> io::Result<Next> {
+    wire.write(&ZEROS)?;
     Ok(Next::Write)
-}
-
-/// Reads; none when there is nothing to read now.
-pub fn stream_read(mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-    not_now(stream.read(buffer))
-}
-
-/// Writes; none when nothing can be written now.
-pub fn stream_write(mut stream: &TcpStream, data: &[u8]) -> io::Result<Option<usize>> {
-    not_now(stream.write(data))
-}
-
-fn not_now(result: io::Result<usize>) -> io::Result<Option<usize>> {
-    match result {
-        Ok(count) => Ok(Some(count)),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
-    }
 }

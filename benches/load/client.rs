@@ -1,13 +1,13 @@
 //! The client's end of a connection.
 
 use std::io::{self, ErrorKind};
-use std::net::TcpStream;
 use std::time::Instant;
 
-use crate::backend::{DOWNLOAD, ECHO, REPLY, stream_read, stream_write};
+use crate::backend::{DOWNLOAD, ECHO, REPLY};
 use crate::engine::Next;
 use crate::plan::{REQUEST, Workload};
 use crate::tally::Tally;
+use crate::wire::Wire;
 
 pub struct Client {
     workload: Workload,
@@ -25,30 +25,30 @@ impl Client {
         Self { workload, to_send: request_size(workload), received: 0, started: false, sent_at: Instant::now() }
     }
 
-    pub fn progress(&mut self, stream: &TcpStream, buffer: &mut [u8], tally: &mut Tally) -> io::Result<Next> {
+    pub fn progress(&mut self, wire: &mut Wire, buffer: &mut [u8], tally: &mut Tally) -> io::Result<Next> {
         if self.to_send > 0 {
-            return self.send(stream, buffer);
+            return self.send(wire, buffer);
         }
-        match stream_read(stream, buffer)? {
+        match wire.read(buffer)? {
             None => Ok(Next::Read),
             Some(0) => self.ended(tally),
-            Some(count) => self.take(count, stream, buffer, tally),
+            Some(count) => self.take(count, wire, buffer, tally),
         }
     }
 
     /// Sends the request: its first byte tells the backend what is wanted, and so do the others, up to a line feed.
-    fn send(&mut self, stream: &TcpStream, buffer: &mut [u8]) -> io::Result<Next> {
+    fn send(&mut self, wire: &mut Wire, buffer: &mut [u8]) -> io::Result<Next> {
         let count = self.to_send.min(buffer.len());
         buffer[..count].fill(letter(self.workload));
         if count == self.to_send && count > 1 {
             // A request is a line, too.
             buffer[count - 1] = b'\n';
         }
-        self.to_send -= stream_write(stream, &buffer[..count])?.unwrap_or(0);
+        self.to_send -= wire.write(&buffer[..count])?.unwrap_or(0);
         Ok(if self.to_send > 0 { Next::Write } else { Next::Read })
     }
 
-    fn take(&mut self, count: usize, stream: &TcpStream, buffer: &mut [u8], tally: &mut Tally) -> io::Result<Next> {
+    fn take(&mut self, count: usize, wire: &mut Wire, buffer: &mut [u8], tally: &mut Tally) -> io::Result<Next> {
         if !self.started {
             self.started = true;
             tally.started += 1;
@@ -62,7 +62,7 @@ impl Client {
                 self.received = 0;
                 self.to_send = size;
                 self.sent_at = now;
-                return self.send(stream, buffer);
+                return self.send(wire, buffer);
             }
             Workload::RequestReply { .. } | Workload::Connect | Workload::Idle => {}
         }

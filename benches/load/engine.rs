@@ -12,8 +12,10 @@ use socket2::{Domain, Socket, Type};
 
 use crate::backend::Backend;
 use crate::client::Client;
+use crate::credentials::Credentials;
 use crate::plan::Workload;
 use crate::tally::Tally;
+use crate::wire::{Interest, Wire};
 
 /// What one read may take.
 const READ: usize = 256 * 1024;
@@ -35,11 +37,33 @@ enum End {
 }
 
 struct Link {
-    stream: TcpStream,
+    wire: Wire,
     end: End,
-    waits_for: Next,
+    /// What the end wants to do.
+    next: Next,
+    waits_for: Interest,
     /// Tells an event for this link from one for its slot's last owner.
     generation: u32,
+}
+
+impl Link {
+    fn progress(&mut self, buffer: &mut [u8], tally: &mut Tally) -> io::Result<Next> {
+        if !self.wire.is_ready()? {
+            return Ok(self.next);
+        }
+        if let Some(resumed) = self.wire.was_resumed() {
+            tally.shaken(resumed);
+        }
+        loop {
+            let next = match &mut self.end {
+                End::Backend(backend) => backend.progress(&mut self.wire, buffer)?,
+                End::Client(client) => client.progress(&mut self.wire, buffer, tally)?,
+            };
+            if next != Next::Read || !self.wire.has_ended() {
+                return Ok(next);
+            }
+        }
+    }
 }
 
 pub struct Engine {
@@ -53,6 +77,8 @@ pub struct Engine {
     pub tally: Tally,
     /// Where a client that finished or failed is followed by another one.
     pub again: Option<(SocketAddr, Workload)>,
+    /// The TLS of connections that are opened and accepted from now on.
+    pub credentials: Credentials,
 }
 
 impl Engine {
@@ -74,6 +100,7 @@ impl Engine {
             buffer: vec![0; READ],
             tally: Tally::new(),
             again: None,
+            credentials: Credentials::none(),
         })
     }
 
@@ -94,9 +121,9 @@ impl Engine {
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
             Err(error) => return Err(error),
         }
-        let stream = TcpStream::from(socket);
-        let next = client.progress(&stream, &mut self.buffer, &mut self.tally)?;
-        self.insert(stream, End::Client(client), next)
+        let mut wire = Wire::new(TcpStream::from(socket), self.credentials.of_client()?);
+        let next = client.progress(&mut wire, &mut self.buffer, &mut self.tally)?;
+        self.insert(wire, End::Client(client), next)
     }
 
     /// Serves what is ready, waiting for it until then.
@@ -143,7 +170,8 @@ impl Engine {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             match accept_with(&self.listener, flags) {
                 Ok(socket) => {
-                    self.insert(TcpStream::from(socket), End::Backend(Backend::New), Next::Read)?;
+                    let wire = Wire::new(TcpStream::from(socket), self.credentials.of_backend()?);
+                    self.insert(wire, End::Backend(Backend::New), Next::Read)?;
                 }
                 Err(error) if error == rustix::io::Errno::AGAIN => return Ok(()),
                 Err(error) => return Err(error.into()),
@@ -151,15 +179,16 @@ impl Engine {
         }
     }
 
-    fn insert(&mut self, stream: TcpStream, end: End, next: Next) -> io::Result<()> {
+    fn insert(&mut self, wire: Wire, end: End, next: Next) -> io::Result<()> {
         let index = self.free.pop().unwrap_or_else(|| {
             self.links.push(None);
             slot_number(self.links.len() - 1)
         });
         self.generation = self.generation.wrapping_add(1);
         let token = u64::from(self.generation) << 32 | u64::from(index);
-        epoll::add(&self.epoll, &stream, EventData::new_u64(token), flags(next))?;
-        self.links[index as usize] = Some(Link { stream, end, waits_for: next, generation: self.generation });
+        let waits_for = wire.interest(next);
+        epoll::add(&self.epoll, wire.stream(), EventData::new_u64(token), flags(waits_for))?;
+        self.links[index as usize] = Some(Link { wire, end, next, waits_for, generation: self.generation });
         Ok(())
     }
 
@@ -171,10 +200,8 @@ impl Engine {
         if u64::from(link.generation) != token >> 32 {
             return Ok(());
         }
-        let (is_client, result) = match &mut link.end {
-            End::Backend(backend) => (false, backend.progress(&link.stream, &mut self.buffer)),
-            End::Client(client) => (true, client.progress(&link.stream, &mut self.buffer, &mut self.tally)),
-        };
+        let is_client = matches!(link.end, End::Client(_));
+        let result = link.progress(&mut self.buffer, &mut self.tally);
         let next = match result {
             Ok(next) => next,
             Err(error) => {
@@ -186,25 +213,29 @@ impl Engine {
             }
         };
         if next == Next::Close {
+            link.wire.end();
             self.links[index] = None;
             self.free.push(slot_number(index));
             if let (true, Some((target, workload))) = (is_client, self.again) {
                 self.open(target, workload)?;
             }
-        } else if next != link.waits_for {
-            link.waits_for = next;
-            epoll::modify(&self.epoll, &link.stream, EventData::new_u64(token), flags(next))?;
+            return Ok(());
+        }
+        link.next = next;
+        let waits_for = link.wire.interest(next);
+        if waits_for != link.waits_for {
+            link.waits_for = waits_for;
+            epoll::modify(&self.epoll, link.wire.stream(), EventData::new_u64(token), flags(waits_for))?;
         }
         Ok(())
     }
 }
 
-fn flags(next: Next) -> EventFlags {
-    match next {
-        Next::Read => EventFlags::IN,
-        Next::Write => EventFlags::OUT,
-        Next::Close => EventFlags::empty(),
-    }
+fn flags(waits_for: Interest) -> EventFlags {
+    let mut flags = EventFlags::empty();
+    flags.set(EventFlags::IN, waits_for.readable);
+    flags.set(EventFlags::OUT, waits_for.writable);
+    flags
 }
 
 /// There are fewer slots than descriptors, and those are ints.

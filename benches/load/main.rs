@@ -4,12 +4,15 @@
 //!
 //! `load run` says on which port its backend listens (one line of JSON), reads one line that says
 //! what to measure and through which address, measures, prints the result (one line of JSON) and
-//! ends. `cargo bench --bench load` measures each workload briefly without a proxy in between.
+//! ends. `load certificates FOLDER` makes what measurements with TLS need there. `cargo bench
+//! --bench load` measures each workload briefly without a proxy in between.
 
 #[cfg(target_os = "linux")]
 mod backend;
 #[cfg(target_os = "linux")]
 mod client;
+#[cfg(target_os = "linux")]
+mod credentials;
 #[cfg(target_os = "linux")]
 mod engine;
 #[cfg(target_os = "linux")]
@@ -20,12 +23,15 @@ mod meter;
 mod plan;
 #[cfg(target_os = "linux")]
 mod tally;
+#[cfg(target_os = "linux")]
+mod wire;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
     let argument = std::env::args().nth(1).unwrap_or_default();
     let result = match argument.as_str() {
         "run" => run(),
+        "certificates" => credentials::make(std::env::args().nth(2).unwrap_or_default().as_ref()),
         "--bench" => floor(),
         _ => {
             println!("usage: load run; or: cargo bench --bench load; or: python3 -m benches.compare");

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::credentials::Credentials;
 use crate::engine::Engine;
 use crate::meter;
 use crate::plan::{Plan, Workload};
@@ -22,6 +23,8 @@ const NINES: usize = 4;
 const STEPS_PER_NINE: usize = 15;
 
 pub fn measure(engine: &mut Engine, plan: &Plan) -> io::Result<String> {
+    let (client, backend) = plan.tls;
+    engine.credentials = Credentials::load(&plan.certificates, client, backend, plan.resume)?;
     match plan.workload {
         Workload::Idle => idle(engine, plan),
         Workload::Bulk | Workload::RequestReply { .. } | Workload::Connect => rate(engine, plan),
@@ -48,10 +51,12 @@ fn rate(engine: &mut Engine, plan: &Plan) -> io::Result<String> {
     let tally = &mut engine.tally;
     let mut text = format!(
         "{{\"seconds\": {seconds:.6}, \"bytes\": {}, \"replies\": {}, \"connections\": {}, \
-         \"errors\": {}, \"proxy_cpu\": {:.3}, \"load_cpu\": {:.3}",
+         \"handshakes\": {}, \"resumed\": {}, \"errors\": {}, \"proxy_cpu\": {:.3}, \"load_cpu\": {:.3}",
         tally.bytes,
         tally.replies,
         tally.connections,
+        tally.handshakes,
+        tally.resumed,
         tally.errors,
         after.proxy - before.proxy,
         after.load - before.load,

@@ -1,6 +1,7 @@
 //! What to measure: one line of text, `WORKLOAD key=value …`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The length of a request and of its reply in [`Workload::Connect`], bytes.
@@ -27,6 +28,12 @@ pub struct Plan {
     pub connections: usize,
     /// Opened before, and idle while the others are measured.
     pub idle: usize,
+    /// Who speaks TLS: the client, the backend.
+    pub tls: (bool, bool),
+    /// Whether connections of TLS go on with earlier sessions.
+    pub resume: bool,
+    /// Where the certificate is.
+    pub certificates: PathBuf,
     pub warmup: Duration,
     pub window: Duration,
 }
@@ -41,6 +48,9 @@ impl Plan {
             proxy: None,
             connections: 1,
             idle: 0,
+            tls: (false, false),
+            resume: false,
+            certificates: PathBuf::new(),
             warmup: Duration::from_millis(500),
             window: Duration::from_secs(3),
         };
@@ -52,6 +62,9 @@ impl Plan {
                 "pid" => plan.proxy = Some(number(key, value)?),
                 "connections" => plan.connections = number(key, value)?,
                 "idle" => plan.idle = number(key, value)?,
+                "tls" => plan.tls = ends(value)?,
+                "resume" => plan.resume = number(key, value)?,
+                "certificates" => plan.certificates = value.into(),
                 "size" => size = number(key, value)?,
                 "seconds" => plan.window = Duration::from_secs_f64(number(key, value)?),
                 "warmup" => plan.warmup = Duration::from_secs_f64(number(key, value)?),
@@ -66,6 +79,15 @@ impl Plan {
             _ => return Err(format!("unknown workload '{name}'")),
         };
         Ok(plan)
+    }
+}
+
+fn ends(value: &str) -> Result<(bool, bool), String> {
+    match value {
+        "client" => Ok((true, false)),
+        "backend" => Ok((false, true)),
+        "both" => Ok((true, true)),
+        _ => Err(format!("'{value}' is neither client nor backend nor both")),
     }
 }
 

@@ -11,6 +11,9 @@ pub struct Tally {
     pub bytes: u64,
     pub replies: u64,
     pub connections: u64,
+    /// Handshakes of TLS, and those of them that went on with an earlier session.
+    pub handshakes: u64,
+    pub resumed: u64,
     pub errors: u64,
     pub first_error: Option<String>,
     /// Nanoseconds from a request to its reply, or from connect to the end.
@@ -24,6 +27,8 @@ impl Tally {
             bytes: 0,
             replies: 0,
             connections: 0,
+            handshakes: 0,
+            resumed: 0,
             errors: 0,
             first_error: None,
             latencies: Vec::with_capacity(LATENCIES),
@@ -35,6 +40,8 @@ impl Tally {
         self.bytes = 0;
         self.replies = 0;
         self.connections = 0;
+        self.handshakes = 0;
+        self.resumed = 0;
         self.latencies.clear();
     }
 
@@ -46,6 +53,11 @@ impl Tally {
     pub fn connected(&mut self, latency: Duration) {
         self.connections += 1;
         self.keep(latency);
+    }
+
+    pub fn shaken(&mut self, resumed: bool) {
+        self.handshakes += 1;
+        self.resumed += u64::from(resumed);
     }
 
     pub fn error(&mut self, why: &std::io::Error) {

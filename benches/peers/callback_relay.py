@@ -1,6 +1,6 @@
 """interpose with Python beside it: a callback on every chunk, one at the end of each connection, or work of others.
 
-`python callback_relay.py PORT TARGET_PORT HOW`, both on 127.0.0.1, with HOW one of on_recv, parts, async,
+`python callback_relay.py PORT TARGET_PORT HOW [CA FOLDER]`, both on 127.0.0.1, with HOW one of on_recv, parts, async,
 async-uvloop, framed, lines, prefixed, passed, limit, preread, on_close, no-faults, burn, burn-apart and stuck.
 `parts` answers a chunk by a list of its head and its body, `async` is an `async def` on a loop of the server's,
 `async-uvloop` one on the loop that serves. `framed`, `lines` and `prefixed` get messages of 64 bytes: by their number
@@ -8,6 +8,7 @@ of bytes, their line feed, or a length. `passed` lets both directions pass from 
 by a setting, and `preread` looks at the first bytes before the relay. `no-faults` has an empty list of faults and
 nothing else. With the last three the server has no callback: a thread of the process computes in Python all the
 time, or another process does, or a callback of another server does not return.
+With a file of issuers and a folder for an issuer of its own, the server looks into TLS.
 """
 
 import os
@@ -15,7 +16,7 @@ import socket
 import sys
 import threading
 
-from interpose import Callbacks, Connection, Side, TheServer, framing
+from interpose import Callbacks, Connection, Intercept, Side, TheServer, TlsUpstream, framing
 
 # Bytes in a message's head, whether the message has 64 bytes or many.
 HEAD = 16
@@ -79,7 +80,8 @@ if __name__ == "__main__":
     }.get(sys.argv[3])
     callbacks = Callbacks(inspect_limit=1 if sys.argv[3] == "limit" else None)
     address = ("127.0.0.1", int(sys.argv[2]))
-    server = TheServer("", int(sys.argv[1]), address, framing=messages, callbacks=callbacks)
+    inside = Intercept(TlsUpstream(sys.argv[4]), folder=sys.argv[5]) if len(sys.argv) > 5 else None
+    server = TheServer("", int(sys.argv[1]), address, framing=messages, callbacks=callbacks, tls=inside)
     beside: object = None
     match sys.argv[3]:
         case "on_recv" | "framed" | "lines" | "prefixed" | "limit":

@@ -4,7 +4,7 @@ import resource
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 OURS = "interpose"
@@ -37,10 +37,11 @@ FEW = 32
 
 @dataclass(frozen=True)
 class Ports:
-    """Where a peer listens, and where the backend does."""
+    """Where a peer listens, and where the backend does; with TLS, the folder of the certificates."""
 
     listen: int
     backend: int
+    certificates: Path = Path()
 
 
 Command = Callable[[Ports, Path], list[str]]
@@ -62,6 +63,12 @@ class Peer:
     callback: bool = False
     # Whether what the program needs beside itself is there.
     needs: Callable[[], bool] = lambda: True
+    # Its commands for each way to speak TLS that it is measured with: terminate, originate, inside.
+    tls: dict[str, Command] = field(default_factory=dict[str, Command], hash=False)
+
+    def command_for(self, tls: str) -> Command | None:
+        """Give what starts it for plain TCP, or for a way to speak TLS."""
+        return self.tls.get(tls) if tls else self.command
 
     def takes(self, connections: int) -> bool:
         """Tell whether it is measured with so many connections."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .peer import Peer, Ports
+from .peer import Command, Ports
 
 START_TIME = 10.0
 END_TIME = 3.0
@@ -60,19 +60,17 @@ def started(command: list[str], cpu: int) -> Generator[subprocess.Popen[str], No
 
 
 @contextmanager
-def running(peer: Peer, backend: int, cpu: int) -> Generator[Running, None, None]:
-    """Start the peer in front of a backend; end it and its children afterwards."""
-    if peer.command is None:
-        raise PeerError(f"{peer.name} is no program")
+def running(command: Command, backend: int, cpu: int, certificates: Path) -> Generator[Running, None, None]:
+    """Start a peer in front of a backend; end it and its children afterwards."""
     with TemporaryDirectory(prefix="compare-") as name:
         directory = Path(name)
         # nginx reads its files as another user when root starts it.
         directory.chmod(0o755)
-        ports = Ports(free_port(), backend)
+        ports = Ports(free_port(), backend, certificates)
         with (directory / "output").open("w+") as output:
             with pinned(cpu):
                 process = subprocess.Popen(
-                    peer.command(ports, directory),
+                    command(ports, directory),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,

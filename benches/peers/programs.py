@@ -39,7 +39,14 @@ export default { identity };
 """
 
 
-def _haproxy(extra_global: str = "", extra_defaults: str = "", extra_listen: str = "") -> Command:
+# What the ends offer is TLS 1.3 with AES-128-GCM and X25519 alone, so nobody's defaults choose anything else.
+HAPROXY_TERMINATES = "ssl crt {certificates}/pair.pem"
+HAPROXY_ORIGINATES = "ssl verify required ca-file {certificates}/ca.pem verifyhost localhost"
+
+
+def _haproxy(
+    extra_global: str = "", extra_defaults: str = "", extra_listen: str = "", *, bind: str = "", server: str = ""
+) -> Command:
     def command(ports: Ports, directory: Path) -> list[str]:
         (directory / "identity.lua").write_text(LUA)
         # Two sockets for a connection, and pipes for a quarter of them where it splices.
@@ -56,9 +63,9 @@ defaults
     timeout client 1h
     timeout server 1h
 listen relay
-    bind 127.0.0.1:{ports.listen} backlog 1024
+    bind 127.0.0.1:{ports.listen} backlog 1024 {bind.format(certificates=ports.certificates)}
     {extra_listen}
-    server backend 127.0.0.1:{ports.backend}
+    server backend 127.0.0.1:{ports.backend} {server.format(certificates=ports.certificates)}
 """
         file = directory / "haproxy.cfg"
         file.write_text(text)
@@ -118,15 +125,45 @@ def _socat_dump(ports: Ports, directory: Path) -> list[str]:
     return ["sh", "-c", f"exec socat -x -v {words} 2>/dev/null"]
 
 
+def _stunnel(settings: str) -> Command:
+    def command(ports: Ports, directory: Path) -> list[str]:
+        file = directory / "stunnel.conf"
+        file.write_text(f"""
+foreground = yes
+syslog = no
+debug = crit
+pid =
+socket = l:TCP_NODELAY=1
+socket = r:TCP_NODELAY=1
+[relay]
+accept = 127.0.0.1:{ports.listen}
+connect = 127.0.0.1:{ports.backend}
+{settings.format(certificates=ports.certificates)}
+""")
+        return ["stunnel", str(file)]
+
+    return command
+
+
 def relays() -> list[Peer]:
     """Give those that relay."""
     splice = _haproxy("tune.pipesize 262144", "option splice-request\n    option splice-response")
     haproxy, nginx = ("haproxy", "-v"), ("nginx", "-v")
+    haproxy_tls = {
+        "terminate": _haproxy(bind=HAPROXY_TERMINATES),
+        "originate": _haproxy(server=HAPROXY_ORIGINATES),
+    }
+    stunnel_tls = {
+        "terminate": _stunnel("cert = {certificates}/pair.pem"),
+        "originate": _stunnel("client = yes\nverifyChain = yes\nCAfile = {certificates}/ca.pem\ncheckHost = localhost"),
+    }
     return [
-        Peer("haproxy", "HAProxy", _haproxy(), haproxy),
+        Peer("haproxy", "HAProxy", _haproxy(), haproxy, tls=haproxy_tls),
         Peer("haproxy-splice", "HAProxy with splice", splice, haproxy),
         Peer("nginx", "nginx stream, 64 KiB", _nginx(), nginx),
         Peer("socat", "socat, fork", _socat, ("socat", "-V"), most_connections=PROCESSES),
+        # A thread for every connection.
+        Peer("stunnel", "stunnel", None, ("stunnel", "-version"), most_connections=1000, tls=stunnel_tls),
         Peer("socat-x", "socat -x -v, to /dev/null", _socat_dump, ("socat", "-V"), most_connections=PROCESSES),
     ]
 

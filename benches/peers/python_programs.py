@@ -17,10 +17,12 @@ def _script(python: Path, name: str, *arguments: str) -> Command:
     return command
 
 
-def _mitmproxy(bin_folder: Path, addon: bool) -> Command:
+def _mitmproxy(bin_folder: Path, addon: bool, kind: str = "tcp") -> Command:
     def command(ports: Ports, directory: Path) -> list[str]:
         words = [str(bin_folder / "mitmdump"), "--quiet", "--set", f"confdir={directory}"]
-        words += ["--mode", f"reverse:tcp://127.0.0.1:{ports.backend}@127.0.0.1:{ports.listen}"]
+        words += ["--mode", f"reverse:{kind}://127.0.0.1:{ports.backend}@127.0.0.1:{ports.listen}"]
+        if kind == "tls":
+            words += ["--set", f"ssl_verify_upstream_trusted_ca={ports.certificates / 'ca.pem'}"]
         return [*words, "--scripts", str(HERE / "mitmproxy_addon.py")] if addon else words
 
     return command
@@ -68,21 +70,24 @@ def callbacks(peers: Path) -> list[Peer]:
     """Give those that call a function on every chunk: identity, or one that cuts it in two."""
     python = peers / "python"
 
-    def callback(name: str, title: str, command: Command, package: str, most_connections: int) -> Peer:
-        return Peer(name, title, command, _version(python, package), most_connections, callback=True)
+    def callback(
+        name: str, title: str, command: Command, package: str, most_connections: int, inside: Command | None = None
+    ) -> Peer:
+        tls = {"inside": inside} if inside else {}
+        return Peer(name, title, command, _version(python, package), most_connections, callback=True, tls=tls)
 
     uvloop = _script(python, "uvloop_relay.py", "callback")
     twisted = _script(python, "twisted_relay.py", "callback")
     tasks = _script(python, "uvloop_relay.py", "async")
     lines, twice = (_script(python, "uvloop_relay.py", how) for how in ("lines", "twice"))
-    mitmproxy = _mitmproxy(peers, addon=True)
+    mitmproxy, inside = _mitmproxy(peers, addon=True), _mitmproxy(peers, addon=True, kind="tls")
     return [
         callback("uvloop-cb", "uvloop Protocol, callback", uvloop, "uvloop", UNBOUNDED),
         callback("uvloop-async", "uvloop Protocol, a task a chunk", tasks, "uvloop", UNBOUNDED),
         callback("uvloop-lines", "uvloop Protocol, head and body in writelines()", lines, "uvloop", FEW),
         callback("uvloop-twice", "uvloop Protocol, head and body in two write()s", twice, "uvloop", FEW),
         callback("twisted-cb", "Twisted portforward, callback", twisted, "twisted", SLOW),
-        callback("mitmproxy-cb", "mitmproxy, addon", mitmproxy, "mitmproxy", SLOW),
+        callback("mitmproxy-cb", "mitmproxy, addon", mitmproxy, "mitmproxy", SLOW, inside),
     ]
 
 

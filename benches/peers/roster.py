@@ -79,6 +79,30 @@ def filtering(ours: Command, script: Callable[[str], Command], version: tuple[st
     ]
 
 
+def speaking_tls(ours: Command, interpose: Path) -> dict[str, Command]:
+    """Return the commands of ours that speak TLS with the client or with the backend."""
+
+    def terminating(ports: Ports, folder: Path) -> list[str]:
+        pair = [f"--tls-{name}={ports.certificates / name}.pem" for name in ("cert", "key")]
+        return [*ours(ports, folder), *pair]
+
+    def originating(ports: Ports, _: Path) -> list[str]:
+        words = [str(interpose), f"127.0.0.1:{ports.listen}", f"tls://127.0.0.1:{ports.backend}", "-q"]
+        return [*words, f"--upstream-ca={ports.certificates / 'ca.pem'}"]
+
+    return {"terminate": terminating, "originate": originating}
+
+
+def calling_back(script: Command, version: tuple[str, ...]) -> Peer:
+    """Return the one of ours that calls back for every chunk; also for those that it has looked for inside TLS."""
+
+    def inside(ports: Ports, folder: Path) -> list[str]:
+        return [*script(ports, folder), str(ports.certificates / "ca.pem"), str(folder)]
+
+    title = "**interpose**, callback"
+    return Peer(OURS_CALLBACK, title, script, version, callback=True, tls={"inside": inside})
+
+
 def all_peers(interpose: Path, environment: Path, tokio_copy: Path) -> list[Peer]:
     """Give every peer, in the order of the tables.
 
@@ -102,7 +126,7 @@ def all_peers(interpose: Path, environment: Path, tokio_copy: Path) -> list[Peer
     version = (str(interpose), "--version")
     return [
         Peer(DIRECT, "direct, no proxy"),
-        Peer(OURS, "**interpose**", ours, version),
+        Peer(OURS, "**interpose**", ours, version, tls=speaking_tls(ours, interpose)),
         Peer(OURS_CAPTURE, "**interpose**, captured", capturing(ours), version),
         *programs.relays(),
         Peer("tokio-copy", "tokio copy_bidirectional", copy),
@@ -111,7 +135,7 @@ def all_peers(interpose: Path, environment: Path, tokio_copy: Path) -> list[Peer
         Peer(OURS_BESIDE_PROCESS, "**interpose**, another process busy", script("burn-apart"), version),
         Peer(OURS_BESIDE_STUCK, "**interpose**, another server stuck", script("stuck"), version),
         Peer(OURS_ON_CLOSE, "**interpose**, only on_close", script("on_close"), version, callback=True),
-        Peer(OURS_CALLBACK, "**interpose**, callback", script("on_recv"), version, callback=True),
+        calling_back(script("on_recv"), version),
         Peer(OURS_PARTS, "**interpose**, callback, head and body", script("parts"), version, FEW, callback=True),
         Peer(OURS_ASYNC, "**interpose**, async callback", script("async"), version, callback=True),
         Peer(
