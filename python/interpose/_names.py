@@ -124,6 +124,7 @@ CAPTURE_ARGUMENTS = table(
         "rotate_size": "size maxsize filesize rotatebytes",
         "rotate_seconds": "seconds interval rotatetime rotateinterval duration",
         "rotate_keep": "keep files count maxfiles ring",
+        "keys": "secrets keylog keylogfile sslkeylogfile",
         "sides": "side interfaces direction",
     }
 )

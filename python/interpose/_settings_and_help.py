@@ -261,6 +261,15 @@ class Capturing:
         meaning='`"client"` captures between clients and interpose, `"both"` also between interpose and the upstream, '
         '`"auto"` does so where callbacks, filters or faults may change what passes',
     )
+    keys: str | None = setting(
+        default=None,
+        kind=FileName("keys.log"),
+        flag="--capture-keys",
+        others="secrets keylog keylogfile sslkeylogfile",
+        help="put the secrets of this key log into it, to decrypt TLS",
+        meaning="a key log, which clients or servers write (`SSLKEYLOGFILE`), or `tls.keylog`: the secrets that come "
+        "to it are put into the capture, so that Wireshark decrypts TLS in it. Anyone who has the file then reads all",
+    )
 
 
 @group("faults", "misbehaving on purpose", "TheServer(..., faults=[...], seed=...)")

@@ -53,7 +53,8 @@ class Tls:
     * `truncation`: what it means when a client ends without the notice that TLS has for it: `"reset"`, because the
       rest may be missing, or `"allow"`, an end like others.
     * `handshake_timeout`: seconds that a handshake may take.
-    * `keylog`: a file that gets the secrets of each session, with which Wireshark decrypts captures.
+    * `keylog`: a file that gets the secrets of each session, with which Wireshark decrypts captures. A thread writes
+      it: a slow disk holds up no handshake, and what it cannot take is left out, counted and said.
     * `auto`: True also takes clients that do not begin with TLS, as they are; one that says nothing, because the server
       is to speak first, after `Callbacks.preread_timeout`.
 
@@ -289,7 +290,22 @@ def common_settings(alpn: object, truncation: object, handshake_timeout: object,
     """Return what both ends have, checked."""
     allows = choice("truncation", truncation, ("reset", "allow")) == "allow"
     limit = seconds("handshake_timeout", handshake_timeout)
+    if keylog is not None:
+        _wait_for_secrets()
     return _protocols(alpn), allows, limit, _path_or_none("keylog", keylog)
+
+
+# The process in which the end of a server waits for the files of secrets.
+_waiting = [0]
+
+
+def _wait_for_secrets() -> None:
+    """Have the ends of servers, and of the process, wait until the secrets of sessions are written."""
+    if _waiting[0] != os.getpid():
+        from ._settling import register
+
+        _waiting[:] = [os.getpid()]
+        register(_native.settle_secrets, lambda _: None, _native.missed_secrets)
 
 
 def _protocols(alpn: object) -> list[bytes]:

@@ -158,6 +158,7 @@ class JsonLines(Filter):
 
 # A file with less than a packet would be followed by another at once.
 LEAST_FILE = 1024
+LEAST_WITH_KEYS = 1024 * 1024
 
 _CLASSES: tuple[type[Filter], ...] = (Grep, Hexdump, JsonLines, Record, Replace, ReplaceRegex, Text)
 
@@ -176,6 +177,9 @@ class Capture(Filter):
     * `sides`: `"client"` captures between the client and interpose, `"both"` between interpose and the upstream
       as well, as a second interface. `"auto"` does so for connections on which callbacks, filters or faults may
       change what passes: where the server has some when the client is accepted.
+    * `keys`: a key log, which a client or a server writes (`SSLKEYLOGFILE`), or interpose itself (`keylog`). Secrets
+      that come to it meanwhile are put into the file, so Wireshark decrypts TLS that passes undecrypted; anyone who
+      has the file then reads all that was said.
 
     Raises ArgumentTypeError, and ConfigError where the file cannot be written.
 
@@ -203,6 +207,7 @@ class Capture(Filter):
         rotate_seconds: float | None = None,
         rotate_keep: int | None = None,
         sides: Literal["auto", "client", "both"] = "auto",
+        keys: str | os.PathLike[str] | None = None,
     ) -> None:
         if not isinstance(path, (str, os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise wrong_type("path", path, "a path", 'give one such as "a.pcapng", or "-" for standard output')
@@ -216,7 +221,10 @@ class Capture(Filter):
             raise ConfigError("rotate_keep: no file is begun anew; give rotate_size or rotate_seconds too")
         which = choice("sides", sides, ("auto", "client", "both"))
         kept = count("snaplen", snaplen, 1, 262144)
-        native = _native.capture(None if name == "-" else name, kept, (size, after, keep), which)
+        secrets = None if keys is None else _keys_path(keys)
+        if secrets is not None and size is not None and size < LEAST_WITH_KEYS:
+            raise ConfigError("rotate_size: with keys, each file has 256 KiB of room for them; give 1MiB or more")
+        native = _native.capture(None if name == "-" else name, kept, (size, after, keep), which, secrets)
         self._made(
             native,
             None,
@@ -226,7 +234,17 @@ class Capture(Filter):
             rotate_seconds=rotate_seconds,
             rotate_keep=rotate_keep,
             sides=sides,
+            keys=keys,
         )
+
+
+def _keys_path(keys: object) -> str:
+    if not isinstance(keys, str | os.PathLike):
+        raise wrong_type("keys", keys, "a path", 'give one such as "keys.log", which SSLKEYLOGFILE names')
+    path = os.fspath(cast("str | os.PathLike[str]", keys))
+    if not isinstance(cast("object", path), str) or not path or "\0" in path:
+        raise ConfigError('keys: it is no path of a file; give one such as "keys.log", which SSLKEYLOGFILE names')
+    return path
 
 
 def filters_of(value: object) -> list[Filter]:

@@ -18,6 +18,7 @@ use crate::{
         capture::{
             connections::Sides,
             files::{Files, Rotation, Target},
+            keys::Keys,
             sink,
         },
         event::{ConnectionKey, Event, EventKind, Place},
@@ -38,9 +39,17 @@ use crate::{
 type Rotate = (Option<u64>, Option<f64>, Option<usize>);
 
 /// Returns a filter that writes a capture into a file, or to standard output without a path. `sides`: `both` captures what
-/// passes as it came and as it is sent on, `auto` does so where something may change it.
+/// passes as it came and as it is sent on, `auto` does so where something may change it. `keys`: a key log, whose new secrets are
+/// written into the capture.
 #[pyfunction]
-pub(super) fn capture(py: Python<'_>, path: Option<PathBuf>, snap_length: u32, rotate: Rotate, sides: &str) -> PyResult<Filter> {
+pub(super) fn capture(
+    py: Python<'_>,
+    path: Option<PathBuf>,
+    snap_length: u32,
+    rotate: Rotate,
+    sides: &str,
+    keys: Option<PathBuf>,
+) -> PyResult<Filter> {
     let (size, after, keep) = rotate;
     let after = convert::seconds(py, "rotate_seconds", after)?;
     let rotation = Rotation { size, after, keep: keep.and_then(NonZeroUsize::new) };
@@ -51,7 +60,11 @@ pub(super) fn capture(py: Python<'_>, path: Option<PathBuf>, snap_length: u32, r
         "client" => Sides::Client,
         _ => Sides::Auto,
     };
-    let opened = py.detach(|| sink::Capture::new(Files::open(target, rotation)?, snap_length, sides));
+    let opened = py.detach(|| {
+        // First, so that a file that was there stays if this one will not do.
+        let keys = keys.as_deref().map(Keys::at_end_of).transpose()?;
+        sink::Capture::new(Files::open(target, rotation)?, snap_length, sides, keys)
+    });
     let sink = opened.map_err(|error| errors::raise(py, &error))?;
     let places = if sides == Sides::Client { &[Place::In][..] } else { &[Place::In, Place::Out] };
     Filter::looking(py, format!("capture {name}"), sink, (true, true), (places, sides == Sides::Auto))

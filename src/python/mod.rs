@@ -119,6 +119,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(logging::log_held_up, module)?)?;
     module.add_function(wrap_pyfunction!(loop_turn::answer_questions, module)?)?;
     module.add_function(wrap_pyfunction!(tls::tls_of, module)?)?;
+    module.add_function(wrap_pyfunction!(tls::settle_secrets, module)?)?;
+    module.add_function(wrap_pyfunction!(tls::missed_secrets, module)?)?;
     module.add_function(wrap_pyfunction!(stuck_callbacks, module)?)?;
     module.add_function(wrap_pyfunction!(on_lane, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::prepare, module)?)?;

@@ -5,9 +5,11 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use pyo3::{prelude::*, types::PyBytes};
 
 use super::{convert, errors, handle::Connection};
+use crate::taps::queue::Missed;
 use crate::tls::{
     Truncation,
     description::Description,
+    key_log,
     originate::{self, UpstreamSettings},
     terminate::{self, Pair, TlsSettings},
 };
@@ -84,4 +86,18 @@ pub(super) fn tls_of<'py>(py: Python<'py>, connection: &Connection, is_client: b
     let alpn = alpn.map(|name| PyBytes::new(py, &name));
     let peer = peer.map(|Certificate { subject, issuer, names, validity, .. }| (subject, issuer, names, validity.0, validity.1));
     Some((version, cipher, server_name, alpn, peer_certificate, peer, resumed))
+}
+
+/// Waits until the secrets of all sessions so far are written, at most `limit` seconds. Returns true if they are.
+#[pyfunction]
+pub(super) fn settle_secrets(py: Python<'_>, limit: f64) -> PyResult<bool> {
+    let limit = convert::seconds(py, "timeout", Some(limit))?.unwrap_or_default();
+    Ok(py.detach(|| key_log::settle(limit)))
+}
+
+/// Returns the number of the secrets that were left out so far, and of their bytes.
+#[pyfunction]
+pub(super) fn missed_secrets(py: Python<'_>) -> (u64, u64) {
+    let Missed { events, bytes } = py.detach(key_log::missed);
+    (events, bytes)
 }

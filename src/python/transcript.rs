@@ -106,7 +106,7 @@ impl Transcript {
 fn write(path: PathBuf, events: &[Event]) -> Result<(), Error> {
     let name = path.display().to_string();
     let unwritten = |error| Error::from_io(ErrorKind::Config, format!("capture {name}: it cannot be written"), error);
-    let mut capture = Capture::new(Files::open(Target::Path(path), Rotation::default())?, WHOLE, Sides::Both)?;
+    let mut capture = Capture::new(Files::open(Target::Path(path), Rotation::default())?, WHOLE, Sides::Both, None)?;
     events.iter().try_for_each(|event| capture.event(event)).map_err(unwritten)?;
     capture.finish().map_err(unwritten)
 }

@@ -143,6 +143,23 @@ pub(super) fn shown(path: &Path) -> String {
     printable(&path.to_string_lossy())
 }
 
+/// The device and the number of an open file, where the system has them.
+pub(super) type Identity = Option<(u64, u64)>;
+
+/// Returns what tells an open file from others.
+pub(super) fn identity(file: &fs::File) -> Identity {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        file.metadata().ok().map(|about| (about.dev(), about.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        None
+    }
+}
+
 /// The properties by which a change of a file is noticed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Stamp {

@@ -23,7 +23,7 @@ pub mod description;
 pub(crate) mod failure;
 pub(crate) mod files;
 pub mod intercept;
-pub(crate) mod key_log;
+pub mod key_log;
 mod mint;
 pub(crate) mod mirrored;
 pub mod originate;

@@ -50,7 +50,7 @@ impl Captured {
     fn start(upstream: &Upstream, sides: Sides, rotation: Rotation) -> Self {
         let folder = Folder::new();
         let files = Files::open(Target::Path(folder.path("a.pcapng")), rotation).expect("a file");
-        let sink = Capture::new(files, WHOLE, sides).expect("room");
+        let sink = Capture::new(files, WHOLE, sides, None).expect("room");
         let tap = Tap::start("capture", Queue::new(64 * 1024 * 1024), sink).expect("a thread");
         let places = if sides == Sides::Both { &[Place::In, Place::Out][..] } else { &[Place::In] };
         let running = Running::start(Config { filters: tap_filters(tap.queue(), places), ..to(upstream.address()) });
@@ -183,7 +183,7 @@ fn bytes_that_were_missed_before_an_end_are_a_gap_before_it() {
         for has_end in [true, false] {
             let folder = Folder::new();
             let files = Files::open(Target::Path(folder.path("a.pcapng")), Rotation::default()).expect("a file");
-            let mut capture = Capture::new(files, WHOLE, Sides::Client).expect("room");
+            let mut capture = Capture::new(files, WHOLE, Sides::Client, None).expect("room");
             let all = Ledger { read: 1005, delivered: 1005, ..Ledger::default() };
             let mut ledgers = Both { to_upstream: Ledger::default(), to_client: Ledger::default() };
             ledgers[direction] = all;

@@ -31,6 +31,7 @@ def captures_of(capture: Capturing) -> list[filters.Filter]:
                 rotate_seconds=capture.rotate_seconds,
                 rotate_keep=capture.rotate_keep,
                 sides=capture.sides,
+                keys=capture.keys,
             )
         except ConfigError as error:
             raise ConfigError(_as_option(f"{error}")) from error

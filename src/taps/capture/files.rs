@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Seek, SeekFrom, Write},
     num::NonZeroUsize,
     path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -100,6 +100,13 @@ impl Files {
         result
     }
 
+    /// Writes over bytes of the file that were written before.
+    pub(super) fn write_over(&mut self, place: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(place))?;
+        self.file.write_all(bytes)?;
+        self.file.seek(SeekFrom::Start(self.written)).map(drop)
+    }
+
     /// Returns the error of a first write that failed.
     pub(super) fn unwritten(&self, error: io::Error) -> Error {
         fault(self.older.back().map(PathBuf::as_path).or(self.path()), error)
@@ -112,7 +119,8 @@ impl Files {
         }
     }
 
-    fn is_regular(&self) -> bool {
+    /// Returns true if it can be gone back in the file.
+    pub(super) fn is_regular(&self) -> bool {
         matches!(self.target, Target::Path(_)) && self.file.metadata().is_ok_and(|about| about.is_file())
     }
 }

@@ -1,18 +1,25 @@
 //! Events written as packets.
 
-use std::{io, time::SystemTime};
+use std::{
+    io,
+    time::{Duration, Instant, SystemTime},
+};
 
 use crate::{
     taps::{
         capture::{
             connections::{Connections, Sides, nanoseconds},
             files::Files,
+            keys::Keys,
         },
         event::Event,
         writer::Sink,
     },
-    wire::tcp::packets::Packets,
-    words::error::Error,
+    wire::{
+        capture::{batch::Batch, block},
+        tcp::packets::Packets,
+    },
+    words::error::{Error, ErrorKind},
 };
 
 /// Default of the bytes of a packet that are kept: all, as of tcpdump and Wireshark.
@@ -27,6 +34,12 @@ const MOST_AT_ONCE: usize = 1024 * 1024;
 /// Payloads that one event brings at most: those of one read.
 const OF_ONE_EVENT: usize = 8;
 
+/// Bytes for secrets at the beginning of a file: those of 250 sessions or more.
+pub const ROOM: usize = 256 * 1024;
+
+/// Time between two looks for secrets while nothing passes.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// A sink that writes a capture.
 #[derive(Debug)]
 pub struct Capture {
@@ -35,22 +48,75 @@ pub struct Capture {
     files: Files,
     /// The file has more than its beginning.
     has_packets: bool,
+    secrets: Option<Secrets>,
+}
+
+/// The place that secrets have in a file. It is at its beginning, because a reader has to know them before the packets that it
+/// decrypts with them, while they come to be known only when those have passed.
+#[derive(Debug)]
+struct Secrets {
+    keys: Keys,
+    /// Where the next one is written.
+    place: u64,
+    room: usize,
+}
+
+impl Secrets {
+    /// Writes the place of a file that begins, which is filled with comments.
+    fn begin(&mut self, batch: &mut Batch) {
+        let mut filling = [b'#'; ROOM];
+        filling.iter_mut().skip(127).step_by(128).for_each(|last| *last = b'\n');
+        self.place = (batch.len() + block::SECRETS_HEADER) as u64;
+        self.room = ROOM;
+        block::secrets(batch.own(), block::SECRETS_TLS, &filling);
+    }
 }
 
 impl Capture {
     /// Writes the beginning of the first file, and returns the sink. Of each packet, `snap_length` bytes are kept. `sides`: of
     /// which connections the side of the upstream is captured beside that of the client.
-    pub fn new(mut files: Files, snap_length: u32, sides: Sides) -> Result<Self, Error> {
+    ///
+    /// With `keys`, the secrets that come to be known are written into the file, which has to be one that can be gone back in.
+    pub fn new(mut files: Files, snap_length: u32, sides: Sides, keys: Option<Keys>) -> Result<Self, Error> {
+        if keys.is_some() && !files.is_regular() {
+            let message = "keys: they are written at the beginning, and this cannot be gone back in; give a file as its path";
+            return Err(Error::new(ErrorKind::Config, message));
+        }
         let application = concat!("interpose ", env!("CARGO_PKG_VERSION"));
         let mut packets = Packets::new(application, snap_length.clamp(LEAST_SNAP, WHOLE));
         packets.begin_file();
+        let mut secrets = keys.map(|keys| Secrets { keys, place: 0, room: 0 });
+        if let Some(secrets) = &mut secrets {
+            secrets.begin(packets.batch());
+        }
         files.write(packets.batch()).map_err(|error| files.unwritten(error))?;
-        Ok(Self { packets, connections: Connections::new(sides), files, has_packets: false })
+        Ok(Self { packets, connections: Connections::new(sides), files, has_packets: false, secrets })
     }
 }
 
 impl Capture {
+    /// Writes the secrets that have come to be known. Those beyond the room for them stand where they came.
+    fn write_secrets(&mut self) -> io::Result<()> {
+        let Some(secrets) = &mut self.secrets else { return Ok(()) };
+        let lines = secrets.keys.look();
+        let fits = lines.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::len);
+        let fits =
+            fits.scan(0, |sum, line| Some(*sum + line).inspect(|so_far| *sum = *so_far)).take_while(|sum| *sum <= secrets.room);
+        let (first, others) = lines.split_at(fits.last().unwrap_or(0));
+        if !first.is_empty() {
+            self.files.write_over(secrets.place, first)?;
+            secrets.place += first.len() as u64;
+            secrets.room -= first.len();
+        }
+        if !others.is_empty() {
+            block::secrets(self.packets.batch().own(), block::SECRETS_TLS, others);
+            self.files.write(self.packets.batch())?;
+        }
+        Ok(())
+    }
+
     fn end_file(&mut self) -> io::Result<()> {
+        self.write_secrets()?;
         self.packets.end_file(nanoseconds(SystemTime::now()));
         self.files.write(self.packets.batch())
     }
@@ -62,6 +128,10 @@ impl Sink for Capture {
             self.end_file()?;
             self.files.begin_next()?;
             self.packets.begin_file();
+            if let Some(secrets) = &mut self.secrets {
+                secrets.begin(self.packets.batch());
+                self.files.write(self.packets.batch())?;
+            }
         }
         self.connections.event(event, &mut self.packets);
         self.has_packets = true;
@@ -73,7 +143,12 @@ impl Sink for Capture {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.files.write(self.packets.batch())
+        self.files.write(self.packets.batch())?;
+        self.write_secrets()
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        self.secrets.as_ref().map(|_| Instant::now() + LOOK)
     }
 
     fn finish(&mut self) -> io::Result<()> {

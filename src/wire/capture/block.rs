@@ -40,6 +40,9 @@ pub const LINK_RAW: u16 = 101;
 /// Keys of TLS in the lines of `SSLKEYLOGFILE`.
 pub const SECRETS_TLS: u32 = 0x544C_534B;
 
+/// The number of bytes of a block of secrets before the secrets.
+pub const SECRETS_HEADER: usize = 16;
+
 /// Maximum length of one comment; the rest is left out.
 pub const LONGEST_COMMENT: usize = 1024;
 
