@@ -184,6 +184,8 @@ impl Task {
                         | Reason::MessageTooLong
                         | Reason::ProtocolError
                         | Reason::CallbackTimeout
+                        | Reason::ClientTlsFailed
+                        | Reason::UpstreamTlsFailed
                 ) {
                     self.entry.context.server.report_failure(&self.entry.shared, &outcome);
                 }

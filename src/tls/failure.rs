@@ -2,7 +2,7 @@
 
 use std::{error, fmt, io};
 
-use rustls::{AlertDescription, CertificateError, Error};
+use rustls::{AlertDescription, CertificateError, Error, HandshakeType, PeerMisbehaved};
 
 use crate::words::direction::Side;
 
@@ -51,8 +51,10 @@ impl Failure {
     }
 
     /// Returns the failure of an established session.
-    pub(super) fn of_session(error: &Error) -> Self {
+    pub(super) fn of_session(error: &Error, side: Side) -> Self {
         Self::Broken(match error {
+            // In TLS 1.3 an upstream judges our certificate when the handshake is over for us.
+            Error::AlertReceived(alert) if side == Side::Upstream && is_of_certificate(*alert) => refused(*alert, side),
             Error::AlertReceived(alert) => format!("sent the TLS alert {}", word(*alert)),
             other => format!("broke TLS: {other}"),
         })
@@ -73,6 +75,12 @@ impl Failure {
             }
             (Error::NoCertificatesPresented, Side::Client) => {
                 "sent no certificate, and client_ca demands one; give it one from that issuer".to_owned()
+            }
+            (Error::PeerMisbehaved(PeerMisbehaved::ServerNameMustContainOneHostName), _) => {
+                "asks for a server name that is none; let it ask for a host name, or for none".to_owned()
+            }
+            (Error::InappropriateHandshakeMessage { got_type: HandshakeType::ClientHello, .. }, Side::Upstream) => {
+                "sends back our own hello, so it speaks no TLS; forward to its TLS port, or leave TLS out for it".to_owned()
             }
             (Error::NoApplicationProtocol, _) => "has no protocol in common with alpn; give one that it offers".to_owned(),
             (Error::PeerIncompatible(why), _) => {
@@ -128,6 +136,22 @@ fn plain(side: Side, first: &[u8]) -> String {
     }
 }
 
+/// Returns true for an alert that is about the certificate that its receiver has shown, or has not.
+fn is_of_certificate(alert: AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::CertificateRequired
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+    )
+}
+
 /// Returns the line for an alert that refuses a handshake.
 fn refused(alert: AlertDescription, side: Side) -> String {
     use AlertDescription as Alert;
@@ -137,9 +161,8 @@ fn refused(alert: AlertDescription, side: Side) -> String {
         }
         (Alert::CertificateExpired, Side::Client) => "; renew the certificate",
         (Alert::CertificateRequired, Side::Upstream) => "; it demands a certificate: give cert and key",
-        (Alert::UnknownCA | Alert::BadCertificate | Alert::CertificateUnknown, Side::Upstream) => {
-            "; it does not trust the certificate given as cert"
-        }
+        (Alert::CertificateExpired | Alert::CertificateRevoked, Side::Upstream) => "; give it a new certificate as cert",
+        (alert, Side::Upstream) if is_of_certificate(alert) => "; it does not trust the certificate given as cert",
         (Alert::UnrecognisedName, Side::Upstream) => "; it does not know the name it was asked for: give server_name",
         (Alert::ProtocolVersion, _) => "; it does not speak TLS 1.2 or 1.3",
         (Alert::NoApplicationProtocol, _) => "; it knows no protocol of alpn",
@@ -243,6 +266,20 @@ mod tests {
         }
         let line = Failure::of_handshake(&error, Side::Client, b"\x16\x03\x01\0\0").to_string();
         assert!(line.starts_with("failed in the TLS handshake"), "{line}");
+    }
+
+    #[test]
+    fn an_upstream_that_refuses_our_certificate_after_the_handshake_is_said_what_to_try() {
+        let line = |alert, side| Failure::of_session(&Error::AlertReceived(alert), side).to_string();
+        for (alert, advice) in [
+            (AlertDescription::CertificateRequired, "it demands a certificate: give cert and key"),
+            (AlertDescription::UnknownCA, "it does not trust the certificate given as cert"),
+            (AlertDescription::CertificateExpired, "give it a new certificate as cert"),
+        ] {
+            assert!(line(alert, Side::Upstream).ends_with(advice), "{}", line(alert, Side::Upstream));
+            assert_eq!(line(alert, Side::Client), format!("sent the TLS alert {}", word(alert)));
+        }
+        assert_eq!(line(AlertDescription::BadRecordMac, Side::Upstream), "sent the TLS alert bad_record_mac");
     }
 
     #[test]

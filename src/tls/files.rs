@@ -47,7 +47,7 @@ impl Pair {
             rustls::Error::InvalidCertificate(_) => {
                 format!("cert {certificate}: its first certificate cannot be read: {error}; give an X.509 certificate in PEM")
             }
-            _ => format!("key {key}: it cannot be used: {error}; give an RSA, ECDSA or Ed25519 key in PEM"),
+            _ => format!("key {key}: it cannot be used: {error}; give a key of RSA (2048 bits or more), ECDSA or Ed25519"),
         };
         Error::new(ErrorKind::Tls, message)
     }
@@ -77,6 +77,16 @@ fn parts<T: PemObject>(name: &str, path: &Path, (what, line): (&str, &str)) -> R
         Err(Error::new(ErrorKind::Tls, message))
     };
     match all {
+        Ok(all) if all.is_empty() && what == "certificate" && has(&text, "PRIVATE KEY-----") => {
+            wrong("it has a key and no certificate")
+        }
+        // A sequence of more than 255 bytes, which a certificate in DER is.
+        Ok(all) if all.is_empty() && what == "certificate" && text.starts_with(&[0x30, 0x82]) => {
+            let shown = shown(path);
+            let message =
+                format!("{name} {shown}: it is DER; make PEM of it: openssl x509 -inform der -in {shown} -out certificate.pem");
+            Err(Error::new(ErrorKind::Tls, message))
+        }
         Ok(all) if all.is_empty() => wrong(&format!("there is no {what} in it")),
         Ok(all) => Ok(all),
         Err(_) => wrong("it is not PEM, or broken"),
@@ -99,19 +109,22 @@ pub(super) fn roots(name: &str, path: &Path) -> Result<(RootCertStore, Vec<Certi
 fn key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
     let text = read("key", path)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|_| {
-        let has = |mark: &str| text.windows(mark.len()).any(|window| window == mark.as_bytes());
         let shown = shown(path);
-        let message = if has("ENCRYPTED") {
+        let message = if has(&text, "ENCRYPTED") {
             format!(
                 "key {shown}: it is encrypted, and no password is asked for; decrypt it: openssl pkey -in {shown} -out plain.pem"
             )
-        } else if has("BEGIN CERTIFICATE") {
+        } else if has(&text, "BEGIN CERTIFICATE") {
             format!("key {shown}: it has a certificate and no key; give the file that has a line BEGIN PRIVATE KEY")
         } else {
             format!("key {shown}: there is no key in it; give a PEM file, which has a line BEGIN PRIVATE KEY")
         };
         Error::new(ErrorKind::Tls, message)
     })
+}
+
+fn has(text: &[u8], mark: &str) -> bool {
+    text.windows(mark.len()).any(|window| window == mark.as_bytes())
 }
 
 fn read(name: &str, path: &Path) -> Result<Vec<u8>, Error> {

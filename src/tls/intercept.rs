@@ -86,6 +86,7 @@ impl Intercept {
         let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
         // Without an answer of the upstream none is chosen: the client then speaks what it does without one.
         config.alpn_protocols = alpn.map(<[u8]>::to_vec).into_iter().collect();
+        config.ignore_client_order = true;
         // The configuration is this connection's alone, so a session could be found by none later.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;

@@ -55,11 +55,17 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::clone(PROVIDER.get_or_init(|| Arc::new(ring::default_provider())))
 }
 
+/// Maximum bytes of all names of protocols with a byte before each, so that a hello has room for the rest.
+const MOST_ALPN: usize = 8 * 1024;
+
 /// Checks names of protocols (ALPN) before a handshake is to carry them.
 fn check_alpn(alpn: &[Vec<u8>]) -> Result<(), Error> {
-    if alpn.iter().all(|name| (1..=255).contains(&name.len())) {
+    let message = if !alpn.iter().all(|name| (1..=255).contains(&name.len())) {
+        "alpn: a name is empty or longer than 255 bytes; give names such as \"h2\" and \"http/1.1\""
+    } else if alpn.iter().map(|name| 1 + name.len()).sum::<usize>() > MOST_ALPN {
+        "alpn: its names have more than 8 KiB together; give those that are spoken"
+    } else {
         return Ok(());
-    }
-    let message = "alpn: a name is empty or longer than 255 bytes; give names such as \"h2\" and \"http/1.1\"";
+    };
     Err(Error::new(ErrorKind::Config, message))
 }

@@ -222,6 +222,10 @@ fn name(text: &str) -> Result<ServerName<'static>, Error> {
     // A zone is of this machine, and no certificate has one.
     let plain = text.split('%').next().unwrap_or(text);
     ServerName::try_from(plain).map(|name| name.to_owned()).map_err(|_| {
+        if text.is_empty() {
+            let message = "server_name: it is empty; give a host name or an IP address, or leave it out";
+            return Error::new(ErrorKind::Config, message);
+        }
         let mut shown = printable(text);
         if shown.chars().count() > 60 {
             shown = shown.chars().take(60).chain(['…']).collect();

@@ -103,7 +103,7 @@ impl Session {
             Err(error) if self.is_handshaking() => {
                 self.incoming = Incoming::Failed(Failure::of_handshake(&error, self.side, &self.first[..self.first_bytes]));
             }
-            Err(error) => self.incoming = Incoming::Failed(Failure::of_session(&error)),
+            Err(error) => self.incoming = Incoming::Failed(Failure::of_session(&error, self.side)),
         }
         Ok(())
     }

@@ -82,6 +82,7 @@ impl TlsSettings {
         };
         let mut config = builder.with_cert_resolver(Arc::new(ByName(certificates)));
         config.alpn_protocols.clone_from(&self.alpn);
+        config.ignore_client_order = true;
         if let Some(key_file) = key_file {
             config.key_log = Arc::clone(key_file) as _;
         }

@@ -234,7 +234,13 @@ impl MessageStage {
 
     /// Ends the connection behind the messages that were cut, or goes on without messages.
     fn fail(&mut self, reason: CloseReason, at: u64, expected: &str, out: &mut Outbox) {
-        let error = format!("{} {}, byte {at}: expected {expected}", self.framer.protocol(), self.direction.word());
+        let first = if self.begun.is_empty() { self.chunk.as_deref().unwrap_or_default() } else { &self.begun[..] };
+        // The header of a record with a handshake.
+        let hint = match first {
+            [0x16, 3, ..] if self.offset == 0 => "; it begins as TLS does: speak TLS there (tls), or leave framing out",
+            _ => "",
+        };
+        let error = format!("{} {}, byte {at}: expected {expected}{hint}", self.framer.protocol(), self.direction.word());
         match self.rules.errors {
             FramingErrors::Close => {
                 self.state = State::Broken;

@@ -37,7 +37,9 @@ impl fmt::Display for Refusal {
             Self::NotTls => f.write_str("does not speak TLS"),
             Self::Broken(what) => write!(f, "sent a broken TLS hello: {what}"),
             Self::TooLong => write!(f, "sent a TLS hello of more than {MOST} bytes"),
-            Self::BadName(what) => write!(f, "asks for a server name that is none: {what}"),
+            Self::BadName(what) => {
+                write!(f, "asks for a server name that is none: {what}; let it ask for a host name, or for none")
+            }
         }
     }
 }

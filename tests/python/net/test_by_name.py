@@ -93,7 +93,7 @@ WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: ByName({"a.example": "b:1"}, defalt="c:1"), TypeError, "did you mean default"),  # type: ignore[call-arg]
     (lambda: TheServer("", 0, "b:1", tls={"a.example": "b:1"}), ArgumentTypeError, "write ByName"),  # type: ignore[arg-type]
     (lambda: TheServer("", 0, "b:1", tls="Auto"), ConfigError, 'did you mean "auto"'),  # type: ignore[arg-type]
-    (lambda: TheServer("", 0, "b:1", tls="auto"), ConfigError, "no certificate to decrypt with"),
+    (lambda: TheServer("", 0, "b:1", tls="auto"), ConfigError, "has no certificate; write Tls"),
 ]
 
 
