@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,7 @@ STATEMENTS = [
 class MariaDB:
     """A server with nothing in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, more: Sequence[str] = ()) -> None:
         self.client = program("mariadb", "mariadb-client-core")
         self.port = free_port()
         server = program("mariadbd", "mariadb-server-core")
@@ -41,7 +41,7 @@ class MariaDB:
             common.append("--user=root")
         run([install, "--no-defaults", *common, "--auth-root-authentication-method=normal"], folder)
         argv = [server, "--no-defaults", *common, "--bind-address=127.0.0.1", f"--port={self.port}"]
-        argv += [f"--socket={folder}/socket", "--max-allowed-packet=64M", "--skip-name-resolve"]
+        argv += [f"--socket={folder}/socket", "--max-allowed-packet=64M", "--skip-name-resolve", *more]
         self.child = Child(argv, folder)
         self.child.wait_for("ready for connections", 30)
 

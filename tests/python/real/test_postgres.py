@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.certificates import Certificate
+from support.deadline import poll
 from support.payloads import file_digest, output_digest
 from support.peers import free_port
 from support.processes import Child, leftovers, may_change_user, program, run
@@ -72,6 +74,19 @@ class Postgres:
     def at(self, host: str, port: int) -> list[str]:
         """The arguments by which every client of PostgreSQL is told where to connect."""
         return ["-h", host, "-p", str(port), "-U", "tester"]
+
+    def serve_tls(self, own: Certificate) -> None:
+        """Have it speak TLS with clients that ask for it."""
+        for name, source in (("server.crt", own.cert), ("server.key", own.key)):
+            copy = self.folder / "data" / name
+            shutil.copyfile(source, copy)
+            copy.chmod(0o600)
+            if user := unprivileged():
+                shutil.chown(copy, user)
+        self.execute("ALTER SYSTEM SET ssl = on")
+        self.execute("SELECT pg_reload_conf()")
+        # The first to see it are new connections.
+        poll(lambda: self.execute("SHOW ssl") == "on", 10, "PostgreSQL speaks TLS")
 
     def execute(self, statement: str) -> str:
         """A statement on the direct way; its output."""
