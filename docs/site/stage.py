@@ -33,12 +33,13 @@ ORDER = {
         "backpressure",
         "lanes",
         "native-path",
+        "tls",
         "clients",
         "architecture",
         "performance",
         "reliability",
     ),
-    "migrate": ("tutorial-script", "socat", "tcpdump", "mitmproxy", "pproxy", "toxiproxy", "hand-made"),
+    "migrate": ("tutorial-script", "socat", "stunnel", "tcpdump", "mitmproxy", "pproxy", "toxiproxy", "hand-made"),
 }
 LANGUAGES = {".py": "python", ".rs": "rust", ".toml": "toml", ".sh": "bash"}
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s]+)(\))")
