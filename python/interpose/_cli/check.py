@@ -83,6 +83,7 @@ def _looked_up(listener: Listener) -> Iterator[tuple[str, bool]]:
     own = _addresses(_whole(numbered(listener.address)))
     targets: list[tuple[str, SocketName]] = [("forward_to", listener.forward.address)]
     targets += [("fallback", one.address) for one in listener.forward.fallback]
+    targets += [(name, forward.address) for name, forward in _by_name(listener)]
     if listener.server.mirror_to is not None:
         targets.append(("mirror_to", _split(without_tls(listener.server.mirror_to)[0])))
     if isinstance(own, str):
@@ -104,14 +105,30 @@ def _targets(listener: Listener) -> Iterator[tuple[str, Forward]]:
     """Yield what may be connected to, with its name in a line."""
     target, mirror = listener.target(), listener.mirror()
     yield "connect", target
+    if listener.tls.intercept and target.tls is None:
+        # Clients with TLS go there with TLS, and the others without.
+        yield "connect with TLS", listener.secured(listener.forward)
+    yield from _by_name(listener)
     for one in target.fallback:
         yield f"fallback {address_text(one.address)}", one
     if mirror is not None:
         yield "mirror_to", Forward(mirror) if isinstance(mirror, str) else mirror
 
 
+def _by_name(listener: Listener) -> Iterator[tuple[str, Forward]]:
+    """Yield the targets by name, with TLS that asks for it: whether to trust the answer is the client's matter."""
+    if not listener.sni.targets:
+        return
+    from .naming import by_name
+    from .tls import unchecked
+
+    for name, target in (found.targets if (found := by_name(listener.sni)) else {}).items():
+        # Which of the names below one there are, only the target knows.
+        yield f"--sni {printable(name)}", target if name.startswith("*") else unchecked(target, name)
+
+
 def _tried(forward: Forward) -> Trial:
-    found = connect(forward)
+    found = connect(forward, greets=forward.tls is None)
     if not found.is_connected or forward.tls is None:
         return found
     from .tls_trial import shake_hands

@@ -148,14 +148,15 @@ class Listener:
             from .tls import warn_unchecked
 
             warn_unchecked(self.forward)
-        return self._secured(self.forward) if self.is_secure or always else self.forward
+        return self.secured(self.forward) if self.is_secure or always else self.forward
 
     def mirror(self) -> Forward | str | None:
         """Return where a copy of what clients send goes, as target() does."""
         address, is_secure = without_tls(self.server.mirror_to or "")
-        return self._secured(Forward(address)) if is_secure else self.server.mirror_to
+        return self.secured(Forward(address)) if is_secure else self.server.mirror_to
 
-    def _secured(self, forward: Forward) -> Forward:
+    def secured(self, forward: Forward) -> Forward:
+        """Return a target with the TLS that is spoken with upstreams. Raises ConfigError."""
         from .tls import secured
 
         with placed(self.values):

@@ -60,6 +60,13 @@ def secured(forward: Forward, given: Originating, keylog: str | None) -> Forward
     return made
 
 
+def unchecked(forward: Forward, name: str) -> Forward:
+    """Return a target with TLS that asks for a name, and accepts what it is shown."""
+    with _by_option("sni"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return over_tls(forward, TlsUpstream(server_name=name, verify=False))
+
+
 def warn_unchecked(forward: Forward) -> None:
     """Log that anyone between here and the target may take its place."""
     _logger.warning(

@@ -45,8 +45,8 @@ class Trial:
     text: str
 
 
-def connect(forward: Forward) -> Trial:
-    """Connect to the target, wait a moment for a greeting, and close."""
+def connect(forward: Forward, *, greets: bool = True) -> Trial:
+    """Connect to the target, wait a moment for a greeting if it may have one, and close."""
     begin = time.monotonic()
     path = unix_path(forward.address)
     try:
@@ -65,7 +65,8 @@ def connect(forward: Forward) -> Trial:
     taken = (time.monotonic() - begin) * 1000
     with found:
         name = "" if path is not None else f" to {address_text(found.getpeername()[:2])}"
-        return Trial(True, f"connected{name} in {taken:.1f} ms; {_greeting(found)}")
+        greeting = f"; {_greeting(found)}" if greets else ""
+        return Trial(True, f"connected{name} in {taken:.1f} ms{greeting}")
 
 
 def _unix(path: str, seconds: float) -> socket.socket:

@@ -157,6 +157,27 @@ def test_check_shakes_hands_with_the_target(own: Certificate, upstream: str, tmp
             assert ended.code == code, ended
 
 
+def test_check_tries_the_targets_of_names_and_of_what_is_looked_into(
+    own: Certificate, upstream: str, tmp_path: Path
+) -> None:
+    other = self_signed(tmp_path, "other.example")
+    with ProxyCommand("0", upstream, tmp_path, *options_of(own), *options_of(other)) as first:
+        secure = address_text(first.address)
+        names = ["--sni", f"other.example={secure}", "--sni", f"*.b.example={secure}", "--sni", f"plain={upstream}"]
+        ended = finish([*start(), "check", "0", upstream, "--connect", *names], tmp_path)
+        assert ended.code == 1, ended
+        lines = [line.strip() for line in ended.out.splitlines()]
+        shown = "connected, and agreed on TLSv1.3; its certificate is for other.example, 127.0.0.1, until 2"
+        assert any(line.startswith(f"--sni other.example: {shown}") for line in lines), lines
+        assert any(line.startswith("--sni *.b.example: connected to 127.0.0.1:") for line in lines), lines
+        assert any(line.startswith("--sni plain: the upstream failed in the TLS handshake") for line in lines)
+        looking = ["--intercept", "--tls-auto", "--upstream-ca", str(own.cert), "--upstream-server-name", "localhost"]
+        ended = finish(
+            [*start(), "check", "0", secure, "--connect", *looking], tmp_path, env={"XDG_DATA_HOME": str(tmp_path)}
+        )
+        assert (ended.code, "connect with TLS: connected, and agreed on TLSv1.3" in ended.out) == (0, True), ended
+
+
 def checked(*words: str, **variables: str) -> Options:
     """Read a command line as `interpose check` does."""
     options = parse(words, variables)
