@@ -91,7 +91,7 @@ impl Place {
     /// Returns what has waited for a slow callback, and what to do.
     fn waited(self) -> &'static str {
         match self {
-            Self::Lane => "the other connections of its lane waited; do slow work in a thread, or give callback_threads",
+            Self::Lane => "the other connections of its lane waited; do slow work in a thread, or raise Callbacks(threads=...)",
             Self::Loop => {
                 "its event loop stood still, with other async callbacks; await slow work, in asyncio.to_thread() if need be"
             }

@@ -1,9 +1,10 @@
 //! Captures: those that filters write, and those that are read, for `interpose inspect`.
 
 use std::{
-    mem,
+    io, mem,
     num::NonZeroUsize,
     path::PathBuf,
+    sync::{Arc, Mutex},
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -12,8 +13,9 @@ use pyo3::{
     types::{PyBytes, PyList},
 };
 
-use super::{convert, errors, filters::Filter};
+use super::{convert, errors, filters::Filter, framing::Framing};
 use crate::{
+    inspect::filters::messages::Messages,
     taps::{
         capture::{
             connections::Sides,
@@ -23,6 +25,7 @@ use crate::{
         },
         event::{ConnectionKey, Event, EventKind, Place},
         sinks::{Hexdump, HexdumpStyle, JsonLines, LineStyle, Render, Shown, Text},
+        writer::Sink,
     },
     wire::{
         capture::{reader::Reader, record::Broken},
@@ -30,6 +33,7 @@ use crate::{
     },
     words::{
         direction::{Both, Direction},
+        lock::EvenPoisoned,
         outcome::CloseReason,
         stats::Ledger,
     },
@@ -80,9 +84,22 @@ pub(super) struct CaptureReader {
     /// The bytes themselves are wanted, not only their numbers.
     with_bytes: bool,
     /// Shows events, of one connection or of all.
-    render: Option<Box<dyn Render + Sync>>,
+    shows: Option<Mutex<Box<dyn Sink>>>,
     only: Option<u64>,
-    rendered: Vec<u8>,
+    rendered: Arc<Mutex<Vec<u8>>>,
+}
+
+/// Appends the lines of events to memory.
+struct Lines {
+    render: Box<dyn Render>,
+    out: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Sink for Lines {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        self.render.render(&Shown { event, listener: 1 }, &mut self.out.lock().even_poisoned());
+        Ok(())
+    }
 }
 
 /// An event: its time in nanoseconds, its connection's number, its kind, its direction, its place in the stream, its bytes,
@@ -100,21 +117,33 @@ impl CaptureReader {
         Self { with_bytes, ..Self::default() }
     }
 
-    /// Shows events as well, in lines: `hexdump`, `text` or `json`.
-    fn show(&mut self, kind: &str, style: (bool, i64), size: (usize, Option<usize>), only: Option<u64>) {
+    /// Shows events as well, in lines: `hexdump`, `text` or `json`; with a framing whole messages.
+    fn show(
+        &mut self,
+        kind: &str,
+        style: (bool, i64),
+        size: (usize, Option<usize>),
+        only: Option<u64>,
+        framing: Option<&Framing>,
+    ) {
         let ((color, utc_offset), (width, truncate)) = (style, size);
         let line = LineStyle { color, utc_offset };
-        self.only = only;
-        self.render = Some(match kind {
+        let render: Box<dyn Render> = match kind {
             "hexdump" => Box::new(Hexdump::new(HexdumpStyle { line, width, truncate })),
             "text" => Box::new(Text::new(line, truncate)),
             _ => Box::new(JsonLines),
-        });
+        };
+        self.only = only;
+        let lines = Lines { render, out: Arc::clone(&self.rendered) };
+        self.shows = Some(Mutex::new(match framing.and_then(Framing::core) {
+            Some(framing) => Box::new(Messages::new(lines, framing)),
+            None => Box::new(lines),
+        }));
     }
 
     /// Returns the lines of the events so far, and forgets them.
     fn shown<'py>(&mut self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &mem::take(&mut self.rendered))
+        PyBytes::new(py, &mem::take(&mut *self.rendered.lock().even_poisoned()))
     }
 
     /// Takes the next bytes of the file. Returns the events that they bring, up to a fault.
@@ -130,7 +159,7 @@ impl CaptureReader {
                 Ok(Some(packet)) => self.found.packet(
                     &packet,
                     &mut watcher(py, self.with_bytes, &events, &mut failed, &mut |of, at, seen| {
-                        show(&mut self.render, self.only, &mut self.rendered, of, at, seen);
+                        show(&mut self.shows, self.only, of, at, seen);
                     }),
                 ),
                 Ok(None) => break,
@@ -148,8 +177,12 @@ impl CaptureReader {
         let events = PyList::empty(py);
         let mut failed = Ok(());
         self.found.finish(&mut watcher(py, self.with_bytes, &events, &mut failed, &mut |of, at, seen| {
-            show(&mut self.render, self.only, &mut self.rendered, of, at, seen);
+            show(&mut self.shows, self.only, of, at, seen);
         }));
+        if let Some(shows) = &mut self.shows {
+            // In memory nothing fails.
+            let _ = shows.get_mut().even_poisoned().finish();
+        }
         self.broken = mem::take(&mut self.broken).or_else(|| self.reader.finish().err());
         failed.map(|()| events)
     }
@@ -198,15 +231,8 @@ fn watcher<'a, 'py>(
 }
 
 /// Appends the lines of an event, if it is shown.
-fn show(
-    render: &mut Option<Box<dyn Render + Sync>>,
-    only: Option<u64>,
-    out: &mut Vec<u8>,
-    of: &Conversation,
-    at: u64,
-    seen: &Seen,
-) {
-    let Some(render) = render.as_mut().filter(|_| only.is_none_or(|only| only == of.number)) else { return };
+fn show(shows: &mut Option<Mutex<Box<dyn Sink>>>, only: Option<u64>, of: &Conversation, at: u64, seen: &Seen) {
+    let Some(shows) = shows.as_mut().filter(|_| only.is_none_or(|only| only == of.number)) else { return };
     let place = Place::In;
     let kind = match seen {
         Seen::Opened => EventKind::Opened { client: of.client.into(), local: of.server.into(), changes: false },
@@ -235,7 +261,8 @@ fn show(
     };
     let at = UNIX_EPOCH + Duration::from_nanos(at);
     let connection = ConnectionKey { number: of.number, server: 0 };
-    render.render(&Shown { event: &Event { connection, at, kind }, listener: 1 }, out);
+    // In memory nothing fails.
+    let _ = shows.get_mut().even_poisoned().event(&Event { connection, at, kind });
 }
 
 /// Returns the close reason of a comment, if it begins with one, and what is said behind that.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import stat
+import struct
 import subprocess
 from pathlib import Path
 
@@ -98,3 +100,41 @@ def test_bytes_are_shown_as_by_the_filters(kind: str, said: str, tmp_path: Path)
     assert "... and 4 more bytes" in ended.out
     ended = command(tmp_path, "inspect", str(SAMPLES / "cooked.pcap"), "--text", "--json")
     assert (ended.code, ended.err.count("\n")) == (2, 1)
+
+
+def captured_in_pieces(*pieces: bytes) -> bytes:
+    """Return a capture of raw IPv4 in which a client sends these pieces, a segment each, and does not end."""
+    capture = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 101)
+    sequence = 1
+    for number, piece in enumerate([b"", *pieces]):
+        flags = 0x02 if number == 0 else 0x18  # SYN, then PSH and ACK
+        segment = struct.pack(">HHIIBBHHH", 40000, 80, sequence, 1, 0x50, flags, 1024, 0, 0) + piece
+        length = 20 + len(segment)
+        header = struct.pack(">BBHHHBBH4s4s", 0x45, 0, length, 0, 0, 64, 6, 0, b"\x0a\0\0\x01", b"\x0a\0\0\x02")
+        capture += struct.pack("<IIII", number, 0, length, length) + header + segment
+        sequence += len(piece) or 1
+    return capture
+
+
+def test_whole_messages_are_shown_instead_of_packets(tmp_path: Path) -> None:
+    file = tmp_path / "lines.pcap"
+    file.write_bytes(captured_in_pieces(b"first li", b"ne\nsecond line\nrest"))
+    shown = [json.loads(line) for line in command(tmp_path, "inspect", file.name, "--json").out.splitlines()]
+    assert [one["text"] for one in shown if one["event"] == "data"] == ["first li", "ne\nsecond line\nrest"]
+    ended = command(tmp_path, "inspect", file.name, "--json", "--framing", "lines")
+    assert (ended.code, ended.err) == (0, "")
+    shown = [json.loads(line) for line in ended.out.splitlines()]
+    assert [one["text"] for one in shown if one["event"] == "data"] == ["first line\n", "second line\n", "rest"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--framing", "resp"], "--framing: it says how to show the bytes; add --hexdump, --text or --json"),
+        (["--text", "--framing", "rasp"], "--framing: there is no 'rasp'; did you mean resp?"),
+        (["--text", "--framing", "length"], "--framing: 'length' lacks its argument; write length:4"),
+    ],
+)
+def test_a_framing_that_cannot_be_is_refused(words: list[str], said: str, tmp_path: Path) -> None:
+    ended = command(tmp_path, "inspect", str(SAMPLES / "cooked.pcap"), *words)
+    assert (ended.code, ended.out, ended.err) == (2, "", f"interpose: {said}\n")

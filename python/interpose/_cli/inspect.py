@@ -64,10 +64,10 @@ def _shown(words: Sequence[str]) -> int:
     kinds = [kind for kind in ("hexdump", "text", "json") if f"--{kind}" in asked.options]
     if len(kinds) > 1:
         raise ConfigError(f"--{kinds[1]}: it is not allowed with --{kinds[0]}; give one of them")
-    size = _size(asked.options, kinds)
+    size, messages = _size(asked.options, kinds), _framing(asked.options, kinds)
     if kinds:
         color = sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        reader.show(kinds[0], (color, time.localtime().tm_gmtoff), size, only)
+        reader.show(kinds[0], (color, time.localtime().tm_gmtoff), size, only, messages)
     try:
         with _extracting(asked.options.get("--extract")) as files:
             _read(name, reader, only, files, out)
@@ -92,6 +92,20 @@ def _size(options: Mapping[str, str], kinds: Sequence[str]) -> tuple[int, int | 
         read.append(row.kind.read(flag, options[flag]) if flag in options else row.default)
     width, truncate = read
     return cast("int", width), cast("int | None", truncate)
+
+
+def _framing(options: Mapping[str, str], kinds: Sequence[str]) -> _native.Framing | None:
+    """Return the framing of the messages that are shown; None shows packets."""
+    (row,) = (row for row in rows_of("looking") if row.flag == "--framing")
+    if "--framing" not in options:
+        return None
+    word = cast("str | None", row.kind.read("--framing", options["--framing"]))
+    if not kinds:
+        raise ConfigError("--framing: it says how to show the bytes; add --hexdump, --text or --json")
+    from .._framing_pair import native_framing
+    from .looking import framing_of
+
+    return native_framing(framing_of(word))
 
 
 def _counted(reader: _native.CaptureReader, only: int | None) -> int:

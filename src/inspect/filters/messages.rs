@@ -1,6 +1,11 @@
 //! Events of chunks made events of messages, on the thread of a tap: the connections do not wait for it.
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use bytes::{Bytes, BytesMut};
 
@@ -32,6 +37,8 @@ pub struct Messages<S> {
     connections: BTreeMap<ConnectionKey, Both<Option<Cutter>>>,
     /// Bytes of all incomplete messages.
     kept: usize,
+    /// The time of the last event.
+    last: SystemTime,
 }
 
 /// A framer and the bytes before the next end of a message.
@@ -80,7 +87,8 @@ impl Cutter {
 impl<S: Sink> Messages<S> {
     /// Returns a sink that hands on the messages of `framing`. Each connection has a state of its own.
     pub fn new(sink: S, framing: Arc<dyn Framing>) -> Self {
-        Self { sink, pair: FramingPair::both(framing), connections: BTreeMap::new(), kept: 0 }
+        let pair = FramingPair::both(framing);
+        Self { sink, pair, connections: BTreeMap::new(), kept: 0, last: SystemTime::UNIX_EPOCH }
     }
 
     fn data(&mut self, event: &Event, direction: Direction, bytes: &Bytes) -> io::Result<()> {
@@ -126,6 +134,7 @@ fn shown(event: &Event, direction: Direction, offset: u64, bytes: Bytes) -> Even
 
 impl<S: Sink> Sink for Messages<S> {
     fn event(&mut self, event: &Event) -> io::Result<()> {
+        self.last = event.at;
         match &event.kind {
             EventKind::Opened { .. } => {
                 let Both { to_upstream, to_client } = self.pair.framers();
@@ -151,6 +160,9 @@ impl<S: Sink> Sink for Messages<S> {
     }
 
     fn finish(&mut self) -> io::Result<()> {
+        while let Some(connection) = self.connections.keys().next().copied() {
+            self.forget(&Event { connection, at: self.last, kind: EventKind::Missed { events: 0, bytes: 0 } })?;
+        }
         self.sink.finish()
     }
 
@@ -207,6 +219,21 @@ mod tests {
 
     fn end() -> EventKind {
         EventKind::End { direction: Direction::ToClient, place: Place::In, offset: 0 }
+    }
+
+    /// A capture ends where it was cut off, be it within a message.
+    #[test]
+    fn what_is_left_is_shown_at_the_finish() {
+        let (sender, receiver) = sync_channel(100);
+        let mut messages = Messages::new(Shows(sender), Arc::new(Lines));
+        let name = || SocketName::Unix(String::new());
+        for kind in [EventKind::Opened { client: name(), local: name(), changes: false }, data(b"whole\nhalf")] {
+            messages.event(&Event::now(ConnectionKey::of(1), kind)).expect("it is shown");
+        }
+        messages.finish().expect("it is shown");
+        assert!(messages.connections.is_empty());
+        drop(messages);
+        assert_eq!(receiver.iter().collect::<Vec<_>>(), ["open", "0 whole\\n", "6 half"]);
     }
 
     #[test]
