@@ -6,9 +6,9 @@ from typing import Any, Final, TypeAlias, final, type_check_only
 __all__ = ["Bridge", "ByName", "Callbacks", "CaptureReader", "Config", "Connection", "Expression", "Fault", "Filter"]
 __all__ += ["Forward", "Framing", "Gate", "Intercept", "Lane", "OtherFramer", "Outgoing", "Reading", "Server", "Tls"]
 __all__ += ["TlsUpstream", "Transcript", "Worker", "answer_questions", "capture", "flush_logs", "forget_after_fork"]
-__all__ += ["grep", "log_held_up", "logs_flushed", "next_logs", "on_lane", "parse_address", "prepare"]
-__all__ += ["queue_record", "replace", "replace_regex", "set_faults", "set_filters", "set_framing", "shutdown"]
-__all__ += ["start_logging", "stuck_callbacks", "tls_of", "version"]
+__all__ += ["grep", "log_held_up", "logs_flushed", "missed_secrets", "next_logs", "on_lane", "parse_address", "prepare"]
+__all__ += ["queue_record", "replace", "replace_regex", "set_faults", "set_filters", "set_framing", "settle_secrets"]
+__all__ += ["shutdown", "start_logging", "stuck_callbacks", "tls_of", "version"]
 
 version: str
 
@@ -76,6 +76,7 @@ class Intercept:
     path: Final[str]
     pem: Final[str]
     expires: Final[int]
+    def pair(self, names: list[str], begins: int | None, ends: int | None) -> tuple[str, str]: ...
 
 @final
 class ByName:

@@ -43,6 +43,12 @@ impl Intercept {
         self.0.authority().pem()
     }
 
+    /// Returns a new certificate of the authority for `names`, with the authority's, and its key, in PEM.
+    #[pyo3(signature = (names, begins, ends))]
+    fn pair(&self, py: Python<'_>, names: Vec<String>, begins: Option<i64>, ends: Option<i64>) -> PyResult<(String, String)> {
+        py.detach(|| self.0.pair(names, (begins, ends))).map_err(|error| errors::raise(py, &error))
+    }
+
     /// Returns the time at which the authority's certificate expires, in seconds since 1970.
     #[getter]
     fn expires(&self) -> u64 {

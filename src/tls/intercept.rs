@@ -69,6 +69,12 @@ impl Intercept {
         self.mint.authority()
     }
 
+    /// Makes a certificate for `names`, for servers and clients, and returns it with the authority's, and its key, in PEM. Its
+    /// times are in seconds since 1970; the default is from yesterday on, for 90 days.
+    pub fn pair(&self, names: Vec<String>, times: (Option<i64>, Option<i64>)) -> Result<(String, String), Error> {
+        self.mint.pair(names, times)
+    }
+
     /// Returns the session of a client that is to take us for its upstream, which has `name` unless the client asks for
     /// another.
     pub(crate) fn session(&self, asked: &Asked, name: Option<&str>, shown: &Shown) -> Result<Session, Failure> {

@@ -18,11 +18,15 @@ use rustls::{
 
 use super::{
     authority::{Authority, CLOCKS_DIFFER_BY, serial_number},
+    description::pem,
     provider,
 };
 use crate::{
     wire::certificate::{Certificate, KeyKind},
-    words::lock::EvenPoisoned,
+    words::{
+        error::{Error, ErrorKind, printable},
+        lock::EvenPoisoned,
+    },
 };
 
 /// Maximum number of certificates that are kept.
@@ -74,7 +78,33 @@ impl Mint {
         Ok(made)
     }
 
+    /// Makes a certificate for `names`, for servers and clients, and returns it with the authority's, and its key, in PEM.
+    /// Its times are in seconds since 1970; the default is from yesterday on, for 90 days.
+    pub(crate) fn pair(&self, names: Vec<String>, times: (Option<i64>, Option<i64>)) -> Result<(String, String), Error> {
+        if let Some(wrong) = names.iter().find(|name| alternative(name).is_none()) {
+            let advice = "it is no name that a certificate can be for; give a host name or an IP address";
+            return Err(Error::new(ErrorKind::Config, format!("names: {}: {advice}", printable(wrong))));
+        }
+        let now = SystemTime::now();
+        let begins = times.0.map_or(now - CLOCKS_DIFFER_BY, time);
+        let ends = times.1.map_or(now + VALID_FOR, time);
+        if ends < begins {
+            return Err(Error::new(ErrorKind::Config, "ends: it is before begins; give a later time".to_owned()));
+        }
+        let wish = Wish { names, validity: Some((begins, ends)), key: KeyKind::P256 };
+        let failed = |why: String| Error::new(ErrorKind::Tls, format!("names: no certificate can be made: {why}; report this"));
+        let both = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let (chain, key) = self.make(&wish, both).map_err(failed)?;
+        Ok((chain.iter().map(|certificate| pem(certificate)).collect(), key.serialize_pem()))
+    }
+
     fn issue(&self, wish: &Wish) -> Result<CertifiedKey, String> {
+        let (chain, key) = self.make(wish, vec![ExtendedKeyUsagePurpose::ServerAuth])?;
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        CertifiedKey::from_der(chain, key, &provider()).map_err(|error| error.to_string())
+    }
+
+    fn make(&self, wish: &Wish, usages: Vec<ExtendedKeyUsagePurpose>) -> Result<(Vec<CertificateDer<'static>>, KeyPair), String> {
         let said = |error: rcgen::Error| error.to_string();
         let key = KeyPair::generate_for(match wish.key {
             // Making a key of RSA takes a second, and ring has no way to.
@@ -83,10 +113,8 @@ impl Mint {
             KeyKind::Ed25519 => &PKCS_ED25519,
         });
         let key = key.map_err(said)?;
-        let made = wish.params().and_then(|params| params.signed_by(&key, &self.authority.issuer)).map_err(said)?;
-        let chain = vec![made.der().clone(), CertificateDer::from(self.authority.der().to_vec())];
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        CertifiedKey::from_der(chain, key, &provider()).map_err(|error| error.to_string())
+        let made = wish.params(usages).and_then(|params| params.signed_by(&key, &self.authority.issuer)).map_err(said)?;
+        Ok((vec![made.der().clone(), CertificateDer::from(self.authority.der().to_vec())], key))
     }
 }
 
@@ -118,7 +146,7 @@ impl Wish {
         Self { names, validity, key: original.map_or(KeyKind::P256, |original| original.key) }
     }
 
-    fn params(&self) -> Result<CertificateParams, rcgen::Error> {
+    fn params(&self, usages: Vec<ExtendedKeyUsagePurpose>) -> Result<CertificateParams, rcgen::Error> {
         let mut params = CertificateParams::default();
         let mut subject = DistinguishedName::new();
         // A common name has 64 characters at most (RFC 5280, appendix A.1); clients read the other names.
@@ -131,7 +159,7 @@ impl Wish {
         let (not_before, not_after) = self.validity.unwrap_or((now - CLOCKS_DIFFER_BY, now + VALID_FOR));
         (params.not_before, params.not_after) = (not_before.into(), not_after.into());
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages = usages;
         params.use_authority_key_identifier_extension = true;
         params.serial_number = Some(serial_number()?);
         Ok(params)

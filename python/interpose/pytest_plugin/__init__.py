@@ -1,6 +1,7 @@
-"""The plugin for pytest: the fixtures `tcp_proxy` and `tcp_replay`. It is there wherever the package is installed.
+"""The plugin for pytest: the fixtures `tcp_proxy`, `tcp_replay` and `tcp_certificates`.
 
-Only pytest loads this module, and it imports nothing of the package before a test asks for a proxy.
+It is there wherever the package is installed. Only pytest loads this module, and it imports nothing of the
+package before a test asks for a proxy.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from ..replay import ReplayFactory
-    from ..testing import ProxyFactory
+    from ..testing import Certificates, ProxyFactory
     from ._desk import Desk
 
 _DESK: pytest.StashKey[Desk] = pytest.StashKey()
@@ -111,6 +112,18 @@ def tcp_replay(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     """
     with _desk_of(request, tmp_path_factory).replays() as factory:
         yield factory
+
+
+@pytest.fixture(scope="session")
+def tcp_certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Make certificates for the tests of this session, of an issuer that is made for them.
+
+    `cert, key = tcp_certificates.pair("db.example")` are files for `Tls(cert, key)`, and `tcp_certificates.ca` is the
+    one that clients trust. `ends=` with a time that is past makes one that has expired.
+    """
+    from ..testing import Certificates
+
+    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 def _desk_of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Desk:

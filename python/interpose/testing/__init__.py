@@ -21,6 +21,7 @@ and for anything else.
 """
 
 from .._addresses import Address
+from ._certificates import Certificates
 from ._events import Event
 from ._expect import Expect
 from ._factory import ProxyFactory
@@ -30,4 +31,15 @@ from ._transcript import Transcript
 from ._undo import Undo
 from ._waits import AsyncWaits
 
-__all__ = ["Address", "AsyncWaits", "Event", "Expect", "Proxy", "ProxyFactory", "Seen", "Transcript", "Undo"]
+__all__ = [
+    "Address",
+    "AsyncWaits",
+    "Certificates",
+    "Event",
+    "Expect",
+    "Proxy",
+    "ProxyFactory",
+    "Seen",
+    "Transcript",
+    "Undo",
+]

@@ -5,11 +5,22 @@ from __future__ import annotations
 import ssl
 import warnings
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from interpose import Forward, Intercept, Tls, TlsCertificateError, TlsUpstream, faults
-from interpose.testing import Proxy
+from interpose import (
+    ArgumentTypeError,
+    ConfigError,
+    Forward,
+    Intercept,
+    Tls,
+    TlsCertificateError,
+    TlsFileError,
+    TlsUpstream,
+    faults,
+)
+from interpose.testing import Certificates, Proxy
 from support.certificates import Authority, Certificate, self_signed, serving, trusting
 from support.peers import Address, Echo, connect, ending, read_exactly
 from support.peers import echo as said
@@ -144,6 +155,48 @@ def test_a_certificate_that_has_expired(make: Make, tmp_path: Path) -> None:
         context = ssl.create_default_context(cadata=looking.certificate)
         with pytest.raises(ssl.SSLCertVerificationError, match="expired"), over_tls(showing.address, context):
             pass
+
+
+def test_certificates_are_made_for_names_and_times(
+    make: Make, echo: Echo, tcp_certificates: Certificates, tmp_path: Path
+) -> None:
+    def shown_by(pair: tuple[Path, Path], name: str, own: tuple[Path, Path] | None = None) -> ssl.SSLSocket:
+        proxy = make(echo.address, tls=Tls(*pair, client_ca=None if own is None else tcp_certificates.ca))
+        context = ssl.create_default_context(cafile=tcp_certificates.ca)
+        # As Python 3.13 and later check by themselves.
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        if own is not None:
+            context.load_cert_chain(*own)
+        return over_tls(proxy.address, context, name)
+
+    for name in ("localhost", "127.0.0.1", "::1"):
+        with shown_by(tcp_certificates.pair(), name) as client:
+            assert said(client, b"hello") == b"hello"
+    wild = tcp_certificates.pair("*.b.example", "10.1.2.3")
+    with shown_by(wild, "a.b.example", own=tcp_certificates.pair("client")) as client:
+        assert said(client, b"hello") == b"hello"
+    now = datetime.now(UTC)
+    hour = timedelta(hours=1)
+    for times, words in (({"ends": now - hour}, "expired"), ({"begins": now + hour}, "not yet valid")):
+        with pytest.raises(ssl.SSLCertVerificationError, match=words):
+            shown_by(tcp_certificates.pair(**times), "localhost")
+    cert, key = wild
+    assert (cert.parent, key.stat().st_mode & 0o777) == (tcp_certificates.ca.parent, 0o600)
+    assert "PRIVATE" not in tcp_certificates.ca.read_text() + cert.read_text()
+
+
+def test_what_is_no_name_or_no_time_is_refused(tmp_path: Path) -> None:
+    made = Certificates(tmp_path)
+    now = datetime.now(UTC)
+    with pytest.raises(ConfigError, match=r"names: a/b: it is no name .*; give a host name"):
+        made.pair("a/b")
+    with pytest.raises(ArgumentTypeError, match="names: it is int"):
+        made.pair(3)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="ends: it is before begins; give a later time"):
+        made.pair(begins=now, ends=now - timedelta(seconds=2))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TlsFileError, match="not a directory"):
+        Certificates(tmp_path / "file")
 
 
 TESTS = """
