@@ -72,7 +72,7 @@ WRONG: dict[str, tuple[str, int, str, str]] = {
         f"timeouts = 5\n{LISTENER}",
         1,
         "timeouts",
-        "it is a table; write timeouts.unacknowledged = ...",
+        "it is a table; write timeouts.half_close = ...",
     ),
     "an address": ('[[listener]]\nlisten = "9090"\nforward_to = "db"\n', 3, '"db"', "forward_to: address"),
     "its own address": ('[[listener]]\nlisten = "9090"\nforward_to = "a:0"\n', 3, '"a:0"', "forward_to: "),
@@ -113,6 +113,8 @@ UNUSABLE: dict[str, str] = {
     'capture.file = "/no/such/x.pcapng"': "capture.file /no/such/x.pcapng: ",
     'capture.snaplen = "1KiB"': "capture.snaplen: it is about a capture, and there is none; add capture.file FILE",
     'capture = { file = "/no/such/a", rotate_keep = 2 }': "add capture.rotate_size or capture.rotate_seconds",
+    'scripts.script = "spi.py"': "scripts.script spi.py: there is no such file; give one, or a ready one by its name",
+    'scripts.script = "/"': "scripts.script /: it cannot be read (is a directory); give the file itself",
     'faults.fault = "latncy 1s"': "faults.fault: there is no latncy; did you mean latency?",
 }
 

@@ -17,7 +17,6 @@ from .combinations import check as check_combinations
 from .console import FAILED, OK, complain, say
 from .given import Values
 from .parsing import Listener, Options, parse
-from .scripting.server import check as check_scripts
 from .trial import Trial, connect
 from .vacancy import instance_of, occupied
 
@@ -38,7 +37,7 @@ def run(words: Sequence[str]) -> int:
         for line in _explained(options):
             say(line)
     for listener in options.listeners:
-        check_scripts(listener.scripts)
+        listener.check_scripts()
         listener.misbehaving()
         listener.check_filters()
         listener.check_tls()

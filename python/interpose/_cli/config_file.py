@@ -113,7 +113,8 @@ def _values_of(text: FileText, table: Mapping[str, Any], path: Keys, rank: int) 
             values[alone[key]] = _given(text, alone[key], value, (*path, key), rank)
         elif key in groups and not (key == "command" and rank == LISTENER):
             if not isinstance(value, dict):
-                text.refuse((*path, key), f"{key}: it is a table; write {key}.{groups[key].rows[-1].name} = ...")
+                first = next(row for row in groups[key].rows if row.in_file)
+                text.refuse((*path, key), f"{key}: it is a table; write {key}.{first.name} = ...")
             rows = {row.name: row for row in groups[key].rows if row.in_file}
             for name, inner in cast("dict[str, Any]", value).items():
                 if name not in rows:

@@ -81,8 +81,6 @@ def placed(values: Values) -> Generator[None]:
     try:
         yield
     except ConfigError as error:
-        if type(error) is not ConfigError:
-            raise
         flags = {row.flag: row for row in rows_of() if row.flag}
         found = re.match(r"(--[a-z-]+)[ :]", f"{error}")
         given = values.get(flags[found[1]]) if found and found[1] in flags else None

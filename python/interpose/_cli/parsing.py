@@ -36,6 +36,7 @@ from .._settings_and_help import Setting, rows_of
 from . import combinations
 from .given import Given, Values, groups_of, of_options, of_variables, placed, settled
 from .scripting.server import bind
+from .scripting.server import check as checked
 from .service_manager import listen_address
 from .slips import check
 
@@ -110,21 +111,22 @@ class Listener:
         return f"LISTEN comes first: did you mean interpose {target[1]} {printable(self.address)}?"
 
     def _bind(self) -> TheServer:
-        return bind(
-            self.scripts,
-            self.address,
-            forward_to=self.target(),
-            mirror_to=self.mirror(),
-            timeouts=self.timeouts,
-            limits=self.limits,
-            listen=self.listen,
-            relay=self._relay(),
-            callbacks=self.callbacks,
-            filters=self.filters(),
-            framing=self._framing(),
-            **self._tls(),
-            **self.misbehaving(),
-        )
+        with placed(self.values):
+            return bind(
+                self.scripts,
+                self.address,
+                forward_to=self.target(),
+                mirror_to=self.mirror(),
+                timeouts=self.timeouts,
+                limits=self.limits,
+                listen=self.listen,
+                relay=self._relay(),
+                callbacks=self.callbacks,
+                filters=self.filters(),
+                framing=self._framing(),
+                **self._tls(),
+                **self.misbehaving(),
+            )
 
     def _tls(self) -> dict[str, Any]:
         """Return the TLS with clients, made of its files; or raise ConfigError."""
@@ -199,6 +201,11 @@ class Listener:
 
                 made += filters_of(self.looking)
         return made
+
+    def check_scripts(self) -> None:
+        """Raise ConfigError where scripts are missing or no Python, and run nothing of them."""
+        with placed(self.values):
+            checked(self.scripts)
 
     def check_filters(self) -> None:
         """Raise ConfigError where filters() would, and open no file."""

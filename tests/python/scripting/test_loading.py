@@ -176,17 +176,17 @@ def test_files_that_are_no_scripts(folder: Folder, monkeypatch: pytest.MonkeyPat
     (folder.path / "latin.py").write_bytes(b"x = 1\ny = 'caf\xe9'\n")
     (folder.path / "large.py").write_bytes(b"#" * (4 * 1024 * 1024 + 1))
     wrong = {
-        "spi.py": "script spi.py: there is no such file; did you mean spy.py?",
-        "cuont": "script cuont: there is no such file; did you mean count?",
-        "q": "script q: there is no such file; give one, or a ready one by its name: see interpose scripts",
-        ".": "script .: it cannot be read (is a directory); give the file itself",
-        "large.py": "script large.py: it has more than 4 MiB; give a file of Python",
-        "bytes.py": "script bytes.py: it is a binary file; give a text file of Python",
+        "spi.py": "--script spi.py: there is no such file; did you mean spy.py?",
+        "cuont": "--script cuont: there is no such file; did you mean count?",
+        "q": "--script q: there is no such file; give one, or a ready one by its name: see interpose scripts",
+        ".": "--script .: it cannot be read (is a directory); give the file itself",
+        "large.py": "--script large.py: it has more than 4 MiB; give a file of Python",
+        "bytes.py": "--script bytes.py: it is a binary file; give a text file of Python",
         "latin.py": "latin.py:2: byte 0xe9 is no UTF-8; save it as UTF-8",
     }
     if sys.platform != "win32" and os.geteuid() != 0:
         Path("spy.py").chmod(0)
-        wrong["spy.py"] = "script spy.py: it cannot be read (permission denied); give a file that can be read"
+        wrong["spy.py"] = "--script spy.py: it cannot be read (permission denied); give a file that can be read"
     for text, why in wrong.items():
         with pytest.raises(ConfigError) as refused:
             of_text(text).compiled()

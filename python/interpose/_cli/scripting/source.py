@@ -74,7 +74,7 @@ class Source:
     def _refuse_binary(self, text: bytes) -> None:
         """Raise ScriptError for what is no text, of which the compiler would say something else."""
         if b"\0" in text:
-            raise ScriptError(printable(f"script {self.name}: it is a binary file; give a text file of Python"))
+            raise ScriptError(printable(f"--script {self.name}: it is a binary file; give a text file of Python"))
         # A first line may say another encoding (PEP 263).
         if any(b"coding" in line for line in text.split(b"\n", 2)[:2]):
             return
@@ -93,9 +93,9 @@ class Source:
         except OSError as error:
             why = (error.strerror or type(error).__name__).lower()
             advice = "give the file itself" if path.is_dir() else "give a file that can be read"
-            raise ScriptError(printable(f"script {self.name}: it cannot be read ({why}); {advice}")) from error
+            raise ScriptError(printable(f"--script {self.name}: it cannot be read ({why}); {advice}")) from error
         if len(text) > _MOST_BYTES:
-            raise ScriptError(printable(f"script {self.name}: it has more than 4 MiB; give a file of Python"))
+            raise ScriptError(printable(f"--script {self.name}: it has more than 4 MiB; give a file of Python"))
         return text
 
 
@@ -114,7 +114,7 @@ def of_code(code: str) -> Source:
 
 
 def of_text(text: str) -> Source:
-    """Return the script that `--script` names: a file, else a ready one by its name. Raises ScriptError."""
+    """Return the script that `--script` names: a file, else a ready one by its name. Raises ScriptError for neither."""
     path = Path(text)
     ready = ready_names()
     name = text.replace("-", "_")
@@ -122,10 +122,10 @@ def of_text(text: str) -> Source:
     if is_name and name in ready and not path.is_file():
         return Source(name, READY / f"{name}.py")
     if not text or "\0" in text:
-        raise ScriptError("script: its name is empty; give a file, or a ready one: see interpose scripts")
+        raise ScriptError("--script: its name is empty; give a file, or a ready one: see interpose scripts")
     if path.exists():
         return Source(text, path.absolute())
-    raise ScriptError(printable(f"script {text}: there is no such file; {_advice(path, ready, is_name=is_name)}"))
+    raise ScriptError(printable(f"--script {text}: there is no such file; {_advice(path, ready, is_name=is_name)}"))
 
 
 def ready_names() -> list[str]:
