@@ -9,7 +9,10 @@ use bytes::{Buf, BufMut, Bytes};
 use rustls::Connection;
 
 use super::{Truncation, description::Description, failure::Failure, mirrored::Shown};
-use crate::{wire::certificate::Certificate, words::direction::Side};
+use crate::{
+    wire::{certificate::Certificate, hello},
+    words::direction::Side,
+};
 
 /// Maximum bytes of one record. One is encrypted at a time, so a stalled session holds no more.
 const RECORD: usize = 16 * 1024;
@@ -29,7 +32,9 @@ enum Incoming {
 
 /// The TLS of one side of a connection.
 pub(crate) struct Session {
-    connection: Connection,
+    /// Boxed, because a session is moved on its way into a stream, and each place that it passes has memory for it until the
+    /// handshake is over: four times as much as the session itself.
+    connection: Box<Connection>,
     /// The side whose peer speaks TLS with us.
     side: Side,
     truncation: Truncation,
@@ -44,6 +49,8 @@ pub(crate) struct Session {
     decrypted: usize,
     first: [u8; FIRST],
     first_bytes: usize,
+    /// The bytes of a client's hello so far; `None` once it has its answer.
+    of_hello: Option<usize>,
     server_name: Option<String>,
 }
 
@@ -56,7 +63,7 @@ impl fmt::Debug for Session {
 impl Session {
     pub(crate) fn new(connection: impl Into<Connection>, side: Side, truncation: Truncation) -> Self {
         Self {
-            connection: connection.into(),
+            connection: Box::new(connection.into()),
             side,
             truncation,
             incoming: Incoming::Open,
@@ -66,6 +73,7 @@ impl Session {
             decrypted: 0,
             first: [0; FIRST],
             first_bytes: 0,
+            of_hello: (side == Side::Client).then_some(0),
             server_name: None,
         }
     }
@@ -94,7 +102,15 @@ impl Session {
     pub(crate) fn receive(&mut self, mut wire: impl Read) -> io::Result<()> {
         let mut early = (&mut self.early).reader();
         let wire: &mut dyn Read = if early.get_ref().is_empty() { &mut wire } else { &mut early };
-        let bytes = self.connection.read_tls(&mut Recorded { wire, first: &mut self.first, bytes: &mut self.first_bytes })?;
+        let read = self.connection.read_tls(&mut Recorded { wire, first: &mut self.first, bytes: &mut self.first_bytes });
+        let bytes = match read {
+            // The one error that is not the wire's: there is no more room for a message that has not ended.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.incoming = Incoming::Failed(Failure::Broken("sent a TLS handshake message longer than 64 KiB".to_owned()));
+                return Ok(());
+            }
+            read => read?,
+        };
         if bytes == 0 {
             self.incoming = Incoming::EndOfWire;
         }
@@ -105,7 +121,20 @@ impl Session {
             }
             Err(error) => self.incoming = Incoming::Failed(Failure::of_session(&error, self.side)),
         }
+        self.bound_hello(bytes);
         Ok(())
+    }
+
+    /// Fails a client whose hello does not end: anyone who can connect may send one, and it is held until it is whole.
+    fn bound_hello(&mut self, bytes: usize) {
+        let Some(so_far) = self.of_hello.filter(|_| !self.wants_write() && !self.has_failed()) else {
+            self.of_hello = None;
+            return;
+        };
+        self.of_hello = Some(so_far + bytes);
+        if so_far + bytes > hello::MOST {
+            self.incoming = Incoming::Failed(Failure::Broken(format!("sent a TLS hello longer than {} KiB", hello::MOST / 1024)));
+        }
     }
 
     /// Moves decrypted bytes to `buf`, `room` of them at most, and returns their number. 0 is the end in order, `None` means
@@ -216,7 +245,7 @@ impl Session {
 
     /// Returns the properties of the established session.
     pub(crate) fn description(&self) -> Description {
-        match &self.connection {
+        match &*self.connection {
             Connection::Client(client) => Description::of(client, self.server_name.clone()),
             Connection::Server(server) => Description::of(server, server.server_name().map(str::to_owned)),
         }

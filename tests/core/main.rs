@@ -11,6 +11,7 @@ mod addresses;
 mod binding;
 mod captures;
 mod capturing;
+mod certificates;
 mod coalescing;
 mod connect;
 mod drain;

@@ -104,7 +104,8 @@ impl Tls {
         if let Err(error) = &shaken
             && Failure::of(error).is_some()
         {
-            let _ = deadline::within(LINGER, self.let_go()).await;
+            // Boxed, so that a handshake that goes well has no memory for it.
+            let _ = deadline::within(LINGER, Box::pin(self.let_go())).await;
         }
         shaken
     }

@@ -9,6 +9,7 @@ The two ends of a connection:
 * `dialogues`: dialogues in the protocols that framings know, message by message, and two ends that hold them.
 * `connection_pairs`: one proxied connection with both its ends at hand, sides swapped or not.
 * `background_traffic`: clients that echo without end while a test stops, forks or leaves.
+* `stalled`: TLS handshakes that never end.
 * `scale`: many connections, connects or bytes through a proxy; sizes are the caller's.
 * `heavy_load`: thousands of clients and gigabytes, from `load_process`, a program.
 

@@ -26,6 +26,8 @@ from interpose import (
     Side,
     TheServer,
     Timeouts,
+    Tls,
+    TlsUpstream,
     framing,
 )
 
@@ -73,7 +75,13 @@ LOOKING = {"def": look, "async def": look_later}
 def build(spec: Plan) -> TheServer:
     """A bound server."""
     host, port = spec["forward"]
-    forward = Forward(host, port, connect_timeout=spec.get("connect_timeout", 10.0), source=spec.get("source"))
+    forward = Forward(
+        host,
+        port,
+        connect_timeout=spec.get("connect_timeout", 10.0),
+        source=spec.get("source"),
+        tls=TlsUpstream(**spec["tls_upstream"]) if "tls_upstream" in spec else None,
+    )
     listen_host, listen_port = spec.get("listen", ["127.0.0.1", 0])
     return TheServer(
         listen_host,
@@ -85,6 +93,7 @@ def build(spec: Plan) -> TheServer:
         relay=Relay(splice=spec.get("splice", True), coalesce=spec.get("coalesce", True)),
         callbacks=Callbacks(inspect_limit=spec.get("inspect_limit")),
         framing=framing.lines() if spec.get("lines") else None,
+        tls=Tls(**spec["tls"]) if "tls" in spec else None,
         on_preread=decide if spec.get("preread") else None,
         on_client_recv=LOOKING.get(spec.get("on_client_recv", "")),
     )
