@@ -23,7 +23,7 @@ from interpose import (
 )
 from interpose._addresses import address_text
 from support.certificates import Authority, Certificate, self_signed, serving, trusting
-from support.peers import Address, Echo, connect, ending, listener
+from support.peers import Address, Echo, connect, fate, listener
 from support.peers import echo as said
 from support.tls_peers import Ends, answer, over_tls, tls_upstream
 
@@ -43,8 +43,7 @@ def end_with(serve: Serve, upstream: Address, tls: TlsUpstream) -> tuple[TlsErro
     server = serve(Forward("localhost", upstream[1], tls=tls), on_close=ends.on_close)
     found: list[tuple[TlsError, str]] = []
     for _ in range(2):
-        with connect(server.address) as client:
-            assert ending(client) == ("reset", b"")
+        assert fate(lambda: connect(server.address)) == ("reset", b"")
         end = ends.next()
         assert end.reason is CloseReason.UPSTREAM_TLS_FAILED
         assert end.tls_error is not None

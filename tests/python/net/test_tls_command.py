@@ -170,7 +170,7 @@ def test_check_tries_the_targets_of_names_and_of_what_is_looked_into(
         shown = "connected, and agreed on TLSv1.3; its certificate is for other.example, 127.0.0.1, until 2"
         assert any(line.startswith(f"--sni other.example: {shown}") for line in lines), lines
         assert any(line.startswith("--sni *.b.example: connected to 127.0.0.1:") for line in lines), lines
-        assert any(line.startswith("--sni plain: the upstream failed in the TLS handshake") for line in lines)
+        assert any(line.startswith("--sni plain: the upstream sends back our own hello") for line in lines)
         looking = ["--intercept", "--tls-auto", "--upstream-ca", str(own.cert), "--upstream-server-name", "localhost"]
         ended = finish(
             [*start(), "check", "0", secure, "--connect", *looking], tmp_path, env={"XDG_DATA_HOME": str(tmp_path)}
