@@ -116,8 +116,10 @@ def _check_tls(one: Chosen) -> None:
     """Raise ConfigError for settings of TLS that say nothing, or contradict each other."""
     given = [row for row, value in one.values.items() if value.rank in (LISTENER, OPTION)]
     keylog = _row("tls", "keylog")
-    if keylog in one.values and one.values[keylog].rank == VARIABLE:
-        _refuse(one.values, keylog, "secrets are not written for a variable alone; give --keylog FILE, or unset it")
+    for row in (keylog, _row("capture", "keys")):
+        if row in one.values and one.values[row].rank == VARIABLE:
+            why = f"secrets are not written for a variable alone; give {row.flag} FILE, or unset it"
+            _refuse(one.values, row, why)
     has_upstream = one.is_secure or one.tls.intercept or (one.server.mirror_to or "").startswith("tls://")
     for row in given:
         if row is keylog and not (one.tls.cert or has_upstream):

@@ -230,6 +230,8 @@ def test_a_variable_alone_writes_no_secrets() -> None:
         ConfigError, match="INTERPOSE_KEYLOG: secrets are not written for a variable alone; give --keylog"
     ):
         checked("9090", "tls://a:1", INTERPOSE_KEYLOG="keys", INTERPOSE_UPSTREAM_INSECURE="yes")
+    with pytest.raises(ConfigError, match=r"INTERPOSE_CAPTURE_KEYS: secrets are not .*; give --capture-keys FILE"):
+        checked("9090", "a:1", "--capture", "a.pcapng", INTERPOSE_CAPTURE_KEYS="keys")
 
 
 def test_tls_stands_before_a_fallback_and_a_copy_too(own: Certificate) -> None:
