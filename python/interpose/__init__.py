@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         SendBufferFullError,
         SendTimeoutError,
         ServerStoppedError,
+        StartTlsError,
         WaitTimeoutError,
     )
     from ._faulty import faulty
@@ -105,6 +106,7 @@ __all__ = [
     "SendTimeoutError",
     "ServerStoppedError",
     "Side",
+    "StartTlsError",
     "Stats",
     "TheServer",
     "Timeouts",

@@ -15,6 +15,7 @@ from ._filter_list import filters_or_none, native_filters
 from ._framing_pair import Framings, framing_of, native_framing
 from ._names import ConnectionNames
 from ._side import SideMethods
+from ._start_tls import ClientTls, UpstreamTls, begin
 from ._stats import CloseReason, ConnectionPhase, Ledger
 from ._tls import TlsInfo, info_of
 from .framing import Framing
@@ -240,6 +241,27 @@ class Connection(ConnectionNames):
         """
         self._native.pass_through(True)
         self._native.pass_through(False)
+
+    def start_tls(self, *, client: ClientTls = None, upstream: UpstreamTls = None, early: bytes = b"") -> None:
+        """Begin TLS amid the connection (STARTTLS): with one side or with both, behind what is written to each.
+
+        For callbacks that see what is received; what the callback answers, and what was sent before, goes out in plain
+        first. So a callback that passes the server's "220 go ahead" on begins TLS behind that. It returns at once; no
+        side is read until the handshakes are done, the upstream's first, and from then on callbacks see what is said
+        under TLS. What was read and is not yet a message that a callback has seen belongs to the session of the side
+        that has sent it, never to the plaintext under it.
+
+        * `client`: a Tls, an Intercept, which reads the client's hello first and asks the upstream as that does, or
+          True for the `tls` of the server.
+        * `upstream`: a TlsUpstream, or True for that of the Intercept, if there is one, else `TlsUpstream()`.
+        * `early`: without a framing, the bytes behind the client's request that the callback was called with, and does
+          not answer: the beginning of its hello.
+
+        A handshake that fails resets both, `client_tls_failed` or `upstream_tls_failed`. Raises StartTlsError for a
+        side that speaks TLS already, without an upstream, and outside of callbacks, ConnectionClosedError for a side
+        that takes nothing more, ConfigError, ArgumentTypeError and ForkError.
+        """
+        begin(self._native, self._framings.tls, client, upstream, early)
 
     def _set_framing(self, is_client: bool, value: Framing | None) -> None:
         """Frame what one side sends by `value` from the next byte on."""

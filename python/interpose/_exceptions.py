@@ -186,6 +186,17 @@ class ConnectionClosedError(InterposeError, ConnectionError):
     __module__ = "interpose"
 
 
+class StartTlsError(InterposeError, RuntimeError):
+    """TLS cannot begin here: the side speaks it already, or nobody is called with what it says.
+
+    >>> from interpose import StartTlsError
+    >>> issubclass(StartTlsError, RuntimeError)
+    True
+    """
+
+    __module__ = "interpose"
+
+
 class SendBufferFullError(InterposeError, BlockingIOError):
     """A callback sent to a peer that does not read, and as much waits for it as may. Nothing of the call was taken.
 

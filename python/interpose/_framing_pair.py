@@ -22,13 +22,16 @@ _FUNCTIONS = {name: getattr(framing, name) for name in framing.__all__ if name !
 
 @dataclass(frozen=True, slots=True)
 class Framings:
-    """The framing of each direction of a connection, and the limits of its messages."""
+    """The framing of each direction of a connection, the limits of its messages, and the TLS of its server."""
 
     of_client: Framing | None = None
     of_upstream: Framing | None = None
     max_message: int = 16 * 1024 * 1024
     unframes: bool = False
     """True if an error ends the framing of its direction, and not the connection."""
+
+    tls: object = None
+    """The `tls` of the server: what start_tls() takes for True."""
 
     def of(self, is_client: bool) -> Framing | None:
         """Return the framing of what one side sends."""
@@ -39,7 +42,7 @@ class Framings:
         return native_framing(self.of_client), native_framing(self.of_upstream)
 
 
-def framings_of(value: object, relay: Relay, *, inherited: object = None) -> Framings:
+def framings_of(value: object, relay: Relay, *, inherited: object = None, tls: object = None) -> Framings:
     """Return what a server's `framing` and `relay` say, or raise ArgumentTypeError or ConfigError.
 
     A pair of None is for a class that has a framing to take away, `inherited`; elsewhere it is a slip.
@@ -49,7 +52,7 @@ def framings_of(value: object, relay: Relay, *, inherited: object = None) -> Fra
         raise ConfigError(
             "framing: it frames neither side; leave it out for chunks, or write (framing.lines(), None) for one side"
         )
-    return Framings(*pair, relay.max_message, relay.framing_errors == "chunk")
+    return Framings(*pair, relay.max_message, relay.framing_errors == "chunk", tls)
 
 
 def _pair_of(value: object) -> tuple[Framing | None, Framing | None]:

@@ -15,6 +15,7 @@ from ._tls import FilePath, TlsUpstream, common_settings
 
 _ARGUMENTS = table(
     {
+        "starttls": "starttlsupgrade opportunistic explicit",
         "upstream": "upstreamtls server target originate",
         "folder": "cafolder confdir datadir directory path ca",
         "truncation": "",
@@ -33,6 +34,9 @@ class Intercept:
     filters and faults work on what is said inside. Clients have to trust the authority: `interpose ca trust` says how.
 
     * `upstream`: the TLS with targets that set none themselves. Its certificate is checked, unless that says otherwise.
+    * `starttls`: clients begin in plain, as with SMTP, IMAP, POP3, FTP, LDAP, XMPP, PostgreSQL and MySQL. What is said
+      goes to the upstream as it is, the request for TLS included, until a client's hello follows it: then TLS begins
+      with both. on_client_hello is not called. `conn.start_tls()` is for all else.
     * `folder`: the folder of the authority, whose file is made at its first use, for this user alone. None is
       `interpose` in the user's data folder (`XDG_DATA_HOME`).
     * `truncation`, `handshake_timeout`, `keylog`: as with Tls.
@@ -50,13 +54,14 @@ class Intercept:
     """
 
     __module__ = "interpose"
-    __slots__ = ("_auto", "_native")
+    __slots__ = ("_auto", "_native", "_upstream")
 
     @names_checked(_ARGUMENTS)
     def __init__(
         self,
         upstream: TlsUpstream | None = None,
         *,
+        starttls: bool = False,
         folder: FilePath | None = None,
         truncation: Literal["reset", "allow"] = "reset",
         handshake_timeout: float = 10.0,
@@ -69,7 +74,11 @@ class Intercept:
         common = common_settings((), truncation, handshake_timeout, keylog)
         place = os.fspath(_folder(folder))
         self._auto = flag("auto", auto)
-        self._native = _native.Intercept(place, chosen._native, common)  # pyright: ignore[reportPrivateUsage]
+        if flag("starttls", starttls) and auto:
+            raise ConfigError("auto: with starttls clients begin in plain anyway; leave one of them out")
+        self._upstream = chosen
+        native = chosen._native  # pyright: ignore[reportPrivateUsage]
+        self._native = _native.Intercept(place, native, common, starttls)
 
     @property
     def certificate(self) -> str:
@@ -88,6 +97,11 @@ class Intercept:
 
     def __repr__(self) -> str:
         return f"<Intercept with {self.path}>"
+
+
+def upstream_of(value: Intercept) -> TlsUpstream:
+    """Return the TLS with upstreams."""
+    return value._upstream  # pyright: ignore[reportPrivateUsage]
 
 
 def native_intercept(value: Intercept) -> _native.Intercept:

@@ -117,7 +117,7 @@ class TheServer(Listening, Faulting, Ending, TutorialAttributes, HookMethods, Se
         host, port = listen_address(host, port)
         forward = target_of(self.forward_to if forward_to is None else forward_to, is_needed=not held.decides)
         self.framing = self.framing if framing is None else framing
-        framings = framings_of(self.framing, relay, inherited=type(self).framing)
+        framings = framings_of(self.framing, relay, inherited=type(self).framing, tls=tls)
         held.prepare(Tutorial(self, held, callbacks), callbacks, relay.buffer, framings)
         warn_of_slips(type(self))
         self._drain, self._pid = seconds("drain", drain, zero=True), os.getpid()

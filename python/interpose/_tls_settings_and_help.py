@@ -79,6 +79,16 @@ class Terminating:
         meaning="take clients that do not begin with TLS as they are, at the same port. One that says nothing, because "
         "the server is to speak first, waits for `callbacks.preread_timeout`",
     )
+    starttls: bool = setting(
+        default=False,
+        kind=Switch(),
+        flag="--starttls",
+        others="opportunistic explicit",
+        help="the same where TLS begins behind plaintext",
+        meaning="look inside TLS that begins behind plaintext (STARTTLS): as with SMTP, IMAP, POP3, FTP, LDAP, XMPP, "
+        "PostgreSQL and MySQL, clients begin in plain, and TLS begins with both sides at the client's hello. It stands "
+        "for `--intercept` too",
+    )
     truncation: Literal["reset", "allow"] = setting(
         default="reset",
         kind=Choice("reset", "allow"),

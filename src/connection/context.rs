@@ -181,6 +181,11 @@ impl ServerShared {
 }
 
 impl ConnectionContext {
+    /// Returns true if clients begin in plain, and TLS may follow.
+    pub(crate) fn begins_plain(&self) -> bool {
+        self.intercept.as_ref().is_some_and(|by| by.settings().starttls)
+    }
+
     /// Returns the context of connections that are accepted under `config`.
     pub(crate) fn new(server: Arc<ServerShared>, config: &Config) -> Self {
         Self {

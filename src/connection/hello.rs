@@ -12,10 +12,10 @@ use crate::{
         unserved::{Unserved, unless_ended},
     },
     hooks::{HelloDecision, connection_hooks::ConnectionHooks},
-    io::{connector::Inside, deadline},
+    io::{connector::Inside, deadline, handshake::asked_by},
     live::{handle::Connection, inbox::Patience, shared::Shared},
     settings::forward::Forward,
-    tls::{failure::Failure, mirrored::Asked, terminate::Tls},
+    tls::{failure::Failure, terminate::Tls},
     wire::hello::{
         ClientHello, MOST,
         reader::Reader,
@@ -54,6 +54,10 @@ enum Greeting {
 /// Returns true if hellos of the connection's client are to be read.
 pub(super) fn is_wanted(entry: &mut Entry) -> bool {
     let Entry { context, hooks, .. } = entry;
+    // A hello behind plaintext is found amid the relay.
+    if context.begins_plain() {
+        return false;
+    }
     let by_hook = hooks.as_mut().is_some_and(|hooks| hooks.wanted(Interest::HELLO).is_some());
     by_hook || context.by_name.is_some() || context.takes_plain || context.intercept.is_some()
 }
@@ -111,12 +115,6 @@ async fn ask(hooks: &ConnectionHooks, on_lane: bool, hello: ClientHello) -> Resu
     let hello = Arc::new(hello);
     let asked = hooks.ask(Interest::HELLO, on_lane, move |hooks, connection| hooks.on_client_hello(connection, &hello));
     asked.await.map_err(Outcome::from)
-}
-
-/// Returns the wishes of a hello that the upstream is asked with.
-fn asked_by(hello: &ClientHello) -> Asked {
-    let server_name = hello.server_name.as_ref().map(|name| name.as_str().to_owned());
-    Asked { server_name, alpn: hello.alpn().map(<[u8]>::to_vec).collect() }
 }
 
 /// Sends the client an alert, which goes out before the end of its connection. Returns that end.

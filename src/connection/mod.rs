@@ -152,10 +152,12 @@ impl Task {
             None => outcome,
         })?;
         self.hop = hop;
+        let is_apart = apart.is_some();
         if let Some(apart) = apart {
             spawn_apart(apart);
         }
         watching::begin(&entry.context, &entry.shared);
+        arrive::await_tls(&entry.context, client, is_apart);
         mirror_writer::begin(entry, workers, *on_lane);
         Ok(upstream)
     }

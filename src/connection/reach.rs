@@ -80,7 +80,9 @@ pub(super) async fn reach(departure: Departure<'_>) -> Result<Reached, Outcome> 
         unless_ended(watching::wait_to_connect(context, shared, forward), shared, Some(client)).await?;
     }
     let connected = unless_ended(connect(forward, way, decided), shared, Some(client)).await?;
-    let connected = connected.map(|ConnectedUpstream { stream, peer, local, hop, passed_over }| {
+    let keeps_host = hooks.is_some() || context.begins_plain();
+    let connected = connected.map(|ConnectedUpstream { stream, peer, local, hop, passed_over, host }| {
+        shared.keep_host(host.filter(|_| keeps_host));
         passed_over.into_iter().for_each(|line| context.server.note_passed_over(shared, line));
         (Unserved(Some(stream)), (peer, local), hop)
     });

@@ -1,5 +1,6 @@
 //! The stages of one direction, in order, with the hook's place among them.
 
+mod anew;
 mod link;
 mod replaced;
 

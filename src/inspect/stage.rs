@@ -76,6 +76,9 @@ pub trait Stage: Send + fmt::Debug {
         let _ = messages;
     }
 
+    /// Called when what comes next does not go on from what came before: a dialogue begins anew under TLS. Nothing is kept then.
+    fn begin_anew(&mut self) {}
+
     /// Returns the bytes that the stage keeps, in their order, because it is taken out of a live connection. They are fed to
     /// the stage that stands behind it.
     fn release(&mut self) -> Vec<Chunk> {

@@ -14,8 +14,8 @@ use socket2::{Domain, Protocol, SockRef, Socket};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    deadline, names::socket_name, near_timer, options::SocketOptions, registered, reserve::Reserve, resolver::Resolver,
-    stream::Stream, sys,
+    deadline, handshake::Handshake, names::socket_name, near_timer, options::SocketOptions, registered, reserve::Reserve,
+    resolver::Resolver, stream::Stream, sys,
 };
 use crate::{
     io::hops::{Came, Hop, Hops},
@@ -44,6 +44,8 @@ pub(crate) struct ConnectedUpstream {
     pub hop: Option<Hop>,
     /// One line about the targets that could not be connected before.
     pub passed_over: Option<Box<str>>,
+    /// The name of the target, if it has one.
+    pub host: Option<Box<str>>,
 }
 
 /// The client's history, and the means to connect its upstream.
@@ -96,11 +98,16 @@ pub(super) async fn connect_once(
         let seconds = forward.connect_timeout.as_secs_f64();
         return Err(Outcome::explained(CloseReason::ConnectTimeout, format!("no answer within {seconds} s")));
     };
+    let connected = connected.map(|connected| ConnectedUpstream { host: name_of(&forward.address), ..connected });
     match forward.tls.as_ref().or(way.inside.map(|inside| &inside.by.settings().upstream)) {
         None => connected,
         // Boxed, so that connections without TLS have no memory for it.
         Some(tls) => Box::pin(originate(tls, forward.address.host(), way.inside, connected?)).await,
     }
+}
+
+fn name_of(target: &Address) -> Option<Box<str>> {
+    target.host().filter(|_| target.socket_addr().is_none()).map(Into::into)
 }
 
 /// Finishes a TLS handshake with the upstream, which was just connected.
@@ -110,19 +117,13 @@ async fn originate(
     inside: Option<&Inside>,
     mut connected: ConnectedUpstream,
 ) -> Result<ConnectedUpstream, Outcome> {
-    let failed = |error: &io::Error| Outcome::from_handshake(Side::Upstream, error);
-    let limit = tls.settings().handshake_timeout;
-    let session = tls.session(host, inside.map(|inside| &inside.asked)).map_err(|failure| failed(&failure.into()))?;
-    match deadline::within(limit, connected.stream.start_tls(session)).await {
-        Some(Ok(())) => Ok(connected),
-        Some(Err(error)) => {
+    let session = tls.session(host, inside.map(|inside| &inside.asked));
+    let handshake = Handshake { session, limit: tls.settings().handshake_timeout };
+    match handshake.shake(Side::Upstream, &mut connected.stream).await {
+        Ok(()) => Ok(connected),
+        Err(outcome) => {
             connected.stream.abort_on_close();
-            Err(failed(&error))
-        }
-        None => {
-            connected.stream.abort_on_close();
-            let why = format!("the upstream had not finished its TLS handshake within {limit:?}; see handshake_timeout");
-            Err(Outcome::explained(CloseReason::HandshakeTimeout, why))
+            Err(outcome)
         }
     }
 }
@@ -210,7 +211,7 @@ async fn connect_tcp(address: SocketAddr, source: Option<IpAddr>, way: Way<'_>) 
     if cfg!(not(unix)) {
         hop = way.hops.remember((&local, &peer), way.came);
     }
-    Ok(ConnectedUpstream { stream, peer, local, hop, passed_over: None })
+    Ok(ConnectedUpstream { stream, peer, local, hop, passed_over: None, host: None })
 }
 
 /// Returns the address that a connect to `address` reaches: 0.0.0.0 and [::] are this machine, at an address that only the
@@ -250,7 +251,7 @@ async fn connect_unix(path: &str, way: Way<'_>) -> Result<ConnectedUpstream, Out
         match attempt().await {
             Ok((connected, hop)) => {
                 let local = SocketName::Unix(String::new());
-                return Ok(ConnectedUpstream { stream: connected.into(), peer, local, hop, passed_over: None });
+                return Ok(ConnectedUpstream { stream: connected.into(), peer, local, hop, passed_over: None, host: None });
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(UNIX_RETRY).await,
             Err(error) => return Err(Outcome::from_connect(error)),

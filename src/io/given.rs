@@ -97,7 +97,7 @@ impl Given {
     /// Registers the socket with the runtime of the calling thread.
     pub(crate) fn register(self) -> Result<ConnectedUpstream, Outcome> {
         let Self { socket, peer, local, hop } = self;
-        Ok(ConnectedUpstream { stream: socket.attach().map_err(given_in_vain)?, peer, local, hop, passed_over: None })
+        Ok(ConnectedUpstream { stream: socket.attach().map_err(given_in_vain)?, peer, local, hop, passed_over: None, host: None })
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod deadline;
 pub(crate) mod errno;
 pub(crate) mod fallback_targets;
 pub(crate) mod given;
+pub(crate) mod handshake;
 pub(crate) mod hops;
 #[cfg(unix)]
 mod inherited;

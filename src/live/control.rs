@@ -138,6 +138,8 @@ pub(crate) struct Control {
     pub paused: Directions,
     /// Directions whose source is not read until other connections have taken the bytes sent to them.
     pub waits: Directions,
+    /// Directions whose destination is to begin TLS, behind what is written to it before. No source is read until then.
+    pub tls_begins: Directions,
     pub keepalive_checks: KeepaliveChecks,
     /// The request of a server that ends idle connections to end if nothing is under way: 1 plus the time without a delivery,
     /// in units of 10 ms; 0 without a request.

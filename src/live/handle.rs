@@ -20,10 +20,11 @@ use crate::{
         inbox::{Patience, Refused},
         read_requests::{Answered, Unread, Wish},
         shared::{Edit, Shared, SideNames},
+        sides_tls::Unstarted,
     },
     taps::event::Place,
     threads::workers::Origin,
-    tls::description::Description,
+    tls::{description::Description, start::Start},
     words::{
         direction::{Both, Direction, Side},
         interest::Interest,
@@ -126,6 +127,12 @@ impl Connection {
         self.0.tls(if is_client { Side::Client } else { Side::Upstream }).cloned()
     }
 
+    /// Begins TLS with each side that `start` names, behind what is written to that side until the hook that is asked now has
+    /// answered. No bytes are read from either side meanwhile.
+    pub fn start_tls(&self, start: Start) -> Result<(), Unstarted> {
+        self.0.ask_for_tls(start)
+    }
+
     /// Returns true once the upstream is connected, also after its end.
     pub fn has_upstream(&self) -> bool {
         matches!(self.0.upstream.get(), Some(Some(_)))
@@ -197,6 +204,11 @@ impl Connection {
     /// Records that a hook was shown `bytes` of `direction`, of which it sees `limit` bytes.
     pub(crate) fn show(&self, direction: Direction, bytes: usize, limit: usize) {
         self.0.show(direction, bytes, limit);
+    }
+
+    /// Returns true if `direction` is hidden from hooks.
+    pub fn is_passed_through(&self, direction: Direction) -> bool {
+        self.0.control.passed_through.has(direction)
     }
 
     /// Changes the stages of `direction`, before its next read; changes are made in the order of the calls. Refused once the

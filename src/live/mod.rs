@@ -10,3 +10,5 @@ mod inspect_limit;
 pub mod read_requests;
 pub(crate) mod registry;
 pub mod shared;
+pub mod sides_tls;
+mod tls_requests;

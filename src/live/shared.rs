@@ -24,12 +24,12 @@ use crate::{
         inbox::{Inbox, Refused, Source},
         inspect_limit::ShownBytes,
         read_requests::{Answered, Dialogues, Left, Unread, Wish},
+        sides_tls::SidesTls,
     },
     taps::witness::Witnesses,
-    tls::description::Description,
     words::{
         addr::SocketName,
-        direction::{Both, Direction, Side, Sides},
+        direction::{Both, Direction},
         lock::EvenPoisoned,
         outcome::Outcome,
         stats::{Ledger, Meter},
@@ -107,8 +107,7 @@ pub(super) struct Seldom {
     cause: OnceLock<Outcome>,
     /// One line about the targets that could not be connected before the one that was.
     passed_over: OnceLock<Box<str>>,
-    /// The TLS of each side that has some.
-    tls: Sides<OnceLock<Box<Description>>>,
+    tls: SidesTls,
     /// The client's names, if a step of arrival has set others than those of its socket.
     client: OnceLock<SideNames>,
 }
@@ -171,21 +170,14 @@ impl Shared {
         }
     }
 
-    /// Keeps the properties of a side's TLS, once.
-    pub(crate) fn keep_tls(&self, side: Side, description: Option<Description>) {
-        if let Some(description) = description {
-            let _ = self.seldom.get_or_init(Box::default).tls[side].set(Box::new(description));
-        }
+    /// Returns the TLS of both sides, which most connections do not have.
+    pub(super) fn sides_tls(&self) -> &SidesTls {
+        &self.seldom.get_or_init(Box::default).tls
     }
 
-    /// Returns true if a side has finished a TLS handshake.
-    pub(crate) fn has_tls(&self, side: Side) -> bool {
-        self.tls(side).is_some()
-    }
-
-    /// Returns the properties of a side's TLS, if it has some.
-    pub(super) fn tls(&self, side: Side) -> Option<&Description> {
-        self.seldom.get()?.tls[side].get().map(Box::as_ref)
+    /// Returns the TLS of both sides, if the connection has such state.
+    pub(super) fn known_tls(&self) -> Option<&SidesTls> {
+        self.seldom.get().map(|seldom| &seldom.tls)
     }
 
     /// Keeps one line about targets that could not be connected, once.

@@ -20,12 +20,12 @@ pub(super) struct Intercept(pub(super) Arc<intercept::Intercept>);
 #[pymethods]
 impl Intercept {
     #[new]
-    fn new(py: Python<'_>, folder: PathBuf, upstream: PyRef<'_, TlsUpstream>, common: Common) -> PyResult<Self> {
+    fn new(py: Python<'_>, folder: PathBuf, upstream: PyRef<'_, TlsUpstream>, common: Common, starttls: bool) -> PyResult<Self> {
         let (_, allows_truncation, handshake_timeout, keylog) = common;
         let upstream = upstream.0.clone();
         let handshake_timeout = limit(py, handshake_timeout)?.unwrap_or(upstream.settings().handshake_timeout);
         let truncation = truncation(allows_truncation);
-        let settings = InterceptSettings { folder, upstream, truncation, handshake_timeout, keylog };
+        let settings = InterceptSettings { folder, upstream, truncation, handshake_timeout, starttls, keylog };
         // Detached, because files are read, and made.
         let intercept = py.detach(|| intercept::Intercept::load(settings)).map_err(|error| errors::raise(py, &error))?;
         Ok(Self(Arc::new(intercept)))

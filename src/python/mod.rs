@@ -47,6 +47,7 @@ mod reading;
 mod rewriting;
 mod runtime;
 mod server;
+mod start_tls;
 mod tls;
 mod transcript;
 mod view;
@@ -121,6 +122,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(tls::tls_of, module)?)?;
     module.add_function(wrap_pyfunction!(tls::settle_secrets, module)?)?;
     module.add_function(wrap_pyfunction!(tls::missed_secrets, module)?)?;
+    module.add_function(wrap_pyfunction!(start_tls::start_tls, module)?)?;
     module.add_function(wrap_pyfunction!(stuck_callbacks, module)?)?;
     module.add_function(wrap_pyfunction!(on_lane, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::prepare, module)?)?;

@@ -33,6 +33,8 @@ pub(super) struct Hook<'a> {
     pub chunks: bool,
     end: bool,
     apart: bool,
+    /// True while TLS is to begin: nothing is read.
+    pub tls_begins: bool,
     /// True while the opposite direction waits for its destination.
     opposite_stalled: bool,
     /// The time at which the first chunk of the turn was shown.
@@ -50,8 +52,9 @@ impl<'a> Hook<'a> {
         splice: Splice,
         coalesce: Coalesce,
     ) -> Self {
-        let (chunks, end, apart, opposite_stalled) = (false, false, false, false);
-        Self { hooks: None, elsewhere, direction, chunks, end, apart, opposite_stalled, began: None, splice, coalesce }
+        let hooks = None;
+        let (chunks, end, apart, tls_begins, opposite_stalled, began) = (false, false, false, false, false, None);
+        Self { hooks, elsewhere, direction, chunks, end, apart, tls_begins, opposite_stalled, began, splice, coalesce }
     }
 
     /// Returns the hooks of a direction that are called on this thread.
@@ -67,7 +70,8 @@ impl<'a> Hook<'a> {
         let splice = if chunks { Splice::Never } else { splice };
         let (elsewhere, apart) = ((!on_lane).then_some(hooks), hooks.server.apart);
         let hooks = Some(hooks);
-        Self { hooks, elsewhere, direction, chunks, end, apart, opposite_stalled, began: None, splice, coalesce }
+        let (tls_begins, began) = (false, None);
+        Self { hooks, elsewhere, direction, chunks, end, apart, tls_begins, opposite_stalled, began, splice, coalesce }
     }
 
     /// Returns true if any hook is called.
@@ -76,20 +80,21 @@ impl<'a> Hook<'a> {
     }
 
     /// Returns true while reading must pause: a hook has ended the direction or the connection, and the task was woken to act
-    /// on it; or the answers queued for the other direction are over their limit; or, in a direction that no hook sees here,
+    /// on it, or has TLS begin; or the answers queued for the other direction are over their limit; or, in a direction that no hook sees here,
     /// one was just set, and the task was woken to move to its thread.
     #[inline]
     pub(super) fn is_held(&self, shared: &Shared) -> bool {
         if self.elsewhere.is_some_and(|hooks| self.has_moved(hooks.interest())) {
             return true;
         }
-        self.asks() && self.is_held_by_hooks(shared)
+        self.tls_begins || self.asks() && self.is_held_by_hooks(shared)
     }
 
     /// Returns true while hooks that are called on this thread hold the reading.
     fn is_held_by_hooks(&self, shared: &Shared) -> bool {
         let control = &shared.control;
-        control.demands_end(self.direction) || self.is_paused(shared) || self.has_sent_enough(shared)
+        let ends = control.demands_end(self.direction) || !control.tls_begins.is_empty();
+        ends || self.is_paused(shared) || self.has_sent_enough(shared)
     }
 
     /// Returns true if hooks want the direction that this thread does not call.

@@ -26,6 +26,7 @@ mod streak;
 mod talk;
 mod teardown;
 mod thread_change;
+mod tls_begin;
 mod turn;
 mod waiting_bytes;
 mod yielding;

@@ -36,7 +36,7 @@ pub(super) struct Pump {
     chunk_was_full: bool,
     /// True if the source has nothing more to read.
     pub source_ended: bool,
-    delivery: Delivery,
+    pub delivery: Delivery,
     pub stages: StageSlot,
     coalescer: Coalescer,
 }

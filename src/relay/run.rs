@@ -63,7 +63,17 @@ pub(crate) async fn go_on(detached: Box<Detached>, order: RelayContext<'_>) -> D
 #[expect(clippy::manual_async_fn, reason = "an async fn has room for the relay twice, as its argument and as its own")]
 fn carry(mut relay: Relay<'_>) -> impl Future<Output = Done> {
     async move {
-        let end = poll_fn(|cx| relay.poll(cx)).await;
+        let end = loop {
+            match poll_fn(|cx| relay.poll(cx)).await {
+                End::TlsBegins => {
+                    // Boxed, as the end below.
+                    if let Err(end) = Box::pin(relay.begin_tls()).await {
+                        break end;
+                    }
+                }
+                end => break end,
+            }
+        };
         match end {
             End::Finished => {
                 relay.settle();
@@ -114,6 +124,9 @@ impl<'a> Relay<'a> {
         });
         if let Some(end) = self.refused.take() {
             return Poll::Ready(*end);
+        }
+        if self.tls_begins() && self.is_ready_for_tls() {
+            return Poll::Ready(End::TlsBegins);
         }
         let moved = up.moved || down.moved;
         if moved {
@@ -210,7 +223,8 @@ impl<'a> Relay<'a> {
         if self.refused.is_some() {
             return Turn::default();
         }
-        let (shared, hook) = (self.order.shared, self.hook(direction));
+        let (shared, mut hook) = (self.order.shared, self.hook(direction));
+        hook.tls_begins = self.tls_begins();
         let (source, destination) = self.streams.ends_mut(direction);
         let ends = Ends { source, destination, direction, shared, hook, received: 0 };
         let mut turn = self.pumps[direction].turn(ends, scratch, cx);

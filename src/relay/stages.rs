@@ -134,6 +134,16 @@ impl StageSlot {
         self.0.as_ref().and_then(|stages| stages.chain.as_ref()).is_none_or(Stages::keeps_nothing)
     }
 
+    /// Returns true if all that was read has passed, but what a framer has not cut.
+    pub(super) fn has_passed_all(&self) -> bool {
+        !self.is_asked() && self.0.as_ref().and_then(|stages| stages.chain.as_ref()).is_none_or(Stages::has_only_uncut)
+    }
+
+    /// Changes the chain of stages, if there is one, where that needs no hook.
+    pub(super) fn chain_mut(&mut self) -> Option<&mut Stages> {
+        self.0.as_mut()?.chain.as_mut()
+    }
+
     /// Returns true if there are stages beside the hook.
     pub(super) fn has_chain(&self) -> bool {
         self.0.as_ref().is_some_and(|stages| stages.chain.is_some())

@@ -48,6 +48,8 @@ pub(super) enum End {
     Refused(Failed),
     /// A stage has requested a reset, and its earlier output was written.
     Reset(Failed),
+    /// No end: TLS begins with one side or with both, and the relay goes on.
+    TlsBegins,
     /// No end: the relay goes on on another thread.
     Moved,
 }

@@ -68,7 +68,7 @@ pub(super) async fn finish(mut relay: Relay<'_>, end: End) -> Outcome {
             failed.into()
         }
         End::Refused(failed) => Outcome::explained(failed.reason, failed.error),
-        End::Moved => Outcome::plain(CloseReason::InternalError),
+        End::Moved | End::TlsBegins => Outcome::plain(CloseReason::InternalError),
         End::FailedLate => failure(&relay),
         End::Failed => {
             wait_delivered(&mut relay).await;

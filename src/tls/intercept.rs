@@ -33,6 +33,8 @@ pub struct InterceptSettings {
     pub truncation: Truncation,
     /// Time limit of the client's handshake.
     pub handshake_timeout: Duration,
+    /// True for clients that begin in plain: TLS is looked into from the hello on that follows (STARTTLS).
+    pub starttls: bool,
     /// The file that the secrets of clients' sessions are appended to.
     pub keylog: Option<PathBuf>,
 }

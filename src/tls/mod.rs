@@ -11,6 +11,7 @@
 //! | `trust` | the checks of an upstream's certificate |
 //! | `authority` | the issuer of this user: one file, made at its first use |
 //! | `mint` | certificates for the names that clients ask for |
+//! | `start` | the TLS that begins amid a connection |
 //! | `session` | the TLS of one side: bytes in, bytes out |
 //! | `failure` | the ways a session fails, in one line each |
 //! | `description` | the properties of an established session |
@@ -29,6 +30,7 @@ pub(crate) mod mirrored;
 pub mod originate;
 mod renewed;
 pub(crate) mod session;
+pub mod start;
 pub mod terminate;
 mod trust;
 

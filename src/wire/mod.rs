@@ -3,4 +3,5 @@
 pub mod capture;
 pub mod certificate;
 pub mod hello;
+pub mod starttls;
 pub mod tcp;

@@ -59,8 +59,13 @@ impl Side {
         }
     }
 
+    /// Returns the direction whose bytes this side gets.
+    pub(crate) fn receives(self) -> Direction {
+        self.sends().opposite()
+    }
+
     pub(crate) fn opposite(self) -> Self {
-        self.sends().opposite().source()
+        self.receives().source()
     }
 }
 

@@ -30,6 +30,7 @@ mod pausing;
 mod rewriting;
 mod several_addresses;
 mod staged;
+mod starttls;
 mod taps;
 mod targets;
 mod timeouts;

@@ -56,6 +56,7 @@ PUBLIC = {
     "SendTimeoutError",
     "ServerStoppedError",
     "Side",
+    "StartTlsError",
     "Stats",
     "TheServer",
     "Timeouts",

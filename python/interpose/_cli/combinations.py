@@ -120,19 +120,21 @@ def _check_tls(one: Chosen) -> None:
         if row in one.values and one.values[row].rank == VARIABLE:
             why = f"secrets are not written for a variable alone; give {row.flag} FILE, or unset it"
             _refuse(one.values, row, why)
-    has_upstream = one.is_secure or one.tls.intercept or (one.server.mirror_to or "").startswith("tls://")
+    looks_inside = one.tls.intercept or one.tls.starttls
+    has_upstream = one.is_secure or looks_inside or (one.server.mirror_to or "").startswith("tls://")
     for row in given:
         if row is keylog and not (one.tls.cert or has_upstream):
             _refuse(one.values, row, "nothing here speaks TLS; add --tls-cert FILE, or write tls:// before TARGET")
-        if row.group == "tls" and row.name in ("key", "client_ca", "client_crl", "alpn") and one.tls.intercept:
+        if row.group == "tls" and row.name in ("key", "client_ca", "client_crl", "alpn") and looks_inside:
             _refuse(one.values, row, "with --intercept certificates are made, as the target's; leave one of them out")
-        if row.group == "tls" and row is not keylog and not (one.tls.cert or one.tls.intercept):
+        if row.group == "tls" and row is not keylog and not (one.tls.cert or looks_inside):
             other = " or --intercept" if row.name == "auto" else ""
             _refuse(one.values, row, f"there is no certificate; add --tls-cert FILE{other}")
         if row.group == "upstream" and not has_upstream:
             _refuse(one.values, row, f"TLS is not spoken with TARGET; write tls://{one.target_text}")
-    if one.tls.intercept and one.tls.cert:
-        _refuse(one.values, _row("tls", "intercept"), "clients are shown --tls-cert; leave one of them out")
+    if looks_inside and one.tls.cert:
+        row = _row("tls", "starttls" if one.tls.starttls else "intercept")
+        _refuse(one.values, row, "clients are shown --tls-cert; leave one of them out")
     certs, keys = len(one.tls.cert), len(one.tls.key)
     if certs and keys not in (0, certs):
         why = f"there are {keys} keys for {certs} certificates; give one for each, in their order, or none"

@@ -80,6 +80,7 @@ class Listener:
         auto = self.tls.auto
         how = ("with TLS and without, " if auto else "with TLS, ") if self.tls.cert else ""
         how = ("looking inside TLS if any, " if auto else "looking inside TLS, ") if self.tls.intercept else how
+        how = "looking inside TLS behind plaintext, " if self.tls.starttls else how
         return f"{how}forwarding {'by name, else ' if self.sni.targets else ''}to {self.target_text}"
 
     @property
@@ -135,7 +136,7 @@ class Listener:
 
             with placed(self.values):
                 return {"tls": by_name(self.sni, is_decrypted=bool(self.tls.cert), is_secure=self.is_secure)}
-        if not (self.tls.cert or self.tls.intercept):
+        if not (self.tls.cert or self.tls.intercept or self.tls.starttls):
             return {}
         from .tls import tls_of
 
@@ -144,12 +145,13 @@ class Listener:
 
     def target(self) -> Forward:
         """Return where clients go, with the TLS that is spoken there. Raises ConfigError."""
-        # Clients without TLS go there without it.
-        always = self.tls.intercept and not self.tls.auto
-        if self.tls.intercept and self.tls.auto and not self.is_secure and self.upstream.insecure:
+        # Clients without TLS go there without it, and so do those that begin without it.
+        begins_plain = self.tls.starttls or (self.tls.intercept and self.tls.auto)
+        if begins_plain and not self.is_secure and self.upstream.insecure:
             from .tls import warn_unchecked
 
             warn_unchecked(self.forward)
+        always = self.tls.intercept and not begins_plain
         return self.secured(self.forward) if self.is_secure or always else self.forward
 
     def mirror(self) -> Forward | str | None:

@@ -21,9 +21,9 @@ _logger = logging.getLogger("interpose.listener")
 
 def tls_of(given: Terminating, upstream: Originating) -> Tls | Intercept | None:
     """Return the TLS of a listener, or None; raise ConfigError for files and values that will not do."""
-    if given.intercept:
+    if looks_inside(given):
         # A target with TLS of its own would get that from clients without TLS, too.
-        own = _upstream_of(upstream, given.keylog) if given.auto else None
+        own = _upstream_of(upstream, given.keylog) if given.auto or given.starttls else None
         with _by_option("tls"):
             return Intercept(
                 own,
@@ -31,6 +31,7 @@ def tls_of(given: Terminating, upstream: Originating) -> Tls | Intercept | None:
                 handshake_timeout=given.handshake_timeout,
                 keylog=given.keylog,
                 auto=given.auto,
+                starttls=given.starttls,
             )
     if not given.cert:
         return None
@@ -48,6 +49,11 @@ def tls_of(given: Terminating, upstream: Originating) -> Tls | Intercept | None:
             keylog=given.keylog,
             auto=given.auto,
         )
+
+
+def looks_inside(given: Terminating) -> bool:
+    """Return whether certificates are made for clients."""
+    return given.intercept or given.starttls
 
 
 def secured(forward: Forward, given: Originating, keylog: str | None) -> Forward:

@@ -72,6 +72,10 @@ pub trait Framer: Send + fmt::Debug {
     /// to its length. Whatever the places at which a stream is split, the messages are equal.
     fn cut(&mut self, buffer: &[u8], seen: usize) -> Result<Cut, Broken>;
 
+    /// Called between two messages when the dialogue begins anew under TLS, which either direction has asked for: nothing of the
+    /// protocol's state before that holds. Called in both directions.
+    fn begin_anew(&mut self) {}
+
     /// Returns true if the end of the stream completes what lies in `buffer`, such as the body of an answer that lasts until
     /// the close. Asked once, behind a [`Cut::More`]; false delivers `buffer` as the rest of an incomplete message.
     fn ends_with_stream(&mut self, buffer: &[u8]) -> bool {

@@ -294,6 +294,13 @@ impl Stage for MessageStage {
         if self.chunk.is_some() { self.go_on(out) } else { Progress::Moved }
     }
 
+    fn begin_anew(&mut self) {
+        if self.state != State::Broken {
+            self.state = State::Framed;
+            self.framer.begin_anew();
+        }
+    }
+
     fn release(&mut self) -> Vec<Chunk> {
         let begun = Chunk::from(Bytes::from(std::mem::take(&mut self.begun)));
         [begun].into_iter().chain(self.chunk.take()).collect()

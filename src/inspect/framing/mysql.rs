@@ -99,6 +99,11 @@ impl Framer for Packets {
         Ok(Cut::More { least: Some(least) })
     }
 
+    fn begin_anew(&mut self) {
+        self.next = 0;
+        self.locked(|login| *login = Login::Greeting);
+    }
+
     fn length_field(&self) -> Option<Arc<dyn LengthField>> {
         Some(Arc::new(PacketLength))
     }

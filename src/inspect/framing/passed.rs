@@ -38,6 +38,10 @@ impl Framer for Passed {
         Ok(cut)
     }
 
+    fn begin_anew(&mut self) {
+        self.framer.begin_anew();
+    }
+
     fn ends_with_stream(&mut self, buffer: &[u8]) -> bool {
         self.length == 0 && self.framer.ends_with_stream(buffer)
     }

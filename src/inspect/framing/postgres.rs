@@ -110,6 +110,11 @@ impl Framer for Client {
         typed(buffer)
     }
 
+    fn begin_anew(&mut self) {
+        set(&self.opening, Opening::Untyped);
+        self.is_typed = false;
+    }
+
     fn length_field(&self) -> Option<Arc<dyn LengthField>> {
         Some(Arc::new(Length))
     }
@@ -220,6 +225,11 @@ impl Framer for Upstream {
             return Err(Broken::at(0, "the type of a server's message, a letter or a digit"));
         }
         typed(buffer)
+    }
+
+    fn begin_anew(&mut self) {
+        set(&self.opening, Opening::Untyped);
+        self.is_typed = false;
     }
 
     fn length_field(&self) -> Option<Arc<dyn LengthField>> {

@@ -9,6 +9,7 @@
 //! | `socket` | a connected socket, TCP or Unix; `fault` and `traffic` say whose its errors are, and how much is under way |
 //! | `prefixed` | a socket behind bytes that were read from it before |
 //! | `tls` | TLS over a socket |
+//! | `watched` | a socket whose plaintext is watched for the beginning of TLS |
 //! | `nowhere` | no socket: takes everything |
 //! | `unregistered` | a stream of any kind between two threads |
 //!
@@ -23,6 +24,7 @@ mod socket;
 mod tls;
 mod traffic;
 mod unregistered;
+mod watched;
 
 use std::{
     io::{self, IoSlice},
@@ -32,11 +34,11 @@ use std::{
 
 use bytes::{BufMut, Bytes};
 
-use self::{nowhere::Nowhere, prefixed::Prefixed, tls::Tls, unregistered::Bare};
+use self::{nowhere::Nowhere, prefixed::Prefixed, tls::Tls, watched::Watched};
 pub(crate) use self::{socket::Socket, unregistered::Unregistered};
 use super::registered::Registered;
 pub(crate) use super::sys::splice_pipe;
-use crate::tls::{description::Description, mirrored::Shown, session::Session};
+use crate::tls::{description::Description, mirrored::Shown, session::Session, start::Start};
 
 /// One side of a connection, registered with the runtime of the thread that made it. The drop closes it: with FIN, or with
 /// RST after [`abort_on_close`](Self::abort_on_close).
@@ -50,6 +52,7 @@ enum Kind {
     Prefixed(Box<Prefixed>),
     /// Boxed, so that a stream without TLS has no memory for it.
     Tls(Box<Tls>),
+    Watched(Box<Watched>),
     Nowhere(Nowhere),
 }
 
@@ -70,15 +73,17 @@ impl From<Registered> for Stream {
 impl Unregistered {
     /// Returns the stream, registered with the runtime of the calling thread. Where that fails it is aborted.
     pub(crate) fn attach(mut self) -> io::Result<Stream> {
-        Ok(Stream(match self.take()? {
-            Bare::Socket { socket, is_tcp } => Kind::Socket(Registered::new(socket, is_tcp)?.into()),
-            Bare::Prefixed { socket, is_tcp, prefix } => {
-                Kind::Prefixed(Box::new(Prefixed::new(*prefix, Registered::new(socket, is_tcp)?.into())))
-            }
-            Bare::Tls { socket, is_tcp, inner } => {
-                Kind::Tls(Box::new(Tls::from_parts(Registered::new(socket, is_tcp)?.into(), *inner)))
-            }
-            Bare::Nowhere(nowhere) => Kind::Nowhere(nowhere),
+        use self::unregistered::{Bare, Rest};
+        let (socket, is_tcp, rest) = match self.take()? {
+            Bare::Connected { socket, is_tcp, rest } => (socket, is_tcp, rest),
+            Bare::Nowhere(nowhere) => return Ok(Stream(Kind::Nowhere(nowhere))),
+        };
+        let socket: Socket = Registered::new(socket, is_tcp)?.into();
+        Ok(Stream(match rest {
+            Rest::Nothing => Kind::Socket(socket),
+            Rest::Prefix(prefix) => Kind::Prefixed(Box::new(Prefixed::new(*prefix, socket))),
+            Rest::Tls(inner) => Kind::Tls(Box::new(Tls::from_parts(socket, *inner))),
+            Rest::Watch(inner) => Kind::Watched(Box::new(Watched::from_parts(socket, *inner))),
         }))
     }
 }
@@ -99,38 +104,66 @@ impl Stream {
         if bytes.is_empty() {
             return;
         }
-        match mem::replace(&mut self.0, Kind::Nowhere(Nowhere::Open)) {
-            Kind::Socket(socket) => self.0 = Kind::Prefixed(Box::new(Prefixed::new(bytes, socket))),
-            Kind::Prefixed(mut prefixed) => {
-                prefixed.unread(&bytes);
-                self.0 = Kind::Prefixed(prefixed);
-            }
-            Kind::Tls(mut tls) => {
-                tls.unread(&bytes);
-                self.0 = Kind::Tls(tls);
-            }
+        match &mut self.0 {
+            Kind::Prefixed(prefixed) => prefixed.unread(&bytes),
+            Kind::Tls(tls) => tls.unread(&bytes),
+            Kind::Watched(watched) => watched.unread(&bytes),
             // Nothing is ever read from it.
-            nowhere @ Kind::Nowhere(_) => self.0 = nowhere,
+            Kind::Nowhere(_) => {}
+            Kind::Socket(_) => {
+                if let Some((_, socket)) = self.take_plain() {
+                    self.0 = Kind::Prefixed(Box::new(Prefixed::new(bytes, socket)));
+                }
+            }
+        }
+    }
+
+    /// Takes the socket out, with the bytes in front of it, unless it speaks TLS or is watched.
+    fn take_plain(&mut self) -> Option<(Bytes, Socket)> {
+        match mem::replace(&mut self.0, Kind::Nowhere(Nowhere::Open)) {
+            Kind::Socket(socket) => Some((Bytes::new(), socket)),
+            Kind::Prefixed(prefixed) => Some(prefixed.into_parts()),
+            other => {
+                self.0 = other;
+                None
+            }
+        }
+    }
+
+    /// Watches what the socket's peer, a client, says, for the hello with which TLS begins: as `start` has it.
+    pub(crate) fn watch(&mut self, start: Start) {
+        if let Some((front, socket)) = self.take_plain() {
+            self.0 = Kind::Watched(Box::new(Watched::new(socket, start, &front)));
+        }
+    }
+
+    /// Returns true if the client has said the hello with which TLS begins: no read returns bytes then.
+    pub(crate) fn has_hello(&self) -> bool {
+        matches!(&self.0, Kind::Watched(watched) if watched.has_hello())
+    }
+
+    /// Ends the watch: what was not passed on is read next. Returns what begins at a hello.
+    pub(crate) fn stop_watching(&mut self) -> Option<Start> {
+        match mem::replace(&mut self.0, Kind::Nowhere(Nowhere::Open)) {
+            Kind::Watched(watched) => {
+                let (socket, kept, start) = watched.into_start();
+                self.0 = Kind::Socket(socket);
+                self.unread(kept);
+                Some(start)
+            }
+            other => {
+                self.0 = other;
+                None
+            }
         }
     }
 
     /// Puts TLS over the socket, and completes once the handshake is done: what is read and written from then on is what the
     /// session protects. After a failure the stream is of no use but to be aborted.
     pub(crate) async fn start_tls(&mut self, mut session: Session) -> io::Result<()> {
-        let socket = match mem::replace(&mut self.0, Kind::Nowhere(Nowhere::Open)) {
-            Kind::Socket(socket) => socket,
-            Kind::Prefixed(prefixed) => {
-                let (prefix, socket) = prefixed.into_parts();
-                session.begin_with(prefix);
-                socket
-            }
-            other @ (Kind::Tls(_) | Kind::Nowhere(_)) => {
-                self.0 = other;
-                return Err(io::ErrorKind::Unsupported.into());
-            }
-        };
-        let tls = Box::new(Tls::new(socket, session));
-        self.0 = Kind::Tls(tls);
+        let Some((front, socket)) = self.take_plain() else { return Err(io::ErrorKind::Unsupported.into()) };
+        session.begin_with(front);
+        self.0 = Kind::Tls(Box::new(Tls::new(socket, session)));
         match &mut self.0 {
             Kind::Tls(tls) => tls.handshake().await,
             _ => Ok(()),
@@ -162,13 +195,7 @@ impl Stream {
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         match &mut self.0 {
             Kind::Socket(socket) => socket.poll_read(cx, buf),
-            Kind::Nowhere(nowhere) => nowhere.poll_read(),
-            Kind::Tls(tls) => tls.poll_receive(cx, &mut &mut *buf),
-            Kind::Prefixed(prefixed) => {
-                let read = prefixed.take(buf);
-                self.drop_empty_prefix();
-                Poll::Ready(Ok(read))
-            }
+            _ => self.poll_receive(cx, &mut &mut *buf),
         }
     }
 
@@ -178,6 +205,7 @@ impl Stream {
             Kind::Socket(socket) => socket.poll_receive(cx, buf),
             Kind::Nowhere(nowhere) => nowhere.poll_read(),
             Kind::Tls(tls) => tls.poll_receive(cx, buf),
+            Kind::Watched(watched) => watched.poll_receive(cx, buf),
             Kind::Prefixed(prefixed) => {
                 let read = prefixed.put(buf);
                 self.drop_empty_prefix();
@@ -196,9 +224,7 @@ impl Stream {
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.0 {
             Kind::Socket(socket) => socket.poll_write(cx, data),
-            Kind::Prefixed(prefixed) => prefixed.socket.poll_write(cx, data),
-            Kind::Tls(tls) => tls.poll_write_pieces(cx, &[IoSlice::new(data)]),
-            Kind::Nowhere(_) => Poll::Ready(Ok(data.len())),
+            _ => self.poll_write_pieces(cx, &[IoSlice::new(data)]),
         }
     }
 
@@ -208,6 +234,7 @@ impl Stream {
             Kind::Socket(socket) => socket.poll_write_pieces(cx, pieces),
             Kind::Prefixed(prefixed) => prefixed.socket.poll_write_pieces(cx, pieces),
             Kind::Tls(tls) => tls.poll_write_pieces(cx, pieces),
+            Kind::Watched(watched) => watched.poll_write_pieces(cx, pieces),
             Kind::Nowhere(_) => Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum())),
         }
     }
@@ -218,13 +245,12 @@ impl Stream {
     /// An error is the failure of the connection. After [`abort_on_close`](Self::abort_on_close) there is no orderly end.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.0 {
-            Kind::Socket(socket) => Poll::Ready(socket.end()),
-            Kind::Prefixed(prefixed) => Poll::Ready(prefixed.socket.end()),
             Kind::Tls(tls) => tls.poll_end(cx),
             Kind::Nowhere(nowhere) => {
                 nowhere.end();
                 Poll::Ready(Ok(()))
             }
+            _ => Poll::Ready(self.transport().map_or(Ok(()), Socket::end)),
         }
     }
 
@@ -236,9 +262,8 @@ impl Stream {
     pub(crate) fn poll_failure(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
         match &self.0 {
             Kind::Socket(socket) => socket.poll_failure(cx),
-            Kind::Prefixed(prefixed) => prefixed.socket.poll_failure(cx),
             Kind::Tls(tls) => tls.poll_failure(cx),
-            Kind::Nowhere(_) => Poll::Pending,
+            _ => self.transport().map_or(Poll::Pending, |socket| socket.poll_failure(cx)),
         }
     }
 
@@ -254,24 +279,25 @@ impl Stream {
     /// Takes the stream from its runtime, for the runtime of another thread. The state beside the socket goes along: bytes
     /// that were put back, an end that was passed on. The connection is lost if this fails.
     pub(crate) fn detach(mut self) -> io::Result<Unregistered> {
-        let bare = match mem::replace(&mut self.0, Kind::Nowhere(Nowhere::Open)) {
-            Kind::Socket(socket) => {
-                let (socket, is_tcp) = socket.detach()?;
-                Bare::Socket { socket, is_tcp }
-            }
+        use self::unregistered::{Bare, Rest};
+        let (socket, rest) = match mem::replace(&mut self.0, Kind::Nowhere(Nowhere::Open)) {
+            Kind::Socket(socket) => (socket, Rest::Nothing),
             Kind::Prefixed(prefixed) => {
                 let (prefix, socket) = prefixed.into_parts();
-                let (socket, is_tcp) = socket.detach()?;
-                Bare::Prefixed { socket, is_tcp, prefix: Box::new(prefix) }
+                (socket, Rest::Prefix(Box::new(prefix)))
             }
             Kind::Tls(tls) => {
                 let (socket, inner) = tls.into_parts();
-                let (socket, is_tcp) = socket.detach()?;
-                Bare::Tls { socket, is_tcp, inner: Box::new(inner) }
+                (socket, Rest::Tls(Box::new(inner)))
             }
-            Kind::Nowhere(nowhere) => Bare::Nowhere(nowhere),
+            Kind::Watched(watched) => {
+                let (socket, inner) = watched.into_parts();
+                (socket, Rest::Watch(Box::new(inner)))
+            }
+            Kind::Nowhere(nowhere) => return Ok(Bare::Nowhere(nowhere).into()),
         };
-        Ok(bare.into())
+        let (socket, is_tcp) = socket.detach()?;
+        Ok(Bare::Connected { socket, is_tcp, rest }.into())
     }
 
     /// Returns the socket, for a caller that uses it directly from here on.
@@ -293,6 +319,7 @@ impl Stream {
             Kind::Socket(socket) => socket.has_unread(),
             Kind::Prefixed(_) => true,
             Kind::Tls(tls) => tls.has_unread(),
+            Kind::Watched(watched) => watched.has_unread(),
             Kind::Nowhere(_) => false,
         }
     }
@@ -304,6 +331,7 @@ impl Stream {
             Kind::Socket(socket) => socket.has_unread_bytes(),
             Kind::Prefixed(prefixed) => !prefixed.is_empty() || prefixed.socket.has_unread_bytes(),
             Kind::Tls(tls) => tls.has_unread_bytes(),
+            Kind::Watched(watched) => watched.has_unread_bytes(),
             Kind::Nowhere(_) => false,
         }
     }
@@ -314,12 +342,9 @@ impl Stream {
     }
 
     /// Returns the socket if the bytes on it are the bytes of the stream, so that they may be moved past the stream. `None`
-    /// without a socket, while bytes wait in front of it, and with TLS.
+    /// without a socket, while bytes wait in front of it, while it is watched, and with TLS.
     pub(crate) fn raw(&mut self) -> Option<&mut Socket> {
-        match &mut self.0 {
-            Kind::Socket(socket) => Some(socket),
-            Kind::Prefixed(_) | Kind::Tls(_) | Kind::Nowhere(_) => None,
-        }
+        if let Kind::Socket(socket) = &mut self.0 { Some(socket) } else { None }
     }
 
     /// Returns the socket below, for questions about the connection: its names, whether it has failed, the bytes under way.
@@ -329,6 +354,7 @@ impl Stream {
             Kind::Socket(socket) => Some(socket),
             Kind::Prefixed(prefixed) => Some(&prefixed.socket),
             Kind::Tls(tls) => Some(&tls.socket),
+            Kind::Watched(watched) => Some(&watched.socket),
             Kind::Nowhere(_) => None,
         }
     }
@@ -338,17 +364,16 @@ impl Stream {
             Kind::Socket(socket) => Some(socket),
             Kind::Prefixed(prefixed) => Some(&mut prefixed.socket),
             Kind::Tls(tls) => Some(&mut tls.socket),
+            Kind::Watched(watched) => Some(&mut watched.socket),
             Kind::Nowhere(_) => None,
         }
     }
 
     /// Makes a stream whose prefix has been read a plain socket.
     fn drop_empty_prefix(&mut self) {
-        if !matches!(&self.0, Kind::Prefixed(prefixed) if prefixed.is_empty()) {
-            return;
-        }
-        if let Kind::Prefixed(prefixed) = mem::replace(&mut self.0, Kind::Nowhere(Nowhere::Open)) {
-            self.0 = Kind::Socket(prefixed.into_parts().1);
+        let is_read = matches!(&self.0, Kind::Prefixed(prefixed) if prefixed.is_empty());
+        if let Some((_, socket)) = is_read.then(|| self.take_plain()).flatten() {
+            self.0 = Kind::Socket(socket);
         }
     }
 }

@@ -26,13 +26,6 @@ impl Prefixed {
         self.prefix.is_empty()
     }
 
-    /// Takes the next bytes of the prefix, up to the length of `buf`.
-    pub(super) fn take(&mut self, buf: &mut [u8]) -> usize {
-        let bytes = buf.len().min(self.prefix.len());
-        self.prefix.copy_to_slice(&mut buf[..bytes]);
-        bytes
-    }
-
     /// Appends the next bytes of the prefix to `buf`, up to the free part of its current chunk.
     pub(super) fn put(&mut self, buf: &mut dyn BufMut) -> usize {
         let bytes = buf.chunk_mut().len().min(self.prefix.len());

@@ -5,7 +5,7 @@ use std::io;
 use bytes::Bytes;
 use socket2::Socket;
 
-use super::{nowhere::Nowhere, tls};
+use super::{nowhere::Nowhere, tls, watched};
 use crate::io::last_close;
 
 /// A stream between two runtimes. Dropped in between, it is aborted.
@@ -15,10 +15,17 @@ pub(crate) struct Unregistered(Option<Bare>);
 /// A stream without its registration.
 #[derive(Debug)]
 pub(super) enum Bare {
-    Socket { socket: Socket, is_tcp: bool },
-    Prefixed { socket: Socket, is_tcp: bool, prefix: Box<Bytes> },
-    Tls { socket: Socket, is_tcp: bool, inner: Box<tls::Inner> },
+    Connected { socket: Socket, is_tcp: bool, rest: Rest },
     Nowhere(Nowhere),
+}
+
+/// The state of a stream beside its socket.
+#[derive(Debug)]
+pub(super) enum Rest {
+    Nothing,
+    Prefix(Box<Bytes>),
+    Tls(Box<tls::Inner>),
+    Watch(Box<watched::Inner>),
 }
 
 impl From<Bare> for Unregistered {
@@ -30,12 +37,12 @@ impl From<Bare> for Unregistered {
 impl Unregistered {
     /// Takes a connected TCP socket that does not block.
     pub(crate) fn of_tcp(socket: Socket) -> Self {
-        Bare::Socket { socket, is_tcp: true }.into()
+        Bare::Connected { socket, is_tcp: true, rest: Rest::Nothing }.into()
     }
 
     /// Takes a connected Unix socket that does not block.
     pub(crate) fn of_unix(socket: Socket) -> Self {
-        Bare::Socket { socket, is_tcp: false }.into()
+        Bare::Connected { socket, is_tcp: false, rest: Rest::Nothing }.into()
     }
 
     /// Takes the parts out; they are not aborted on drop any more.
@@ -46,9 +53,9 @@ impl Unregistered {
     /// Returns the socket, for a caller that uses it directly from here on.
     pub(super) fn into_socket(mut self) -> io::Result<Socket> {
         match self.take()? {
-            Bare::Socket { socket, .. } => Ok(socket),
+            Bare::Connected { socket, rest: Rest::Nothing, .. } => Ok(socket),
             // The bytes that were read from the socket would be missing, and the session of one with TLS.
-            bare @ (Bare::Prefixed { .. } | Bare::Tls { .. }) => {
+            bare @ Bare::Connected { .. } => {
                 self.0 = Some(bare);
                 Err(io::ErrorKind::Unsupported.into())
             }
@@ -59,9 +66,7 @@ impl Unregistered {
 
 impl Drop for Unregistered {
     fn drop(&mut self) {
-        if let Some(Bare::Socket { socket, is_tcp } | Bare::Prefixed { socket, is_tcp, .. } | Bare::Tls { socket, is_tcp, .. }) =
-            &self.0
-        {
+        if let Some(Bare::Connected { socket, is_tcp, .. }) = &self.0 {
             last_close::reset(socket, *is_tcp);
         }
     }

@@ -133,7 +133,7 @@ impl Site {
         let _alone = self.pairing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut client = Peer::connect_with(self.running.address(), client_buffers);
         let connection = self.running.connection_of(client.name());
-        let (client_has_tls, upstream_has_tls) = self.rig.path.tls();
+        let (client_has_tls, upstream_has_tls) = self.rig.path.first_tls();
         if client_has_tls {
             client = client.with_tls();
         }
@@ -146,6 +146,9 @@ impl Site {
         clamp(&upstream.socket(), upstream_buffers);
         until("the connection is open", || connection.state() == State::Open);
         assert_eq!(upstream.receive_exactly(prologue.len()), prologue);
+        if self.rig.path == Path::StartTls {
+            (upstream, client) = (upstream.serving_tls(), client.with_tls());
+        }
         let ledger = || connection.ledger(Direction::ToUpstream);
         until("the prologue is counted", || ledger().delivered == prologue.len() as u64);
         let (near, far) = self.rig.by_acting(client, upstream);
@@ -310,6 +313,7 @@ path!(let_go_framed Path::LetGoFramed);
 path!(tls_client Path::TlsClient);
 path!(tls_upstream Path::TlsUpstream);
 path!(tls_both Path::TlsBoth);
+path!(start_tls Path::StartTls);
 
 fn run(name: &str, path: Path, acting: Acting) {
     let case = CASES.iter().find(|case| case.name == name).unwrap();

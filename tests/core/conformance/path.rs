@@ -12,7 +12,7 @@ use interpose::{
     words::interest::Interest,
 };
 
-use super::watching::{Later, LettingGo, WATCHING, Watching};
+use super::watching::{BeginningTls, Later, LettingGo, WATCHING, Watching};
 use crate::support::{running::Running, sessions::made, tapped::tap_filters, upstreams::Echo};
 
 /// How a server relays.
@@ -60,6 +60,8 @@ pub enum Path {
     TlsUpstream,
     /// Hooks on a lane see every chunk and every end, and both sides speak TLS with us: each session changes its thread.
     TlsBoth,
+    /// Hooks on a lane see the client's first words, begin TLS with both sides behind them, and let go.
+    StartTls,
 }
 
 impl Path {
@@ -77,6 +79,7 @@ impl Path {
                 | Path::Tapped
                 | Path::TlsClient
                 | Path::TlsUpstream
+                | Path::StartTls
         )
     }
 
@@ -87,7 +90,7 @@ impl Path {
             Path::Native | Path::Spliced | Path::Coalesced | Path::Inspected | Path::Later | Path::FramedLater => 150,
             Path::Staged | Path::StagedOnLane | Path::Framed | Path::Replaced => 80,
             Path::Preread | Path::LetGo | Path::LetGoLater | Path::LetGoFramed | Path::Mirrored | Path::Tapped => 60,
-            Path::Named | Path::TlsClient | Path::TlsUpstream | Path::TlsBoth => 60,
+            Path::Named | Path::TlsClient | Path::TlsUpstream | Path::TlsBoth | Path::StartTls => 60,
         }
     }
 
@@ -96,18 +99,25 @@ impl Path {
         match self {
             Path::Preread => &[b'p'; 6000],
             Path::Named => include_bytes!("../hellos/samples/openssl"),
+            Path::StartTls => b"STARTTLS\r\n",
             _ => &[],
         }
     }
 
     /// Returns true if the client speaks TLS, and true if the upstream does.
     pub const fn tls(self) -> (bool, bool) {
+        let (both, (client, upstream)) = (matches!(self, Path::StartTls), self.first_tls());
+        (client || both, upstream || both)
+    }
+
+    /// Returns the same of the first byte.
+    pub const fn first_tls(self) -> (bool, bool) {
         (matches!(self, Path::TlsClient | Path::TlsBoth), matches!(self, Path::TlsUpstream | Path::TlsBoth))
     }
 
     /// Returns the settings of a server that speaks TLS, or looks at it, where this path does.
     fn prepared(self, mut config: Config) -> Config {
-        let (of_client, of_upstream) = self.tls();
+        let (of_client, of_upstream) = self.first_tls();
         if of_client {
             config.tls = Some(Arc::clone(&made().tls));
         }
@@ -134,6 +144,7 @@ impl Path {
                 (config.relay.splice, config.relay.coalesce) = (Splice::Always, Coalesce::Always);
                 Running::start(config)
             }
+            Path::StartTls => Running::start_hooked(config, Arc::new(BeginningTls), WATCHING),
             Path::Inspected | Path::TlsBoth => Running::start_hooked(config, Arc::new(Watching::default()), WATCHING),
             Path::Mirrored => {
                 static ECHO: OnceLock<Echo> = OnceLock::new();

@@ -14,6 +14,7 @@ use interpose::{
         framing::{Broken, Cut, Framed, Framer, FramingRules},
     },
     live::handle::Connection,
+    tls::start::{ClientTls, Start},
     words::{
         chunk::{Chunk, ChunkBuffer},
         direction::{Both, Direction},
@@ -23,7 +24,7 @@ use interpose::{
 
 use tokio::runtime::Handle;
 
-use crate::support::{chunk_buffers::ChunkBuffers, peers::spawn};
+use crate::support::{chunk_buffers::ChunkBuffers, peers::spawn, sessions::made};
 
 /// Hooks that change nothing for the peers.
 #[derive(Debug, Default)]
@@ -215,4 +216,32 @@ impl<H: Hooks> Hooks for LettingGo<H> {
     fn on_close(&self, connection: &Connection, wanted: bool) {
         self.0.on_close(connection, wanted);
     }
+}
+
+/// Hooks that begin TLS with both sides behind the client's first chunk, and see no more.
+#[derive(Debug)]
+pub struct BeginningTls;
+
+impl Hooks for BeginningTls {
+    fn on_accept(&self, _: &Connection) -> Result<Answer<Decision>, Failed> {
+        Ok(Decision::Default.into())
+    }
+
+    fn on_connect(&self, _: &Connection) -> Result<Answer<()>, Failed> {
+        Ok(().into())
+    }
+
+    fn on_recv(&self, connection: &Connection, _: Direction, _: &Chunk) -> Result<Answer<Verdict>, Failed> {
+        let client = Some(ClientTls::Terminate(Arc::clone(&made().tls)));
+        let start = Start { client, upstream: Some(made().upstream.clone()), ..Start::default() };
+        connection.start_tls(start).unwrap();
+        Direction::ALL.into_iter().for_each(|direction| connection.pass_through(direction));
+        Ok(Verdict::Pass.into())
+    }
+
+    fn on_eof(&self, _: &Connection, _: Direction) -> Result<Answer<EndVerdict>, Failed> {
+        Ok(EndVerdict::Pass(Vec::new()).into())
+    }
+
+    fn on_close(&self, _: &Connection, _: bool) {}
 }

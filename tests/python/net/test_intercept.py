@@ -288,6 +288,9 @@ def test_the_command_shows_the_authority(tmp_path: Path, monkeypatch: pytest.Mon
         (["--intercept", "--tls-cert", "x.crt"], "clients are shown --tls-cert"),
         (["--intercept", "--tls-alpn", "h2"], "leave one of them out"),
         (["--intercept", "--tls-client-ca", "x"], "leave one of them out"),
+        (["--starttls", "--tls-cert", "x.crt"], "--starttls: clients are shown --tls-cert"),
+        (["--starttls", "--tls-alpn", "h2"], "leave one of them out"),
+        (["--starttls", "--tls-auto"], "leave one of them out"),
     ],
 )
 def test_what_does_not_go_together_is_refused(words: list[str], why: str, tmp_path: Path) -> None:
