@@ -22,6 +22,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "_stats",
         "_preread",
         "_client_hello",
+        "_native_shapes",
         "_shadowable",
         "_coroutine_functions",
         "_checks",
