@@ -84,7 +84,7 @@ class Terminating:
         kind=Switch(),
         flag="--starttls",
         others="opportunistic explicit",
-        help="the same where TLS begins behind plaintext",
+        help="look inside TLS that begins behind plaintext",
         meaning="look inside TLS that begins behind plaintext (STARTTLS): as with SMTP, IMAP, POP3, FTP, LDAP, XMPP, "
         "PostgreSQL and MySQL, clients begin in plain, and TLS begins with both sides at the client's hello. It stands "
         "for `--intercept` too",
