@@ -4,8 +4,8 @@
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use rustls::{
-    ServerConfig, ServerConnection,
-    server::NoServerSessionStorage,
+    ServerConfig,
+    server::{NoServerSessionStorage, UnbufferedServerConnection},
     sign::{CertifiedKey, SingleCertAndKey},
 };
 
@@ -84,8 +84,9 @@ impl Intercept {
         let name = asked.server_name.as_deref().or(name);
         let certified = self.mint.certificate(name, shown.certificate.as_ref()).map_err(failed)?;
         let config = self.config(&certified, shown.alpn.as_deref()).map_err(|error| failed(error.to_string()))?;
-        let connection = ServerConnection::new(Arc::new(config)).map_err(|error| failed(error.to_string()))?;
-        Ok(Session::new(connection, Side::Client, self.settings.truncation))
+        let connection = UnbufferedServerConnection::new(Arc::new(config));
+        let session = connection.and_then(|connection| Session::new(connection, Side::Client, self.settings.truncation));
+        session.map_err(|error| failed(error.to_string()))
     }
 
     fn config(&self, certified: &CertifiedKey, alpn: Option<&[u8]>) -> Result<ServerConfig, rustls::Error> {

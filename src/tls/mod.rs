@@ -8,11 +8,13 @@
 //! | `mirrored` | the properties that the client has of the upstream then, and the upstream of the client |
 //! | `originate` | the settings of a target that speaks TLS |
 //! | `renewed` | settings made of files, made anew when those change |
+//! | `tickets` | the sessions of upstreams that later connections continue |
 //! | `trust` | the checks of an upstream's certificate |
 //! | `authority` | the issuer of this user: one file, made at its first use |
 //! | `mint` | certificates for the names that clients ask for |
 //! | `start` | the TLS that begins amid a connection |
 //! | `session` | the TLS of one side: bytes in, bytes out |
+//! | `records` | the records of a session, and the memory that they pass through |
 //! | `failure` | the ways a session fails, in one line each |
 //! | `description` | the properties of an established session |
 //! | `key_log` | the file of session secrets, for programs that decrypt captures |
@@ -28,10 +30,12 @@ pub mod key_log;
 mod mint;
 pub(crate) mod mirrored;
 pub mod originate;
+mod records;
 mod renewed;
 pub(crate) mod session;
 pub mod start;
 pub mod terminate;
+mod tickets;
 mod trust;
 
 use std::sync::Arc;

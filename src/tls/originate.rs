@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
-use rustls::{ClientConfig, ClientConnection, pki_types::ServerName, sign::SingleCertAndKey};
+use rustls::{ClientConfig, client::UnbufferedClientConnection, pki_types::ServerName, sign::SingleCertAndKey};
 
 pub use super::files::Pair;
 use super::{
     Truncation, failure::Failure, files, key_log::KeyFile, mirrored::Asked, provider, renewed::Renewed, session::Session,
-    trust::Trust,
+    tickets::Tickets, trust::Trust,
 };
 use crate::words::{
     direction::Side,
@@ -78,6 +78,7 @@ impl UpstreamSettings {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols.clone_from(&self.alpn);
+        config.resumption = Tickets::store();
         if let Some(key_file) = key_file {
             config.key_log = Arc::clone(key_file) as _;
         }
@@ -192,8 +193,9 @@ impl TlsUpstream {
         let host = asked.and_then(|asked| asked.server_name.as_deref()).or(host);
         let name = self.name(host).map_err(|error| failed(error.to_string()))?;
         let shown = name.to_str().into_owned();
-        let connection = ClientConnection::new(self.config_for(asked), name).map_err(|error| failed(error.to_string()))?;
-        Ok(Session::new(connection, Side::Upstream, self.settings().truncation).named(shown))
+        let connection = UnbufferedClientConnection::new(self.config_for(asked), name);
+        let session = connection.and_then(|connection| Session::new(connection, Side::Upstream, self.settings().truncation));
+        Ok(session.map_err(|error| failed(error.to_string()))?.named(shown))
     }
 
     /// Returns the configuration that offers the client's protocols, unless the settings have some.

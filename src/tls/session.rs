@@ -2,15 +2,24 @@
 
 use std::{
     fmt,
-    io::{self, BufRead, IoSlice, Read, Write},
+    io::{self, IoSlice, Read, Write},
 };
 
 use bytes::{Buf, BufMut, Bytes};
-use rustls::Connection;
+use rustls::{Error, InvalidMessage};
 
-use super::{Truncation, description::Description, failure::Failure, mirrored::Shown};
+use super::{
+    Truncation,
+    description::Description,
+    failure::Failure,
+    mirrored::Shown,
+    records::{Connection, Plain, Records},
+};
 use crate::{
-    wire::{certificate::Certificate, hello},
+    wire::{
+        certificate::Certificate,
+        hello::{self, reader::Reader},
+    },
     words::direction::Side,
 };
 
@@ -34,21 +43,19 @@ enum Incoming {
 pub(crate) struct Session {
     /// Boxed, because a session is moved on its way into a stream, and each place that it passes has memory for it until the
     /// handshake is over: four times as much as the session itself.
-    connection: Box<Connection>,
+    records: Box<Records>,
     /// The side whose peer speaks TLS with us.
     side: Side,
     truncation: Truncation,
     incoming: Incoming,
-    /// True once the peer has given notice of its end.
-    has_ended: bool,
     /// Bytes of the wire that were read before TLS began.
     early: Bytes,
-    /// Decrypted bytes that were put back.
+    /// Decrypted bytes that come before those of the records.
     front: Bytes,
-    /// The number of decrypted bytes that wait in the connection.
-    decrypted: usize,
     first: [u8; FIRST],
     first_bytes: usize,
+    /// Reads the hello of a client, for the name in it.
+    hello: Option<Box<Reader>>,
     /// The bytes of a client's hello so far; `None` once it has its answer.
     of_hello: Option<usize>,
     server_name: Option<String>,
@@ -61,21 +68,22 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    pub(crate) fn new(connection: impl Into<Connection>, side: Side, truncation: Truncation) -> Self {
-        Self {
-            connection: Box::new(connection.into()),
+    pub(crate) fn new(connection: impl Into<Connection>, side: Side, truncation: Truncation) -> Result<Self, Error> {
+        let connection = connection.into();
+        let hello = matches!(connection, Connection::Server(_)).then(Box::default);
+        Ok(Self {
+            records: Box::new(Records::new(connection)?),
             side,
             truncation,
             incoming: Incoming::Open,
-            has_ended: false,
             early: Bytes::new(),
             front: Bytes::new(),
-            decrypted: 0,
             first: [0; FIRST],
             first_bytes: 0,
+            hello,
             of_hello: (side == Side::Client).then_some(0),
             server_name: None,
-        }
+        })
     }
 
     /// Sets the name that the description of a session with an upstream has.
@@ -89,45 +97,55 @@ impl Session {
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {
-        self.connection.is_handshaking()
+        self.records.connection().is_handshaking()
     }
 
     /// Returns true if bytes wait for the wire.
     pub(crate) fn wants_write(&self) -> bool {
-        self.connection.wants_write()
+        self.records.wants_write()
     }
 
-    /// Takes bytes from the wire, through one call of `wire`. Fails as that does; a failure of the session is reported by
-    /// [`take`](Self::take), behind the bytes before it.
-    pub(crate) fn receive(&mut self, mut wire: impl Read) -> io::Result<()> {
+    /// Takes bytes from the wire, through one call of `wire`, and moves what is decrypted to `buf`, `room` of it at most.
+    /// Returns the number of those. Fails as `wire` does; the end and a failure of the session are reported by
+    /// [`take`](Self::take), behind the bytes before them.
+    pub(crate) fn receive(&mut self, mut wire: impl Read, buf: &mut dyn BufMut, room: usize) -> io::Result<usize> {
         let mut early = (&mut self.early).reader();
         let wire: &mut dyn Read = if early.get_ref().is_empty() { &mut wire } else { &mut early };
-        let read = self.connection.read_tls(&mut Recorded { wire, first: &mut self.first, bytes: &mut self.first_bytes });
-        let bytes = match read {
-            // The one error that is not the wire's: there is no more room for a message that has not ended.
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                self.incoming = Incoming::Failed(Failure::Broken("sent a TLS handshake message longer than 64 KiB".to_owned()));
-                return Ok(());
+        let (first, first_bytes) = (&mut self.first, &mut self.first_bytes);
+        let (hello, name) = (&mut self.hello, &mut self.server_name);
+        let see = |bytes: &[u8]| {
+            let more = bytes.len().min(FIRST - *first_bytes);
+            first[*first_bytes..*first_bytes + more].copy_from_slice(&bytes[..more]);
+            *first_bytes += more;
+            // The session itself says what is wrong with a hello.
+            if let Some(read) = hello.as_mut().and_then(|reader| reader.push(bytes).transpose()) {
+                *hello = None;
+                *name = read.ok().and_then(|hello| hello.server_name).map(|name| name.as_str().to_owned());
             }
-            read => read?,
         };
-        if bytes == 0 {
-            self.incoming = Incoming::EndOfWire;
-        }
-        match self.connection.process_new_packets() {
-            Ok(state) => (self.decrypted, self.has_ended) = (state.plaintext_bytes_to_read(), state.peer_has_closed()),
-            Err(error) if self.is_handshaking() => {
-                self.incoming = Incoming::Failed(Failure::of_handshake(&error, self.side, &self.first[..self.first_bytes]));
+        let mut plain = Plain::new(buf, room);
+        let was_handshaking = self.records.connection().is_handshaking();
+        let received = self.records.receive(wire, see, &mut plain)?;
+        let Plain { taken, rest, .. } = plain;
+        self.front = rest;
+        match received {
+            Ok(0) => self.incoming = Incoming::EndOfWire,
+            Ok(bytes) => self.bound_hello(bytes),
+            Err(Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge)) => {
+                self.incoming = Incoming::Failed(Failure::Broken("sent a TLS handshake message longer than 64 KiB".to_owned()));
             }
-            Err(error) => self.incoming = Incoming::Failed(Failure::of_session(&error, self.side)),
+            Err(error) if was_handshaking => {
+                let first = &self.first[..self.first_bytes];
+                self.incoming = Incoming::Failed(Failure::of_handshake(&error, self.side, first));
+            }
+            Err(error) => self.fail(&error),
         }
-        self.bound_hello(bytes);
-        Ok(())
+        Ok(taken)
     }
 
     /// Fails a client whose hello does not end: anyone who can connect may send one, and it is held until it is whole.
     fn bound_hello(&mut self, bytes: usize) {
-        let Some(so_far) = self.of_hello.filter(|_| !self.wants_write() && !self.has_failed()) else {
+        let Some(so_far) = self.of_hello.filter(|_| !self.wants_write()) else {
             self.of_hello = None;
             return;
         };
@@ -145,24 +163,17 @@ impl Session {
             buf.put_slice(&self.front.split_to(bytes));
             return Some(Ok(bytes));
         }
-        let mut taken = 0;
-        // An error says nothing of the bytes that were decrypted before it.
-        while taken < room && (self.decrypted > 0 || self.has_failed()) {
-            let mut reader = self.connection.reader();
-            let bytes = match reader.fill_buf() {
-                Ok(chunk) if !chunk.is_empty() => {
-                    let bytes = chunk.len().min(room - taken);
-                    buf.put_slice(&chunk[..bytes]);
-                    bytes
-                }
-                _ => break,
-            };
-            reader.consume(bytes);
-            self.decrypted = self.decrypted.saturating_sub(bytes);
-            taken += bytes;
-        }
-        if taken > 0 {
-            return Some(Ok(taken));
+        if self.records.has_plain() {
+            let mut plain = Plain::new(buf, room);
+            let done = self.records.take(&mut plain);
+            let Plain { taken, rest, .. } = plain;
+            self.front = rest;
+            if let Err(error) = done {
+                self.fail(&error);
+            }
+            if taken > 0 {
+                return Some(Ok(taken));
+            }
         }
         match &self.incoming {
             Incoming::Failed(failure) => Some(Err(failure.clone())),
@@ -171,6 +182,10 @@ impl Session {
             Incoming::EndOfWire => Some(Err(Failure::Truncated)),
             Incoming::Open => None,
         }
+    }
+
+    fn fail(&mut self, error: &Error) {
+        self.incoming = Incoming::Failed(Failure::of_session(error, self.side));
     }
 
     /// Returns the failure of the handshake, once it has failed.
@@ -184,16 +199,12 @@ impl Session {
 
     /// Returns true if the peer has given notice of its end.
     pub(crate) fn has_ended(&self) -> bool {
-        self.has_ended
-    }
-
-    fn has_failed(&self) -> bool {
-        matches!(self.incoming, Incoming::Failed(_))
+        self.records.has_ended()
     }
 
     /// Returns true if decrypted bytes wait to be read.
     pub(crate) fn has_bytes(&self) -> bool {
-        !self.front.is_empty() || self.decrypted > 0
+        !self.front.is_empty() || self.records.has_plain()
     }
 
     /// Returns true if a read would find anything without the wire.
@@ -209,64 +220,60 @@ impl Session {
     /// Encrypts the beginning of `pieces` as one record, and returns the number of bytes taken. Called only while nothing
     /// waits for the wire.
     pub(crate) fn encrypt(&mut self, pieces: &[IoSlice<'_>]) -> usize {
-        let mut writer = self.connection.writer();
-        let mut one = [0; RECORD];
+        let mut joined = Vec::new();
         let first = pieces.iter().find(|piece| !piece.is_empty()).map_or(&[][..], |piece| &piece[..]);
         let bytes = if first.len() >= RECORD || pieces.len() == 1 {
             &first[..first.len().min(RECORD)]
         } else {
-            let mut filled = 0;
+            joined.reserve(pieces.iter().map(|piece| piece.len()).sum::<usize>().min(RECORD));
             for piece in pieces {
-                let bytes = piece.len().min(RECORD - filled);
-                one[filled..filled + bytes].copy_from_slice(&piece[..bytes]);
-                filled += bytes;
+                joined.extend_from_slice(&piece[..piece.len().min(RECORD - joined.len())]);
             }
-            &one[..filled]
+            &joined
         };
-        writer.write(bytes).unwrap_or(0)
+        match self.records.encrypt(bytes) {
+            Ok((taken, read)) => {
+                self.append(&read);
+                taken
+            }
+            Err(error) => {
+                // Found in what waits to be read, and reported there.
+                self.fail(&error);
+                bytes.len()
+            }
+        }
     }
 
     /// Writes the beginning of the bytes that wait for the wire, through one call of `wire`.
     pub(crate) fn send(&mut self, mut wire: impl Write) -> io::Result<usize> {
-        self.connection.write_tls(&mut wire)
+        self.records.send(&mut wire)
+    }
+
+    /// Puts decrypted bytes behind those that are still to be read.
+    fn append(&mut self, bytes: &Bytes) {
+        if !bytes.is_empty() {
+            self.front = [&self.front[..], bytes].concat().into();
+        }
     }
 
     /// Ends our direction: the notice of that then waits for the wire.
     pub(crate) fn end(&mut self) {
-        self.connection.send_close_notify();
+        match self.records.end() {
+            Ok(read) => self.append(&read),
+            Err(error) => self.fail(&error),
+        }
     }
 
     /// Returns the properties that a client is shown as this upstream's.
     pub(crate) fn shown(&self) -> Shown {
-        let certificates = self.connection.peer_certificates();
+        let connection = self.records.connection();
+        let certificates = connection.peer_certificates();
         let certificate = certificates.and_then(<[_]>::first).and_then(|certificate| Certificate::read(certificate));
-        Shown { certificate, alpn: self.connection.alpn_protocol().map(<[u8]>::to_vec) }
+        Shown { certificate, alpn: connection.alpn_protocol().map(<[u8]>::to_vec) }
     }
 
     /// Returns the properties of the established session.
     pub(crate) fn description(&self) -> Description {
-        match &*self.connection {
-            Connection::Client(client) => Description::of(client, self.server_name.clone()),
-            Connection::Server(server) => Description::of(server, server.server_name().map(str::to_owned)),
-        }
-    }
-}
-
-/// A wire of which the first bytes are kept.
-struct Recorded<'a> {
-    wire: &'a mut dyn Read,
-    first: &'a mut [u8; FIRST],
-    bytes: &'a mut usize,
-}
-
-impl Read for Recorded<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let read = self.wire.read(buf)?;
-        if *self.bytes < FIRST {
-            let bytes = read.min(FIRST - *self.bytes);
-            self.first[*self.bytes..*self.bytes + bytes].copy_from_slice(&buf[..bytes]);
-            *self.bytes += bytes;
-        }
-        Ok(read)
+        Description::of(self.records.connection(), self.server_name.clone())
     }
 }

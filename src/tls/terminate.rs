@@ -8,12 +8,13 @@ use std::{
 };
 
 use rustls::{
-    ServerConfig, ServerConnection,
+    ServerConfig,
     client::verify_server_name,
+    crypto::ring::Ticketer,
     pki_types::ServerName,
     server::{
-        ClientHello, ParsedCertificate, ResolvesServerCert, VerifierBuilderError, WebPkiClientVerifier,
-        danger::ClientCertVerifier,
+        ClientHello, ParsedCertificate, ResolvesServerCert, UnbufferedServerConnection, VerifierBuilderError,
+        WebPkiClientVerifier, danger::ClientCertVerifier,
     },
     sign::CertifiedKey,
 };
@@ -83,6 +84,8 @@ impl TlsSettings {
         let mut config = builder.with_cert_resolver(Arc::new(ByName(certificates)));
         config.alpn_protocols.clone_from(&self.alpn);
         config.ignore_client_order = true;
+        // Sessions that clients keep, sealed, however many there are: rustls itself remembers 256.
+        config.ticketer = Ticketer::new().map_err(|error| wrong(format!("tls: {error}; report this")))?;
         if let Some(key_file) = key_file {
             config.key_log = Arc::clone(key_file) as _;
         }
@@ -144,9 +147,9 @@ impl Tls {
 
     /// Returns the session of a client that has just come.
     pub(crate) fn session(&self) -> Result<Session, Failure> {
-        let connection =
-            ServerConnection::new(self.config.get()).map_err(|error| Failure::Broken(format!("got no session: {error}")))?;
-        Ok(Session::new(connection, Side::Client, self.settings.truncation))
+        let connection = UnbufferedServerConnection::new(self.config.get());
+        let session = connection.and_then(|connection| Session::new(connection, Side::Client, self.settings.truncation));
+        session.map_err(|error| Failure::Broken(format!("got no session: {error}")))
     }
 
     /// Reads the files again if any has changed. Returns `None` if none has; after an error the certificates that were read
@@ -171,5 +174,22 @@ impl ResolvesServerCert for ByName {
             self.0.iter().find(is_for_name)
         });
         named.or(self.0.first()).map(Arc::clone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn sessions_are_kept_by_clients_however_many_there_are() {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let file = std::env::temp_dir().join(format!("interpose-terminate-{}.pem", std::process::id()));
+        fs::write(&file, made.cert.pem() + &made.signing_key.serialize_pem()).unwrap();
+        let tls = Tls::load(TlsSettings::new(vec![Pair { certificate: file.clone(), key: file.clone() }]));
+        fs::remove_file(&file).unwrap();
+        assert!(tls.unwrap().config.get().ticketer.enabled());
     }
 }

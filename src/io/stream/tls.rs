@@ -24,7 +24,7 @@ use crate::{
     tls::{failure::Failure, session::Session},
 };
 
-/// Number of reads from the wire and of records in one read, before other connections of the thread run.
+/// Number of reads from the wire that bring no bytes, before other connections of the thread run.
 const STEPS: usize = 128;
 
 /// Limits of reading from a peer whose handshake has failed: it is to have the alert before it is reset.
@@ -51,8 +51,6 @@ pub(super) struct Inner {
     /// The number of bytes in the record that waits for room; the writer still has them.
     in_record: usize,
     outgoing: Outgoing,
-    /// The failure of the socket behind bytes that were read, to be reported by the next read.
-    failed_read: Option<io::Error>,
     /// A reset behind the end of our direction, to be reported if no notice of the peer's own end is found.
     failed_end: OnceLock<io::Error>,
     /// True once a byte of ours was written.
@@ -71,14 +69,7 @@ impl Tls {
     pub(super) fn new(socket: Socket, session: Session) -> Self {
         Self {
             socket,
-            inner: Inner {
-                session,
-                in_record: 0,
-                outgoing: Outgoing::Open,
-                failed_read: None,
-                failed_end: OnceLock::new(),
-                has_written: false,
-            },
+            inner: Inner { session, in_record: 0, outgoing: Outgoing::Open, failed_end: OnceLock::new(), has_written: false },
         }
     }
 
@@ -119,7 +110,7 @@ impl Tls {
             if !self.inner.session.is_handshaking() {
                 return Poll::Ready(Ok(()));
             }
-            ready!(self.poll_fetch(cx))?;
+            ready!(self.poll_fetch(cx, &mut Vec::new(), 0))?;
         }
     }
 
@@ -138,9 +129,9 @@ impl Tls {
         Ok(())
     }
 
-    /// Takes bytes from the socket to the session.
-    fn poll_fetch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        polled(self.inner.session.receive(Wire { socket: &mut self.socket, cx }))
+    /// Takes bytes from the socket to the session, and from there to `buf`.
+    fn poll_fetch(&mut self, cx: &mut Context<'_>, buf: &mut dyn BufMut, room: usize) -> Poll<io::Result<usize>> {
+        polled(self.inner.session.receive(Wire { socket: &mut self.socket, cx }, buf, room))
     }
 
     /// Writes all that waits for the wire.
@@ -164,37 +155,19 @@ impl Tls {
     }
 
     pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>, buf: &mut dyn BufMut) -> Poll<io::Result<usize>> {
-        let (room, mut taken) = (buf.chunk_mut().len(), 0);
-        if let Some(error) = self.inner.failed_read.take() {
-            return Poll::Ready(Err(error));
-        }
+        let room = buf.chunk_mut().len();
         for _ in 0..STEPS {
-            let more = self.inner.session.take(buf, room - taken);
+            let more = self.inner.session.take(buf, room);
             self.flush_answers(cx);
-            match more {
-                Some(Ok(bytes)) if bytes > 0 => {
-                    taken += bytes;
-                    if taken == room {
-                        break;
-                    }
-                }
-                // Behind bytes the end and a failure of the session are found again.
-                Some(_) if taken > 0 => break,
+            let bytes = match more {
+                Some(Ok(bytes)) if bytes > 0 => bytes,
                 Some(ended) => return Poll::Ready(self.end_of_read(ended)),
-                None => match self.poll_fetch(cx) {
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(error)) if taken > 0 => {
-                        self.inner.failed_read = Some(error);
-                        break;
-                    }
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                    Poll::Pending if taken > 0 => break,
-                    Poll::Pending => return Poll::Pending,
-                },
+                None => ready!(self.poll_fetch(cx, buf, room))?,
+            };
+            if bytes > 0 {
+                self.flush_answers(cx);
+                return Poll::Ready(Ok(bytes));
             }
-        }
-        if taken > 0 {
-            return Poll::Ready(Ok(taken));
         }
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -268,7 +241,7 @@ impl Tls {
     }
 
     pub(super) fn has_unread(&self) -> bool {
-        self.inner.failed_read.is_some() || self.inner.session.has_unread() || self.socket.has_unread()
+        self.inner.session.has_unread() || self.socket.has_unread()
     }
 
     pub(super) fn has_unread_bytes(&self) -> bool {

@@ -44,8 +44,9 @@ def asking(address: Address, own: Certificate, *more: str) -> list[str]:
     return [*to, "-CAfile", str(own.cert), "-verify_return_error", *more]
 
 
-def said_by(argv: list[str], folder: Path, end: str = "^a line$") -> str:
+def said_by(argv: list[str], folder: Path, end: str = "a line$") -> str:
     """What OpenSSL's client says of a conversation of one line. It ends in order."""
+    # The client writes what it gets past the buffer of what it says itself: maybe into the middle of a line of that.
     with Child(argv, folder, stdin=subprocess.PIPE) as client:
         words = client.popen.stdin
         assert words is not None

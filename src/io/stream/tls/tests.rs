@@ -6,9 +6,10 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection,
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    server::UnbufferedServerConnection,
 };
 use socket2::SockRef;
 use tokio::time::Instant;
@@ -79,7 +80,7 @@ async fn shaken(truncation: Truncation) -> (Stream, Peer) {
         }
         Peer { socket, session }
     });
-    let session = Session::new(ServerConnection::new(server).unwrap(), Side::Client, truncation);
+    let session = Session::new(UnbufferedServerConnection::new(server).unwrap(), Side::Client, truncation).unwrap();
     stream.start_tls(session).await.unwrap();
     (stream, shaking.unwrap().join().unwrap())
 }
@@ -200,7 +201,7 @@ async fn a_peer_that_leaves_without_notice_is_cut_off_or_allowed_to() {
 
 /// Returns a session of the server's side, before its handshake.
 fn session() -> Session {
-    Session::new(ServerConnection::new(configs().0).unwrap(), Side::Client, Truncation::Reset)
+    Session::new(UnbufferedServerConnection::new(configs().0).unwrap(), Side::Client, Truncation::Reset).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
