@@ -266,7 +266,7 @@ class Capturing:
         kind=FileName("keys.log"),
         flag="--capture-keys",
         others="secrets keylog keylogfile sslkeylogfile",
-        help="put the secrets of this key log into it, to decrypt TLS",
+        help="add the secrets of this key log, to decrypt TLS",
         meaning="a key log, which clients or servers write (`SSLKEYLOGFILE`), or `tls.keylog`: the secrets that come "
         "to it are put into the capture, so that Wireshark decrypts TLS in it. Anyone who has the file then reads all",
     )

@@ -109,7 +109,7 @@ COMMANDS = [
             Option("--json", "show what happened as JSON, an object a line"),
             Option("--width", "bytes of a line of --hexdump", metavar="N"),
             Option("--truncate", "bytes shown of one packet or message", metavar="SIZE"),
-            Option("--framing", "show whole messages: resp, postgres, http1, lines, length:4 …", metavar="PROTOCOL"),
+            Option("--framing", "show whole messages: resp, postgres, lines ...", metavar="PROTOCOL"),
             Option(
                 "--extract",
                 "write the bytes into files of this folder, one for each direction",
