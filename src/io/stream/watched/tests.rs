@@ -70,7 +70,7 @@ async fn a_hello_waits_for_the_answer_that_is_written() {
 async fn a_hello_that_is_refused_goes_on_in_plain() {
     let (mut stream, mut peer) = watched();
     peer.write_all(&[&b"STLS\r\n"[..], &hello()].concat()).unwrap();
-    assert_eq!(read(&mut stream, 100).await.unwrap(), b"STLS\r\n");
+    assert_eq!(read(&mut stream, 1000).await.unwrap(), b"STLS\r\n");
     assert_eq!(poll_fn(|cx| stream.poll_write(cx, b"-ERR\r\n")).await.unwrap(), 6);
     assert_eq!(read(&mut stream, 1000).await.unwrap(), hello());
 }
