@@ -213,7 +213,7 @@ class Connection(ConnectionNames):
 
     @property
     def tls_error(self) -> TlsError | None:
-        """The exception for an end because TLS has failed, not raised; else None.
+        """The exception for the reasons `client_tls_failed` and `upstream_tls_failed`, not raised; else None.
 
         It is a TlsCertificateError, and so an `ssl.SSLCertVerificationError`, where a certificate was not accepted.
         """

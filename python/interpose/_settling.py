@@ -79,7 +79,7 @@ def _say_that_some_is_left() -> None:
     events, size = (sum(figures) for figures in zip(*(missed() for missed in _missed_of_all), strict=True))
     before = f"; {events} events with {size} bytes were left out before" if events else ""
     logging.getLogger("interpose.tap").warning(
-        "filters: an output is too slow: what passed last is not yet written there, and is lost if the process ends "
-        "now%s",
+        "an output of a filter, a capture or a keylog is too slow: what passed last is not yet written there, and is "
+        "lost if the process ends now; give it a faster disk or reader%s",
         before,
     )

@@ -20,6 +20,10 @@ class TlsError(InterposeError, ssl.SSLError):
 
     __module__ = "interpose"
 
+    # Those that read an ssl.SSLError of Python's own find them.
+    library = "SSL"
+    reason = ""
+
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
 
@@ -28,7 +32,7 @@ class TlsCertificateError(TlsError, ssl.SSLCertVerificationError):
     """The certificate that a side has shown is not accepted; see `Connection.tls_error`.
 
     `verify_code` is OpenSSL's number for it, such as 10 for one that has expired, 20 for an issuer that is not trusted,
-    23 for one that was revoked and 62 for another name; `verify_message` is the text.
+    23 for one that was revoked, 62 for another name and 64 for another address; `verify_message` is the text.
 
     >>> import ssl
     >>> from interpose import TlsCertificateError
@@ -37,6 +41,10 @@ class TlsCertificateError(TlsError, ssl.SSLCertVerificationError):
     """
 
     __module__ = "interpose"
+
+    reason = "CERTIFICATE_VERIFY_FAILED"
+    verify_code = 0
+    verify_message = ""
 
 
 def tls_error_of(text: str, fault: int | None) -> TlsError:

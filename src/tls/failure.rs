@@ -2,7 +2,7 @@
 
 use std::{error, fmt, io};
 
-use rustls::{AlertDescription, CertificateError, Error, HandshakeType, PeerMisbehaved};
+use rustls::{AlertDescription, CertificateError, Error, HandshakeType, PeerMisbehaved, pki_types::ServerName};
 
 use crate::words::direction::Side;
 
@@ -200,17 +200,26 @@ fn certificate_fault(error: &CertificateError, side: Side) -> (String, u8) {
         Wrong::ExpiredRevocationList | Wrong::ExpiredRevocationListContext { .. } => {
             (format!("the list of its issuer in {lists} is out of date"), 12)
         }
-        Wrong::NotValidForNameContext { expected, presented } if presented.is_empty() => {
-            (format!("it has no name, so not {}", expected.to_str()), 62)
-        }
         Wrong::NotValidForNameContext { expected, presented } => {
-            let names: Vec<String> = presented.iter().take(8).cloned().collect();
-            (format!("it is not for {}, but for {}", expected.to_str(), names.join(", ")), 62)
+            // As OpenSSL tells an address from a name.
+            let number = if matches!(expected, ServerName::IpAddress(_)) { 64 } else { 62 };
+            let names: Vec<String> = presented.iter().take(8).map(|name| crate::words::error::printable(bare(name))).collect();
+            let fault = match &names[..] {
+                [] => format!("it has no name, so not {}", expected.to_str()),
+                names => format!("it is not for {}, but for {}", expected.to_str(), names.join(", ")),
+            };
+            (fault, number)
         }
         Wrong::NotValidForName => ("it is for another name".to_owned(), 62),
         Wrong::BadSignature => ("its signature is not that of its issuer".to_owned(), 7),
         other => (crate::words::error::printable(&other.to_string()), 1),
     }
+}
+
+/// Returns the name in what rustls says of one that a certificate is for: `DnsName("a.example")`.
+fn bare(said: &str) -> &str {
+    let inside = said.split_once("(\"").and_then(|(_, name)| name.strip_suffix("\")"));
+    inside.or_else(|| said.split_once('(').and_then(|(_, name)| name.strip_suffix(')'))).unwrap_or(said)
 }
 
 /// Returns the name of an alert as the standards write it: `bad_record_mac`.

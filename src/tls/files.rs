@@ -20,6 +20,9 @@ use crate::words::error::{Error, ErrorKind, printable, reason_text};
 /// Maximum bytes of one file: the certificates of all public issuers together have less than a tenth of it.
 const MOST_BYTES: u64 = 4 * 1024 * 1024;
 
+/// Maximum bytes of a file with lists of revoked certificates: those of large public issuers have some megabytes.
+const MOST_BYTES_OF_LISTS: u64 = 64 * 1024 * 1024;
+
 /// A certificate with its chain, and the key that belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pair {
@@ -87,6 +90,11 @@ fn parts<T: PemObject>(name: &str, path: &Path, (what, line): (&str, &str)) -> R
                 format!("{name} {shown}: it is DER; make PEM of it: openssl x509 -inform der -in {shown} -out certificate.pem");
             Err(Error::new(ErrorKind::Tls, message))
         }
+        Ok(all) if all.is_empty() && name.ends_with("crl") && matches!(text[..], [0x30, 0x81..=0x84, ..]) => {
+            let shown = shown(path);
+            let message = format!("{name} {shown}: it is DER; make PEM of it: openssl crl -inform der -in {shown} -out list.pem");
+            Err(Error::new(ErrorKind::Tls, message))
+        }
         Ok(all) if all.is_empty() => wrong(&format!("there is no {what} in it")),
         Ok(all) => Ok(all),
         Err(_) => wrong("it is not PEM, or broken"),
@@ -128,10 +136,12 @@ fn has(text: &[u8], mark: &str) -> bool {
 }
 
 fn read(name: &str, path: &Path) -> Result<Vec<u8>, Error> {
+    let is_list = name.ends_with("crl");
+    let most = if is_list { MOST_BYTES_OF_LISTS } else { MOST_BYTES };
     let mut text = Vec::new();
     let reading = || -> io::Result<()> {
         // Opened first: a folder can be opened, and a read of it says so.
-        fs::File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut text)?;
+        fs::File::open(path)?.take(most + 1).read_to_end(&mut text)?;
         Ok(())
     };
     let mut reading = reading;
@@ -145,8 +155,9 @@ fn read(name: &str, path: &Path) -> Result<Vec<u8>, Error> {
         let message = format!("{name} {}: {}; {advice}", shown(path), reason_text(&error));
         return Err(Error::from_io(ErrorKind::TlsFile, message, error));
     }
-    if text.len() as u64 > MOST_BYTES {
-        let message = format!("{name} {}: it is longer than 4 MiB; give a file of certificates", shown(path));
+    if text.len() as u64 > most {
+        let what = if is_list { "of lists of revoked certificates" } else { "of certificates or a key" };
+        let message = format!("{name} {}: it is longer than {} MiB; give a file {what}", shown(path), most >> 20);
         return Err(Error::new(ErrorKind::Tls, message));
     }
     Ok(text)
@@ -179,6 +190,8 @@ pub(super) struct Stamp {
     modified: Option<SystemTime>,
     bytes: u64,
     inode: u64,
+    /// The time of the last change, of the rights too: seconds and nanoseconds.
+    changed: (i64, i64),
 }
 
 impl Stamp {
@@ -186,9 +199,12 @@ impl Stamp {
     pub(super) fn of(path: &Path) -> Self {
         let Ok(metadata) = fs::metadata(path) else { return Self::default() };
         #[cfg(unix)]
-        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+        let (inode, changed) = {
+            use std::os::unix::fs::MetadataExt;
+            (metadata.ino(), (metadata.ctime(), metadata.ctime_nsec()))
+        };
         #[cfg(not(unix))]
-        let inode = 0;
-        Self { modified: metadata.modified().ok(), bytes: metadata.len(), inode }
+        let (inode, changed) = (0, (0, 0));
+        Self { modified: metadata.modified().ok(), bytes: metadata.len(), inode, changed }
     }
 }

@@ -56,6 +56,15 @@ impl KeyFile {
             let message = format!("keylog {}: {}; {advice}", files::shown(path), reason_text(&error));
             Error::from_io(ErrorKind::TlsFile, message, error)
         };
+        // To open a pipe that nobody reads would wait for a reader.
+        #[cfg(unix)]
+        let _reader = if std::fs::metadata(path).is_ok_and(|about| std::os::unix::fs::FileTypeExt::is_fifo(&about.file_type())) {
+            let mut probe = OpenOptions::new();
+            std::os::unix::fs::OpenOptionsExt::custom_flags(probe.write(true), libc::O_NONBLOCK);
+            Some(probe.open(path).map_err(|error| failed(error, "start what reads this pipe first"))?)
+        } else {
+            None
+        };
         let mut options = OpenOptions::new();
         options.append(true).create(true);
         #[cfg(unix)]
@@ -74,7 +83,7 @@ impl KeyFile {
             return Ok(same);
         }
         let name = format!("keylog {}", files::shown(path));
-        let sink = Lines { name: name.clone(), file, waiting: Vec::new() };
+        let sink = Lines { name: name.clone(), file, waiting: Vec::new(), is_cut: false, told: None };
         let tap = Tap::start(name, Queue::new(MOST_WAITING), sink)
             .map_err(|error| failed(error, "its thread cannot be started; raise the limit of processes"))?;
         let made = Arc::new(Self { tap, identity, process });
@@ -107,6 +116,34 @@ struct Lines {
     name: String,
     file: File,
     waiting: Vec<u8>,
+    /// True if the file ends within a line, because there was no room for the rest.
+    is_cut: bool,
+    /// The instant of the last warning.
+    told: Option<Instant>,
+}
+
+/// Minimum time between two warnings about one file.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+impl Lines {
+    fn write(&mut self) -> io::Result<()> {
+        if self.is_cut && !self.waiting.is_empty() {
+            self.waiting.insert(0, b'\n');
+        }
+        let mut left = &self.waiting[..];
+        while !left.is_empty() {
+            match self.file.write(left) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(bytes) => {
+                    self.is_cut = left[bytes - 1] != b'\n';
+                    left = &left[bytes..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Sink for Lines {
@@ -124,10 +161,10 @@ impl Sink for Lines {
 
     fn flush(&mut self) -> io::Result<()> {
         // One write of whole lines, so that those of several processes do not mix. A full disk costs these lines only.
-        let written = self.file.write_all(&self.waiting);
-        if let Err(error) = written
-            && !self.waiting.is_empty()
+        if let Err(error) = self.write()
+            && self.told.is_none_or(|told| told.elapsed() >= TOLD_EVERY)
         {
+            self.told = Some(Instant::now());
             let (name, why) = (&self.name, reason_text(&error));
             log::warn!(target: log_target::TAP, "{name}: secrets of sessions are lost: {why}; make room there");
         }

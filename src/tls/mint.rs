@@ -12,7 +12,7 @@ use rcgen::{
     PKCS_ECDSA_P384_SHA384, PKCS_ED25519, SanType,
 };
 use rustls::{
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName},
     sign::CertifiedKey,
 };
 
@@ -81,13 +81,15 @@ impl Mint {
     /// Makes a certificate for `names`, for servers and clients, and returns it with the authority's, and its key, in PEM.
     /// Its times are in seconds since 1970; the default is from yesterday on, for 90 days.
     pub(crate) fn pair(&self, names: Vec<String>, times: (Option<i64>, Option<i64>)) -> Result<(String, String), Error> {
-        if let Some(wrong) = names.iter().find(|name| alternative(name).is_none()) {
+        if let Some(wrong) = names.iter().find(|name| !is_name(name)) {
             let advice = "it is no name that a certificate can be for; give a host name or an IP address";
             return Err(Error::new(ErrorKind::Config, format!("names: {}: {advice}", printable(wrong))));
         }
-        let now = SystemTime::now();
-        let begins = times.0.map_or(now - CLOCKS_DIFFER_BY, time);
-        let ends = times.1.map_or(now + VALID_FOR, time);
+        let (now, given) = (SystemTime::now(), (times.0.map(time), times.1.map(time)));
+        // Where one is given, the other is on the right side of it.
+        let usual = now - CLOCKS_DIFFER_BY;
+        let begins = given.0.unwrap_or_else(|| given.1.map_or(usual, |ends| usual.min(ends - CLOCKS_DIFFER_BY)));
+        let ends = given.1.unwrap_or_else(|| (now + VALID_FOR).max(begins + VALID_FOR).min(time(i64::MAX)));
         if ends < begins {
             return Err(Error::new(ErrorKind::Config, "ends: it is before begins; give a later time".to_owned()));
         }
@@ -175,6 +177,12 @@ fn includes(known: &str, name: &str) -> bool {
     !first.is_empty() && name.parse::<IpAddr>().is_err() && rest.eq_ignore_ascii_case(parent)
 }
 
+/// Returns true for a host name, `*.` before one too, and for an IP address.
+fn is_name(name: &str) -> bool {
+    let host = name.strip_prefix("*.").unwrap_or(name);
+    name.parse::<IpAddr>().is_ok() || matches!(ServerName::try_from(host), Ok(ServerName::DnsName(_)))
+}
+
 /// Returns a name as certificates have it; `None` for what is neither a host nor an IP address: an address of mail, a URI.
 fn alternative(name: &str) -> Option<SanType> {
     match name.parse::<IpAddr>() {
@@ -184,9 +192,12 @@ fn alternative(name: &str) -> Option<SanType> {
     }
 }
 
-/// Returns a time of a certificate. One before 1970 is that of 1970.
+/// The last second of the year 9999, behind which a certificate has no time (RFC 5280, section 4.1.2.5).
+const LAST: u64 = 253_402_300_799;
+
+/// Returns a time of a certificate. One before 1970 is that of 1970, one behind the year 9999 the last of that.
 fn time(seconds: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(LAST))
 }
 
 #[cfg(test)]

@@ -44,14 +44,13 @@ impl<C> Renewed<C> {
         files: impl Iterator<Item = &'a Path>,
         load: impl FnOnce() -> Result<Arc<C>, Error>,
     ) -> Option<Result<(), Error>> {
+        // Held until the new one is in use: one who loads at the same time might put an older one there.
+        let mut known = self.stamps.lock().even_poisoned();
         let stamps = files.map(Stamp::of).collect();
-        {
-            let mut known = self.stamps.lock().even_poisoned();
-            if *known == stamps {
-                return None;
-            }
-            *known = stamps;
+        if *known == stamps {
+            return None;
         }
+        *known = stamps;
         Some(load().map(|config| *self.config.write().even_poisoned() = config))
     }
 }

@@ -37,6 +37,7 @@ BASES: dict[str, type[BaseException]] = {
     "SendBufferFullError": BlockingIOError,
     "SendTimeoutError": TimeoutError,
     "ServerStoppedError": RuntimeError,
+    "StartTlsError": RuntimeError,
     "TlsCertificateError": ssl.SSLCertVerificationError,
     "TlsError": ssl.SSLError,
     "TlsFileError": OSError,

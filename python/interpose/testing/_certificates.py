@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import cast
 
-from .._exceptions import wrong_type
+from .._exceptions import ConfigError, wrong_type
 from .._intercept import Intercept, native_intercept
 
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
@@ -54,12 +54,13 @@ class Certificates:
         * `names`: host names, `*.` before one too, and IP addresses; without any `localhost`, `127.0.0.1` and `::1`.
         * `begins`, `ends`: the first and the last second in which it is good. None is yesterday, and in 90 days.
 
-        Raises ConfigError for what is no name, and for an end before the beginning.
+        With only one of them given, the other is on its right side. Raises ConfigError for what is no name, and for an
+        end before the beginning.
         """
         for name in names:
             if not isinstance(cast("object", name), str):
                 raise wrong_type("names", name, "a text", 'write one such as "localhost"')
-        times = [None if time is None else int(time.timestamp()) for time in (begins, ends)]
+        times = [None if time is None else _seconds(name, time) for name, time in (("begins", begins), ("ends", ends))]
         texts = native_intercept(self._authority).pair(list(names or _THIS_MACHINE), *times)
         stem = secrets.token_hex(4)
         cert, key = (self._folder / f"{stem}.{kind}" for kind in ("crt", "key"))
@@ -71,3 +72,13 @@ class Certificates:
 
     def __repr__(self) -> str:
         return f"<Certificates in {self._folder}>"
+
+
+def _seconds(name: str, time: datetime) -> int:
+    if not isinstance(cast("object", time), datetime):
+        raise wrong_type(name, time, "a datetime", "write one such as datetime.now(UTC) + timedelta(days=1)")
+    try:
+        return int(time.timestamp())
+    except (OverflowError, ValueError) as error:
+        # Without a zone it is local time, which the first and the last year may not have.
+        raise ConfigError(f"{name}: {time} cannot be a local time; give it a zone, such as tzinfo=UTC") from error

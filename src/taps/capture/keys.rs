@@ -27,23 +27,37 @@ pub struct Keys {
 impl Keys {
     /// Looks at the end of a key log. It may be made later.
     pub fn at_end_of(path: &Path) -> Result<Self, Error> {
-        let read = match File::open(path).and_then(|file| file.metadata()) {
-            Ok(about) if about.is_dir() => return Err(refused(path, &io::ErrorKind::IsADirectory.into())),
-            Ok(about) => about.len(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-            Err(error) => return Err(refused(path, &error)),
-        };
+        // Opening a pipe would wait for its writer.
+        let read =
+            match fs::metadata(path).and_then(|about| if about.is_file() { File::open(path)?.metadata() } else { Ok(about) }) {
+                Ok(about) if about.is_dir() => return Err(refused(path, &io::ErrorKind::IsADirectory.into())),
+                Ok(about) if !about.is_file() => {
+                    let name = printable(&path.display().to_string());
+                    let message = format!("keys {name}: it is a pipe or a device, and cannot be looked at again; give a file");
+                    return Err(Error::new(ErrorKind::Config, message));
+                }
+                Ok(about) => about.len(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+                Err(error) => return Err(refused(path, &error)),
+            };
         Ok(Self { path: path.to_owned(), read, rest: Vec::new() })
     }
 
-    /// Returns the lines that have come since the last look. A file that cannot be read now may be read later.
+    /// Returns lines that have come since the last look, of a part of the file: none when all were looked at. A file that cannot be
+    /// read now may be read later.
     pub(super) fn look(&mut self) -> Vec<u8> {
         self.read_on().unwrap_or_default()
     }
 
+    /// Returns true if the file has bytes that were not looked at.
+    pub(super) fn has_more(&self) -> bool {
+        fs::metadata(&self.path).is_ok_and(|about| about.is_file() && about.len() > self.read)
+    }
+
     fn read_on(&mut self) -> io::Result<Vec<u8>> {
-        let length = fs::metadata(&self.path)?.len();
-        if length == self.read {
+        let about = fs::metadata(&self.path)?;
+        let length = about.len();
+        if length == self.read || !about.is_file() {
             return Ok(Vec::new());
         }
         if length < self.read {
@@ -58,7 +72,8 @@ impl Keys {
         let whole = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         let lines = self.rest.drain(..whole).collect::<Vec<_>>();
         self.rest.truncate(LONGEST);
-        Ok(lines.split_inclusive(|byte| *byte == b'\n').filter(|line| is_secret(line)).flatten().copied().collect())
+        let secrets: Vec<&[u8]> = lines.split_inclusive(|byte| *byte == b'\n').filter(|line| is_secret(line)).collect();
+        Ok(secrets.concat())
     }
 }
 
@@ -128,6 +143,14 @@ mod tests {
         assert_eq!(keys.look().len(), 16);
         fs::write(&log.0, "C 05 06\n").unwrap();
         assert_eq!(keys.look(), b"C 05 06\n");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let log = Log::new("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&log.0).status().unwrap().success());
+        assert!(Keys::at_end_of(&log.0).unwrap_err().to_string().ends_with("cannot be looked at again; give a file"));
     }
 
     #[test]

@@ -37,6 +37,9 @@ const OF_ONE_EVENT: usize = 8;
 /// Bytes for secrets at the beginning of a file: those of 250 sessions or more.
 pub const ROOM: usize = 256 * 1024;
 
+/// Maximum number of looks for secrets at the end of a file, a mebibyte each.
+const LOOKS_AT_END: usize = 64;
+
 /// Time between two looks for secrets while nothing passes.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -59,16 +62,32 @@ struct Secrets {
     /// Where the next one is written.
     place: u64,
     room: usize,
+    /// The last ones, half the room at most. Each file begins with them: packets wait in a queue, so the secrets of a connection may
+    /// be known before the file begins that its first packets come into.
+    recent: Vec<u8>,
 }
 
 impl Secrets {
     /// Writes the place of a file that begins, which is filled with comments.
     fn begin(&mut self, batch: &mut Batch) {
-        let mut filling = [b'#'; ROOM];
+        // Not on the stack: the thread's may be small.
+        let mut filling = vec![b'#'; ROOM];
         filling.iter_mut().skip(127).step_by(128).for_each(|last| *last = b'\n');
-        self.place = (batch.len() + block::SECRETS_HEADER) as u64;
-        self.room = ROOM;
+        filling[..self.recent.len()].copy_from_slice(&self.recent);
+        self.place = (batch.len() + block::SECRETS_HEADER + self.recent.len()) as u64;
+        self.room = ROOM - self.recent.len();
         block::secrets(batch.own(), block::SECRETS_TLS, &filling);
+    }
+
+    fn look(&mut self) -> Vec<u8> {
+        let lines = self.keys.look();
+        self.recent.extend_from_slice(&lines);
+        if let Some(beyond) = self.recent.len().checked_sub(ROOM / 2).filter(|beyond| *beyond > 0) {
+            let rest =
+                self.recent[beyond - 1..].iter().position(|byte| *byte == b'\n').map_or(self.recent.len(), |end| beyond + end);
+            self.recent.drain(..rest);
+        }
+        lines
     }
 }
 
@@ -85,7 +104,7 @@ impl Capture {
         let application = concat!("interpose ", env!("CARGO_PKG_VERSION"));
         let mut packets = Packets::new(application, snap_length.clamp(LEAST_SNAP, WHOLE));
         packets.begin_file();
-        let mut secrets = keys.map(|keys| Secrets { keys, place: 0, room: 0 });
+        let mut secrets = keys.map(|keys| Secrets { keys, place: 0, room: 0, recent: Vec::new() });
         if let Some(secrets) = &mut secrets {
             secrets.begin(packets.batch());
         }
@@ -98,7 +117,7 @@ impl Capture {
     /// Writes the secrets that have come to be known. Those beyond the room for them stand where they came.
     fn write_secrets(&mut self) -> io::Result<()> {
         let Some(secrets) = &mut self.secrets else { return Ok(()) };
-        let lines = secrets.keys.look();
+        let lines = secrets.look();
         let fits = lines.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::len);
         let fits =
             fits.scan(0, |sum, line| Some(*sum + line).inspect(|so_far| *sum = *so_far)).take_while(|sum| *sum <= secrets.room);
@@ -116,7 +135,13 @@ impl Capture {
     }
 
     fn end_file(&mut self) -> io::Result<()> {
-        self.write_secrets()?;
+        // Those that come while this writes are for the next file, or for none: a log that grows faster than it is read ends too.
+        for _ in 0..LOOKS_AT_END {
+            self.write_secrets()?;
+            if !self.secrets.as_ref().is_some_and(|secrets| secrets.keys.has_more()) {
+                break;
+            }
+        }
         self.packets.end_file(nanoseconds(SystemTime::now()));
         self.files.write(self.packets.batch())
     }

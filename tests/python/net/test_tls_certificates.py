@@ -79,8 +79,8 @@ def test_one_that_nobody_has_signed_but_itself(serve: Serve, authority: Authorit
 
 def test_one_for_another_name(serve: Serve, authority: Authority) -> None:
     tls = TlsUpstream(authority.own.cert)
-    words = "it is not for localhost, but for ", "other.example", "give the name that it is for as server_name"
-    checked(serve, authority.sign("other.example"), tls, OTHER_NAME, *words)
+    words = "it is not for localhost, but for other.example; give the name that it is for as server_name"
+    checked(serve, authority.sign("other.example"), tls, OTHER_NAME, words)
 
 
 def test_one_that_was_revoked_and_one_that_was_not(serve: Serve, authority: Authority) -> None:

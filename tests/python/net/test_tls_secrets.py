@@ -7,12 +7,14 @@ import os
 import socket
 import ssl
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Serve
-from interpose import ArgumentTypeError, ConfigError, Forward, Tls, TlsUpstream, filters
+from interpose import ArgumentTypeError, ConfigError, Forward, Tls, TlsFileError, TlsUpstream, filters
 from interpose._addresses import address_text
 from support.certificates import Certificate, self_signed, serving, trusting
 from support.deadline import poll
@@ -86,7 +88,17 @@ def test_without_keys_a_capture_has_no_secrets(serve: Serve, own: Certificate, w
         asked(client)
     server.stop()
     assert uris(file, server.address[1]) == []
-    assert keys.read_bytes().split()[1] not in file.read_bytes()
+    secrets = [line.split() for line in keys.read_bytes().splitlines() if not line.startswith(b"#")]
+    assert secrets
+    captured = file.read_bytes()
+    assert not any(part in captured for _, *numbers in secrets for part in numbers)
+    assert b"_SECRET" not in captured
+
+
+def sessions_in(folder: Path) -> set[bytes]:
+    """Return the random numbers of the sessions whose secrets are in captures."""
+    lines = [line for file in folder.glob("a*.pcapng") for line in file.read_bytes().split(b"\n")]
+    return {line.split()[1] for line in lines if line.startswith(b"CLIENT_TRAFFIC_SECRET_0 ")}
 
 
 def test_the_command_puts_the_keys_of_a_server_into_each_file(own: Certificate, tmp_path: Path) -> None:
@@ -95,16 +107,20 @@ def test_the_command_puts_the_keys_of_a_server_into_each_file(own: Certificate, 
     with Echo() as echo, ProxyCommand("0", address_text(echo.address), tmp_path, *options) as inner:
         capturing = ["--capture", "a.pcapng", "--capture-keys", "keys", "--capture-rotate-size", "1MiB"]
         with ProxyCommand("0", address_text(inner.address), tmp_path, *capturing) as outer:
-            for _ in range(2):
+            for number in range(2):
                 with over_tls(outer.address, trusting(own)) as client:
                     assert said(client, REQUEST) == REQUEST
-                    # More than a file takes, so the next connection begins in another one.
-                    assert said(client, bytes(600_000)) == bytes(600_000)
+                    # A file that is full before its secrets are known has none.
+                    poll(lambda: len(sessions_in(tmp_path)) > number, 10.0, "the secrets in a file")  # noqa: B023
+                    # Both ways a file and a half, so the next connection begins in the middle of another one.
+                    assert said(client, bytes(800_000)) == bytes(800_000)
                     client.unwrap()
             assert outer.stop() == 0
             files = sorted(tmp_path.glob("a_*.pcapng"))
             assert len(files) > 1
-            assert [uri for file in files for uri in uris(file, outer.address[1])].count("/inside") >= 2
+            # An echo: each request comes back. The second connection is in a file behind the first's.
+            with_request = [file for file in files if "/inside" in uris(file, outer.address[1])]
+            assert len(with_request) == 2
 
 
 def test_what_is_decrypted_is_read_at_the_port_that_it_had(
@@ -187,3 +203,24 @@ def test_settings_with_one_file_of_secrets_have_one_thread(own: Certificate, tmp
     poll(lambda: new() == 2, 10.0, "the thread of the other file")
     kept.clear()
     poll(lambda: new() == 0, 10.0, "the end of the threads")
+
+
+def test_pipes_that_nobody_reads_are_refused_at_once(own: Certificate, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    with pytest.raises(ConfigError, match="it is a pipe or a device, and cannot be looked at again; give a file"):
+        filters.Capture(tmp_path / "a.pcapng", keys=pipe)
+    with pytest.raises(TlsFileError, match="start what reads this pipe first"):
+        Tls(own.cert, own.key, keylog=pipe)
+
+
+def test_a_capture_with_keys_begins_on_a_small_stack(tmp_path: Path) -> None:
+    script = (
+        "import sys, threading\n"
+        "from interpose import filters\n"
+        "threading.stack_size(256 * 1024)\n"
+        "thread = threading.Thread(target=lambda: filters.Capture('a.pcapng', keys='keys'))\n"
+        "thread.start()\n"
+        "thread.join()\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], cwd=tmp_path, timeout=60, check=False).returncode == 0

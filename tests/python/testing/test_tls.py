@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from interpose import (
@@ -24,6 +25,7 @@ from interpose.testing import Certificates, Proxy
 from support.certificates import Authority, Certificate, self_signed, serving, trusting
 from support.peers import Address, Echo, connect, ending, fate, read_exactly
 from support.peers import echo as said
+from support.processes import program, run
 from support.pytest_runs import Run
 from support.tls_peers import answer, over_tls, tls_upstream
 
@@ -126,7 +128,6 @@ def test_an_end_that_was_cut_short(truncation: str, make: Make, upstream: Addres
     with connect(speaking.address) as client:
         assert said(client, b"whole") == b"whole"
         way.add(faults.HalfClose(direction="to_client"))
-        client.sendall(b"more")
         how, rest = ending(client)
     assert (how, rest) == ("reset" if truncation == "reset" else "eof", b"")
     speaking.wait_closed()
@@ -218,3 +219,31 @@ def test_the_diagram_of_a_test_that_fails_has_what_is_inside(run: Run, upstream:
     result = run(text)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*plain words*"])
+
+
+@pytest.mark.parametrize("days", [-2, -400, 2, 400])
+def test_one_time_is_enough(days: int, tmp_path: Path) -> None:
+    time = datetime.now(UTC) + timedelta(days=days)
+    certificates = Certificates(tmp_path)
+    for arguments in ({"begins": time}, {"ends": time}):
+        cert, _ = certificates.pair(**arguments)
+        shown = run([program("openssl", "openssl"), "x509", "-noout", "-dates", "-in", str(cert)], tmp_path).decode()
+        begins, ends = (ssl.cert_time_to_seconds(line.partition("=")[2]) for line in shown.splitlines())
+        assert begins < ends
+        assert int(time.timestamp()) == (begins if "begins" in arguments else ends)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a\nb", "*", "a..b", "x" * 300, "a/b"])
+def test_what_is_no_name_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="it is no name that a certificate can be for"):
+        Certificates(tmp_path).pair(name)
+
+
+def test_times_that_cannot_be_are_refused_and_the_last_ones_are_not(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    wrong: Any
+    for wrong in ("2020", 5, b""):
+        with pytest.raises(TypeError, match="begins: "):
+            certificates.pair(begins=wrong)
+    certificates.pair(ends=datetime.max.replace(tzinfo=UTC))
+    certificates.pair(begins=datetime.max.replace(tzinfo=UTC))
