@@ -129,7 +129,8 @@ async fn discard(stream: &mut Stream, meter: &Meter, most: usize, is_enough: imp
     let mut dropped = 0;
     // Without a socket neither bytes nor an end come.
     while dropped < most && !stream.is_nowhere() {
-        let read = poll_fn(|cx| match stream.poll_read(cx, &mut buffer) {
+        let room = buffer.len().min(most - dropped);
+        let read = poll_fn(|cx| match stream.poll_read(cx, &mut buffer[..room]) {
             Poll::Pending if is_enough(stream) => Poll::Ready(Ok(0)),
             polled => polled,
         });
