@@ -50,3 +50,12 @@ def refusing() -> Iterator[Address]:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", 0))
         yield bound_address(taken)
+
+
+@pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Runs of pytest within a test, which print the same wherever they run."""
+    # Where one of these is set, pytest does not shorten its last summary, and so says each answer once more.
+    for name in ("CI", "BUILD_NUMBER"):
+        monkeypatch.delenv(name, raising=False)
+    return pytester
