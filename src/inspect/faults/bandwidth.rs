@@ -26,6 +26,8 @@ pub struct Limited {
     /// Tokens at `since`.
     tokens: f64,
     since: Instant,
+    /// The instant before which no more of the rest goes out: whoever asks earlier would have it go out byte by byte.
+    due: Option<Instant>,
     rest: Option<Chunk>,
     end: End,
 }
@@ -34,12 +36,17 @@ impl Limited {
     pub(super) fn new(bandwidth: Bandwidth, now: Instant) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "a rounded burst does no harm")]
         let tokens = bandwidth.burst as f64;
-        Self { bandwidth, tokens, since: now, rest: None, end: End::Open }
+        Self { bandwidth, tokens, since: now, due: None, rest: None, end: End::Open }
     }
 
     /// Sends what the tokens allow. Waits for more with the rest.
     fn go_on(&mut self, out: &mut Outbox) -> Progress {
         let now = out.now();
+        if let Some(due) = self.due.filter(|due| *due > now) {
+            out.wake_at(due);
+            return Progress::Waiting;
+        }
+        self.due = None;
         #[expect(clippy::cast_precision_loss, reason = "a rounded rate does no harm")]
         let (rate, burst) = (self.bandwidth.rate as f64, self.bandwidth.burst as f64);
         self.tokens = rate.mul_add(now.saturating_duration_since(self.since).as_secs_f64(), self.tokens).min(burst);
@@ -62,7 +69,9 @@ impl Limited {
                 self.rest = Some(chunk);
                 self.tokens -= as_tokens(ready);
                 let next = left.min(burst).min((rate * QUANTUM.as_secs_f64()).max(1.0));
-                out.wake_at(now + Duration::from_secs_f64(((next - self.tokens) / rate).clamp(1e-6, 1e6)));
+                let due = now + Duration::from_secs_f64(((next - self.tokens) / rate).clamp(1e-6, 1e6));
+                self.due = Some(due);
+                out.wake_at(due);
                 return Progress::Waiting;
             }
             self.tokens -= as_tokens(ready);
@@ -92,6 +101,7 @@ impl Stage for Limited {
         }
         if out.is_ending() {
             // A connection that is closed delivers at once what was read.
+            self.due = None;
             self.rest.take().into_iter().for_each(|chunk| out.push(chunk));
             return Progress::Moved;
         }
@@ -99,6 +109,7 @@ impl Stage for Limited {
     }
 
     fn release(&mut self) -> Vec<Chunk> {
+        self.due = None;
         self.rest.take().into_iter().collect()
     }
 

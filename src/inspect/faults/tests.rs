@@ -184,6 +184,25 @@ fn bandwidth_lets_the_burst_out_at_once_and_then_the_rate() {
 }
 
 #[test]
+fn who_asks_before_it_is_time_gets_nothing() {
+    let late = Latency { delay: 10 * MS, jitter: Duration::ZERO, distribution: Distribution::Uniform, most: SHARE };
+    for effect in [
+        Effect::Bandwidth(Bandwidth { rate: 1000, burst: 1_000_000 }),
+        Effect::Slicer(Slicer { size: 1_000_000, variation: 0, delay: 10 * MS }),
+        Effect::Latency(late),
+    ] {
+        let mut book = book(&[fault(effect, after(0))]);
+        book.feed(vec![1; 1_010_000]);
+        book.take_actions();
+        for _ in 0..9 {
+            // As the relay does, which asks again before it waits.
+            book.pass(MS).wake().expect([]);
+        }
+        assert!(!book.pass(MS).take_actions().is_empty());
+    }
+}
+
+#[test]
 fn a_slicer_cuts_pieces_with_pauses_between_them() {
     let mut book_of_two = book(&[fault(Effect::Slicer(Slicer { size: 2, variation: 0, delay: MS }), after(0))]);
     book_of_two.feed("abcde").expect([write(b"ab")]).pass(MS).expect([write(b"cd")]).pass(MS).expect([write(b"e")]);
