@@ -82,4 +82,48 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert!(matches!(renewed.reload_if_changed(files(), load), Some(Err(_))), "a file that has gone has changed");
     }
+
+    #[cfg(unix)]
+    #[test]
+    fn rights_that_change_let_a_file_be_read_again() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let path = std::env::temp_dir().join(format!("interpose-renewed-rights-{}", std::process::id()));
+        let files = || [path.as_path()].into_iter();
+        fs::write(&path, "text").unwrap();
+        let renewed = Renewed::load(files(), || Ok(Arc::new("unread"))).unwrap();
+        assert!(renewed.reload_if_changed(files(), || Ok(Arc::new("unchanged"))).is_none());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(matches!(renewed.reload_if_changed(files(), || Ok(Arc::new("readable"))), Some(Ok(()))));
+        assert_eq!(*renewed.get(), "readable");
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn of_two_who_read_at_once_the_last_to_read_wins() {
+        let path = std::env::temp_dir().join(format!("interpose-renewed-twice-{}", std::process::id()));
+        let files = || [path.as_path()].into_iter();
+        let read = || Ok(Arc::new(fs::read_to_string(&path).unwrap()));
+        fs::write(&path, "first").unwrap();
+        let renewed = Renewed::load(files(), read).unwrap();
+        fs::write(&path, "the second").unwrap();
+        let (done, is_done) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let other = &renewed;
+            renewed.reload_if_changed(files(), || {
+                let second = read();
+                fs::write(&path, "and the third").unwrap();
+                scope.spawn(move || {
+                    let reloaded = other.reload_if_changed(files(), read);
+                    done.send(()).unwrap();
+                    assert!(matches!(reloaded, Some(Ok(()))));
+                });
+                // The other one must not overtake; it would within this time.
+                assert!(is_done.recv_timeout(std::time::Duration::from_millis(200)).is_err());
+                second
+            });
+        });
+        assert_eq!(*renewed.get(), "and the third");
+        fs::remove_file(&path).unwrap();
+    }
 }

@@ -36,15 +36,15 @@ impl Trust {
         let (roots, given) = match self {
             Self::Given(roots, given) => (Arc::new(roots), given),
             Self::System => (system()?, Vec::new()),
-            Self::Anyone => return Ok(Arc::new(Unchecked)),
+            Self::Anyone => return Ok(Arc::new(Verifier(None))),
         };
         let builder = WebPkiServerVerifier::builder_with_provider(roots, provider());
         let builder = builder.with_crls(files::lists("crl", crl)?).enforce_revocation_expiration();
-        let inner = builder.build().map_err(|error| match (error, crl) {
+        let web = builder.build().map_err(|error| match (error, crl) {
             (VerifierBuilderError::InvalidCrl(why), Some(path)) => files::refused_list("crl", path, &why),
             (error, _) => Error::new(ErrorKind::Tls, format!("ca: {error}; give other issuers")),
         })?;
-        Ok(Arc::new(Checked { inner, given }))
+        Ok(Arc::new(Verifier(Some(Checked { web, given }))))
     }
 }
 
@@ -68,13 +68,6 @@ fn system() -> Result<Arc<RootCertStore>, Error> {
     Ok(Arc::clone(ROOTS.get_or_init(|| Arc::new(roots))))
 }
 
-/// Checks as the web does, and accepts a certificate that was given itself.
-#[derive(Debug)]
-struct Checked {
-    inner: Arc<WebPkiServerVerifier>,
-    given: Vec<CertificateDer<'static>>,
-}
-
 /// Returns true if a certificate was refused only because it may issue others as well: the tools that make self-signed ones
 /// set that. It was found valid at this time before.
 fn is_of_issuer(error: &TlsError) -> bool {
@@ -82,7 +75,36 @@ fn is_of_issuer(error: &TlsError) -> bool {
     matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
-impl ServerCertVerifier for Checked {
+/// Checks as the web does, and accepts a certificate that was given itself.
+#[derive(Debug)]
+struct Checked {
+    web: Arc<WebPkiServerVerifier>,
+    given: Vec<CertificateDer<'static>>,
+}
+
+impl Checked {
+    fn check(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<(), TlsError> {
+        match self.web.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+            Err(error) if is_of_issuer(&error) && !self.given.contains(certificate) => Err(CertificateError::UnknownIssuer.into()),
+            // One that was given is trusted itself.
+            Err(error) if is_of_issuer(&error) => verify_server_name(&ParsedCertificate::try_from(certificate)?, name),
+            checked => checked.map(drop),
+        }
+    }
+}
+
+/// Checks an upstream's certificate, or accepts every one, and in either case that the upstream has its key.
+#[derive(Debug)]
+struct Verifier(Option<Checked>);
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -91,53 +113,9 @@ impl ServerCertVerifier for Checked {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
-        match self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp, now) {
-            Err(error) if is_of_issuer(&error) && !self.given.contains(end_entity) => Err(CertificateError::UnknownIssuer.into()),
-            // One that was given is trusted itself.
-            Err(error) if is_of_issuer(&error) => {
-                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-                Ok(ServerCertVerified::assertion())
-            }
-            checked => checked,
+        if let Some(checked) = &self.0 {
+            checked.check(end_entity, intermediates, server_name, ocsp, now)?;
         }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        self.inner.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        self.inner.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
-    }
-}
-
-/// Accepts every certificate whose key the upstream has.
-#[derive(Debug)]
-struct Unchecked;
-
-impl ServerCertVerifier for Unchecked {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, TlsError> {
         Ok(ServerCertVerified::assertion())
     }
 

@@ -28,7 +28,7 @@ from support.peers import echo as said
 from support.tls_peers import Ends, answer, over_tls, tls_upstream
 
 # OpenSSL's numbers (X509_V_ERR).
-NO_LIST, EXPIRED, OLD_LIST, UNTRUSTED, REVOKED, OTHER_NAME = 3, 10, 12, 20, 23, 62
+NO_LIST, EXPIRED, OLD_LIST, UNTRUSTED, REVOKED, OTHER_NAME, OTHER_ADDRESS = 3, 10, 12, 20, 23, 62, 64
 PAST = ("-startdate", "20200101000000Z", "-enddate", "20200102000000Z")
 
 
@@ -81,6 +81,12 @@ def test_one_for_another_name(serve: Serve, authority: Authority) -> None:
     tls = TlsUpstream(authority.own.cert)
     words = "it is not for localhost, but for other.example; give the name that it is for as server_name"
     checked(serve, authority.sign("other.example"), tls, OTHER_NAME, words)
+
+
+def test_one_for_another_address(serve: Serve, authority: Authority) -> None:
+    tls = TlsUpstream(authority.own.cert, server_name="127.0.0.9")
+    words = "it is not for 127.0.0.9, but for localhost; give the name that it is for as server_name"
+    checked(serve, authority.sign(), tls, OTHER_ADDRESS, words)
 
 
 def test_one_that_was_revoked_and_one_that_was_not(serve: Serve, authority: Authority) -> None:
@@ -145,7 +151,10 @@ def test_a_client_whose_certificate_was_revoked_is_refused(serve: Serve, authori
 def test_lists_that_will_not_do_are_one_line(authority: Authority, tmp_path: Path) -> None:
     own = authority.own
     broken = tmp_path / "broken.crl"
-    broken.write_text(authority.revoked().read_text().replace("M", "N", 1))
+    revoked = authority.revoked()
+    broken.write_text(revoked.read_text().replace("M", "N", 1))
+    der = tmp_path / "list.der"
+    der.write_bytes(ssl.PEM_cert_to_DER_cert(revoked.read_text().replace("X509 CRL", "CERTIFICATE")))
     attempts: list[tuple[Callable[[], Any], type[Exception], str]] = [
         (
             lambda: TlsUpstream(own.cert, crl=own.cert),
@@ -153,6 +162,7 @@ def test_lists_that_will_not_do_are_one_line(authority: Authority, tmp_path: Pat
             "there is no list of revoked certificates in it; give a",
         ),
         (lambda: TlsUpstream(own.cert, crl=broken), TlsError, "a list in it cannot be used"),
+        (lambda: TlsUpstream(own.cert, crl=der), TlsError, f"it is DER; make PEM of it: openssl crl -inform der -in {der}"),
         (lambda: TlsUpstream(crl=broken, verify=False), ConfigError, "crl: with verify=False nothing is checked"),
         (lambda: TlsUpstream(crl=tmp_path / "missing"), FileNotFoundError, "missing: no such file"),
         (lambda: Tls(own.cert, own.key, client_crl=broken), ConfigError, "client_crl: without client_ca no client"),

@@ -181,6 +181,19 @@ def test_a_disk_that_does_not_take_secrets_holds_up_no_handshake(
     assert "left out" not in caplog.text
 
 
+def test_a_full_disk_costs_secrets_and_no_connection(
+    serve: Serve, own: Certificate, echo: Echo, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve(echo.address, tls=Tls(own.cert, own.key, keylog="/dev/full"))
+    for _ in range(3):
+        with over_tls(server.address, trusting(own)) as client:
+            assert said(client, b"x") == b"x"
+    warning = "keylog /dev/full: secrets of sessions are lost: No space left on device; make room there"
+    poll(lambda: warning in caplog.text, 10.0, "the warning")
+    server.stop()
+    assert caplog.text.count(warning) == 1
+
+
 def test_settings_with_one_file_of_secrets_have_one_thread(own: Certificate, tmp_path: Path) -> None:
     def new() -> int:
         return len(threads() - before)
