@@ -18,9 +18,11 @@ from .peer import (
     OURS_CAPTURE,
     OURS_FRAMED,
     OURS_HEXDUMP,
+    OURS_LATE_LINK,
     OURS_LATENCY,
     OURS_LIMIT,
     OURS_LINES,
+    OURS_LINK,
     OURS_NO_FAULTS,
     OURS_ON_CLOSE,
     OURS_PARTS,
@@ -40,6 +42,8 @@ MEMORY = Path("/dev/shm")
 # The load has none of what they look for.
 SIXTEEN_BYTES = "sixteen bytes...=other bytes, too"
 UNMATCHED = ("--replace", SIXTEEN_BYTES, "--replace-regex", "(unheard|unseen)[0-9]+=none")
+# 5 Gbit/s.
+LINK = "bandwidth 625MB/s"
 # Those whose curves the plots show: each way to relay once, so that the lines can be told apart.
 MAIN = (DIRECT, OURS, "haproxy", "nginx", "tokio-copy", "uvloop", "asyncio")
 
@@ -75,6 +79,13 @@ def filtering(ours: Command, script: Callable[[str], Command], version: tuple[st
         ),
         Peer(OURS_STAGE, "**interpose**, a stage that passes", options("--fault", "slow-close 50ms"), version),
         Peer(OURS_LATENCY, "**interpose**, 50 ms late", options("--fault", "latency 50ms"), version),
+        Peer(OURS_LINK, "**interpose**, 5 Gbit/s", options("--fault", LINK), version),
+        Peer(
+            OURS_LATE_LINK,
+            "**interpose**, 5 Gbit/s, 50 ms late",
+            options("--fault", LINK, "--fault", "latency 50ms"),
+            version,
+        ),
         Peer(OURS_NO_FAULTS, "**interpose**, an empty list of faults", script("no-faults"), version),
     ]
 

@@ -89,8 +89,14 @@ class Seconds(Kind):
         return self.check(name, value)
 
     def show(self, value: object) -> str:
-        """Return the shortest text of a number of seconds."""
-        return "none" if value is None else f"{value:g}"
+        """Return a number in the largest unit that divides it: 5m, 90s, 250ms."""
+        if value is None:
+            return "none"
+        if value == 0:
+            return "0"
+        assert isinstance(value, (int, float))
+        unit = next((unit for unit in ("d", "h", "m") if value % _UNITS[unit] == 0), "s" if value >= 1 else "ms")
+        return f"{value / _UNITS[unit]:.12g}{unit}"
 
 
 class Count(Kind):

@@ -52,7 +52,7 @@ def test_each_setting_is_explained_with_its_place(said: Said, tmp_path: Path) ->
     code, out, _ = said("check", "--config", str(file), "--explain", "--drain", "3")
     assert code == 0
     found = {line.split()[0]: line for line in out.splitlines() if line.startswith("  ")}
-    assert re.search(rf" 300 +{re.escape(str(file))}:1$", found["timeouts.idle"])
+    assert re.search(rf" 5m +{re.escape(str(file))}:1$", found["timeouts.idle"])
     assert re.search(r" 77 +INTERPOSE_BACKLOG$", found["listening.backlog"])
     assert re.search(r" 3 +--drain$", found["command.drain"])
     assert re.search(r" 120 +default$", found["timeouts.half_close"])

@@ -121,7 +121,7 @@ def test_the_worked_example_adds_its_setting(changed: Path) -> None:
     answers = ask(changed, "command", "first_line", "--first-line-timeout", "INTERPOSE_FIRST_LINE")
     assert (answers["option"], answers["variable"], answers["default"]) == (9.0, 9.0, 0.25)
     assert "did you mean INTERPOSE_FIRST_LINE_TIMEOUT?" in answers["variable's slip"]
-    assert "how long the first line may wait for its reader (default 0.25)\n" in answers["help"]
+    assert "how long the first line may wait for its reader (default 250ms)\n" in answers["help"]
 
 
 def test_the_worked_example_s_setting_is_used(changed: Path) -> None:

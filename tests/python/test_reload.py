@@ -85,7 +85,7 @@ def test_a_reload_adds_changes_and_takes_away_listeners(echo: Echo, other: Serve
             assert (
                 f"127.0.0.1:{stays}: forward_to: 127.0.0.1:{echo.address[1]} -> 127.0.0.1:{other.address[1]}\n" in said
             )
-            assert f"127.0.0.1:{stays}: timeouts.idle: none -> 300\n" in said
+            assert f"127.0.0.1:{stays}: timeouts.idle: none -> 5m\n" in said
             assert "relay.splice: yes -> no; that is fixed while it listens: start again for it\n" in said
             assert f"no longer listening on 127.0.0.1:{leaves}; 1 connection left\n" in said
             added = int(re.findall(r"reload: listening on 127\.0\.0\.1:(\d+), ", said)[-1])
@@ -161,7 +161,7 @@ def test_the_command_s_own_settings_change_and_a_signal_stops_all_the_same(echo:
         command.listens(1)
         text = 'command = { drain = 7, log_format = "json" }\n' + listener(f"{port}", echo.address)
         command.reload(text, r"command\.log_format: plain -> json; that is fixed while the command runs")
-        assert "reload: command.drain: 30 -> 7\n" in command.child.output()
+        assert "reload: command.drain: 30s -> 7s\n" in command.child.output()
         with connect(("127.0.0.1", port)) as client:
             assert echoed(client, b"x") == b"x"
             command.child.popen.send_signal(signal.SIGTERM)

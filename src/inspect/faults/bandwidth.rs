@@ -26,7 +26,7 @@ pub struct Limited {
     /// Tokens at `since`.
     tokens: f64,
     since: Instant,
-    /// The instant before which no more of the rest goes out: whoever asks earlier would have it go out byte by byte.
+    /// The instant before which no more of the rest goes out. It would go out byte by byte if each early call sent what is due.
     due: Option<Instant>,
     rest: Option<Chunk>,
     end: End,

@@ -188,7 +188,7 @@ def test_a_full_disk_costs_secrets_and_no_connection(
     for _ in range(3):
         with over_tls(server.address, trusting(own)) as client:
             assert said(client, b"x") == b"x"
-    warning = "keylog /dev/full: secrets of sessions are lost: No space left on device; make room there"
+    warning = "keylog /dev/full: secrets of sessions are lost: no space left on device; make room there"
     poll(lambda: warning in caplog.text, 10.0, "the warning")
     server.stop()
     assert caplog.text.count(warning) == 1

@@ -27,13 +27,18 @@ pytestmark = pytest.mark.xdist_group("capture")
 Talk = Callable[[str, str, Path], None]
 
 
+@pytest.fixture(autouse=True)
+def _tshark() -> None:
+    """Skip before a server is started that nobody would stop."""
+    program("tshark", "tshark")
+
+
 def digests(streams: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
     return sorted((hashlib.sha256(up).hexdigest(), hashlib.sha256(down).hexdigest()) for up, down in streams)
 
 
 def captured(target: str, folder: Path, talk: Talk) -> Seen:
     """Have a program talk to its server through a capture; tshark must see what callbacks saw."""
-    program("tshark", "tshark")
     file = folder / "a.pcapng"
     said: dict[int, tuple[bytearray, bytearray]] = {}
 
