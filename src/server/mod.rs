@@ -15,8 +15,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
-
 use crate::{
     connection::{self, apart::Apart, circle, context::ServerShared},
     hooks::{Failed, Hooks, ServerHooks},
@@ -258,10 +256,7 @@ impl Server {
     /// connections may finish for `drain` and are aborted then. Of several calls the earliest deadline holds.
     pub fn stop(&self, drain: Duration) {
         let mut entrance = self.0.entrance.lock().even_poisoned();
-        let now = Instant::now();
-        // A time beyond the clock's range becomes a year, for which nobody waits either.
-        let deadline = now.checked_add(drain).unwrap_or(now + Duration::from_secs(365 * 86_400));
-        self.0.state.shutdown.stop_by(deadline);
+        self.0.state.shutdown.stop_within(drain);
         if entrance.take().is_some() {
             // The server was never started, so there is no task to close it.
             self.0.state.announce_closed();

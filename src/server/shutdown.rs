@@ -55,9 +55,9 @@ pub(crate) struct Shutdown {
 /// A stop that has begun.
 #[derive(Debug, Default)]
 pub(crate) struct Stop {
-    /// The earliest deadline that was requested and that the draining task has not read yet. That task keeps the deadlines
-    /// that it has read itself, because they may move: this holds only later requests.
-    by: Option<Instant>,
+    /// The drain of the earliest deadline that was requested and that the draining task has not read yet, with that
+    /// deadline. That task keeps the deadlines that it has read itself, because they may move: this holds only later requests.
+    requested: Option<(Instant, Duration)>,
 }
 
 impl Shutdown {
@@ -81,10 +81,15 @@ impl Shutdown {
     }
 
     /// Begins to stop, or moves the deadline of a stop that has begun: the earliest counts.
-    pub(crate) fn stop_by(&self, deadline: Instant) {
+    pub(crate) fn stop_within(&self, drain: Duration) {
+        let now = Instant::now();
+        // A time beyond the clock's range becomes a year, for which nobody waits either.
+        let by = now.checked_add(drain).unwrap_or(now + Duration::from_secs(365 * 86_400));
         self.stop.send_modify(|stop| {
             let stop = stop.get_or_insert_default();
-            stop.by = Some(stop.by.map_or(deadline, |by| by.min(deadline)));
+            if stop.requested.is_none_or(|(earliest, _)| by < earliest) {
+                stop.requested = Some((by, by - now));
+            }
         });
     }
 
@@ -93,7 +98,7 @@ impl Shutdown {
         self.stop.send_if_modified(|stop| {
             let is_running = stop.is_none();
             if is_running {
-                *stop = Some(Stop { by: Some(Instant::now()) });
+                *stop = Some(Stop { requested: Some((Instant::now(), Duration::ZERO)) });
             }
             is_running
         });
@@ -110,15 +115,16 @@ impl Shutdown {
         let _ = self.stop.subscribe().wait_for(Option::is_some).await;
     }
 
-    /// Returns how long the server may still drain, by the requests since the last call.
+    /// Returns how long the server may drain from now on, by the requests since the last call. They are read at once, unless
+    /// the process was stopped meanwhile, whose time does not count.
     fn requested_drain(&self) -> Option<Duration> {
-        let mut by = None;
+        let mut requested = None;
         self.stop.send_if_modified(|stop| {
-            by = stop.as_mut().and_then(|stop| stop.by.take());
+            requested = stop.as_mut().and_then(|stop| stop.requested.take());
             // Nobody waits for this.
             false
         });
-        by.map(|by| by.saturating_duration_since(Instant::now()))
+        requested.map(|(_, drain)| drain)
     }
 
     pub(crate) fn announce_closed(&self) {
@@ -231,8 +237,8 @@ mod tests {
     }
 
     impl Draining {
-        /// Half a second of a drain of four is over.
-        async fn half_a_second(is_left: bool) -> Self {
+        /// Half a second of a drain of four is over. The process was stopped for `late` before the drain began.
+        async fn half_a_second(is_left: bool, late: Duration) -> Self {
             let forward = Forward::to(std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
             let server = Server::bind(Config::new("127.0.0.1:0".parse().unwrap(), forward)).unwrap();
             let state = server.state();
@@ -243,6 +249,7 @@ mod tests {
             } else {
                 server.stop(4 * SECOND)
             }
+            advance(late).await;
             let drained = Arc::clone(&state);
             let task = tokio::spawn(async move { drain(&drained.shutdown, &drained.shared).await });
             sleep(SECOND / 2).await;
@@ -266,7 +273,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_drain_ends_on_time() {
         for is_left in [false, true] {
-            assert_eq!(Draining::half_a_second(is_left).await.ends_after().await.as_millis() / 100, 35, "{is_left}");
+            for late in [Duration::ZERO, 60 * SECOND] {
+                let draining = Draining::half_a_second(is_left, late).await;
+                assert_eq!(draining.ends_after().await.as_millis() / 100, 35, "{is_left} {late:?}");
+            }
         }
     }
 
@@ -274,7 +284,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_process_that_was_stopped_drains_anew() {
         for is_left in [false, true] {
-            let draining = Draining::half_a_second(is_left).await;
+            let draining = Draining::half_a_second(is_left, Duration::ZERO).await;
             advance(60 * SECOND).await;
             assert_eq!(draining.ends_after().await.as_millis() / 100, 40, "{is_left}");
         }
@@ -284,7 +294,7 @@ mod tests {
     async fn a_later_stop_moves_the_deadline_nearer_only() {
         for stopped in [0, 60] {
             for (asked, ends) in [(&[0][..], 0), (&[1], 1), (&[60], 3), (&[0, 60], 0), (&[60, 2, 60], 2)] {
-                let draining = Draining::half_a_second(true).await;
+                let draining = Draining::half_a_second(true, Duration::ZERO).await;
                 if stopped > 0 {
                     advance(stopped * SECOND).await;
                 } else {

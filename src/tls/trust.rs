@@ -92,7 +92,9 @@ impl Checked {
         now: UnixTime,
     ) -> Result<(), TlsError> {
         match self.web.verify_server_cert(certificate, intermediates, name, ocsp, now) {
-            Err(error) if is_of_issuer(&error) && !self.given.contains(certificate) => Err(CertificateError::UnknownIssuer.into()),
+            Err(error) if is_of_issuer(&error) && !self.given.contains(certificate) => {
+                Err(CertificateError::UnknownIssuer.into())
+            }
             // One that was given is trusted itself.
             Err(error) if is_of_issuer(&error) => verify_server_name(&ParsedCertificate::try_from(certificate)?, name),
             checked => checked.map(drop),

@@ -54,8 +54,8 @@ def test_each_setting_is_explained_with_its_place(said: Said, tmp_path: Path) ->
     found = {line.split()[0]: line for line in out.splitlines() if line.startswith("  ")}
     assert re.search(rf" 5m +{re.escape(str(file))}:1$", found["timeouts.idle"])
     assert re.search(r" 77 +INTERPOSE_BACKLOG$", found["listening.backlog"])
-    assert re.search(r" 3 +--drain$", found["command.drain"])
-    assert re.search(r" 120 +default$", found["timeouts.half_close"])
+    assert re.search(r" 3s +--drain$", found["command.drain"])
+    assert re.search(r" 2m +default$", found["timeouts.half_close"])
     assert {row.key for row in rows_of()} <= set(found)
     assert f"9090 -> 127.0.0.1:80, {file}:3:\n" in out
 
