@@ -59,6 +59,40 @@ impl Whole {
         }
         None
     }
+
+    /// Returns true if no match with which `hay` begins has `behind` behind it, and none will, whatever bytes follow.
+    pub fn is_hopeless(&self, hay: &[u8], behind: &[u8]) -> bool {
+        self.dies_before(hay, behind).unwrap_or(false)
+    }
+
+    /// Returns `None` if the states do not tell.
+    fn dies_before(&self, hay: &[u8], behind: &[u8]) -> Option<bool> {
+        let (dfa, cache) = (&self.dfa, &mut *self.caches.get());
+        let mut state = dfa.start_state_forward(cache, &Input::new(hay).anchored(Anchored::Yes)).ok()?;
+        for (at, byte) in hay.iter().enumerate() {
+            let fits = || hay[at..].iter().zip(behind).all(|(one, other)| one == other);
+            if at > 0 && fits() && dfa.next_eoi_state(cache, state).ok()?.is_match() {
+                return Some(false);
+            }
+            state = dfa.next_state(cache, state, *byte).ok()?;
+            if state.is_dead() {
+                return Some(true);
+            }
+            if state.is_quit() {
+                return None;
+            }
+        }
+        // A match is known one byte late, and so is the end of all.
+        if dfa.next_eoi_state(cache, state).ok()?.is_match() {
+            return Some(false);
+        }
+        for byte in 0..=u8::MAX {
+            if !dfa.next_state(cache, state, byte).ok()?.is_dead() {
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
 }
 
 #[cfg(test)]
@@ -83,6 +117,26 @@ mod tests {
             ("(?i)id=[^;]*", "ID=1;", &[3, 4]),
         ] {
             assert_eq!(ends(pattern, hay), expected, "{pattern} {hay}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_become_a_match_is_known_at_its_first_wrong_byte() {
+        for (pattern, behind, hay, hopeless) in [
+            ("id=[0-9]+", ";", "ix", true),
+            ("id=[0-9]+", ";", "i", false),
+            ("id=[0-9]+", ";", "id=17", false),
+            ("id=[0-9]+", ";", "id=17x", true),
+            ("id=[0-9]+", "; path", "id=17; p", false),
+            ("id=[0-9]+", "; path", "id=17; x", true),
+            ("[a-z]+", "end", "aen", false),
+            ("[a-z]{2}", "", "ab1", false),
+            ("[a-z]{2}", "", "a1", true),
+            (".*x", "", "abc", false),
+            ("a", ";", "", false),
+        ] {
+            let whole = Whole::new(pattern.as_bytes()).unwrap();
+            assert_eq!(whole.is_hopeless(hay.as_bytes(), behind.as_bytes()), hopeless, "{pattern} {behind} {hay}");
         }
     }
 

@@ -35,13 +35,20 @@ impl Expression {
         py.detach(|| self.0.first_end(data, |at| at == data.len()).is_some())
     }
 
-    /// Returns the end of the match with which `data` begins, or None.
-    fn end_of(&self, py: Python<'_>, data: &[u8]) -> Option<usize> {
-        py.detach(|| self.0.expression().find(data, 0)).filter(|range| range.start == 0).map(|range| range.end)
+    /// Returns the first end of a match with which `data` begins and behind which lies `behind`, or None. The end of the
+    /// preferred match if that is nothing.
+    fn end_before(&self, py: Python<'_>, data: &[u8], behind: &[u8]) -> Option<usize> {
+        py.detach(|| {
+            if behind.is_empty() {
+                let found = self.0.expression().find(data, 0)?;
+                return (found.start == 0).then_some(found.end);
+            }
+            self.0.first_end(data, |at| at > 0 && data[at..].starts_with(behind))
+        })
     }
 
-    /// Returns the first end of a match with which `data` begins and behind which lies `behind`, or None.
-    fn end_before(&self, py: Python<'_>, data: &[u8], behind: &[u8]) -> Option<usize> {
-        py.detach(|| self.0.first_end(data, |at| at > 0 && data[at..].starts_with(behind)))
+    /// Returns true if no match with which `data` begins has `behind` behind it, whatever bytes follow.
+    fn is_hopeless(&self, py: Python<'_>, data: &[u8], behind: &[u8]) -> bool {
+        py.detach(|| self.0.is_hopeless(data, behind))
     }
 }

@@ -111,17 +111,15 @@ class Comparison:
 
     def _end_of(self, segment: Segment, mask: Expression, rest: bytes) -> int | None:
         behind, wanted = self._behind(), len(segment.data)
+        end = mask.native.end_before(rest, behind)
+        # Without bytes behind it, more may belong to it than has come.
+        if end is not None and (behind or end < len(rest)):
+            return end
         if behind:
-            end = mask.native.end_before(rest, behind)
-            if end is not None:
-                return end
             too_much = (behind in rest and len(rest) >= wanted + len(behind)) or len(rest) > wanted + _MOST_MASKED
         else:
-            end = mask.native.end_of(rest)
-            if end is not None and end < len(rest):
-                return end
             too_much = end is None and len(rest) >= wanted
-        if too_much:
+        if too_much or (end is None and mask.native.is_hopeless(rest, behind)):
             self.matched = segment.begin
             self.difference = Difference(segment.begin, _mask_text(segment), shown(rest))
             return 0

@@ -51,8 +51,10 @@ def test_what_fits_is_complete_however_it_is_cut(expected: bytes, came: bytes, m
     [
         (b"GET a\r\n", b"GET b\r\n", [], 4, rb"b'a\r\n'", rb"b'b"),
         (b"GET a\r\n", b"GET a\r\nGET", [], 7, b"nothing more", b"b'"),
-        (b"id=123\r\n", b"id=abc\r\n", [DIGITS], 3, rb"a match of the mask b'\\d+', as b'123' is", b"b'abc"),
-        (b"id=123", b"id=abc", [DIGITS], 3, rb"a match of the mask b'\\d+', as b'123' is", b"b'abc"),
+        (b"id=123\r\n", b"id=abc\r\n", [DIGITS], 3, rb"a match of the mask b'\\d+', as b'123' is", b"b'a"),
+        (b"id=123; path=/", b"id=12x", [DIGITS], 3, rb"a match of the mask b'\\d+', as b'123' is", b"b'12x"),
+        (b"id=123; path=/", b"id=12; x", [DIGITS], 3, rb"a match of the mask b'\\d+', as b'123' is", b"b'12; x"),
+        (b"id=123", b"id=abc", [DIGITS], 3, rb"a match of the mask b'\\d+', as b'123' is", b"b'a"),
     ],
 )
 def test_the_first_difference_has_its_place(
@@ -76,9 +78,11 @@ def test_an_answer_is_due_before_bytes_show_where_a_mask_ends() -> None:
 
 def test_what_may_still_become_a_match_is_waited_for_and_named() -> None:
     comparison = Comparison(b"id=1\r\n", [6], masks_of(DIGITS))
-    comparison.feed(b"id=1\n")
+    comparison.feed(b"id=1\r")
     assert comparison.difference is None
-    assert (comparison.matched, comparison.held()) == (3, r"b'1\n'")
+    assert (comparison.matched, comparison.held()) == (3, r"b'1\r'")
+    comparison.feed(b"x")
+    assert comparison.difference is not None, "nothing can make a match of it any more"
 
 
 def test_what_a_mask_may_match_is_bounded() -> None:

@@ -166,10 +166,18 @@ def test_a_client_that_ends_too_early_is_named() -> None:
 
 def test_a_wait_has_a_deadline_that_says_what_came() -> None:
     server = replay.serve(record_of(talk(1, (">", b"id=12 end"), ("<", b"ok"))), timeout=0.05, mask=rb"\d+")
+    text = mismatch(server, lambda client: client.sendall(b"id=34"))
+    assert text == (
+        r"replay: connection 1, to_upstream, byte 3: expected a match of the mask b'\\d+', as b'12' is, and got b'34' "
+        "so far, but nothing came within 0.05 s (6 bytes are missing)"
+    )
+
+
+def test_what_no_mask_can_match_any_more_is_said_at_once() -> None:
+    server = replay.serve(record_of(talk(1, (">", b"id=12 end"), ("<", b"ok"))), timeout=600, mask=rb"\d+")
     text = mismatch(server, lambda client: client.sendall(b"id=ab"))
     assert text == (
-        r"replay: connection 1, to_upstream, byte 3: expected a match of the mask b'\\d+', as b'12' is, and got b'ab' "
-        "so far, but nothing came within 0.05 s (6 bytes are missing)"
+        r"replay: connection 1, to_upstream, byte 3: expected a match of the mask b'\\d+', as b'12' is, got b'ab'"
     )
 
 
