@@ -112,8 +112,15 @@ impl Detector {
     /// Takes bytes that were sent to the client. Returns the number of kept bytes that turn out to be plain: the server has
     /// refused the request before them.
     pub fn server(&mut self, bytes: &[u8]) -> usize {
+        let plain = self.answered(bytes);
+        // Behind a refusal too: its other bytes may come apart, and what follows is the same.
         (self.at_turn, self.is_deaf) = (true, false);
         self.last.clear();
+        plain
+    }
+
+    /// Acts on what may answer the request before a hello.
+    fn answered(&mut self, bytes: &[u8]) -> usize {
         let (State::Begun { answer, .. } | State::Whole(answer)) = &mut self.state else { return 0 };
         match answer.as_mut().and_then(|answer| answer.push(bytes)) {
             Some(true) => *answer = None,

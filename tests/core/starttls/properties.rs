@@ -25,24 +25,28 @@ fn words(mut bytes: &[u8]) -> Vec<(bool, &[u8])> {
 /// Plays a dialogue whose words come in pieces of these sizes, in a circle.
 pub fn play(bytes: &[u8], sizes: &[usize]) -> Outcome {
     let (mut detector, mut outcome, mut sizes) = (Detector::default(), Outcome::default(), sizes.iter().cycle());
+    // Of a client whose hello is whole no more is read before it is known what becomes of that.
+    let mut unread = Vec::new();
     for (is_server, mut word) in words(bytes) {
         while !word.is_empty() {
             let (piece, behind) = word.split_at(word.len().min(*sizes.next().unwrap()));
             word = behind;
-            let plain = match is_server {
-                true => detector.server(piece),
-                false => {
-                    outcome.kept.extend(piece);
-                    // No more is read then.
-                    if detector.holds_hello() { 0 } else { detector.client(piece) }
-                }
-            };
+            let plain = if is_server { detector.server(piece) } else { 0 };
             outcome.passed.extend(outcome.kept.drain(..plain));
+            if !is_server {
+                unread.extend(piece);
+            }
+            if !detector.holds_hello() && !unread.is_empty() {
+                outcome.kept.extend(&unread);
+                let plain = detector.client(&std::mem::take(&mut unread));
+                outcome.passed.extend(outcome.kept.drain(..plain));
+            }
             let is_kept = detector.is_in_doubt() || detector.has_hello();
             assert_eq!(outcome.kept.is_empty(), !is_kept, "bytes are kept for a hello, and only for one");
             assert!(detector.holds_hello() || outcome.kept.len() <= MOST, "it waits for more than {MOST} bytes");
         }
     }
+    outcome.kept.extend(unread);
     outcome.has_hello = detector.has_hello();
     outcome
 }
