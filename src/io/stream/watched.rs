@@ -82,6 +82,11 @@ impl Watched {
                 self.inner.plain -= bytes;
                 return Poll::Ready(Ok(bytes));
             }
+            if self.inner.detector.is_plain() && !self.inner.kept.is_empty() {
+                // They came behind a hello that was refused.
+                self.inner.plain = self.inner.detector.client(&self.inner.kept);
+                continue;
+            }
             if self.inner.kept.is_empty() {
                 // A connection that waits has no buffer.
                 self.inner.kept = BytesMut::new();
@@ -120,7 +125,9 @@ impl Watched {
     }
 
     pub(super) fn has_unread(&self) -> bool {
-        self.inner.plain > 0 || self.inner.ended.is_some() || self.has_hello() || self.socket.has_unread()
+        let inner = &self.inner;
+        let is_unseen = inner.detector.is_plain() && !inner.kept.is_empty();
+        inner.plain > 0 || is_unseen || inner.ended.is_some() || self.has_hello() || self.socket.has_unread()
     }
 
     pub(super) fn has_unread_bytes(&self) -> bool {

@@ -56,6 +56,11 @@ impl Reader {
         Ok(None)
     }
 
+    /// Returns the number of bytes of the hello that were pushed, with the headers of its records.
+    pub fn taken(&self) -> usize {
+        self.total
+    }
+
     /// Checks the byte of the header that has come last, and begins the contents behind the last one of all.
     fn check_header(&mut self) -> Result<(), Refusal> {
         let last = self.header[self.in_header - 1];

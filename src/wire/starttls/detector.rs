@@ -47,15 +47,13 @@ impl Default for Detector {
 
 impl Detector {
     /// Takes the next bytes of the client, and returns how many of the bytes that were not passed yet, these included, are
-    /// plain: those may be passed on, and those behind them are to be kept.
+    /// plain: those may be passed on, and those behind them are to be kept. Bytes behind a whole hello are not looked at. If
+    /// that turns out to be plain, they are to be given once more.
     pub fn client(&mut self, mut bytes: &[u8]) -> usize {
         let mut plain = 0;
         while !bytes.is_empty() {
             match &mut self.state {
-                State::Whole(_) => {
-                    self.held += bytes.len();
-                    break;
-                }
+                State::Whole(_) => break,
                 State::Plain => {
                     let (before, answer) = self.plain_before_hello(bytes);
                     plain += before;
@@ -68,7 +66,10 @@ impl Detector {
                     self.held += bytes.len();
                     match reader.push(bytes) {
                         Ok(None) => {}
-                        Ok(Some(_)) => self.state = State::Whole(answer.take()),
+                        Ok(Some(_)) => {
+                            self.held = reader.taken();
+                            self.state = State::Whole(answer.take());
+                        }
                         Err(_) => plain += self.give_up(),
                     }
                     break;
@@ -136,9 +137,14 @@ impl Detector {
         std::mem::take(&mut self.held)
     }
 
+    /// Returns true if all bytes that were looked at are plain.
+    pub fn is_plain(&self) -> bool {
+        matches!(self.state, State::Plain)
+    }
+
     /// Returns true while bytes are kept because a hello has begun, and is not whole.
     pub fn is_in_doubt(&self) -> bool {
-        !matches!(self.state, State::Plain) && !self.has_hello()
+        !self.is_plain() && !self.has_hello()
     }
 
     /// Returns true once a hello is whole. No more bytes of the client are needed then.

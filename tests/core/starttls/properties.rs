@@ -36,6 +36,10 @@ pub fn play(bytes: &[u8], sizes: &[usize]) -> Outcome {
             if !is_server {
                 unread.extend(piece);
             }
+            if detector.is_plain() {
+                // What came behind a hello that was refused.
+                unread.splice(..0, outcome.kept.drain(..));
+            }
             if !detector.holds_hello() && !unread.is_empty() {
                 outcome.kept.extend(&unread);
                 let plain = detector.client(&std::mem::take(&mut unread));

@@ -76,6 +76,20 @@ async fn a_hello_that_is_refused_goes_on_in_plain() {
 }
 
 #[tokio::test]
+async fn what_came_in_one_piece_with_a_refused_hello_is_looked_at_behind_it() {
+    let (mut stream, mut peer) = watched();
+    let both = [&b"STLS\r\n"[..], &hello(), b"STLS\r\n", &hello()].concat();
+    peer.write_all(&both).unwrap();
+    assert_eq!(read(&mut stream, 1000).await.unwrap(), b"STLS\r\n");
+    assert_eq!(poll_fn(|cx| stream.poll_write(cx, b"-ERR\r\n")).await.unwrap(), 6);
+    assert_eq!(read(&mut stream, 1000).await.unwrap(), hello());
+    assert!(stream.has_unread() && !stream.has_hello());
+    assert_eq!(read(&mut stream, 1000).await.unwrap(), b"STLS\r\n");
+    assert_eq!(poll_fn(|cx| stream.poll_write(cx, b"+OK\r\n")).await.unwrap(), 5);
+    assert!(until_hello(&mut stream).await.is_empty());
+}
+
+#[tokio::test]
 async fn bytes_that_were_read_before_are_watched_as_well() {
     let (mut stream, _peer) = pair();
     stream.unread(hello().into());
