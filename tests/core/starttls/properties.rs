@@ -35,6 +35,9 @@ pub fn play(bytes: &[u8], sizes: &[usize]) -> Outcome {
             outcome.passed.extend(outcome.kept.drain(..plain));
             if !is_server {
                 unread.extend(piece);
+            } else if !word.is_empty() {
+                // Nothing of the client is read within words of its server.
+                continue;
             }
             if detector.is_plain() {
                 // What came behind a hello that was refused.
