@@ -53,7 +53,7 @@ impl Chunks {
     pub(super) fn read(&mut self, buffer: &[u8]) -> Result<Cut, Broken> {
         loop {
             if let State::Trailers(lines) = &mut self.state {
-                let Some(end) = lines.end(buffer)? else { return Ok(Cut::MORE) };
+                let Some(end) = lines.end(buffer, |_, _| Ok(()))? else { return Ok(Cut::MORE) };
                 head::read_trailers(buffer, lines.start(), end)?;
                 return Ok(Cut::Message(end));
             }

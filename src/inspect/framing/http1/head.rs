@@ -1,6 +1,6 @@
 //! Heads and trailers: what they say of the body (RFC 9112, section 6.3).
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, ops::Range};
 
 use httparse::{Error, Header, Status};
 
@@ -83,6 +83,22 @@ impl Answer {
             (Some(Coding::Other(_)) | None, _) => Body::UntilClose,
         })
     }
+}
+
+/// Checks the first line of a request, `buffer[line]`.
+pub(super) fn check_request_line(buffer: &[u8], line: Range<usize>) -> Result<(), Broken> {
+    check_line(buffer, line, is_wrong_request)
+}
+
+/// Checks the first line of an answer, `buffer[line]`.
+pub(super) fn check_status_line(buffer: &[u8], line: Range<usize>) -> Result<(), Broken> {
+    check_line(buffer, line, is_wrong_answer)
+}
+
+fn check_line(buffer: &[u8], line: Range<usize>, wrong: impl Fn(&[u8]) -> Option<Error>) -> Result<(), Broken> {
+    let begun = &buffer[line.clone()];
+    let Some(error) = wrong(begun) else { return Ok(()) };
+    Err(Broken::at(line.start + first_wrong(begun, wrong), expected(error)))
 }
 
 /// Checks the trailers `buffer[start..end]`.

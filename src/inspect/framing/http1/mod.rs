@@ -155,7 +155,7 @@ impl Answered for Asks {
             for bytes in instead {
                 let mut section = None;
                 let Ok(Some(section)) = Section::of_request(&mut section, bytes) else { continue };
-                let Ok(Some(end)) = section.end(bytes) else { continue };
+                let Ok(Some(end)) = section.end(bytes, |_, _| Ok(())) else { continue };
                 // What is no request has an answer as any other.
                 let asked = Request::read(bytes, section.start(), end).map_or(Asked::Other, |request| request.asked);
                 let _ = exchange.ask(asked);
@@ -183,7 +183,7 @@ impl Requests {
         }
         let Place::Head(section) = &mut self.place else { return self.place.read_body(buffer) };
         let Some(section) = Section::of_request(section, buffer)? else { return Ok(Cut::MORE) };
-        let Some(end) = section.end(buffer)? else { return Ok(Cut::MORE) };
+        let Some(end) = section.end(buffer, head::check_request_line)? else { return Ok(Cut::MORE) };
         let request = Request::read(buffer, section.start(), end)?;
         locked(&self.exchange, |exchange| exchange.ask(request.asked)).map_err(|expected| Broken::at(0, expected))?;
         if request.waits {
@@ -216,7 +216,7 @@ impl Framer for Answers {
             Err(_) if locked(&self.exchange, Exchange::leave_for_tunnel) => return Ok(Cut::Unframed),
             section => section?,
         };
-        let Some(end) = section.end(buffer)? else { return Ok(Cut::MORE) };
+        let Some(end) = section.end(buffer, head::check_status_line)? else { return Ok(Cut::MORE) };
         let answer = Answer::read(buffer, end)?;
         let asked = locked(&self.exchange, |exchange| exchange.answer(answer.code));
         self.place = Place::of(answer.body(asked)?, end);

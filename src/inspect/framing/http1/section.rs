@@ -1,5 +1,7 @@
 //! Sections of lines: heads and trailers. Finds their ends; `head` reads what stands in them.
 
+use std::ops::Range;
+
 use crate::inspect::framing::framer::Broken;
 
 /// The bytes with which an answer begins. The digit behind them is read with the rest of the line.
@@ -56,8 +58,13 @@ impl Section {
         self.start
     }
 
-    /// Reads on, and returns the index behind the empty line once it is there. Each byte is read once.
-    pub(super) fn end(&mut self, buffer: &[u8]) -> Result<Option<usize>, Broken> {
+    /// Reads on, and returns the index behind the empty line once it is there. Each byte is read once. `check` is given the
+    /// first line as soon as that is complete: who speaks another protocol may wait for an answer behind it.
+    pub(super) fn end(
+        &mut self,
+        buffer: &[u8],
+        check: impl Fn(&[u8], Range<usize>) -> Result<(), Broken>,
+    ) -> Result<Option<usize>, Broken> {
         while let Some(distance) = buffer[self.next..].iter().position(|byte| is_control(*byte)) {
             self.next += distance;
             match (buffer[self.next], buffer.get(self.next + 1)) {
@@ -67,11 +74,14 @@ impl Section {
                 (b'\n', _) => return Err(Broken::at(self.next, "CR before LF")),
                 _ => return Err(Broken::at(self.next, "text without control characters")),
             }
-            let is_empty = self.next == self.line;
+            let (is_empty, is_first) = (self.next == self.line, self.line == self.start);
             self.next += 2;
             self.line = self.next;
             if is_empty {
                 return Ok(Some(self.next));
+            }
+            if is_first {
+                check(buffer, self.start..self.line)?;
             }
         }
         self.next = buffer.len();

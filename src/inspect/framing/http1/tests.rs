@@ -40,6 +40,17 @@ fn pipelined_requests_are_messages_with_their_bodies() {
     conversation(&[(ToUpstream, &[GET, post, "\r\n\r\nGET /c HTTP/1.1\r\nX:\r\n\r\n", old]), (ToClient, &[EMPTY; 4])]);
 }
 
+/// Its client waits for an answer, and no more comes.
+#[test]
+fn another_protocol_is_known_by_its_first_line() {
+    let request = "a method, a target and a version, with one space between them";
+    wrong_request("*1\r\n", 2, request);
+    wrong_request("PING\r\n", 4, request);
+    wrong_request("SSH-2.0-OpenSSH_9.2\r\n", 19, request);
+    wrong_request("*1\r\n$4\r\nPING\r\n\r\n", 2, request);
+    wrong_answer("HTTP/1.1 OK\r\n", 9, "a status of three digits");
+}
+
 #[test]
 fn a_chunked_body_has_extensions_and_trailers() {
     let head = "POST / HTTP/1.1\r\ntransfer-encoding: gzip, Chunked\r\n\r\n";
@@ -212,7 +223,7 @@ fn a_length_that_no_memory_holds_is_reported_with_the_head() {
 #[test]
 fn bytes_that_were_seen_are_not_read_again() {
     let message = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;ext\r\nhello\r\n0\r\nSum: 1\r\n\r\n";
-    let head = message.find("5;").unwrap();
+    let (line, head) = (message.find("Transfer").unwrap(), message.find("5;").unwrap());
     for (begin, behind) in [(0, head - 1), (head, message.len())] {
         let mut framer = Http1.framers().to_upstream;
         let mut buffer = message.as_bytes()[..begin].to_vec();
@@ -221,8 +232,8 @@ fn bytes_that_were_seen_are_not_read_again() {
             buffer.push(*byte);
             let seen = buffer.len() - 1;
             assert!(matches!(framer.cut(&buffer, seen), Ok(Cut::More { .. })));
-            // The head and the trailers are parsed once, when they are whole.
-            buffer[begin..seen.saturating_sub(4).max(begin)].fill(0);
+            // The first line is parsed when it is there; the head and the trailers are once, when they are whole.
+            buffer.iter_mut().take(seen.saturating_sub(4)).skip(begin.max(line)).for_each(|byte| *byte = 0);
         }
     }
 }
