@@ -79,7 +79,13 @@ impl Filter {
         let sink = Rendered::new(render, Output::new(copy_of(descriptor)?));
         match framing.map(Framing::core) {
             None => Self::looking(py, name, sink, directions, places),
-            Some(Some(framing)) => Self::looking(py, name, Messages::new(sink, framing), directions, places),
+            Some(Some(framing)) => {
+                let (to_upstream, to_client) = directions;
+                // What one direction says may depend on the other.
+                let looked_at = if framing.needs_both() { (true, true) } else { directions };
+                let messages = Messages::new(sink, framing).only(Both { to_upstream, to_client });
+                Self::looking(py, name, messages, looked_at, places)
+            }
             Some(None) => {
                 let message = "framing: a custom one calls Python, which what looks does not; give another, or leave it out";
                 Err(Kind::Type.raise(py, message))

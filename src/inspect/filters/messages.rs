@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    io, mem,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -10,12 +10,15 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    inspect::framing::{Cut, Framer, Framing, FramingPair},
+    inspect::framing::{Cut, Framer, Framing, FramingPair, framer::Broken},
     taps::{
         event::{ConnectionKey, Event, EventKind, Place},
         writer::Sink,
     },
-    words::direction::{Both, Direction},
+    words::{
+        direction::{Both, Direction},
+        log_target,
+    },
 };
 
 /// Maximum bytes of an incomplete message. A direction with a longer one, and one that breaks the protocol, is shown in
@@ -39,6 +42,10 @@ pub struct Messages<S> {
     kept: usize,
     /// The time of the last event.
     last: SystemTime,
+    /// The directions that are shown. The framer of one may have to see the other one as well.
+    shown: Both<bool>,
+    /// True once it was said that a stream is not of the framing's protocol.
+    is_told: bool,
 }
 
 /// A framer and the bytes before the next end of a message.
@@ -50,11 +57,15 @@ struct Cutter {
     seen: usize,
     /// The place of the buffer in the stream.
     offset: u64,
+    /// The time of its last bytes.
+    at: SystemTime,
+    /// The end of a sentence about bytes that are none of the protocol.
+    wrong: Option<String>,
 }
 
 impl Cutter {
     fn new(framer: Box<dyn Framer>) -> Self {
-        Self { framer, buffer: BytesMut::new(), seen: 0, offset: 0 }
+        Self { framer, buffer: BytesMut::new(), seen: 0, offset: 0, at: SystemTime::UNIX_EPOCH, wrong: None }
     }
 
     /// Takes the next message, or all bytes where no message begins. The flag is false in the second case.
@@ -68,7 +79,15 @@ impl Cutter {
                 self.seen = self.buffer.len();
                 return None;
             }
-            Ok(Cut::More { .. } | Cut::Unframed) | Err(_) => (self.buffer.len(), false),
+            Ok(Cut::Unframed) => (self.buffer.len(), false),
+            wrong => {
+                let (at, expected) = match wrong {
+                    Err(Broken { offset, expected, .. }) => (offset, expected),
+                    _ => (0, format!("a message of {MOST} bytes at most").into()),
+                };
+                self.wrong = Some(format!("byte {}: expected {expected}", self.offset + at as u64));
+                (self.buffer.len(), false)
+            }
         };
         let offset = self.offset;
         (self.seen, self.offset) = (0, offset + length as u64);
@@ -88,19 +107,34 @@ impl<S: Sink> Messages<S> {
     /// Returns a sink that hands on the messages of `framing`. Each connection has a state of its own.
     pub fn new(sink: S, framing: Arc<dyn Framing>) -> Self {
         let pair = FramingPair::both(framing);
-        Self { sink, pair, connections: BTreeMap::new(), kept: 0, last: SystemTime::UNIX_EPOCH }
+        let shown = Both { to_upstream: true, to_client: true };
+        Self { sink, pair, connections: BTreeMap::new(), kept: 0, last: SystemTime::UNIX_EPOCH, shown, is_told: false }
+    }
+
+    /// Shows nothing but these directions.
+    #[must_use]
+    pub fn only(mut self, shown: Both<bool>) -> Self {
+        self.shown = shown;
+        self
+    }
+
+    fn show(&mut self, direction: Direction, event: &Event) -> io::Result<()> {
+        if self.shown[direction] { self.sink.event(event) } else { Ok(()) }
     }
 
     fn data(&mut self, event: &Event, direction: Direction, bytes: &Bytes) -> io::Result<()> {
         let too_much = self.kept + bytes.len() > MOST_OF_ALL;
         let cutter = self.connections.get_mut(&event.connection).and_then(|both| both[direction].as_mut());
-        let Some(cutter) = cutter else { return self.sink.event(event) };
+        let Some(cutter) = cutter else { return self.show(direction, event) };
         self.kept = self.kept.saturating_sub(cutter.buffer.len());
         cutter.buffer.extend_from_slice(bytes);
+        cutter.at = event.at;
         let mut is_framed = !too_much;
         while is_framed && let Some((offset, message, framed)) = cutter.next() {
             is_framed = framed;
-            self.sink.event(&shown(event, direction, offset, message))?;
+            if self.shown[direction] {
+                self.sink.event(&shown(event, direction, offset, message))?;
+            }
         }
         self.kept += cutter.buffer.len();
         if is_framed { Ok(()) } else { self.unframe(event, direction) }
@@ -112,8 +146,21 @@ impl<S: Sink> Messages<S> {
             return Ok(());
         };
         self.kept = self.kept.saturating_sub(cutter.buffer.len());
+        if let Some(wrong) = cutter.wrong.take()
+            && !mem::replace(&mut self.is_told, true)
+        {
+            let (number, protocol, word) = (event.connection.number, cutter.framer.protocol(), direction.word());
+            log::warn!(
+                target: log_target::TAP,
+                "{number}: {protocol} {word}, {wrong}; what is no {protocol} is shown in chunks, and not told of again"
+            );
+        }
         match cutter.rest() {
-            Some((offset, rest)) => self.sink.event(&shown(event, direction, offset, rest)),
+            // They came before the event behind which nothing more is waited for.
+            Some((offset, rest)) => {
+                let event = Event { at: cutter.at, ..event.clone() };
+                self.show(direction, &shown(&event, direction, offset, rest))
+            }
             None => Ok(()),
         }
     }
@@ -147,7 +194,10 @@ impl<S: Sink> Sink for Messages<S> {
                 }
             }
             EventKind::Data { direction, place: Place::In, bytes, .. } => return self.data(event, *direction, bytes),
-            EventKind::End { direction, .. } => self.unframe(event, *direction)?,
+            EventKind::End { direction, .. } => {
+                self.unframe(event, *direction)?;
+                return self.show(*direction, event);
+            }
             // Behind a gap it is not known where a message begins.
             EventKind::Missed { .. } | EventKind::Closed { .. } => self.forget(event)?,
             EventKind::Data { .. } | EventKind::Connected { .. } | EventKind::Struck { .. } => {}
@@ -177,7 +227,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        inspect::framing::{fixed::Fixed, lines::Lines},
+        inspect::framing::{fixed::Fixed, lines::Lines, postgres::Postgres},
         words::addr::SocketName,
     };
 
@@ -219,6 +269,34 @@ mod tests {
 
     fn end() -> EventKind {
         EventKind::End { direction: Direction::ToClient, place: Place::In, offset: 0 }
+    }
+
+    /// A direction that is not shown is read all the same: PostgreSQL's answers depend on how its client began.
+    #[test]
+    fn one_direction_is_shown_with_the_framing_of_both() {
+        let (sender, receiver) = sync_channel(100);
+        let shown = Both { to_upstream: false, to_client: true };
+        let mut messages = Messages::new(Shows(sender), Arc::new(Postgres)).only(shown);
+        let name = || SocketName::Unix(String::new());
+        let of_client = |bytes: &'static [u8]| EventKind::Data {
+            direction: Direction::ToUpstream,
+            place: Place::In,
+            offset: 0,
+            bytes: Bytes::from_static(bytes),
+        };
+        let end = EventKind::End { direction: Direction::ToUpstream, place: Place::In, offset: 0 };
+        let startup = of_client(b"\0\0\0\x08\0\x03\0\0");
+        for kind in [
+            EventKind::Opened { client: name(), local: name(), changes: false },
+            startup,
+            data(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I"),
+            end,
+        ] {
+            messages.event(&Event::now(ConnectionKey::of(1), kind)).expect("it is shown");
+        }
+        drop(messages);
+        let shown: Vec<_> = receiver.iter().collect();
+        assert_eq!(shown, ["open", r"0 R\x00\x00\x00\x08\x00\x00\x00\x00", r"9 Z\x00\x00\x00\x05I"]);
     }
 
     /// A capture ends where it was cut off, be it within a message.
