@@ -135,6 +135,6 @@ def warn_if_public(address: SocketName) -> None:
     if address[0] in ("0.0.0.0", "::"):
         logging.getLogger("interpose.listener").warning(
             "listener %s: every machine that can reach this one may connect; "
-            "listen on 127.0.0.1, or say that it is meant to be public",
+            "listen on 127.0.0.1, or say that it is meant to be public (public=True, --public)",
             address_text(address),
         )

@@ -89,7 +89,7 @@ class Seconds(Kind):
         return self.check(name, value)
 
     def show(self, value: object) -> str:
-        """Return a number in the largest unit that divides it: 5m, 90s, 250ms."""
+        """Return a number in the largest of d, h and m that divides it, else in seconds, below one in milliseconds."""
         if value is None:
             return "none"
         if value == 0:

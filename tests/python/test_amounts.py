@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from interpose import AddressError, ConfigError, Forward, TheServer, _service_names
+from interpose._kinds import Seconds
 from interpose._service_names import numbered
 from interpose._sizes import Rate, Size
 
@@ -33,6 +34,26 @@ WRONG_RATES = {
     "10M/s": "write 10MB/s or 10MiB/s",
     "fast": "is not a rate",
 }
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (86400.0, "1d"),
+        (3600, "1h"),
+        (5400.0, "90m"),
+        (90.0, "90s"),
+        (90.5, "90.5s"),
+        (1.0, "1s"),
+        (0.25, "250ms"),
+        (0.0015, "1.5ms"),
+        (1e9, "1000000000s"),
+        (0, "0"),
+    ],
+)
+def test_a_time_is_shown_as_it_is_read(seconds: float, text: str) -> None:
+    assert Seconds(zero=True).show(seconds) == text
+    assert Seconds(zero=True).read("--time", text) == seconds
 
 
 @pytest.mark.parametrize("text", SIZES)

@@ -109,7 +109,7 @@ def listen_address(text: str, environment: Mapping[str, str] = os.environ) -> st
         return text
     found, name = passed(environment), text.removeprefix("systemd:")
     if not found:
-        raise ConfigError(printable(f"{text}: no socket was passed (LISTEN_FDS, LISTEN_PID); {_ACTIVATE}"))
+        raise ConfigError(printable(f"{text.rstrip(':')}: no socket was passed (LISTEN_FDS, LISTEN_PID); {_ACTIVATE}"))
     if not name and len(found) > 1:
         raise ConfigError(f"{text} {len(found)} sockets were passed; write {' or '.join(_forms(found))}")
     matching = [number for number, own in found.items() if name in ("", own)]

@@ -58,9 +58,9 @@ class Stuttering(faults.Scripted):
         del side
         third = max(1, len(data) // 3)
         actions.send(data[:third])
-        actions.wait(0.75 * LIMIT)
+        actions.wait(0.85 * LIMIT)
         actions.send(data[third : 2 * third])
-        actions.wait(0.75 * LIMIT)
+        actions.wait(0.85 * LIMIT)
         actions.send(data[2 * third :])
 
 
