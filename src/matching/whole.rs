@@ -65,7 +65,8 @@ impl Whole {
         self.dies_before(hay, behind).unwrap_or(false)
     }
 
-    /// Returns `None` if the states do not tell.
+    /// Returns `None` if the states do not tell. A state is used again only behind calls that lead to the dead one: that is
+    /// always in the cache, so they add none to it, and the cache is not cleared.
     fn dies_before(&self, hay: &[u8], behind: &[u8]) -> Option<bool> {
         let (dfa, cache) = (&self.dfa, &mut *self.caches.get());
         let mut state = dfa.start_state_forward(cache, &Input::new(hay).anchored(Anchored::Yes)).ok()?;

@@ -36,7 +36,7 @@ impl Expression {
     }
 
     /// Returns the first end of a match with which `data` begins and behind which lies `behind`, or None. The end of the
-    /// preferred match if that is nothing.
+    /// preferred match if `behind` is empty.
     fn end_before(&self, py: Python<'_>, data: &[u8], behind: &[u8]) -> Option<usize> {
         py.detach(|| {
             if behind.is_empty() {

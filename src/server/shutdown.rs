@@ -55,9 +55,9 @@ pub(crate) struct Shutdown {
 /// A stop that has begun.
 #[derive(Debug, Default)]
 pub(crate) struct Stop {
-    /// The drain of the earliest deadline that was requested and that the draining task has not read yet, with that
-    /// deadline. That task keeps the deadlines that it has read itself, because they may move: this holds only later requests.
-    requested: Option<(Instant, Duration)>,
+    /// The shortest drain that was requested and that the draining task has not read yet. That task keeps the deadlines that
+    /// it has read itself, because they may move: this holds only later requests.
+    requested: Option<Duration>,
 }
 
 impl Shutdown {
@@ -82,14 +82,9 @@ impl Shutdown {
 
     /// Begins to stop, or moves the deadline of a stop that has begun: the earliest counts.
     pub(crate) fn stop_within(&self, drain: Duration) {
-        let now = Instant::now();
-        // A time beyond the clock's range becomes a year, for which nobody waits either.
-        let by = now.checked_add(drain).unwrap_or(now + Duration::from_secs(365 * 86_400));
         self.stop.send_modify(|stop| {
             let stop = stop.get_or_insert_default();
-            if stop.requested.is_none_or(|(earliest, _)| by < earliest) {
-                stop.requested = Some((by, by - now));
-            }
+            stop.requested = Some(stop.requested.map_or(drain, |requested| requested.min(drain)));
         });
     }
 
@@ -98,7 +93,7 @@ impl Shutdown {
         self.stop.send_if_modified(|stop| {
             let is_running = stop.is_none();
             if is_running {
-                *stop = Some(Stop { requested: Some((Instant::now(), Duration::ZERO)) });
+                *stop = Some(Stop { requested: Some(Duration::ZERO) });
             }
             is_running
         });
@@ -124,7 +119,8 @@ impl Shutdown {
             // Nobody waits for this.
             false
         });
-        requested.map(|(_, drain)| drain)
+        // A time beyond the clock's range becomes a year, for which nobody waits either.
+        requested.map(|drain| drain.min(Duration::from_secs(365 * 86_400)))
     }
 
     pub(crate) fn announce_closed(&self) {
@@ -288,6 +284,20 @@ mod tests {
             advance(60 * SECOND).await;
             assert_eq!(draining.ends_after().await.as_millis() / 100, 40, "{is_left}");
         }
+    }
+
+    /// All drains that were not read begin when they are.
+    #[tokio::test(start_paused = true)]
+    async fn of_stops_that_were_not_read_the_shortest_counts() {
+        let shutdown = Shutdown::new();
+        shutdown.stop_within(60 * SECOND);
+        advance(59 * SECOND).await;
+        shutdown.stop_within(5 * SECOND);
+        shutdown.stop_within(7 * SECOND);
+        assert_eq!(shutdown.requested_drain(), Some(5 * SECOND));
+        assert_eq!(shutdown.requested_drain(), None);
+        shutdown.stop_within(Duration::MAX);
+        assert!(shutdown.requested_drain().is_some_and(|drain| Instant::now().checked_add(drain).is_some()));
     }
 
     #[tokio::test(start_paused = true)]

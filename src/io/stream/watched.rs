@@ -83,7 +83,8 @@ impl Watched {
                 return Poll::Ready(Ok(bytes));
             }
             if self.inner.detector.is_plain() && !self.inner.kept.is_empty() {
-                // They came behind a hello that was refused.
+                // They came behind a hello that was refused. Another that begins there has its own time.
+                self.patience = None;
                 self.inner.plain = self.inner.detector.client(&self.inner.kept);
                 continue;
             }

@@ -114,7 +114,7 @@ impl Detector {
     /// refused the request before them.
     pub fn server(&mut self, bytes: &[u8]) -> usize {
         let plain = self.answered(bytes);
-        // Behind a refusal too: its other bytes may come apart, and what follows is the same.
+        // Also behind a refusal: the rest of it may come in another piece, and would set these then.
         (self.at_turn, self.is_deaf) = (true, false);
         self.last.clear();
         plain

@@ -37,6 +37,23 @@ async fn until_hello(stream: &mut Stream) -> Vec<u8> {
     all
 }
 
+/// Reads what there is; waits until the kernel has handed over everything.
+async fn until_pending(stream: &mut Stream) -> Vec<u8> {
+    let mut all = Vec::new();
+    for _ in 0..100 {
+        poll_fn(|cx| {
+            let mut buffer = [0; 100];
+            while let Poll::Ready(read) = stream.poll_read(cx, &mut buffer) {
+                all.extend_from_slice(&buffer[..read.unwrap()]);
+            }
+            Poll::Ready(())
+        })
+        .await;
+        tokio::task::yield_now().await;
+    }
+    all
+}
+
 #[tokio::test]
 async fn plaintext_passes_and_a_hello_stays_for_tls() {
     let (mut stream, mut peer) = watched();
@@ -113,4 +130,18 @@ async fn half_a_hello_does_not_wait_for_ever() {
     let began = tokio::time::Instant::now();
     assert_eq!(read(&mut stream, 100).await.unwrap(), hello()[..50]);
     assert!(began.elapsed() >= PATIENCE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hello_behind_a_refused_one_has_its_own_time() {
+    let (mut stream, mut peer) = watched();
+    peer.write_all(&[&b"STLS\r\n"[..], &hello()[..50]].concat()).unwrap();
+    assert_eq!(read(&mut stream, 100).await.unwrap(), b"STLS\r\n");
+    poll_fn(|cx| Poll::Ready(assert!(stream.poll_read(cx, &mut [0; 10]).is_pending()))).await;
+    tokio::time::advance(PATIENCE * 3 / 4).await;
+    peer.write_all(&[&hello()[50..], b"STLS\r\n", &hello()[..50]].concat()).unwrap();
+    assert!(until_pending(&mut stream).await.is_empty());
+    assert_eq!(poll_fn(|cx| stream.poll_write(cx, b"-ERR\r\n")).await.unwrap(), 6);
+    tokio::time::advance(PATIENCE / 2).await;
+    assert_eq!(until_pending(&mut stream).await, [&hello()[..], b"STLS\r\n"].concat(), "the second may still become whole");
 }
