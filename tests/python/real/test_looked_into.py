@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from conftest import Serve
+from interpose import Tls
 from support.certificates import Certificate, self_signed, signed
 from support.deadline import poll
 from support.peers import Address, connect, free_port
@@ -205,20 +207,21 @@ def test_mosquitto_pub(own: Certificate, looking: Looking, keep: ExitStack, tmp_
     proxy.child.wait_for("topic")
 
 
-def test_psql_with_tls_from_the_first_byte(own: Certificate, looking: Looking, keep: ExitStack, tmp_path: Path) -> None:
+def test_libpq_with_tls_from_the_first_byte(
+    serve: Serve, own: Certificate, looking: Looking, keep: ExitStack, tmp_path: Path
+) -> None:
+    """PostgreSQL 17 and its psql have it. Here a proxy has the server's part, and psycopg's libpq the client's."""
+    import psycopg
+
     from .test_postgres import cluster
 
-    psql = program("psql", "postgresql-client")
-    version = re.search(r"\d+", run([psql, "--version"], tmp_path).decode())
-    assert version is not None
-    if int(version[0]) < 17:
-        pytest.skip(f"psql {version[0]} has no sslnegotiation=direct: PostgreSQL 17 or newer")
     server = keep.enter_context(cluster(fill=False))
-    server.serve_tls(own)
-    proxy = looking(server.port, "--text")
+    direct = serve(server.target_of["tcp"], tls=Tls(own.cert, own.key, alpn=["postgresql"]))
+    proxy = looking(direct.address[1], "--text")
     to = f"host=localhost port={proxy.address[1]} user=tester dbname=postgres sslmode=verify-full"
     to += f" sslnegotiation=direct sslrootcert={looking.authority}"
-    assert run([psql, to, "-XAt", "-c", "SELECT 6 * 7"], tmp_path) == b"42\n"
+    with psycopg.connect(to) as client:
+        assert client.execute("SELECT 6 * 7").fetchone() == (42,)
     proxy.child.wait_for(r"SELECT 6 \* 7")
 
 
