@@ -102,7 +102,8 @@ impl Queue {
             return;
         }
         if let Some(missed) = state.missed.remove(&event.connection) {
-            let missed = missed_event(event.connection, missed);
+            // With the time of what comes behind it, and not a later one.
+            let missed = Event { at: event.at, ..missed_event(event.connection, missed) };
             state.waiting += EVENT;
             state.events.push_back(missed);
         }

@@ -245,7 +245,7 @@ def _listed(reader: _native.CaptureReader, only: int | None) -> Iterator[str]:
 
 def _judge(name: str, reader: _native.CaptureReader, only: int | None) -> int:
     """Say what was not read, and return the exit code."""
-    shown = "standard input" if name == "-" else Path(name).name
+    shown = "standard input" if name == "-" else printable(name)
     packets, others, unknown = reader.counts()
     for link, count in unknown:
         kind = _LINKS.get(link, "a kind that is not known here")
