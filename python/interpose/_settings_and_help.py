@@ -120,7 +120,7 @@ class Looking:
         kind=FileName("dump.txt"),
         flag="--output",
         others="out logfile",
-        help="append that to a file, instead of standard output",
+        help="append that to a file, not to standard output",
         meaning='the file that gets what is shown, instead of standard output, which is `"-"`; it is appended to',
     )
     width: int = setting(
@@ -217,7 +217,7 @@ class Capturing:
         default=None,
         kind=FileName("capture.pcapng"),
         flag="--capture",
-        help="write packets for Wireshark, into a new file; - is stdout",
+        help="packets for Wireshark, in a new file; - is stdout",
         meaning='the file that gets what passes as packets (pcapng), made anew; `"-"` is standard output',
     )
     snaplen: int = setting(
