@@ -115,7 +115,7 @@ mod tests {
         fs::write(&path, "first").unwrap();
         let renewed = Renewed::load(files(), read).unwrap();
         fs::write(&path, "the second").unwrap();
-        let (done, is_done) = std::sync::mpsc::channel();
+        let (done, is_done) = std::sync::mpsc::sync_channel(1);
         std::thread::scope(|scope| {
             let other = &renewed;
             renewed.reload_if_changed(files(), || {

@@ -162,7 +162,11 @@ def test_lists_that_will_not_do_are_one_line(authority: Authority, tmp_path: Pat
             "there is no list of revoked certificates in it; give a",
         ),
         (lambda: TlsUpstream(own.cert, crl=broken), TlsError, "a list in it cannot be used"),
-        (lambda: TlsUpstream(own.cert, crl=der), TlsError, f"it is DER; make PEM of it: openssl crl -inform der -in {der}"),
+        (
+            lambda: TlsUpstream(own.cert, crl=der),
+            TlsError,
+            f"it is DER; make PEM of it: openssl crl -inform der -in {der}",
+        ),
         (lambda: TlsUpstream(crl=broken, verify=False), ConfigError, "crl: with verify=False nothing is checked"),
         (lambda: TlsUpstream(crl=tmp_path / "missing"), FileNotFoundError, "missing: no such file"),
         (lambda: Tls(own.cert, own.key, client_crl=broken), ConfigError, "client_crl: without client_ca no client"),

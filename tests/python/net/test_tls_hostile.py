@@ -102,9 +102,7 @@ def s_server(own: Certificate, folder: Path, *options: str) -> Generator[tuple[C
         yield child, port
 
 
-def test_an_upstream_gets_no_renegotiation(
-    serve: Serve, own: Certificate, tmp_path: Path
-) -> None:
+def test_an_upstream_gets_no_renegotiation(serve: Serve, own: Certificate, tmp_path: Path) -> None:
     with s_server(own, tmp_path, "-tls1_2") as (upstream, port):
         server = serve(Forward("localhost", port, tls=TlsUpstream(own.cert)))
         with connect(server.address) as client:

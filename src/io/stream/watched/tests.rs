@@ -137,7 +137,7 @@ async fn a_hello_behind_a_refused_one_has_its_own_time() {
     let (mut stream, mut peer) = watched();
     peer.write_all(&[&b"STLS\r\n"[..], &hello()[..50]].concat()).unwrap();
     assert_eq!(read(&mut stream, 100).await.unwrap(), b"STLS\r\n");
-    poll_fn(|cx| Poll::Ready(assert!(stream.poll_read(cx, &mut [0; 10]).is_pending()))).await;
+    assert!(until_pending(&mut stream).await.is_empty());
     tokio::time::advance(PATIENCE * 3 / 4).await;
     peer.write_all(&[&hello()[50..], b"STLS\r\n", &hello()[..50]].concat()).unwrap();
     assert!(until_pending(&mut stream).await.is_empty());
