@@ -178,14 +178,17 @@ class Page:
         """Check that a proxy that the page has no client for passes bytes on, and close it."""
         for port in terminal.ports:
             with self._client(terminal, port) as client:
-                assert echo(client, b"hello") == b"hello"
+                answer = echo(client, b"hello")
+                assert answer == b"hello", (
+                    f"{terminal.typed.command}: {answer!r} in answer to b'hello'; {terminal.said}"
+                )
         terminal.close()
         self._terminals.remove(terminal)
 
     def _client(self, terminal: Terminal, port: int) -> socket.socket:
         if port == 0:
-            found = re.search(r"unix:(\S+?),", poll(lambda: terminal.said, SECONDS, "its first line"))
-            assert found
+            # The line may be read in parts.
+            found = poll(lambda: re.search(r"unix:(\S+?),", terminal.said), SECONDS, "the line with its socket")
             client = socket.socket(socket.AF_UNIX)
             client.settimeout(SECONDS)
             client.connect(str(self._folder / found[1]))
