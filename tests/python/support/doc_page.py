@@ -179,9 +179,7 @@ class Page:
         for port in terminal.ports:
             with self._client(terminal, port) as client:
                 answer = echo(client, b"hello")
-                assert answer == b"hello", (
-                    f"{terminal.typed.command}: {answer!r} in answer to b'hello'; {terminal.said}"
-                )
+                assert answer == b"hello", f"{terminal.typed.command}: hello is answered {answer!r}; {terminal.said}"
         terminal.close()
         self._terminals.remove(terminal)
 
