@@ -6,7 +6,6 @@ import logging
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from typing import Protocol
 
 from .._addresses import address_text
@@ -137,8 +136,14 @@ class Served:
                 if self._companion is not None:
                     self._companion.wait()
                 return
-            with suppress(ServerStoppedError):
+            try:
                 left[0].main_loop()
+                is_stopped = False
+            except ServerStoppedError:
+                is_stopped = True
+            if is_stopped:
+                # It ended before it was waited for. What a callback raised to end it ends the command all the same.
+                left[0]._raise_ended(None)  # pyright: ignore[reportPrivateUsage]
             waited.append(left[0])
             with self._lock:
                 if left[0] in self._servers and not self._stopping:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -112,6 +114,30 @@ ODD = {
         "and may wait there",
     ),
 }
+
+
+def test_a_script_that_exits_before_the_command_waits_ends_it_with_its_code(folder: Folder, echo: Echo) -> None:
+    """Standard output takes nothing, so the command is held up behind its start, and clients are served meanwhile."""
+    folder.write("spy.py", ODD["exits in a hook"][0])
+    port = free_port()
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, bytes(65536))
+    os.set_blocking(writing, True)
+    argv = [*command(), str(port), f"127.0.0.1:{echo.address[1]}", "--script", "spy.py"]
+    with subprocess.Popen(argv, cwd=folder.path, stdout=writing, stderr=subprocess.PIPE) as child:
+        try:
+            poll(lambda: not refuses(("127.0.0.1", port)), 10.0, "it listens")
+            with connect(("127.0.0.1", port)) as client:
+                client.sendall(b"x")
+                ending(client)
+            assert child.wait(10) == 5
+        finally:
+            child.kill()
+            os.close(reading)
+            os.close(writing)
 
 
 @pytest.mark.parametrize("name", ODD)
